@@ -1,0 +1,228 @@
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/estate"
+	"breakwater/internal/verdict"
+)
+
+// Definition is an [Action] with its parameter type erased: what the loader, the
+// docs and the worker need.
+type Definition struct {
+	Name    string
+	Doc     string
+	Over    estate.Kind
+	Needs   []string
+	Effect  Effect
+	Drill   Drill
+	Timing  Timing
+	RedWhen []Red
+	Params  []Param
+
+	plan, undoPlan     func(context.Context, Request, json.RawMessage) (Change, error)
+	apply, undoApply   func(context.Context, Request, json.RawMessage) (Outcome, error)
+	verify, undoVerify func(context.Context, Request, json.RawMessage) ([]Observation, error)
+	decode             func(json.RawMessage) error
+}
+
+// Param is one parameter of an action, as `with` takes it.
+type Param struct {
+	Name     string
+	Type     string // "string", "bool", "number", "list", "map", "duration"
+	Doc      string // from the field's `doc` tag
+	Required bool   // no omitempty
+}
+
+// IsCheck reports whether the action only looks.
+func (d *Definition) IsCheck() bool { return d.apply == nil }
+
+// CanUndo reports whether the action can be taken back.
+func (d *Definition) CanUndo() bool { return d.undoApply != nil }
+
+// CheckParams decodes a step's `with` strictly and says what is wrong with it.
+func (d *Definition) CheckParams(with json.RawMessage) error { return d.decode(with) }
+
+// Plan runs the action's Plan.
+func (d *Definition) Plan(ctx context.Context, r Request, with json.RawMessage) (Change, error) {
+	return d.plan(ctx, r, with)
+}
+
+// Apply runs the action's Apply on the approved plan in r.
+func (d *Definition) Apply(ctx context.Context, r Request, with json.RawMessage) (Outcome, error) {
+	return d.apply(ctx, r, with)
+}
+
+// Verify runs the action's Verify. It takes what Apply said out of the request,
+// so that no Verify can believe it.
+func (d *Definition) Verify(ctx context.Context, r Request, with json.RawMessage) ([]Observation, error) {
+	r.Prior = nil
+	return d.verify(ctx, r, with)
+}
+
+// UndoPlan, UndoApply and UndoVerify run the phases of taking an outcome back.
+func (d *Definition) UndoPlan(ctx context.Context, r Request, with json.RawMessage) (Change, error) {
+	return d.undoPlan(ctx, r, with)
+}
+
+// UndoApply takes the outcome back.
+func (d *Definition) UndoApply(ctx context.Context, r Request, with json.RawMessage) (Outcome, error) {
+	return d.undoApply(ctx, r, with)
+}
+
+// UndoVerify proves that the outcome was taken back.
+func (d *Definition) UndoVerify(ctx context.Context, r Request, with json.RawMessage) ([]Observation, error) {
+	r.Prior = nil
+	return d.undoVerify(ctx, r, with)
+}
+
+// Catalogue is the set of actions that a worker serves, by name.
+type Catalogue struct {
+	defs map[string]*Definition
+	errs []error
+}
+
+// NewCatalogue returns an empty Catalogue.
+func NewCatalogue() *Catalogue { return &Catalogue{defs: map[string]*Definition{}} }
+
+// Add registers an action. What is wrong with it is reported by [Catalogue.Err],
+// all at once, since a worker must not start on half a catalogue.
+func Add[P any](c *Catalogue, a Action[P]) {
+	bad := func(format string, args ...any) {
+		c.errs = append(c.errs, fmt.Errorf("action %q: "+format, append([]any{a.Name}, args...)...))
+	}
+	switch {
+	case !strings.Contains(a.Name, "."):
+		bad("the name must be layer.verb")
+	case c.defs[a.Name] != nil:
+		bad("registered twice")
+	case a.Doc == "":
+		bad("Doc is empty")
+	case a.Verify == nil:
+		bad("no Verify: what cannot be verified is not a step")
+	case (a.Plan == nil) != (a.Apply == nil):
+		bad("Plan and Apply come together")
+	case a.Apply == nil && a.Effect != ReadOnly:
+		bad("a check is read-only, not %q", a.Effect)
+	case a.Apply != nil && a.Effect != Mutates && a.Effect != RecordsOnly:
+		bad("an action that applies mutates or is records-only, not %q", a.Effect)
+	case a.Drill == "":
+		bad("Drill is not declared")
+	case a.Undo != nil && (a.Undo.Plan == nil || a.Undo.Apply == nil || a.Undo.Verify == nil):
+		bad("Undo needs Plan, Apply and Verify")
+	case len(a.RedWhen) == 0:
+		bad("RedWhen is empty: a check never seen red is not evidence")
+	}
+	for _, r := range a.RedWhen {
+		if r.Want == verdict.Pass {
+			bad("fault %q cannot be wanted to pass", r.Fault)
+		}
+	}
+	d := &Definition{
+		Name: a.Name, Doc: a.Doc, Over: a.Over, Needs: a.Needs, Effect: a.Effect,
+		Drill: a.Drill, Timing: a.Timing, RedWhen: a.RedWhen, Params: params(reflect.TypeFor[P]()),
+	}
+	if d.Timing.Timeout == 0 {
+		d.Timing.Timeout = 5 * time.Minute
+	}
+	if d.Timing.Estimate == 0 {
+		d.Timing.Estimate = 2 * time.Second
+	}
+	d.decode = func(with json.RawMessage) error { _, err := Decode[P](with); return err }
+	d.plan = erase(a.Plan)
+	d.apply = erase(a.Apply)
+	d.verify = erase(a.Verify)
+	if a.Undo != nil {
+		d.undoPlan = erase(a.Undo.Plan)
+		d.undoApply = erase(a.Undo.Apply)
+		d.undoVerify = erase(a.Undo.Verify)
+	}
+	c.defs[a.Name] = d
+}
+
+func erase[P, R any](f func(context.Context, Call[P]) (R, error)) func(context.Context, Request, json.RawMessage) (R, error) {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context, r Request, with json.RawMessage) (R, error) {
+		p, err := Decode[P](with)
+		if err != nil {
+			var zero R
+			return zero, fmt.Errorf("parameters of step %q: %w", r.Title, err)
+		}
+		return f(ctx, Call[P]{Request: r, With: p})
+	}
+}
+
+// Err reports everything that is wrong with the registered actions, and every
+// Needs that names no action.
+func (c *Catalogue) Err() error {
+	errs := slices.Clone(c.errs)
+	for _, d := range c.All() {
+		for _, n := range d.Needs {
+			if c.defs[n] == nil {
+				errs = append(errs, fmt.Errorf("action %q needs %q, which is not in the catalogue", d.Name, n))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Get returns the action of that name.
+func (c *Catalogue) Get(name string) (*Definition, bool) {
+	d, ok := c.defs[name]
+	return d, ok
+}
+
+// All lists the actions by name.
+func (c *Catalogue) All() []*Definition {
+	var ds []*Definition
+	for _, d := range c.defs {
+		ds = append(ds, d)
+	}
+	slices.SortFunc(ds, func(a, b *Definition) int { return strings.Compare(a.Name, b.Name) })
+	return ds
+}
+
+func params(t reflect.Type) []Param {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var ps []Param
+	for f := range t.Fields() {
+		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" || name == "-" {
+			continue
+		}
+		ps = append(ps, Param{
+			Name: name, Type: kindWord(f.Type), Doc: f.Tag.Get("doc"),
+			Required: !strings.Contains(opts, "omitempty"),
+		})
+	}
+	return ps
+}
+
+func kindWord(t reflect.Type) string {
+	if t == reflect.TypeFor[estate.Duration]() {
+		return "duration"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "bool"
+	case reflect.Int, reflect.Int64, reflect.Float64:
+		return "number"
+	case reflect.Slice:
+		return "list"
+	case reflect.Map, reflect.Struct:
+		return "map"
+	default:
+		return "string"
+	}
+}

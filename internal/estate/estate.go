@@ -1,0 +1,343 @@
+// Package estate describes what is to be recovered: regions, tiers, people,
+// consistency groups and what belongs to them.
+//
+// An estate is one strict YAML file or folder, version-controlled by its owners
+// and read by estate/load. It names credentials by reference and holds no
+// secret, so it may enter a workflow's history. Its digest pins it: a run is
+// planned, approved and executed against one estate and refuses another.
+//
+// This package is pure: it holds the types, their validation and the
+// enumeration of items. Words are those of the design: a consistency group is
+// what comes back together, and it has exactly one tier.
+package estate
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Estate is everything that a runbook may act on.
+type Estate struct {
+	Estate    string   `json:"estate" yaml:"estate"`                             // its name, as inputs give it
+	ClockSkew Duration `json:"clock_skew,omitempty" yaml:"clock_skew,omitempty"` // the largest difference between any two clocks that write times; the cut keeps this distance
+	Ledger    Ledger   `json:"ledger" yaml:"ledger"`
+	Witness   Witness  `json:"witness,omitempty" yaml:"witness,omitempty"`
+	Regions   []Region `json:"regions" yaml:"regions"`
+	Tiers     []Tier   `json:"tiers" yaml:"tiers"`
+	Roles     []Role   `json:"roles" yaml:"roles"`
+	Buckets   []Bucket `json:"buckets" yaml:"buckets"`
+	Groups    []Group  `json:"groups" yaml:"groups"`
+}
+
+// Ledger says where evidence is kept, for all directions of failover: a third
+// place where possible, since neither region may be needed to read it.
+type Ledger struct {
+	Endpoint    string `json:"endpoint" yaml:"endpoint"` // S3 endpoint; a third place where possible
+	Region      string `json:"region,omitempty" yaml:"region,omitempty"`
+	Bucket      string `json:"bucket" yaml:"bucket"`
+	Prefix      string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
+	Credentials Ref    `json:"credentials" yaml:"credentials"` // access_key, secret_key
+	SigningKey  Ref    `json:"signing_key" yaml:"signing_key"` // OpenSSH private key of the worker, which signs the heads
+	// Signers are the public keys, as in an authorized_keys line, whose signed
+	// heads verify-evidence trusts.
+	Signers []string `json:"signers" yaml:"signers"`
+}
+
+// Witness says where the witness's journal is kept: at the standby, so that it
+// is there when the primary is not.
+type Witness struct {
+	Bucket string `json:"bucket,omitempty" yaml:"bucket,omitempty"` // a logical bucket of the estate
+	Prefix string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
+}
+
+// RoleOfRegion is what a region is in the estate, before any run.
+type RoleOfRegion string
+
+// The roles that a region can have.
+const (
+	Primary RoleOfRegion = "primary"
+	Standby RoleOfRegion = "standby"
+)
+
+// Region is one place, with the systems that stand there.
+type Region struct {
+	Region  string       `json:"region" yaml:"region"`
+	Role    RoleOfRegion `json:"role" yaml:"role"`
+	Storage Storage      `json:"storage" yaml:"storage"`
+	Kafka   *Kafka       `json:"kafka,omitempty" yaml:"kafka,omitempty"`
+	Connect *Connect     `json:"connect,omitempty" yaml:"connect,omitempty"`
+	Vault   *Vault       `json:"vault,omitempty" yaml:"vault,omitempty"`
+}
+
+// Storage is a region's object store.
+type Storage struct {
+	Provider    string `json:"provider" yaml:"provider"` // "aws" or "minio": decides how writers are fenced
+	Endpoint    string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
+	SigningName string `json:"signing_region,omitempty" yaml:"signing_region,omitempty"` // region in request signatures; default: the region's name
+	Credentials Ref    `json:"credentials" yaml:"credentials"`                           // recovery's own: read everything, write what is promoted
+	Admin       Ref    `json:"admin,omitempty" yaml:"admin,omitempty"`                   // may change policies; used by fences and access alone
+	// Writers are the principals that a fence must stop, each with the
+	// credentials by which the fence is proven.
+	Writers []Principal `json:"writers,omitempty" yaml:"writers,omitempty"`
+	// Replication is the principal that delivers replicas into this region; the
+	// standby's intake is closed by denying it.
+	Replication *Principal `json:"replication,omitempty" yaml:"replication,omitempty"`
+}
+
+// Principal is a user of an outside system, with credentials to act as it.
+type Principal struct {
+	Name        string `json:"name" yaml:"name"`
+	Credentials Ref    `json:"credentials" yaml:"credentials"`
+}
+
+// Kafka is a region's cluster.
+type Kafka struct {
+	Brokers     []string `json:"brokers" yaml:"brokers"`
+	ClusterID   string   `json:"cluster_id" yaml:"cluster_id"`                       // must match before any mutation
+	Credentials Ref      `json:"credentials,omitempty" yaml:"credentials,omitempty"` // username, password; none for a trusted listener
+	Alias       string   `json:"alias" yaml:"alias"`                                 // the cluster's alias in MirrorMaker 2
+}
+
+// Connect is the Kafka Connect cluster that runs MirrorMaker 2 into a region.
+type Connect struct {
+	URL            string   `json:"url" yaml:"url"`
+	Source         string   `json:"source" yaml:"source"`                     // MirrorSourceConnector's name
+	Checkpoint     string   `json:"checkpoint" yaml:"checkpoint"`             // MirrorCheckpointConnector's name
+	Heartbeat      string   `json:"heartbeat" yaml:"heartbeat"`               // MirrorHeartbeatConnector's name
+	Others         []string `json:"others,omitempty" yaml:"others,omitempty"` // further connectors that write into this region
+	OffsetsTopic   string   `json:"offsets_topic" yaml:"offsets_topic"`       // offset.storage.topic of the worker
+	PolicyIdentity bool     `json:"identity_policy" yaml:"identity_policy"`   // topics keep their names at the target
+}
+
+// Connectors lists all connector names, the source connector first.
+func (c *Connect) Connectors() []string {
+	names := []string{c.Source, c.Checkpoint, c.Heartbeat}
+	names = append(names, c.Others...)
+	return slices.DeleteFunc(names, func(s string) bool { return s == "" })
+}
+
+// Vault is a region's secret store.
+type Vault struct {
+	Address     string `json:"address" yaml:"address"`
+	Credentials Ref    `json:"credentials" yaml:"credentials"` // token
+	Mount       string `json:"mount" yaml:"mount"`             // a KV version 2 mount
+	// Sentinel is a secret that must be readable for the store to count as
+	// usable: health alone says little.
+	Sentinel string `json:"sentinel" yaml:"sentinel"`
+}
+
+// Tier orders recovery and carries its objectives.
+type Tier struct {
+	Tier int      `json:"tier" yaml:"tier"`
+	RTO  Duration `json:"rto" yaml:"rto"`
+	RPO  Duration `json:"rpo" yaml:"rpo"`
+}
+
+// Method says how an approver of a role is identified.
+type Method string
+
+// The methods. Principal is stamped by a Temporal server with an authorizer.
+const (
+	Signed          Method = "signed"
+	Claimed         Method = "claimed" // drills and plans only
+	PrincipalMethod Method = "principal"
+)
+
+// Role is a set of people who may decide, and how each proves who they are.
+type Role struct {
+	Role    string   `json:"role" yaml:"role"`
+	Method  Method   `json:"method" yaml:"method"`
+	Members []Member `json:"members" yaml:"members"`
+}
+
+// Member is one person of a role.
+type Member struct {
+	Name    string `json:"name" yaml:"name"`
+	Key     string `json:"key,omitempty" yaml:"key,omitempty"` // an authorized_keys line; needed where the method is signed
+	Contact string `json:"contact,omitempty" yaml:"contact,omitempty"`
+}
+
+// Bucket is one logical bucket and the real one in each region.
+type Bucket struct {
+	Bucket string            `json:"bucket" yaml:"bucket"`
+	In     map[string]string `json:"in" yaml:"in"` // region → real bucket name
+}
+
+// Group is a consistency group: tables, topics and consumer groups that come
+// back together, at one cut.
+type Group struct {
+	Group          string          `json:"group" yaml:"group"`
+	Tier           int             `json:"tier" yaml:"tier"`
+	Owner          string          `json:"owner" yaml:"owner"` // a role
+	Tables         []Table         `json:"tables,omitempty" yaml:"tables,omitempty"`
+	Topics         []Topic         `json:"topics,omitempty" yaml:"topics,omitempty"`
+	ConsumerGroups []ConsumerGroup `json:"consumer_groups,omitempty" yaml:"consumer_groups,omitempty"`
+	Access         *Access         `json:"access,omitempty" yaml:"access,omitempty"`
+	Routing        *Routing        `json:"routing,omitempty" yaml:"routing,omitempty"`
+	Pipelines      []Pipeline      `json:"pipelines,omitempty" yaml:"pipelines,omitempty"`
+	Canary         *Canary         `json:"canary,omitempty" yaml:"canary,omitempty"`
+}
+
+// Table is a lakehouse table.
+type Table struct {
+	Table  string `json:"table" yaml:"table"`
+	Format string `json:"format" yaml:"format"` // "delta"
+	Bucket string `json:"bucket" yaml:"bucket"` // a logical bucket
+	Path   string `json:"path" yaml:"path"`     // prefix inside it, without slashes at the ends
+	// PeakRows is the owner's promise of the most rows per second that the table
+	// can take. It bounds a loss from a source that does not answer; without it
+	// such a loss has no upper bound.
+	PeakRows float64 `json:"peak_rows_per_second,omitempty" yaml:"peak_rows_per_second,omitempty"`
+}
+
+// Topic is a mirrored Kafka topic.
+type Topic struct {
+	Topic string `json:"topic" yaml:"topic"`
+	// PeakMessages is the owner's promise, as [Table.PeakRows] is.
+	PeakMessages float64 `json:"peak_messages_per_second,omitempty" yaml:"peak_messages_per_second,omitempty"`
+}
+
+// ConsumerGroup is a Kafka consumer group and the topics whose offsets it keeps.
+// It crosses no tier.
+type ConsumerGroup struct {
+	ConsumerGroup string   `json:"consumer_group" yaml:"consumer_group"`
+	Topics        []string `json:"topics" yaml:"topics"`
+}
+
+// Access says who reads and who writes a group's data in each region.
+type Access struct {
+	Readers []AccessPrincipal `json:"readers" yaml:"readers"`
+	Writers []AccessPrincipal `json:"writers" yaml:"writers"`
+}
+
+// AccessPrincipal is a principal in one region.
+type AccessPrincipal struct {
+	Region      string `json:"region" yaml:"region"`
+	Name        string `json:"name" yaml:"name"`
+	Credentials Ref    `json:"credentials" yaml:"credentials"`
+}
+
+// Routing is the secret by which a group's clients find their region: a KV
+// version 2 secret, with the whole value that each region's clients must read.
+type Routing struct {
+	Secret string                       `json:"secret" yaml:"secret"`
+	Values map[string]map[string]string `json:"values" yaml:"values"` // active region → key → value
+}
+
+// Pipeline is something that runs on a schedule and writes the group's data.
+type Pipeline struct {
+	Pipeline  string `json:"pipeline" yaml:"pipeline"`
+	Connector string `json:"connector" yaml:"connector"` // "temporal-schedule"
+	// In holds, per region, the pipeline's name in its orchestrator.
+	In map[string]string `json:"in" yaml:"in"`
+}
+
+// Canary is a topic of the group through which a marked record is sent.
+type Canary struct {
+	Topic string `json:"topic" yaml:"topic"`
+}
+
+// Ref names a credential: vault:mount/path#field, env:NAME or file:path. It is
+// resolved inside activities and never holds a secret itself.
+type Ref string
+
+// Duration is a time.Duration that reads and writes as "90s" or "4h".
+type Duration time.Duration
+
+// MarshalText writes the duration as Go does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads what time.ParseDuration reads, and refuses a negative one.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 90s or 4h", text)
+	}
+	if v < 0 {
+		return fmt.Errorf("%q is negative", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Std returns d as a time.Duration.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// String writes the duration as Go does.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// Digest identifies the estate's content: SHA-256 over its JSON form, in which
+// maps are sorted. Comments and layout of the file do not count.
+func (e *Estate) Digest() (string, error) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return "", fmt.Errorf("digest of estate %s: %w", e.Estate, err)
+	}
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+// Region returns the region of that name.
+func (e *Estate) Region(name string) (*Region, bool) {
+	for i := range e.Regions {
+		if e.Regions[i].Region == name {
+			return &e.Regions[i], true
+		}
+	}
+	return nil, false
+}
+
+// Role returns the role of that name.
+func (e *Estate) Role(name string) (*Role, bool) {
+	for i := range e.Roles {
+		if e.Roles[i].Role == name {
+			return &e.Roles[i], true
+		}
+	}
+	return nil, false
+}
+
+// Tier returns the tier of that number.
+func (e *Estate) Tier(n int) (*Tier, bool) {
+	for i := range e.Tiers {
+		if e.Tiers[i].Tier == n {
+			return &e.Tiers[i], true
+		}
+	}
+	return nil, false
+}
+
+// Bucket returns the logical bucket of that name.
+func (e *Estate) Bucket(name string) (*Bucket, bool) {
+	for i := range e.Buckets {
+		if e.Buckets[i].Bucket == name {
+			return &e.Buckets[i], true
+		}
+	}
+	return nil, false
+}
+
+// Group returns the consistency group of that name.
+func (e *Estate) Group(name string) (*Group, bool) {
+	for i := range e.Groups {
+		if e.Groups[i].Group == name {
+			return &e.Groups[i], true
+		}
+	}
+	return nil, false
+}
+
+// TierNumbers lists the tiers in the order in which they recover.
+func (e *Estate) TierNumbers() []int {
+	var ns []int
+	for _, t := range e.Tiers {
+		ns = append(ns, t.Tier)
+	}
+	slices.SortFunc(ns, cmp.Compare[int])
+	return ns
+}
