@@ -152,7 +152,7 @@ func parse(armoured string) (*sshsig.Signature, error) {
 	}
 	body = strings.NewReplacer(`\r`, "", `\n`, "").Replace(body)
 	body = strings.Join(strings.Fields(body), "")
-	raw, err := base64.StdEncoding.DecodeString(body)
+	raw, err := base64.StdEncoding.Strict().DecodeString(body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
