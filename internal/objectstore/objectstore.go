@@ -1,0 +1,181 @@
+// Package objectstore speaks S3: reading, listing and conditional writing of
+// objects, and fences that keep writers out of a bucket.
+//
+// It is the only package that knows the S3 SDK. What it returns is plain data,
+// and what it refuses is one of a few sentinels, so that callers decide without
+// looking at driver errors:
+//
+//   - [fs.ErrNotExist]: the object, version or bucket is not there ([ErrNoBucket]
+//     tells the last apart);
+//   - [fs.ErrPermission]: the store answered 403;
+//   - [fs.ErrExist]: a put-if-absent found the key taken;
+//   - [ErrChanged]: something is no longer what the caller has seen;
+//   - [ErrSame]: beside one of the last two, when what is there holds the very
+//     bytes that were to be written;
+//   - [reach.ErrUnreachable]: no answer came, nothing is known.
+//
+// # Time
+//
+// A request that gets no byte within [Config.AnswerTimeout] is given up, and is
+// not tried again: a dead endpoint answers "unreachable" within seconds, and the
+// caller owns longer patience. A refused or reset connection and a 5xx answer
+// are tried [Config.Attempts] times in all, which means that the answer of a
+// write may be lost although the write took place. [Client.PutIfAbsent] and
+// [Client.PutIfMatch] resolve that: the second attempt then loses against the
+// first, and says [ErrSame].
+//
+// Verified against MinIO by package storetest, which runs against any endpoint.
+package objectstore
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+var (
+	// ErrChanged means that a conditional request was refused: what is there is
+	// not what the caller has seen. No retry cures it; read again and decide.
+	ErrChanged = errors.New("changed since it was read")
+
+	// ErrSame stands beside [fs.ErrExist] or [ErrChanged] in the chain when the
+	// object now holds exactly the bytes that were to be written: an earlier
+	// attempt of this very write, whose answer was lost, or somebody's equal one.
+	ErrSame = errors.New("it holds these very bytes")
+
+	// ErrNoBucket stands beside [fs.ErrNotExist] when the bucket itself is missing.
+	ErrNoBucket = errors.New("no such bucket")
+)
+
+// Config says where a store is and who asks.
+type Config struct {
+	Endpoint  string // URL with scheme, such as https://s3.us-east-1.amazonaws.com
+	Region    string // the region that signatures name; "us-east-1" when empty
+	AccessKey string
+	SecretKey string
+	// SessionToken goes with temporary credentials; empty otherwise.
+	SessionToken string
+	// PathStyle puts the bucket into the path instead of the host name. MinIO
+	// and most local servers need it.
+	PathStyle bool
+
+	// ConnectTimeout bounds one connection attempt; 1 s when zero.
+	ConnectTimeout time.Duration
+	// AnswerTimeout is the longest silence accepted on a connection while a
+	// request is under way, not the length of the request; 3 s when zero. A
+	// server-side copy is silent for as long as it works and gets 20 times as
+	// much.
+	AnswerTimeout time.Duration
+	// Attempts is how often a request is sent at most; 3 when zero.
+	Attempts int
+}
+
+const copyPatience = 20 // times AnswerTimeout
+
+// Client talks to one endpoint as one principal. It is safe for concurrent use.
+type Client struct {
+	cfg  Config
+	s3   *s3.Client
+	slow func(*s3.Options) // for requests that are silent while they work
+}
+
+// New returns a client. It asks nothing of the endpoint; only a configuration
+// that can never work is an error.
+func New(cfg Config) (*Client, error) {
+	u, err := url.Parse(cfg.Endpoint)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("object store endpoint %q is not a URL; give one such as https://s3.us-east-1.amazonaws.com", cfg.Endpoint)
+	}
+	if cfg.AccessKey == "" || cfg.SecretKey == "" {
+		return nil, fmt.Errorf("object store %s: access key or secret key is empty; name credentials that hold both", cfg.Endpoint)
+	}
+	cfg.Endpoint = strings.TrimSuffix(cfg.Endpoint, "/")
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = time.Second
+	}
+	if cfg.AnswerTimeout == 0 {
+		cfg.AnswerTimeout = 3 * time.Second
+	}
+	if cfg.Attempts == 0 {
+		cfg.Attempts = 3
+	}
+	slow := &http.Client{Transport: Transport(cfg.ConnectTimeout, copyPatience*cfg.AnswerTimeout)}
+	return &Client{
+		cfg: cfg,
+		s3: s3.New(s3.Options{
+			BaseEndpoint: aws.String(cfg.Endpoint),
+			Region:       cfg.Region,
+			UsePathStyle: cfg.PathStyle,
+			Credentials:  credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken),
+			HTTPClient:   &http.Client{Transport: Transport(cfg.ConnectTimeout, cfg.AnswerTimeout)},
+			Retryer:      retryer(cfg.Attempts),
+			// Parts of an object have no checksum of their own to be held against.
+			DisableLogOutputChecksumValidationSkipped: true,
+		}),
+		slow: func(o *s3.Options) { o.HTTPClient = slow },
+	}, nil
+}
+
+// Endpoint is the URL that the client talks to, without a trailing slash.
+func (c *Client) Endpoint() string { return c.cfg.Endpoint }
+
+// AccessKey names the principal that the client asks as.
+func (c *Client) AccessKey() string { return c.cfg.AccessKey }
+
+// retryer tries again what was refused or broken, at once and few times. Silence
+// is not tried again: it has already cost as much as the caller wants to wait.
+func retryer(attempts int) aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = attempts
+		o.MaxBackoff = 400 * time.Millisecond
+		// The default bucket of retry tokens would make the outcome of a request
+		// depend on the failures of others.
+		o.RateLimiter = ratelimit.None
+		o.Retryables = append([]retry.IsErrorRetryable{
+			retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+				var t interface{ Timeout() bool }
+				if errors.As(err, &t) && t.Timeout() {
+					return aws.FalseTernary
+				}
+				return aws.UnknownTernary
+			}),
+			// Two conditional writes met; the loser must ask again to learn why.
+			retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}}},
+		}, o.Retryables...)
+	})
+}
+
+// Object is what a store says about one version of a key.
+type Object struct {
+	Key          string
+	Size         int64  // bytes
+	ETag         string // without quotes; opaque, equal for equal content of one upload
+	VersionID    string // empty or "null" in a bucket without versioning; listings of current objects leave it empty
+	LastModified time.Time
+	// ReplicationStatus is COMPLETED, PENDING or FAILED at a source, REPLICA at a
+	// target, and empty where no rule applies or where the store does not say, as
+	// in listings.
+	ReplicationStatus string
+}
+
+// Version is one entry of a key's history.
+type Version struct {
+	Object
+	Latest       bool
+	DeleteMarker bool // the key was deleted here; nothing can be read
+}
+
+func quoteETag(s string) *string   { return aws.String(`"` + s + `"`) }
+func unquoteETag(s *string) string { return strings.Trim(aws.ToString(s), `"`) }

@@ -1,0 +1,197 @@
+package objectstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// Get reads the current version of a key, all of it into memory.
+func (c *Client) Get(ctx context.Context, bucket, key string) ([]byte, Object, error) {
+	return c.GetVersion(ctx, bucket, key, "")
+}
+
+// GetVersion reads one version of a key, or the current one when version is
+// empty. A version that is a delete marker is [fs.ErrNotExist].
+func (c *Client) GetVersion(ctx context.Context, bucket, key, version string) ([]byte, Object, error) {
+	out, err := c.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key, VersionId: optional(version)})
+	if err != nil {
+		return nil, Object{}, c.fail("get", bucket, key, err)
+	}
+	o := Object{
+		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId),
+		LastModified: aws.ToTime(out.LastModified), ReplicationStatus: string(out.ReplicationStatus),
+	}
+	body, err := io.ReadAll(out.Body)
+	if err := errors.Join(err, out.Body.Close()); err != nil {
+		return nil, o, c.fail("get", bucket, key, err)
+	}
+	return body, o, nil
+}
+
+// Head describes the current version of a key.
+func (c *Client) Head(ctx context.Context, bucket, key string) (Object, error) {
+	return c.HeadVersion(ctx, bucket, key, "")
+}
+
+// HeadVersion describes one version of a key, or the current one when version is
+// empty. HEAD has no body, so a missing bucket is only [fs.ErrNotExist] here.
+func (c *Client) HeadVersion(ctx context.Context, bucket, key, version string) (Object, error) {
+	out, err := c.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, VersionId: optional(version)})
+	if err != nil {
+		return Object{}, c.fail("head", bucket, key, err)
+	}
+	return Object{
+		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId),
+		LastModified: aws.ToTime(out.LastModified), ReplicationStatus: string(out.ReplicationStatus),
+	}, nil
+}
+
+// List yields the current objects whose key starts with prefix, in the order of
+// their keys' bytes, a page of up to 1,000 at a time. An error ends it: what was
+// yielded before it is then a part, not the whole.
+func (c *Client) List(ctx context.Context, bucket, prefix string) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix}
+		for {
+			page, err := c.s3.ListObjectsV2(ctx, in)
+			if err != nil {
+				yield(Object{}, c.fail("list", bucket, prefix, err))
+				return
+			}
+			for _, o := range page.Contents {
+				if !yield(Object{
+					Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), ETag: unquoteETag(o.ETag), LastModified: aws.ToTime(o.LastModified),
+				}, nil) {
+					return
+				}
+			}
+			if !aws.ToBool(page.IsTruncated) {
+				return
+			}
+			if aws.ToString(page.NextContinuationToken) == "" {
+				yield(Object{}, c.fail("list", bucket, prefix, errNoToken))
+				return
+			}
+			in.ContinuationToken = page.NextContinuationToken
+		}
+	}
+}
+
+var errNoToken = errors.New("the store says that there is more and not how to go on; nothing can be concluded from this listing")
+
+// ListVersions yields every version and delete marker of the keys that start
+// with prefix, a page of up to 1,000 at a time. Keys come in order; within a
+// page the versions come before the delete markers. An error ends it.
+func (c *Client) ListVersions(ctx context.Context, bucket, prefix string) iter.Seq2[Version, error] {
+	return func(yield func(Version, error) bool) {
+		in := &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix}
+		for {
+			page, err := c.s3.ListObjectVersions(ctx, in)
+			if err != nil {
+				yield(Version{}, c.fail("list versions", bucket, prefix, err))
+				return
+			}
+			for _, v := range page.Versions {
+				if !yield(Version{Latest: aws.ToBool(v.IsLatest), Object: Object{
+					Key: aws.ToString(v.Key), Size: aws.ToInt64(v.Size), ETag: unquoteETag(v.ETag),
+					VersionID: aws.ToString(v.VersionId), LastModified: aws.ToTime(v.LastModified),
+				}}, nil) {
+					return
+				}
+			}
+			for _, m := range page.DeleteMarkers {
+				if !yield(Version{Latest: aws.ToBool(m.IsLatest), DeleteMarker: true, Object: Object{
+					Key: aws.ToString(m.Key), VersionID: aws.ToString(m.VersionId), LastModified: aws.ToTime(m.LastModified),
+				}}, nil) {
+					return
+				}
+			}
+			if !aws.ToBool(page.IsTruncated) {
+				return
+			}
+			if aws.ToString(page.NextKeyMarker) == "" {
+				yield(Version{}, c.fail("list versions", bucket, prefix, errNoToken))
+				return
+			}
+			in.KeyMarker, in.VersionIdMarker = page.NextKeyMarker, page.NextVersionIdMarker
+		}
+	}
+}
+
+// Reader reads parts of one version of an object, as Parquet files want it. It
+// is an [io.ReaderAt], so it carries the context it was opened with.
+type Reader struct {
+	c      *Client
+	ctx    context.Context
+	bucket string
+	o      Object
+}
+
+// ReaderAt opens a key for reading in parts; version is empty for the current
+// one. Every read is held to the object found now: if it was replaced since,
+// the read fails with [ErrChanged] rather than mixing two files.
+func (c *Client) ReaderAt(ctx context.Context, bucket, key, version string) (*Reader, error) {
+	o, err := c.HeadVersion(ctx, bucket, key, version)
+	if err != nil {
+		return nil, err
+	}
+	if version != "" {
+		o.VersionID = version
+	}
+	return &Reader{c: c, ctx: ctx, bucket: bucket, o: o}, nil
+}
+
+// Size is the object's length in bytes.
+func (r *Reader) Size() int64 { return r.o.Size }
+
+// Object describes what is being read.
+func (r *Reader) Object() Object { return r.o }
+
+// ReadAt reads len(p) bytes from off with one ranged request. It follows the
+// contract of [io.ReaderAt]: fewer bytes come with an error, [io.EOF] at the end.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read s3://%s/%s: negative offset %d", r.bucket, r.o.Key, off)
+	}
+	if off >= r.o.Size {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	want := min(int64(len(p)), r.o.Size-off)
+	in := &s3.GetObjectInput{
+		Bucket: &r.bucket, Key: &r.o.Key, IfMatch: quoteETag(r.o.ETag),
+		Range: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+want-1)),
+	}
+	if r.o.VersionID != "" && r.o.VersionID != "null" {
+		in.VersionId = &r.o.VersionID
+	}
+	out, err := r.c.s3.GetObject(r.ctx, in)
+	if err != nil {
+		return 0, r.c.fail("read part of", r.bucket, r.o.Key, err)
+	}
+	n, err := io.ReadFull(out.Body, p[:want])
+	if err := errors.Join(err, out.Body.Close()); err != nil {
+		return n, r.c.fail("read part of", r.bucket, r.o.Key, err)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+var _ io.ReaderAt = (*Reader)(nil)
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
