@@ -1,0 +1,168 @@
+package recovery
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Unknown is the value of a count of rows that nobody could tell.
+const Unknown int64 = -1
+
+// ErrEmptyGroup means that a group has neither table nor partition: nothing was
+// looked at, so nothing is concluded.
+var ErrEmptyGroup = errors.New("consistency group is empty")
+
+// ErrNoCut is in the chain of a [NoCutError].
+var ErrNoCut = errors.New("no cut exists")
+
+// ErrEvidence is in the chain of an error about evidence that contradicts itself
+// or names a dataset twice.
+var ErrEvidence = errors.New("evidence contradicts itself")
+
+// NoCutError names the dataset that leaves no moment to go back to. It wraps
+// [ErrNoCut].
+type NoCutError struct {
+	Dataset string // a table, or a topic and partition as "topic/3"
+	Reason  string // what was found
+	Help    string // what to do next
+}
+
+func (e *NoCutError) Error() string {
+	return fmt.Sprintf("choose the cut: %s: %s; %s", e.Dataset, e.Reason, e.Help)
+}
+
+func (e *NoCutError) Unwrap() error { return ErrNoCut }
+
+// NotMonotoneError names a table whose commit times run backwards, so that "the
+// version at a moment" has no meaning. It wraps [ErrEvidence].
+type NotMonotoneError struct {
+	Table          string
+	Earlier, Later Version // Later has the larger number and the earlier time
+}
+
+func (e *NotMonotoneError) Error() string {
+	return fmt.Sprintf("choose the cut: %s: version %d was committed at %s, before version %d at %s; "+
+		"enable in-commit timestamps or repair the times, or take the table out of the group",
+		e.Table, e.Later.Version, stamp(e.Later.CommittedAt), e.Earlier.Version, stamp(e.Earlier.CommittedAt))
+}
+
+func (e *NotMonotoneError) Unwrap() error { return ErrEvidence }
+
+// Version is one version of a table of which the target holds something: its
+// log entry, a checkpoint, or all of it.
+type Version struct {
+	Version int64 `json:"version"`
+	// CommittedAt is the source's commit time. Zero means that the time did not
+	// arrive (a checkpoint without its log entry): the version then bounds the
+	// loss, but no cut can land on it.
+	CommittedAt time.Time `json:"committed_at,omitzero"`
+	// Rows is the number of rows of the table at this version, or Unknown.
+	Rows int64 `json:"rows"`
+	// Appended is the number of rows that this version added, without rows only
+	// moved by a rewrite, or Unknown.
+	Appended int64 `json:"appended"`
+	// Complete means that every object the version needs is at the target at its
+	// size. False also stands for "not looked at".
+	Complete bool `json:"complete"`
+}
+
+// Head is a table as one reader saw it at the source.
+type Head struct {
+	At          time.Time `json:"at"` // on the reader's clock
+	Version     int64     `json:"version"`
+	Rows        int64     `json:"rows"` // or Unknown
+	CommittedAt time.Time `json:"committed_at,omitzero"`
+}
+
+// Peak is the declared limit on what can be written: in any interval of s
+// seconds at most PerSecond × s + Burst rows or messages are acknowledged.
+// Burst is the largest single commit or batch. PerSecond must be positive; a
+// peak that is not counts as undeclared.
+type Peak struct {
+	PerSecond float64 `json:"per_second"`
+	Burst     int64   `json:"burst,omitzero"`
+}
+
+func (p *Peak) declared() bool { return p != nil && p.PerSecond > 0 && p.Burst >= 0 }
+
+// TableState is what is known of one table.
+type TableState struct {
+	Name string `json:"name"`
+	// Versions in any order, those beyond the newest complete one included.
+	Versions []Version `json:"versions"`
+	// Heads are the witness's journal, in any order.
+	Heads []Head `json:"heads,omitempty"`
+	// Source is the head as the source told it after its writers were fenced;
+	// nil when it did not answer.
+	Source *Head `json:"source,omitempty"`
+	Peak   *Peak `json:"peak,omitempty"`
+	// RPOSeconds is the objective; zero means that none is declared.
+	RPOSeconds float64 `json:"rpo_seconds,omitzero"`
+}
+
+// End is a partition's end offset at the source, as seen at one time.
+type End struct {
+	At     time.Time `json:"at"` // on the reader's clock
+	Offset int64     `json:"offset"`
+}
+
+// PartitionState is what is known of one partition.
+type PartitionState struct {
+	Partition int32 `json:"partition"`
+	// MirroredThrough is the first source offset that is not at the target.
+	MirroredThrough int64 `json:"mirrored_through"`
+	// TargetEnd is the end offset at the target. It is recorded, never compared:
+	// the two clusters number the same records differently.
+	TargetEnd int64 `json:"target_end"`
+	// NewestAt is the largest timestamp of a mirrored record; zero when there is
+	// none. Leave out a timestamp that lies in the reader's future by more than
+	// the skew: such a producer's clock proves nothing.
+	NewestAt time.Time `json:"newest_at,omitzero"`
+	// Journal holds the source's ends as seen before the outage, in any order.
+	Journal []End `json:"journal,omitempty"`
+	// Source is the end as the source told it after its producers were fenced;
+	// nil when it did not answer.
+	Source *End `json:"source,omitempty"`
+}
+
+// TopicState is what is known of one topic.
+type TopicState struct {
+	Name       string           `json:"name"`
+	Partitions []PartitionState `json:"partitions"`
+	Peak       *Peak            `json:"peak,omitempty"` // of all partitions together
+	RPOSeconds float64          `json:"rpo_seconds,omitzero"`
+}
+
+// usable tells a real time from a missing one. UnixNano is defined from 1678 to
+// 2262; the margin leaves room for adding skews.
+func usable(t time.Time) bool { return t.Year() >= 1700 && t.Year() <= 2200 }
+
+func moment(ns int64) time.Time { return time.Unix(0, ns).UTC() }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// observations are the usable sightings of a table's head, the source's own
+// answer among them.
+func (t *TableState) observations(yield func(Head) bool) {
+	for _, h := range t.Heads {
+		if usable(h.At) && !yield(h) {
+			return
+		}
+	}
+	if t.Source != nil && usable(t.Source.At) {
+		yield(*t.Source)
+	}
+}
+
+// observations are the usable sightings of a partition's end.
+func (p *PartitionState) observations(yield func(End) bool) {
+	for _, e := range p.Journal {
+		if usable(e.At) && !yield(e) {
+			return
+		}
+	}
+	if p.Source != nil && usable(p.Source.At) {
+		yield(*p.Source)
+	}
+}
