@@ -89,7 +89,13 @@ func (c *Compiled) stage(rb *Runbook, e *estate.Estate, cat *action.Catalogue, s
 		if step.Owner == "" {
 			step.Owner = rb.Owner
 		}
-		step.Items = len(e.Items(step.Each, step.Filter(tier, c.Input.Groups)))
+		items := e.Items(step.Each, step.Filter(tier, c.Input.Groups))
+		step.Items = len(items)
+		if len(items) <= Few {
+			for _, i := range items {
+				step.Names = append(step.Names, i.Name)
+			}
+		}
 		if _, ok := e.Role(step.Owner); !ok {
 			errs = append(errs, fmt.Errorf("%s: owner %q of step %q is not a role of estate %s", d.At, step.Owner, d.Title, e.Estate))
 		}

@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"breakwater/internal/action"
@@ -66,9 +67,39 @@ type Step struct {
 	Effect   action.Effect     `json:"effect"`
 	Drill    action.Drill      `json:"drill"`
 	CanUndo  bool              `json:"can_undo,omitempty"`
-	Items    int               `json:"items"` // how many items the estate has for it
+	Items    int               `json:"items"`           // how many items the estate has for it
+	Names    []string          `json:"names,omitempty"` // their names, where there are few enough to show each
 	Timeout  time.Duration     `json:"timeout"`
 	Estimate time.Duration     `json:"estimate"` // for one item
+}
+
+// Few is how many items a step may have for each to be an activity of its own,
+// named in the timeline. More go in batches.
+const Few = 25
+
+// Batch is a range of a step's items, sorted by name: one activity per phase.
+type Batch struct {
+	From, To int    // items[From:To]
+	Label    string // the item's name, or "tables 101-200 of 500"
+}
+
+// Batches divides the step's items: one each where there are few, otherwise
+// about fifty batches, of at most 500 items.
+func (s Step) Batches() []Batch {
+	if s.Items <= Few {
+		bs := make([]Batch, len(s.Names))
+		for i, n := range s.Names {
+			bs[i] = Batch{i, i + 1, n}
+		}
+		return bs
+	}
+	size := min(500, (s.Items+49)/50)
+	var bs []Batch
+	for from := 0; from < s.Items; from += size {
+		to := min(from+size, s.Items)
+		bs = append(bs, Batch{from, to, fmt.Sprintf("%ss %d-%d of %d", s.Each, from+1, to, s.Items)})
+	}
+	return bs
 }
 
 // Filter is what narrows the step's items: its `where`, its tier, the run's groups.

@@ -13,29 +13,29 @@ package runbook
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"breakwater/internal/estate"
+	"breakwater/internal/mistake"
 )
 
 // Position is a place in a file.
-type Position struct {
-	File   string `json:"file,omitempty"`
-	Line   int    `json:"line,omitempty"`
-	Column int    `json:"column,omitempty"`
-}
-
-// String gives file:line:column, the form that editors jump to.
-func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
+type Position = mistake.Position
 
 // Mistake is one thing wrong with a file: where, what was found, what is allowed.
-type Mistake struct {
-	At   Position
-	Text string
-}
+type Mistake = mistake.Mistake
 
-// Error gives the mistake on one line.
-func (m Mistake) Error() string { return m.At.String() + ": " + m.Text }
+// Keys holds where the keys of one part stand in its file, so that a mistake
+// points at the key and not only at the part. Nested keys are joined by a dot:
+// "approval.role".
+type Keys map[string]Position
+
+// At is where a key stands, or otherwise where the part does.
+func (k Keys) At(key string, otherwise Position) Position {
+	if p, ok := k[key]; ok {
+		return p
+	}
+	return otherwise
+}
 
 // Runbook is one file of runbooks/.
 type Runbook struct {
@@ -45,6 +45,7 @@ type Runbook struct {
 	Inputs  []InputDecl
 	Blocks  []Block
 	At      Position
+	Keys    Keys
 	Digest  string // SHA-256 of the file's bytes, "sha256:…"
 }
 
@@ -55,6 +56,7 @@ type InputDecl struct {
 	Help     string
 	Optional bool
 	At       Position
+	Keys     Keys
 }
 
 // InputType is the type of an input.
@@ -93,6 +95,7 @@ type StageDecl struct {
 	PointOfNoReturn bool
 	Steps           []StepDecl
 	At              Position
+	Keys            Keys
 }
 
 // Approval is who opens a stage's gate.
@@ -126,4 +129,5 @@ type StepDecl struct {
 	Owner    string // a role; the runbook's owner when omitted
 	At       Position
 	ActionAt Position
+	Keys     Keys
 }
