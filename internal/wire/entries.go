@@ -1,0 +1,129 @@
+package wire
+
+import (
+	"encoding/json"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/ledger"
+	"breakwater/internal/runbook"
+	"breakwater/internal/verdict"
+)
+
+// The bodies of the ledger's entries, by kind. The report is made from these and
+// the documents that they name, and from nothing else.
+
+// StartedBody is the body of run-started.
+type StartedBody struct {
+	Run       action.Run      `json:"run"`
+	Input     json.RawMessage `json:"input"`
+	Scheduled bool            `json:"scheduled,omitempty"`
+}
+
+// CompiledBody is the body of compiled. The documents are in the entry.
+type CompiledBody struct {
+	Runbook       string        `json:"runbook"`
+	RunbookDigest string        `json:"runbook_digest"`
+	Estate        string        `json:"estate"`
+	EstateDigest  string        `json:"estate_digest"`
+	Mode          action.Mode   `json:"mode"`
+	Input         runbook.Input `json:"input"`
+}
+
+// LockBody is the body of lock.
+type LockBody struct {
+	Held  bool  `json:"held"` // taken; false: given back
+	Epoch int64 `json:"epoch"`
+}
+
+// PlannedBody is the body of planned.
+type PlannedBody struct {
+	Attempt   int                 `json:"attempt"`
+	Root      string              `json:"root"`
+	Steps     []StepPlan          `json:"steps"`
+	Leaves    []ledger.Leaf       `json:"leaves"`
+	Accepts   []action.Acceptance `json:"accepts,omitempty"`
+	Losses    []action.Loss       `json:"losses,omitempty"`
+	Changed   []string            `json:"changed,omitempty"`
+	Intervals []Interval          `json:"intervals,omitempty"`
+	Undo      bool                `json:"undo,omitempty"` // the plan of taking back
+}
+
+// GateBody is the body of gate-opened and of gate-closed.
+type GateBody struct {
+	Gate    string   `json:"gate"`
+	Attempt int      `json:"attempt"`
+	Role    string   `json:"role"`
+	Method  string   `json:"method"`
+	Quorum  int      `json:"quorum"`
+	Root    string   `json:"root"`
+	How     string   `json:"how,omitempty"` // of gate-closed: approved, rejected, aborted
+	By      []string `json:"by,omitempty"`
+}
+
+// DecisionBody is the body of decided and of refused.
+type DecisionBody struct {
+	Gate      string `json:"gate,omitempty"` // or the ask's id
+	Attempt   int    `json:"attempt,omitempty"`
+	Decision  string `json:"decision,omitempty"`
+	Via       string `json:"via"` // "signal" or "update"
+	Who       string `json:"who,omitempty"`
+	Key       string `json:"key,omitempty"` // fingerprint
+	Method    string `json:"method,omitempty"`
+	Reason    string `json:"reason,omitempty"`  // what the person gave
+	Outcome   string `json:"outcome,omitempty"` // what became of it; of a refusal, why
+	Raw       string `json:"raw,omitempty"`     // as it was received
+	Statement string `json:"statement,omitempty"`
+}
+
+// IntentBody is the body of intent: the plans in the entry's documents are about
+// to be applied, or taken back.
+type IntentBody struct {
+	Attempt int   `json:"attempt"`
+	Undo    bool  `json:"undo,omitempty"`
+	Epoch   int64 `json:"epoch,omitempty"`
+}
+
+// OutcomeBody is the body of outcome.
+type OutcomeBody struct {
+	Attempt   int        `json:"attempt"`
+	Mutations int64      `json:"mutations"`
+	Errors    []string   `json:"errors,omitempty"`
+	Undo      bool       `json:"undo,omitempty"`
+	Intervals []Interval `json:"intervals,omitempty"`
+}
+
+// ObservedBody is the body of observed.
+type ObservedBody struct {
+	Attempt   int             `json:"attempt"`
+	Verdict   verdict.Verdict `json:"verdict"`
+	Passed    int64           `json:"passed"`
+	Failed    int64           `json:"failed"`
+	Unknown   int64           `json:"unknown"`
+	Findings  []string        `json:"findings,omitempty"`
+	Undo      bool            `json:"undo,omitempty"`
+	Intervals []Interval      `json:"intervals,omitempty"`
+}
+
+// AskedBody is the body of asked.
+type AskedBody struct {
+	Ask      string   `json:"ask"`
+	Question string   `json:"question"`
+	Findings []string `json:"findings,omitempty"`
+	Choices  []string `json:"choices"`
+}
+
+// NoteBody is the body of note.
+type NoteBody struct {
+	Text      string     `json:"text"`
+	Milestone *Milestone `json:"milestone,omitempty"`
+}
+
+// EndedBody is the body of run-ended.
+type EndedBody struct {
+	Result
+	How    string    `json:"how"` // "proven", "planned", or one of the error types with which a run ends
+	Why    string    `json:"why,omitempty"`
+	Undone bool      `json:"undone,omitempty"`
+	Ended  time.Time `json:"ended"`
+}

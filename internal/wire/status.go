@@ -1,0 +1,149 @@
+package wire
+
+import (
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/verdict"
+)
+
+// State is what a run is doing, in one word.
+type State string
+
+// The states.
+const (
+	StateStarting State = "starting"
+	StateRunning  State = "running"
+	StateGate     State = "waiting-for-approval"
+	StateAsking   State = "waiting-for-decision"
+	StateEnded    State = "ended"
+)
+
+// Status is what a person sees of a run: the answer of the query, and all that
+// the current details are made of.
+type Status struct {
+	Run         action.Run      `json:"run"`
+	Estate      string          `json:"estate"`
+	Summary     string          `json:"summary"` // of the runbook
+	State       State           `json:"state"`
+	Doing       string          `json:"doing"` // one sentence
+	Verdict     verdict.Verdict `json:"verdict"`
+	Why         string          `json:"why,omitempty"` // of a run that ended without a pass
+	Stages      []StageStatus   `json:"stages"`
+	Current     int             `json:"current"` // index into Stages
+	Gate        *GateStatus     `json:"gate,omitempty"`
+	Ask         *AskStatus      `json:"ask,omitempty"`
+	Obligations []Obligation    `json:"obligations,omitempty"`
+	Proven      []string        `json:"proven,omitempty"`   // sentences, oldest first
+	Refusals    []Refusal       `json:"refusals,omitempty"` // the last few
+	Head        string          `json:"head"`               // of the ledger, "seq:hash"
+	Finish      *time.Time      `json:"finish,omitempty"`   // forecast, waiting for people left out
+	Milestones  []Milestone     `json:"milestones,omitempty"`
+}
+
+// StageStatus is one stage, and how far it has come.
+type StageStatus struct {
+	ID    string       `json:"id"`
+	Title string       `json:"title"`
+	Tier  int          `json:"tier,omitempty"`
+	State string       `json:"state"` // "", "planning", "waiting", "applying", "proven", "planned", "stopped"
+	Steps []StepStatus `json:"steps"`
+}
+
+// StepStatus is one step, and how many of its items are where.
+type StepStatus struct {
+	ID       string          `json:"id"`
+	Title    string          `json:"title"`
+	Action   string          `json:"action"`
+	Items    int             `json:"items"`
+	Planned  int             `json:"planned"`
+	Applied  int             `json:"applied"`
+	Verified int             `json:"verified"`
+	Verdict  verdict.Verdict `json:"verdict"`
+	State    string          `json:"state"` // "", "planned", "running", "proven", "obligation", "not run", "failed"
+	Summary  []string        `json:"summary,omitempty"`
+}
+
+// GateStatus is an open gate: everything that an approval must name.
+type GateStatus struct {
+	ID           string              `json:"id"`
+	Attempt      int                 `json:"attempt"`
+	Stage        string              `json:"stage"` // its title
+	Role         string              `json:"role"`
+	Method       string              `json:"method"`
+	Quorum       int                 `json:"quorum"`
+	Members      []string            `json:"members"`
+	Approved     []string            `json:"approved,omitempty"` // who has, so far
+	Root         string              `json:"root"`               // of the stage's plan
+	Head         string              `json:"head"`               // of the ledger when the gate opened, "seq:hash"
+	EstateDigest string              `json:"estate_digest"`
+	Plan         []StepPlan          `json:"plan"`
+	Accepts      []action.Acceptance `json:"accepts,omitempty"`
+	Losses       []action.Loss       `json:"losses,omitempty"`
+	Changed      []string            `json:"changed,omitempty"` // since the attempt before
+	Opened       time.Time           `json:"opened"`
+	Reminded     int                 `json:"reminded,omitempty"`
+	Next         string              `json:"next,omitempty"` // who is told next
+}
+
+// StepPlan is a step's plan in short.
+type StepPlan struct {
+	Step    string   `json:"step"` // its title
+	Action  string   `json:"action"`
+	Items   int      `json:"items"`
+	Effects int64    `json:"effects"`
+	Summary []string `json:"summary,omitempty"`
+}
+
+// AskStatus is a question to a person: a step that did not pass, or a manual one.
+type AskStatus struct {
+	ID       string   `json:"id"` // "<step id>#<n>"
+	Step     string   `json:"step"`
+	Title    string   `json:"title"`
+	Question string   `json:"question"`
+	Findings []string `json:"findings,omitempty"`
+	Choices  []string `json:"choices"` // "retry", "undo", "abort", "done"
+	Owner    string   `json:"owner"`   // the role that is asked
+}
+
+// Refusal is a decision that did not count.
+type Refusal struct {
+	Time   time.Time `json:"time"`
+	Who    string    `json:"who,omitempty"`
+	Reason string    `json:"reason"`
+}
+
+// Obligation is something left to prove later.
+type Obligation struct {
+	ID    string `json:"id"`
+	Step  string `json:"step"` // its id
+	Title string `json:"title"`
+	What  string `json:"what"`
+	Owner string `json:"owner,omitempty"` // a person, once assigned
+	Due   string `json:"due,omitempty"`   // a date, once assigned
+}
+
+// Milestone is what the business got, and when.
+type Milestone struct {
+	Name string    `json:"name"`
+	Tier int       `json:"tier,omitempty"`
+	At   time.Time `json:"at"`
+}
+
+// Result is what a run returns.
+type Result struct {
+	Verdict     verdict.Verdict `json:"verdict"`
+	Summary     string          `json:"summary"` // "pass, 2 obligations open"
+	Mode        action.Mode     `json:"mode"`
+	Obligations []Obligation    `json:"obligations,omitempty"`
+	Milestones  []Milestone     `json:"milestones,omitempty"`
+	Exercised   int             `json:"exercised"` // steps that ran
+	Steps       int             `json:"steps"`
+	Head        string          `json:"head"`
+}
+
+// Answer is what the update returns to whoever decided.
+type Answer struct {
+	Counted bool   `json:"counted"`
+	Outcome string `json:"outcome"` // a sentence
+}

@@ -1,0 +1,226 @@
+// Package wire holds what crosses between the interpreter and its activities:
+// names, and plain serialisable structs. Both sides import it; it imports
+// neither.
+//
+// What is large stays in the ledger and crosses as a [ledger.DocRef]; a result
+// carries counts, the worst case, a digest, and a few sentences to show.
+package wire
+
+import (
+	"encoding/json"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
+	"breakwater/internal/runbook"
+	"breakwater/internal/verdict"
+)
+
+// TaskQueue is where workers look for runs unless they are told otherwise.
+const TaskQueue = "breakwater"
+
+// The activities that are not a phase of an action.
+const (
+	CompileRun  = "run:compile"
+	AppendEntry = "ledger:append"
+	AcquireLock = "lock:acquire"
+	ReleaseLock = "lock:release"
+	Identify    = "approval:identify"
+)
+
+// Signals, the update and the query of every run. All of approve, reject,
+// decide and abort carry the same payload; the update does what any of them
+// does, and answers.
+const (
+	SignalApprove = "approve"
+	SignalReject  = "reject"
+	SignalDecide  = "decide"
+	SignalAbort   = "abort"
+	UpdateDecide  = "decide"
+	QueryStatus   = "status"
+)
+
+// Search attributes of every run, all of type Keyword.
+const (
+	AttrState    = "BreakwaterState"
+	AttrStage    = "BreakwaterStage"
+	AttrMode     = "BreakwaterMode"
+	AttrVerdict  = "BreakwaterVerdict"
+	AttrEstate   = "BreakwaterEstate"
+	AttrIncident = "BreakwaterIncident"
+)
+
+// Attributes lists the search attributes.
+func Attributes() []string {
+	return []string{AttrState, AttrStage, AttrMode, AttrVerdict, AttrEstate, AttrIncident}
+}
+
+// Phase is one phase of an action.
+type Phase string
+
+// The phases. Undo has its own three.
+const (
+	PlanPhase       Phase = "plan"
+	ApplyPhase      Phase = "apply"
+	VerifyPhase     Phase = "verify"
+	UndoPlanPhase   Phase = "undo-plan"
+	UndoApplyPhase  Phase = "undo"
+	UndoVerifyPhase Phase = "undo-verify"
+)
+
+// Activity names the Temporal activity of a phase: "table.promote:plan".
+func Activity(action string, p Phase) string { return action + ":" + string(p) }
+
+// CompileInput starts a run.
+type CompileInput struct {
+	Run       action.Run      `json:"run"` // Runbook, Workflow, FirstRun, Namespace, Started are set
+	Input     json.RawMessage `json:"input"`
+	Scheduled bool            `json:"scheduled,omitempty"` // a Schedule started it
+}
+
+// CompileResult is the compiled run, and where it lies in the ledger.
+type CompileResult struct {
+	Compiled runbook.Compiled `json:"compiled"`
+	Files    Files            `json:"files"`
+	Runbook  ledger.DocRef    `json:"runbook"` // the file as it was read
+}
+
+// Files name the two documents that every activity of a run reads.
+type Files struct {
+	Compiled ledger.DocRef `json:"compiled"`
+	Estate   ledger.DocRef `json:"estate"`
+}
+
+// PhaseInput asks for one phase of one step on a batch of its items.
+type PhaseInput struct {
+	Run     action.Run     `json:"run"`
+	Files   Files          `json:"files"`
+	Step    string         `json:"step"`
+	From    int            `json:"from"`
+	To      int            `json:"to"`
+	Attempt int            `json:"attempt"`         // counts plannings in a plan, applyings in the rest
+	Plan    *ledger.DocRef `json:"plan,omitempty"`  // the approved plan, or an index of plans
+	Prior   *ledger.DocRef `json:"prior,omitempty"` // in an undo: the outcome to take back, or an index
+}
+
+// Interval is when an activity worked, by the worker's clock.
+type Interval struct {
+	Phase Phase     `json:"phase"`
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
+// PlanResult is what planning a batch found.
+type PlanResult struct {
+	Doc       ledger.DocRef       `json:"doc"` // a [PlanDoc], or an index of them
+	Leaf      ledger.Leaf         `json:"leaf"`
+	Effects   int64               `json:"effects"`
+	Summaries []string            `json:"summaries,omitempty"` // at most [Shown]
+	Accepts   []action.Acceptance `json:"accepts,omitempty"`   // each once
+	Losses    []action.Loss       `json:"losses,omitempty"`    // the worst, at most [Shown]
+	Look      *Look               `json:"look,omitempty"`      // of a check: what it saw
+	Interval  Interval            `json:"interval"`
+}
+
+// ApplyResult is what applying a batch did.
+type ApplyResult struct {
+	Doc       ledger.DocRef `json:"doc"` // an [OutcomeDoc], or an index of them
+	Mutations int64         `json:"mutations"`
+	Summaries []string      `json:"summaries,omitempty"` // at most [Shown]
+	Interval  Interval      `json:"interval"`
+}
+
+// VerifyResult is what verifying a batch saw.
+type VerifyResult struct {
+	Doc      ledger.DocRef `json:"doc"` // an [ObservedDoc], or an index of them
+	Look     Look          `json:"look"`
+	Interval Interval      `json:"interval"`
+}
+
+// Look is a set of observations in short.
+type Look struct {
+	Verdict     verdict.Verdict `json:"verdict"`
+	OnlySource  bool            `json:"only_source,omitempty"` // every unknown has the unreachable source as its one cause
+	Passed      int64           `json:"passed"`                // observations
+	Failed      int64           `json:"failed"`
+	Unknown     int64           `json:"unknown"`
+	Findings    []string        `json:"findings,omitempty"`    // what did not pass, at most [Shown]
+	Obligations []string        `json:"obligations,omitempty"` // what would remain to be proven, each once, at most [Shown]
+}
+
+// Shown is how many sentences a result carries; the rest is in the ledger.
+const Shown = 5
+
+// PlanDoc is the plan of one item: a leaf of the root that people approve.
+type PlanDoc struct {
+	Step   string          `json:"step"`
+	Action string          `json:"action"`
+	Item   estate.Item     `json:"item"`
+	With   json.RawMessage `json:"with,omitempty"`
+	Change action.Change   `json:"change"`
+	// Found is what a check saw, in a stage that only looks. What an unknown got
+	// is left out, since an error's text may differ from one look to the next.
+	Found []action.Observation `json:"found,omitempty"`
+}
+
+// OutcomeDoc is what applying one item did.
+type OutcomeDoc struct {
+	Step    string         `json:"step"`
+	Action  string         `json:"action"`
+	Item    estate.Item    `json:"item"`
+	Plan    string         `json:"plan"` // digest of the approved plan
+	Outcome action.Outcome `json:"outcome"`
+	Start   time.Time      `json:"start"`
+	End     time.Time      `json:"end"`
+}
+
+// ObservedDoc is what verifying one item saw.
+type ObservedDoc struct {
+	Step         string               `json:"step"`
+	Action       string               `json:"action"`
+	Item         estate.Item          `json:"item"`
+	Verdict      verdict.Verdict      `json:"verdict"`
+	Observations []action.Observation `json:"observations"`
+	Start        time.Time            `json:"start"`
+	End          time.Time            `json:"end"`
+}
+
+// AppendInput puts bytes at a place in the ledger. The worker adds the signed
+// head.
+type AppendInput struct {
+	Estate string      `json:"estate"`
+	Head   ledger.Head `json:"head"` // after the entry
+	Entry  []byte      `json:"entry"`
+}
+
+// LockInput takes or gives back the estate's lock.
+type LockInput struct {
+	Run    action.Run `json:"run"`
+	Estate string     `json:"estate"`
+}
+
+// LockResult is the epoch under which the run may act.
+type LockResult struct {
+	Epoch int64 `json:"epoch"`
+}
+
+// Error types that the interpreter tells apart. The activities' interceptor
+// gives them; all are final, retrying the activity cannot help.
+const (
+	ErrTypeBadInput = "BadInput"   // what a person typed cannot be run
+	ErrTypeMoved    = "Moved"      // the world is not what the plan saw
+	ErrTypeRefused  = "Refused"    // a rule forbids it
+	ErrTypeHeld     = "LockHeld"   // another run holds the estate
+	ErrTypeFenced   = "Superseded" // another run took the estate over
+	ErrTypeForked   = "Forked"     // the ledger holds other bytes at this place
+)
+
+// Error types with which a run ends.
+const (
+	ErrTypeNotProven  = "NotProven"
+	ErrTypeAborted    = "Aborted"
+	ErrTypeRejected   = "Rejected"
+	ErrTypeUndone     = "Undone"
+	ErrTypeUndoFailed = "UndoFailed"
+)
