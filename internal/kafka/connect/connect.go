@@ -1,0 +1,327 @@
+// Package connect asks a Kafka Connect worker about its connectors over REST,
+// stops and resumes them, and reads and sets how far they have come.
+//
+// Stopping is asynchronous: a worker answers 204 while tasks still run, so
+// [Client.Stop] returns only when the state is STOPPED and no task is left. That
+// a connector says RUNNING proves nothing about records moving; judge that by
+// reading topics.
+//
+// An unknown connector is fs.ErrNotExist, a refusal fs.ErrPermission; a worker
+// that does not answer carries reach.ErrUnreachable.
+package connect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"breakwater/internal/reach"
+)
+
+const (
+	timeout   = 5 * time.Second // for one request; a worker answers in milliseconds
+	pollEvery = 100 * time.Millisecond
+	maxAnswer = 32 << 20
+)
+
+// ErrRebalancing means that the workers are just dividing their connectors
+// among themselves, or that the worker asked could not reach their leader.
+var ErrRebalancing = errors.New("workers are rebalancing")
+
+// ErrState means that a connector is not in the state that a request needs.
+var ErrState = errors.New("connector is in another state")
+
+// The states of a connector or task, as Connect names them.
+const (
+	Running    = "RUNNING"
+	Stopped    = "STOPPED"
+	Paused     = "PAUSED"
+	Failed     = "FAILED"
+	Unassigned = "UNASSIGNED"
+)
+
+// Client asks one worker, or a balancer in front of several.
+type Client struct {
+	base string
+	http *http.Client
+}
+
+// New makes a client for a worker's address such as http://127.0.0.1:8083. The
+// HTTP client may carry TLS and authentication; nil for a plain one.
+func New(base string, with *http.Client) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("connect worker %q: want http://host:port", base)
+	}
+	if with == nil {
+		with = &http.Client{}
+	}
+	return &Client{strings.TrimRight(base, "/"), with}, nil
+}
+
+// Status is a connector's state.
+type Status struct {
+	Name      string `json:"name"`
+	Connector struct {
+		State  string `json:"state"`
+		Worker string `json:"worker_id"`
+		Trace  string `json:"trace,omitempty"`
+	} `json:"connector"`
+	Tasks []Task `json:"tasks"`
+}
+
+// Task is one of a connector's tasks; Trace is the stack of a failed one.
+type Task struct {
+	ID     int    `json:"id"`
+	State  string `json:"state"`
+	Worker string `json:"worker_id"`
+	Trace  string `json:"trace,omitempty"`
+}
+
+// Stopped reports whether nothing runs any more.
+func (s Status) Stopped() bool { return s.Connector.State == Stopped && len(s.Tasks) == 0 }
+
+// Running reports whether the connector and all its tasks, at least one, run.
+func (s Status) Running() bool {
+	for _, t := range s.Tasks {
+		if t.State != Running {
+			return false
+		}
+	}
+	return s.Connector.State == Running && len(s.Tasks) > 0
+}
+
+func (s Status) String() string {
+	out := s.Connector.State
+	for _, t := range s.Tasks {
+		out += fmt.Sprintf(", task %d %s", t.ID, t.State)
+	}
+	return out
+}
+
+// Offset is how far a mirror's source connector has come in a partition.
+type Offset struct {
+	Cluster   string // alias of the source
+	Topic     string
+	Partition int32
+	Delivered int64 // offset of the last record delivered; the next is one more
+}
+
+// Names lists the connectors.
+func (c *Client) Names(ctx context.Context) ([]string, error) {
+	var names []string
+	return names, c.do(ctx, http.MethodGet, "/connectors", nil, &names)
+}
+
+// Put creates a connector or replaces its configuration.
+func (c *Client) Put(ctx context.Context, name string, config map[string]string) error {
+	return c.settled(ctx, func(ctx context.Context) error {
+		return c.do(ctx, http.MethodPut, path(name, "config"), config, nil)
+	})
+}
+
+// Status asks for the state of a connector and its tasks.
+func (c *Client) Status(ctx context.Context, name string) (Status, error) {
+	var s Status
+	if err := c.do(ctx, http.MethodGet, path(name, "status"), nil, &s); err != nil {
+		return Status{}, err
+	}
+	if s.Connector.State == "" {
+		return Status{}, fmt.Errorf("connect %s: status of %s: the answer has no state: is this a Connect worker?", c.base, name)
+	}
+	return s, nil
+}
+
+// Stop stops a connector and waits until it and all its tasks have ended, or ctx
+// has. Its configuration and offsets stay, and stopping it again changes nothing.
+func (c *Client) Stop(ctx context.Context, name string) (Status, error) {
+	return c.change(ctx, name, "stop", Status.Stopped)
+}
+
+// Resume starts a stopped or paused connector and waits until it and all its
+// tasks run, or ctx has ended.
+func (c *Client) Resume(ctx context.Context, name string) (Status, error) {
+	return c.change(ctx, name, "resume", Status.Running)
+}
+
+func (c *Client) change(ctx context.Context, name, verb string, done func(Status) bool) (Status, error) {
+	if err := c.settled(ctx, func(ctx context.Context) error {
+		return c.do(ctx, http.MethodPut, path(name, verb), nil, nil)
+	}); err != nil {
+		return Status{}, err
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		// A fresh worker may not have the status yet, and a rebalance hides it.
+		s, err := c.Status(ctx, name)
+		switch {
+		case err == nil && done(s):
+			return s, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrRebalancing):
+			return Status{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return s, fmt.Errorf("connect %s: %s %s: it is still %q: %w", c.base, verb, name, s, errors.Join(err, context.Cause(ctx)))
+		case <-tick.C:
+		}
+	}
+}
+
+// settled repeats a request while the workers rebalance.
+func (c *Client) settled(ctx context.Context, do func(context.Context) error) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := do(ctx)
+		if !errors.Is(err, ErrRebalancing) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// The JSON of a mirror's offsets.
+type offsets struct {
+	Offsets []offset `json:"offsets"`
+}
+
+type offset struct {
+	Partition struct {
+		Cluster   string `json:"cluster"`
+		Partition int32  `json:"partition"`
+		Topic     string `json:"topic"`
+	} `json:"partition"`
+	Offset *struct {
+		Offset int64 `json:"offset"`
+	} `json:"offset"`
+}
+
+// Offsets reads how far a MirrorSourceConnector has come. The worker flushes
+// them every offset.flush.interval.ms, so of a running connector they are old.
+func (c *Client) Offsets(ctx context.Context, name string) ([]Offset, error) {
+	var in offsets
+	if err := c.do(ctx, http.MethodGet, path(name, "offsets"), nil, &in); err != nil {
+		return nil, err
+	}
+	out := make([]Offset, 0, len(in.Offsets))
+	for _, o := range in.Offsets {
+		if o.Partition.Topic == "" || o.Offset == nil {
+			return nil, fmt.Errorf("connect %s: offsets of %s: %+v is no mirrored partition: is it a MirrorSourceConnector?", c.base, name, o)
+		}
+		out = append(out, Offset{o.Partition.Cluster, o.Partition.Topic, o.Partition.Partition, o.Offset.Offset})
+	}
+	return out, nil
+}
+
+// PatchOffsets sets how far a stopped connector has come in the partitions
+// given, and leaves the others. ErrState if the connector is not stopped.
+func (c *Client) PatchOffsets(ctx context.Context, name string, to []Offset) error {
+	if len(to) == 0 {
+		return fmt.Errorf("connect %s: set offsets of %s: none given", c.base, name)
+	}
+	s, err := c.Status(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !s.Stopped() {
+		return fmt.Errorf("connect %s: set offsets of %s: it is %v, stop it first: %w", c.base, name, s, ErrState)
+	}
+	var body offsets
+	for _, o := range to {
+		var one offset
+		one.Partition.Cluster, one.Partition.Topic, one.Partition.Partition = o.Cluster, o.Topic, o.Partition
+		one.Offset = &struct {
+			Offset int64 `json:"offset"`
+		}{o.Delivered}
+		body.Offsets = append(body.Offsets, one)
+	}
+	return c.settled(ctx, func(ctx context.Context) error {
+		return c.do(ctx, http.MethodPatch, path(name, "offsets"), body, nil)
+	})
+}
+
+func path(name, what string) string { return "/connectors/" + url.PathEscape(name) + "/" + what }
+
+// do sends one request. into may be nil, and is untouched by an empty answer.
+func (c *Client) do(ctx context.Context, method, path string, body, into any) error {
+	fail := func(err error) error {
+		return fmt.Errorf("connect %s: %s %s: %w", c.base, method, path, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var send io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return fail(err)
+		}
+		send = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, send)
+	if err != nil {
+		return fail(err)
+	}
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fail(reach.Mark(err))
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		// The answer broke off: what it would have said is not known.
+		return fail(fmt.Errorf("%w: %w", reach.ErrUnreachable, err))
+	}
+	if err := refusal(res.StatusCode, text); err != nil {
+		return fail(err)
+	}
+	if into == nil || len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fail(fmt.Errorf("read the answer %.200q: %w", text, err))
+	}
+	return nil
+}
+
+// refusal turns a status into an error, with the worker's own words.
+func refusal(status int, text []byte) error {
+	if status < 300 {
+		return nil
+	}
+	var said struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(text, &said) != nil || said.Message == "" {
+		said.Message = fmt.Sprintf("%.200s", text)
+	}
+	err := fmt.Errorf("%d %s: %s", status, http.StatusText(status), said.Message)
+	switch status {
+	case http.StatusNotFound:
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w: %w", fs.ErrPermission, err)
+	case http.StatusConflict:
+		return fmt.Errorf("%w: %w", ErrRebalancing, err)
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
+	}
+	return err
+}

@@ -1,0 +1,178 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Ends are the borders of a partition's log at one moment.
+type Ends struct {
+	Start  int64 // log start offset: what is before it was deleted
+	Stable int64 // last stable offset: a read_committed reader sees nothing from here on
+	End    int64 // log end offset; equal to Stable unless a transaction is open
+}
+
+// Ends reads the borders of every partition of the topics. The three numbers are
+// read one after the other, the end last, so that Start ≤ Stable ≤ End also
+// while records arrive. A topic that does not exist is fs.ErrNotExist; no topics
+// are no partitions.
+func (c *Client) Ends(ctx context.Context, topics ...string) (map[Partition]Ends, error) {
+	start, err := c.list(ctx, "list start offsets", topics, c.adm.ListStartOffsets)
+	if err != nil {
+		return nil, err
+	}
+	stable, err := c.list(ctx, "list last stable offsets", topics, c.adm.ListCommittedOffsets)
+	if err != nil {
+		return nil, err
+	}
+	end, err := c.list(ctx, "list end offsets", topics, c.adm.ListEndOffsets)
+	if err != nil {
+		return nil, err
+	}
+	ends := make(map[Partition]Ends, len(end))
+	for p, e := range end {
+		s, known := start[p]
+		l, stable := stable[p]
+		if !known || !stable {
+			return nil, fmt.Errorf("kafka %s: list offsets: partition %v appeared meanwhile: read again", c.brokers, p)
+		}
+		// Retention may move the start past what was the stable end a moment ago.
+		ends[p] = Ends{Start: min(s, l), Stable: l, End: e}
+	}
+	return ends, nil
+}
+
+// OffsetsAtOrBefore finds per partition the first offset whose record is at t or
+// later: everything before it is older than t, so a group placed there misses
+// nothing from t on. Where all is older it is the log end offset.
+//
+// It may be lower than the first *data* record at t: a broker counts the
+// control markers that an exactly-once mirror writes, and those carry the time
+// of the copying.
+func (c *Client) OffsetsAtOrBefore(ctx context.Context, t time.Time, topics ...string) (Offsets, error) {
+	// Kafka keeps milliseconds: a record of the same millisecond but earlier than
+	// t must count as "at t or later", so rounding is down.
+	return c.list(ctx, "list offsets at "+t.UTC().Format(time.RFC3339Nano), topics,
+		func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+			return c.adm.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...)
+		})
+}
+
+// OffsetAtOrBefore is [Client.OffsetsAtOrBefore] for one topic.
+func (c *Client) OffsetAtOrBefore(ctx context.Context, topic string, t time.Time) (Offsets, error) {
+	return c.OffsetsAtOrBefore(ctx, t, topic)
+}
+
+// list runs one of kadm's listings and refuses a partial answer.
+func (c *Client) list(ctx context.Context, doing string, topics []string,
+	ask func(context.Context, ...string) (kadm.ListedOffsets, error),
+) (Offsets, error) {
+	if len(topics) == 0 {
+		return nil, nil // kadm would list every topic
+	}
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	listed, err := ask(ctx, topics...)
+	// A partition's own error says more than the envelope's.
+	out := make(Offsets)
+	for _, topic := range topics {
+		if err == nil && len(listed[topic]) == 0 {
+			return nil, c.explain(doing+" of topic "+topic, kerr.UnknownTopicOrPartition)
+		}
+		for id, l := range listed[topic] {
+			p := Partition{topic, id}
+			switch {
+			case errors.Is(l.Err, kerr.UnknownTopicOrPartition) && id < 0:
+				return nil, c.explain(doing+" of topic "+topic, l.Err)
+			case l.Err != nil:
+				return nil, c.explain(fmt.Sprintf("%s of %v", doing, p), l.Err)
+			case l.Offset < 0 && err == nil:
+				return nil, c.explain(fmt.Sprintf("%s of %v", doing, p), errors.New("the broker answered without an offset"))
+			}
+			out[p] = l.Offset
+		}
+	}
+	if err != nil {
+		return nil, c.explain(doing, err)
+	}
+	return out, nil
+}
+
+// Newest reads per partition the highest timestamp among its newest committed
+// data records; a partition without any is missing from the answer.
+//
+// It reads records, because the broker's own listing of the highest timestamp
+// counts control markers, which are as young as the copying: it would call a
+// mirror fresh that delivers old records.
+func (c *Client) Newest(ctx context.Context, topics ...string) (map[Partition]time.Time, error) {
+	ends, err := c.Ends(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	newest := make(map[Partition]time.Time, len(ends))
+	// Most tails hold a data record among the last few numbers; where they do
+	// not, look back twice as far, until the start.
+	todo := slices.Collect(maps.Keys(ends))
+	for back := int64(64); len(todo) > 0; back *= 8 {
+		spans := make(map[Partition]span, len(todo))
+		var again []Partition
+		for _, p := range todo {
+			e := ends[p]
+			from := max(e.Start, e.Stable-back)
+			spans[p] = span{from, e.Stable}
+		}
+		err := c.read(ctx, spans, func(r *kgo.Record) error {
+			p := Partition{r.Topic, r.Partition}
+			if r.Timestamp.After(newest[p]) {
+				newest[p] = r.Timestamp
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range todo {
+			if _, found := newest[p]; !found && spans[p].from > ends[p].Start {
+				again = append(again, p)
+			}
+		}
+		todo = again
+	}
+	return newest, nil
+}
+
+// Remaining counts per partition the committed data records from the given
+// position to the stable end, by reading them: numbers are not counts. On a
+// source it is what its mirror has not delivered.
+func (c *Client) Remaining(ctx context.Context, from Offsets) (map[Partition]int64, error) {
+	topics := make(map[string]bool)
+	for p := range from {
+		topics[p.Topic] = true
+	}
+	ends, err := c.Ends(ctx, slices.Collect(maps.Keys(topics))...)
+	if err != nil {
+		return nil, err
+	}
+	spans := make(map[Partition]span, len(from))
+	count := make(map[Partition]int64, len(from))
+	for p, o := range from {
+		e, ok := ends[p]
+		if !ok {
+			return nil, c.explain(fmt.Sprintf("count records of %v", p), kerr.UnknownTopicOrPartition)
+		}
+		spans[p] = span{max(o, e.Start), e.Stable}
+		count[p] = 0
+	}
+	return count, c.read(ctx, spans, func(r *kgo.Record) error {
+		count[Partition{r.Topic, r.Partition}]++
+		return nil
+	})
+}

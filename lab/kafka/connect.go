@@ -1,0 +1,237 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"breakwater/internal/kafka/connect"
+)
+
+// The names that a worker and its three connectors have in the laboratory.
+const (
+	SourceConnector     = "mm2-source"
+	CheckpointConnector = "mm2-checkpoint"
+	HeartbeatConnector  = "mm2-heartbeat"
+
+	OffsetsTopic = "connect-offsets" // of the worker: how far the source connector has come
+)
+
+// ConnectConfig describes a Connect worker.
+type ConnectConfig struct {
+	Dir    string // its folder; made if it is not there
+	Jars   string // folder of Kafka's jars, see [Jars]
+	Name   string // of the region, for file names and errors
+	Broker string // address of its region's broker, where it keeps its state: [Broker.Admin]
+}
+
+// Connect is one worker in distributed mode, with exactly-once delivery.
+type Connect struct {
+	*Process
+	Config ConnectConfig
+	state  connectState
+}
+
+type connectState struct {
+	REST int `json:"rest"`
+}
+
+// URL is the address of the worker's REST interface.
+func (c *Connect) URL() string { return "http://" + local(c.state.REST) }
+
+// StartConnect starts the worker of c.Dir and returns without waiting for
+// [Connect.Ready]. Connectors that it ran before run again by themselves. It
+// refuses with fs.ErrExist when it runs already.
+func StartConnect(ctx context.Context, c ConnectConfig) (*Connect, error) {
+	fail := func(doing string, err error) (*Connect, error) {
+		return nil, fmt.Errorf("start connect %s: %s: %w", c.Name, doing, err)
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	logConf, err := logging(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	w := &Connect{Config: c}
+	if err := load(w.statePath(), &w.state); errors.Is(err, fs.ErrNotExist) {
+		ports, err := freePorts(1)
+		if err != nil {
+			return nil, err
+		}
+		w.state.REST = ports[0]
+		if err := save(w.statePath(), w.state); err != nil {
+			return fail("keep its state", err)
+		}
+	} else if err != nil {
+		return fail("read its state", err)
+	}
+	conf := filepath.Join(c.Dir, "connect.properties")
+	if err := os.WriteFile(conf, []byte(w.properties()), 0o644); err != nil {
+		return fail("write its configuration", err)
+	}
+	w.Process, err = start(ctx, "connect-"+c.Name, c.Dir, conf,
+		jvm(heapMB, logConf, c.Jars, "org.apache.kafka.connect.cli.ConnectDistributed", conf))
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// OpenConnect finds the worker of c.Dir that runs already; fs.ErrNotExist if none does.
+func OpenConnect(c ConnectConfig) (*Connect, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	w := &Connect{Config: c}
+	if err := load(w.statePath(), &w.state); err != nil {
+		return nil, fmt.Errorf("open connect %s: %w", c.Name, err)
+	}
+	var err error
+	w.Process, err = adopt("connect-"+c.Name, c.Dir, filepath.Join(c.Dir, "connect.properties"))
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Ready waits until the worker lists its connectors.
+func (c *Connect) Ready(ctx context.Context) error {
+	cl, err := connect.New(c.URL(), nil)
+	if err != nil {
+		return err
+	}
+	return c.ready(ctx, func(ctx context.Context) error {
+		_, err := cl.Names(ctx)
+		return err
+	})
+}
+
+func (c *ConnectConfig) check() error {
+	if c.Dir == "" || c.Name == "" || c.Broker == "" {
+		return errors.New("start connect: Dir, Name and Broker are needed")
+	}
+	if err := complete(c.Jars); err != nil {
+		return fmt.Errorf("start connect %s: %w", c.Name, err)
+	}
+	var err error
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
+		return fmt.Errorf("start connect %s: %w", c.Name, err)
+	}
+	if c.Jars, err = filepath.Abs(c.Jars); err != nil {
+		return fmt.Errorf("start connect %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+func (c *Connect) statePath() string { return filepath.Join(c.Config.Dir, "connect.json") }
+
+func (c *Connect) properties() string {
+	return fmt.Sprintf(`bootstrap.servers=%s
+group.id=mm2-connect
+listeners=%s
+rest.advertised.host.name=127.0.0.1
+key.converter=org.apache.kafka.connect.converters.ByteArrayConverter
+value.converter=org.apache.kafka.connect.converters.ByteArrayConverter
+header.converter=org.apache.kafka.connect.converters.ByteArrayConverter
+config.storage.topic=connect-configs
+offset.storage.topic=%s
+status.storage.topic=connect-status
+config.storage.replication.factor=1
+offset.storage.replication.factor=1
+status.storage.replication.factor=1
+offset.storage.partitions=1
+status.storage.partitions=1
+offset.flush.interval.ms=1000
+exactly.once.source.support=enabled
+connector.client.config.override.policy=All
+scheduled.rebalance.max.delay.ms=0
+plugin.discovery=service_load
+`, c.Config.Broker, c.URL(), OffsetsTopic)
+}
+
+// MirrorConfig describes a mirror of one region's topics in another.
+type MirrorConfig struct {
+	Source, Target             string   // aliases, as topics and records name the clusters
+	SourceBroker, TargetBroker string   // addresses: [Broker.MirrorAddress] and [Broker.Admin]
+	Topics                     []string // regular expressions, as MirrorMaker takes them
+	Groups                     []string // the same for consumer groups; all if empty
+}
+
+// PutMirror makes the worker at url mirror m: the source connector copies
+// records exactly once and reads only committed ones, the checkpoint connector
+// translates and syncs groups, and the heartbeat connector writes into the
+// *source*, so that an arriving heartbeat proves the whole way. Intervals are
+// seconds instead of minutes. Putting the same again changes nothing.
+func PutMirror(ctx context.Context, url string, m MirrorConfig) error {
+	cl, err := connect.New(url, nil)
+	if err != nil {
+		return err
+	}
+	for name, config := range m.connectors() {
+		if err := cl.Put(ctx, name, config); err != nil {
+			return fmt.Errorf("put the mirror of %s in %s: %w", m.Source, m.Target, err)
+		}
+	}
+	return nil
+}
+
+func (m MirrorConfig) connectors() map[string]map[string]string {
+	const pack = "org.apache.kafka.connect.mirror."
+	topics := strings.Join(m.Topics, ",")
+	groups := strings.Join(m.Groups, ",")
+	if groups == "" {
+		groups = ".*"
+	}
+	with := func(class, source, sourceBroker, target, targetBroker string, own map[string]string) map[string]string {
+		own["connector.class"] = pack + class
+		own["source.cluster.alias"], own["source.cluster.bootstrap.servers"] = source, sourceBroker
+		own["target.cluster.alias"], own["target.cluster.bootstrap.servers"] = target, targetBroker
+		own["replication.policy.class"] = pack + "IdentityReplicationPolicy"
+		return own
+	}
+	return map[string]map[string]string{
+		SourceConnector: with("MirrorSourceConnector", m.Source, m.SourceBroker, m.Target, m.TargetBroker, map[string]string{
+			"tasks.max": "2",
+			// Heartbeats in the source are an ordinary topic to be copied.
+			"topics":                                topics + ",heartbeats",
+			"replication.factor":                    "1",
+			"refresh.topics.interval.seconds":       "2",
+			"offset-syncs.topic.location":           "target",
+			"offset-syncs.topic.replication.factor": "1",
+			"offset.lag.max":                        "10",
+			"sync.topic.configs.interval.seconds":   "5",
+			"sync.topic.acls.enabled":               "false",
+			"source.consumer.isolation.level":       "read_committed",
+			"exactly.once.support":                  "required",
+		}),
+		CheckpointConnector: with("MirrorCheckpointConnector", m.Source, m.SourceBroker, m.Target, m.TargetBroker, map[string]string{
+			"tasks.max":                             "1",
+			"topics":                                topics,
+			"groups":                                groups,
+			"offset-syncs.topic.location":           "target",
+			"offset-syncs.topic.replication.factor": "1",
+			"checkpoints.topic.replication.factor":  "1",
+			"emit.checkpoints.interval.seconds":     "1",
+			"refresh.groups.interval.seconds":       "2",
+			"sync.group.offsets.enabled":            "true",
+			"sync.group.offsets.interval.seconds":   "1",
+		}),
+		// An exactly-once worker writes elsewhere only if all three of its clients
+		// are told so and the offsets have a topic there; otherwise the task says
+		// RUNNING and hangs after one record, in an open transaction.
+		HeartbeatConnector: with("MirrorHeartbeatConnector", m.Target, m.TargetBroker, m.Source, m.SourceBroker, map[string]string{
+			"tasks.max":                           "1",
+			"producer.override.bootstrap.servers": m.SourceBroker,
+			"consumer.override.bootstrap.servers": m.SourceBroker,
+			"admin.override.bootstrap.servers":    m.SourceBroker,
+			"offsets.storage.topic":               "connect-offsets-heartbeat",
+			"heartbeats.topic.replication.factor": "1",
+			"emit.heartbeats.interval.seconds":    "1",
+		}),
+	}
+}
