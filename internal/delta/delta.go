@@ -1,0 +1,90 @@
+// Package delta reads a Delta Lake log as recovery needs it: which versions can
+// be reconstructed, what objects each needs, which is the newest whose objects
+// are all there, and what must move aside to make that one the head.
+//
+// It follows the Delta transaction log protocol (PROTOCOL.md of delta-io/delta)
+// and reads only. It never trusts a hint over a listing: _last_checkpoint may be
+// stale or come from elsewhere, so [Open] lists the log and decides itself.
+//
+// # What is refused
+//
+// A log that starts neither at 0 nor at a complete checkpoint is not
+// reconstructed, however contiguous: replaying half a log gives a plausible
+// wrong table. A reader feature that this package does not know is refused by
+// name ([FeatureError]). What contradicts itself is [ErrCorrupt].
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"breakwater/internal/reach"
+	"breakwater/internal/table"
+)
+
+// Store is the bucket that holds the table, keys as in the bucket. All methods
+// only read and may be called concurrently. Get and ReadAt answer
+// [fs.ErrNotExist] for a key that is not there. They are called once per log
+// object, never once per data file.
+type Store interface {
+	// List yields every object under prefix, in key order.
+	List(ctx context.Context, prefix string) iter.Seq2[table.Object, error]
+	Get(ctx context.Context, key string) ([]byte, error)
+	// ReadAt fills p from offset off, as [io.ReaderAt] does.
+	ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error)
+}
+
+// ErrNoStart says that a version cannot be reconstructed: no complete
+// checkpoint lies at or below it from which the commits are contiguous, and
+// they are not contiguous from 0 either. [fs.ErrNotExist] is for a version that
+// the log does not know at all.
+var ErrNoStart = errors.New("version cannot be reconstructed from this log")
+
+// ErrCorrupt says that an object of the log contradicts the protocol or another
+// object.
+var ErrCorrupt = errors.New("corrupt delta log")
+
+// FeatureError refuses a table that asks its readers for more than this package
+// knows. Reading it anyway could give a plausible wrong table.
+type FeatureError struct {
+	Table    string
+	Version  int64
+	Features []string // reader features, or "minReaderVersion 4"
+}
+
+func (e *FeatureError) Error() string {
+	return fmt.Sprintf("delta table %s at version %d needs reader features that are not known here: %s; use an engine that supports them",
+		e.Table, e.Version, strings.Join(e.Features, ", "))
+}
+
+// Root says where a table lies.
+type Root struct {
+	Bucket string // as absolute paths in the log would name it; may be empty
+	Prefix string // of the table in the bucket, without a final slash
+}
+
+// String is the table's s3 URI.
+func (r Root) String() string { return "s3://" + r.Bucket + "/" + r.Prefix }
+
+// key is the key of a path relative to the table.
+func (r Root) key(rel string) string {
+	if r.Prefix == "" {
+		return rel
+	}
+	return r.Prefix + "/" + rel
+}
+
+// badLog is an error about the content of one log object.
+func badLog(key, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %w", ErrCorrupt, key, fmt.Errorf(format, args...))
+}
+
+// broken tells what can be stepped around (an object of the log that is gone or
+// unreadable) from what ends the walk (no answer, a cancelled context).
+func broken(err error) bool {
+	return !reach.Unreachable(err) && (errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNoStart) || errors.Is(err, fs.ErrNotExist))
+}

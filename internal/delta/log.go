@@ -1,0 +1,308 @@
+package delta
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"breakwater/internal/reach"
+	"breakwater/internal/table"
+)
+
+// Log is a table's log as one listing showed it. It does not see what is written
+// afterwards: open it again to look again. It is safe for concurrent use.
+type Log struct {
+	store Store
+	root  Root
+	entries
+}
+
+// Open lists the table's _delta_log once. A prefix without any commit or
+// checkpoint is [fs.ErrNotExist]: nothing there is not an empty table.
+func Open(ctx context.Context, store Store, root Root) (*Log, error) {
+	root.Prefix = strings.TrimSuffix(root.Prefix, "/")
+	l := &Log{store: store, root: root, entries: *newEntries()}
+	dir := root.key("_delta_log/")
+	objects := map[string]table.Object{}
+	for o, err := range store.List(ctx, dir) {
+		if err != nil {
+			return nil, fmt.Errorf("list the log of delta table %s: %w", root, reach.Mark(err))
+		}
+		objects[strings.TrimPrefix(o.Key, dir)] = o
+	}
+	l.sort(objects)
+	if l.Head() < 0 {
+		return nil, fmt.Errorf("open delta table %s: %d objects under %s, none of them a commit or a checkpoint; check bucket and prefix: %w",
+			root, len(objects), dir, fs.ErrNotExist)
+	}
+	return l, nil
+}
+
+// Root is the table that was opened.
+func (l *Log) Root() Root { return l.root }
+
+// Head is the largest version of which a commit or a checkpoint is listed.
+func (l *Log) Head() int64 {
+	head := int64(-1)
+	for v := range l.commits {
+		head = max(head, v)
+	}
+	for _, c := range l.checkpoints {
+		if c.whole() {
+			head = max(head, c.version)
+		}
+	}
+	return head
+}
+
+// Range is a run of consecutive versions, both ends included.
+type Range struct{ First, Last int64 }
+
+// Versions returns, in order, the runs of versions that the listing lets
+// reconstruct: from 0 or from a checkpoint with all its parts, through commits
+// without a gap. Only reading can show that a part of it is corrupt.
+func (l *Log) Versions() []Range {
+	starts := map[int64]bool{}
+	if _, ok := l.commits[0]; ok {
+		starts[0] = true
+	}
+	for _, c := range l.checkpoints {
+		if c.whole() && c.version >= 0 {
+			starts[c.version] = true
+		}
+	}
+	return runs(func(v, last int64) bool {
+		_, commit := l.commits[v]
+		return starts[v] || commit && v == last+1
+	}, l.known())
+}
+
+// Gaps returns the versions between the first listed and the head of which
+// neither commit nor checkpoint is listed. A gap below a checkpoint costs the
+// versions in between, but not the ones above the checkpoint.
+func (l *Log) Gaps() []Range {
+	var gaps []Range
+	last := int64(-1)
+	for _, v := range l.known() {
+		if last >= 0 && v > last+1 {
+			gaps = append(gaps, Range{last + 1, v - 1})
+		}
+		last = v
+	}
+	return gaps
+}
+
+// runs groups the versions that ok accepts; ok is told the last accepted one.
+func runs(ok func(v, last int64) bool, versions []int64) []Range {
+	var out []Range
+	last := int64(math.MinInt64)
+	for _, v := range versions {
+		if !ok(v, last) {
+			continue
+		}
+		if n := len(out); n > 0 && v == last+1 {
+			out[n-1].Last = v
+		} else {
+			out = append(out, Range{v, v})
+		}
+		last = v
+	}
+	return out
+}
+
+// commit fetches and parses one commit. [fs.ErrNotExist] is for a version
+// without one.
+func (l *Log) commit(ctx context.Context, v int64) (*actions, error) {
+	o, ok := l.commits[v]
+	if !ok {
+		return nil, fmt.Errorf("delta table %s has no commit %d: %w", l.root, v, fs.ErrNotExist)
+	}
+	body, err := l.get(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return parseActions(l.root, o.Key, body)
+}
+
+// get reads an object of the log whole and holds it against its listing.
+func (l *Log) get(ctx context.Context, o table.Object) ([]byte, error) {
+	body, err := l.store.Get(ctx, o.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read %s of delta table %s: %w", o.Key, l.root, reach.Mark(err))
+	}
+	if int64(len(body)) != o.Size {
+		return nil, badLog(o.Key, "has %d bytes, listed with %d; it changed in between: open the log again", len(body), o.Size)
+	}
+	return body, nil
+}
+
+// fetchAhead is how many commits are fetched at once: enough to hide the latency
+// of an object store, few enough to hold in memory.
+const fetchAhead = 32
+
+// fetched is one commit, or why there is none.
+type fetched struct {
+	version int64
+	*actions
+	err error
+}
+
+// commitsOf yields the given versions' commits in order, fetching some ahead.
+func (l *Log) commitsOf(ctx context.Context, versions iter.Seq[int64]) iter.Seq[fetched] {
+	return func(yield func(fetched) bool) {
+		batch := make([]fetched, 0, fetchAhead)
+		flush := func() bool {
+			var wg sync.WaitGroup
+			for i := range batch {
+				wg.Go(func() { batch[i].actions, batch[i].err = l.commit(ctx, batch[i].version) })
+			}
+			wg.Wait()
+			for _, f := range batch {
+				if !yield(f) {
+					return false
+				}
+			}
+			batch = batch[:0]
+			return true
+		}
+		for v := range versions {
+			if batch = append(batch, fetched{version: v}); len(batch) == fetchAhead && !flush() {
+				return
+			}
+		}
+		flush()
+	}
+}
+
+// Commit is what one log entry says about itself.
+type Commit struct {
+	Version   table.Version
+	Operation string
+	// Rows is how many rows it brought: the live rows of the files it adds as a
+	// change of data, without files whose deletion vector it replaces. For an
+	// operation that rewrites files (Removed > 0) it counts rewritten rows too.
+	// -1 where the statistics do not say.
+	Rows    int64
+	Removed int             // logical files removed
+	Info    json.RawMessage // commitInfo, whole
+}
+
+// Commit reads one log entry. Its time is not moved past the previous version's,
+// which it does not read, and is in-commit only if it sets the table's metadata
+// itself; [Log.History] knows better.
+func (l *Log) Commit(ctx context.Context, v int64) (Commit, error) {
+	acts, err := l.commit(ctx, v)
+	if err != nil {
+		return Commit{}, err
+	}
+	return newCommit(acts, timeOf(v, acts.info, acts.metadata, l.commits[v], time.Time{})), nil
+}
+
+// CommitRows is how many rows the commit brought: see [Commit].
+func (l *Log) CommitRows(ctx context.Context, v int64) (int64, error) {
+	c, err := l.Commit(ctx, v)
+	if err != nil {
+		return -1, err
+	}
+	return c.Rows, nil
+}
+
+func newCommit(acts *actions, v table.Version) Commit {
+	return Commit{Version: v, Operation: acts.info.Operation, Rows: acts.appended(), Removed: len(acts.removes), Info: acts.rawInfo}
+}
+
+// History yields the listed commits from version from on, in order, and ends
+// after the first that cannot be read. It reads commits only: a gap is passed
+// over, and [Log.Gaps] tells of it.
+func (l *Log) History(ctx context.Context, from int64) iter.Seq2[Commit, error] {
+	return func(yield func(Commit, error) bool) {
+		var prev time.Time
+		var meta *Metadata
+		if s, err := l.Snapshot(ctx, from); err == nil { // for whether in-commit timestamps hold
+			meta = &s.Metadata
+		} else if !broken(err) {
+			yield(Commit{}, err)
+			return
+		}
+		listed := func(yield func(int64) bool) {
+			for _, v := range l.known() {
+				if _, ok := l.commits[v]; ok && v >= from && !yield(v) {
+					return
+				}
+			}
+		}
+		for f := range l.commitsOf(ctx, listed) {
+			if f.err != nil {
+				yield(Commit{}, f.err)
+				return
+			}
+			if f.metadata != nil {
+				meta = f.metadata
+			}
+			c := newCommit(f.actions, timeOf(f.version, f.info, meta, l.commits[f.version], prev))
+			prev = c.Version.Time
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// readAhead is how much a reader fetches at once: one request instead of one
+// per Parquet page.
+const readAhead = 4 << 20
+
+// ReaderAt reads one object of a store through a window, so that the many small
+// reads of a Parquet library become few requests. It is not for concurrent use.
+func ReaderAt(ctx context.Context, store Store, key string, size int64) io.ReaderAt {
+	return &window{ctx: ctx, store: store, key: key, size: size, at: -1}
+}
+
+type window struct {
+	ctx   context.Context // of the one call that reads through this window
+	store Store
+	key   string
+	size  int64
+	at    int64
+	buf   []byte
+}
+
+func (w *window) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= w.size {
+		return 0, io.EOF
+	}
+	if w.at < 0 || off < w.at || off+int64(len(p)) > w.at+int64(len(w.buf)) {
+		if err := w.fill(off, int64(len(p))); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, w.buf[off-w.at:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (w *window) fill(off, need int64) error {
+	n := min(max(need, readAhead), w.size)
+	if off+n > w.size { // the footer is read first, from the end
+		off = w.size - n
+	}
+	w.at, w.buf = -1, make([]byte, n)
+	got, err := w.store.ReadAt(w.ctx, w.key, w.buf, off)
+	if err != nil && (err != io.EOF || int64(got) < n) {
+		return fmt.Errorf("read %s at %d: %w", w.key, off, reach.Mark(err))
+	}
+	if int64(got) < n {
+		return fmt.Errorf("read %s at %d: %w", w.key, off, io.ErrUnexpectedEOF)
+	}
+	w.at = off
+	return nil
+}

@@ -1,0 +1,187 @@
+package delta
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var schemed = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*):/`)
+
+// place is where a path of the log leads.
+type place struct {
+	bucket string // empty: the table's own
+	key    string
+}
+
+// resolve decodes a path as add, remove and sidecar actions hold it: a URI,
+// percent-encoded, relative to the table or absolute. An absolute path into the
+// table's own bucket becomes a key; one into another bucket keeps its name, so
+// that a clone of another region's table cannot pass for a local one (traps 5
+// and 27). It refuses what could lead outside by "..".
+func (r Root) resolve(path string) (place, error) {
+	if path == "" {
+		return place{}, fmt.Errorf("%w: empty path", ErrCorrupt)
+	}
+	m := schemed.FindStringSubmatch(path)
+	if m == nil {
+		rel, err := url.PathUnescape(path)
+		if err != nil {
+			return place{}, fmt.Errorf("%w: path %q: %w", ErrCorrupt, path, err)
+		}
+		if strings.HasPrefix(rel, "/") || dotted(rel) {
+			return place{}, fmt.Errorf("%w: path %q leaves the table", ErrCorrupt, path)
+		}
+		return place{key: r.key(rel)}, nil
+	}
+	scheme := strings.ToLower(m[1])
+	rest, ok := strings.CutPrefix(path[len(m[1])+1:], "//")
+	authority, encoded, found := strings.Cut(rest, "/")
+	if !ok || !found || authority == "" || encoded == "" {
+		return place{}, fmt.Errorf("%w: absolute path %q names no bucket and key", ErrCorrupt, path)
+	}
+	key, err := url.PathUnescape(encoded)
+	if err != nil {
+		return place{}, fmt.Errorf("%w: absolute path %q: %w", ErrCorrupt, path, err)
+	}
+	if dotted(key) {
+		return place{}, fmt.Errorf("%w: absolute path %q has dots for a folder", ErrCorrupt, path)
+	}
+	switch scheme {
+	case "s3", "s3a", "s3n":
+		if authority == r.Bucket {
+			return place{key: key}, nil
+		}
+		return place{authority, key}, nil
+	}
+	return place{scheme + "://" + authority, key}, nil
+}
+
+func dotted(path string) bool {
+	parts := strings.Split(path, "/")
+	return slices.Contains(parts, "..") || slices.Contains(parts, ".")
+}
+
+// DeletionVector describes the rows of a data file that are deleted, as the
+// protocol's deletion vector descriptor does.
+type DeletionVector struct {
+	StorageType    string `json:"storageType"` // u, p or i
+	PathOrInlineDv string `json:"pathOrInlineDv"`
+	Offset         *int32 `json:"offset,omitempty"` // in bytes; absent for i
+	SizeInBytes    int32  `json:"sizeInBytes"`      // of the vector, without its length and checksum
+	Cardinality    int64  `json:"cardinality"`      // rows deleted
+
+	at place
+}
+
+// ID tells this vector from others of the same data file; with the file's path
+// it identifies a logical file.
+func (d *DeletionVector) ID() string {
+	if d == nil {
+		return ""
+	}
+	if d.Offset == nil {
+		return d.StorageType + d.PathOrInlineDv
+	}
+	return fmt.Sprintf("%s%s@%d", d.StorageType, d.PathOrInlineDv, *d.Offset)
+}
+
+// File is where the vector's bytes lie: a key, and a bucket where that is not
+// the table's own. The key is empty for an inline vector.
+func (d *DeletionVector) File() (bucket, key string) { return d.at.bucket, d.at.key }
+
+// Inline gives the bytes of an inline vector.
+func (d *DeletionVector) Inline() ([]byte, error) {
+	raw, err := z85(d.PathOrInlineDv)
+	if err != nil {
+		return nil, fmt.Errorf("%w: inline deletion vector: %w", ErrCorrupt, err)
+	}
+	if d.SizeInBytes < 0 || int(d.SizeInBytes) > len(raw) {
+		return nil, fmt.Errorf("%w: inline deletion vector has %d bytes, recorded %d", ErrCorrupt, len(raw), d.SizeInBytes)
+	}
+	return raw[:d.SizeInBytes], nil // z85 pads to four bytes
+}
+
+// vectorFraming is what stands around a vector in its file: its length before
+// it and its CRC-32 after it.
+const vectorFraming = 4 + 4
+
+// end is how long the vector's file must at least be.
+func (d *DeletionVector) end() int64 {
+	var off int64
+	if d.Offset != nil {
+		off = int64(*d.Offset)
+	}
+	return off + int64(d.SizeInBytes) + vectorFraming
+}
+
+// locate checks the descriptor and works out where its bytes lie.
+func (d *DeletionVector) locate(r Root) error {
+	if d.SizeInBytes < 0 || d.Cardinality < 0 || d.Offset != nil && *d.Offset < 0 {
+		return fmt.Errorf("%w: deletion vector %s has a negative size, offset or cardinality", ErrCorrupt, d.ID())
+	}
+	var err error
+	switch d.StorageType {
+	case "i":
+		_, err = d.Inline()
+	case "p":
+		if !schemed.MatchString(d.PathOrInlineDv) {
+			return fmt.Errorf("%w: deletion vector path %q is not absolute", ErrCorrupt, d.PathOrInlineDv)
+		}
+		d.at, err = r.resolve(d.PathOrInlineDv)
+	case "u":
+		var rel string
+		if rel, err = uuidPath(d.PathOrInlineDv); err == nil {
+			d.at = place{key: r.key(rel)}
+		}
+	default:
+		err = fmt.Errorf("%w: deletion vector storage type %q", ErrCorrupt, d.StorageType)
+	}
+	return err
+}
+
+// uuidPath turns a random prefix and 20 characters of z85 into a file name.
+func uuidPath(s string) (string, error) {
+	if len(s) < 20 {
+		return "", fmt.Errorf("%w: deletion vector id %q is shorter than a UUID", ErrCorrupt, s)
+	}
+	prefix, encoded := s[:len(s)-20], s[len(s)-20:]
+	id, err := z85(encoded)
+	if err != nil || strings.Contains(prefix, "/") || dotted(prefix) {
+		return "", fmt.Errorf("%w: deletion vector id %q is no prefix and UUID: %v", ErrCorrupt, s, err)
+	}
+	h := hex.EncodeToString(id)
+	name := fmt.Sprintf("deletion_vector_%s-%s-%s-%s-%s.bin", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
+	if prefix != "" {
+		name = prefix + "/" + name
+	}
+	return name, nil
+}
+
+const z85Alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+
+// z85 decodes ZeroMQ's base 85, which the standard library does not have.
+func z85(s string) ([]byte, error) {
+	if len(s)%5 != 0 {
+		return nil, fmt.Errorf("base 85 of %d characters, not a multiple of 5", len(s))
+	}
+	out := make([]byte, 0, len(s)/5*4)
+	for i := 0; i < len(s); i += 5 {
+		var n uint64
+		for _, c := range []byte(s[i : i+5]) {
+			d := strings.IndexByte(z85Alphabet, c)
+			if d < 0 {
+				return nil, fmt.Errorf("character %q is not base 85", c)
+			}
+			n = n*85 + uint64(d)
+		}
+		if n > 1<<32-1 {
+			return nil, fmt.Errorf("base 85 group %q overflows", s[i:i+5])
+		}
+		out = append(out, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	return out, nil
+}

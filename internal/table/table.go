@@ -1,0 +1,169 @@
+// Package table holds the words for a table format seen from recovery: a
+// [Version], the [File]s that it needs, and what of them is lacking in a
+// listing of what exists.
+//
+// Nothing here knows a format. Packages delta and iceberg speak these words, so
+// that a cut over tables of both needs one vocabulary only.
+//
+// # Completeness
+//
+// A version is complete where every object of its closure exists with the size
+// that the log recorded. The question is put to a listing and never object by
+// object: one LIST page answers for 1,000 objects, a HEAD for one.
+package table
+
+import (
+	"fmt"
+	"iter"
+	"time"
+)
+
+// TimeSource says where a version's time comes from, which decides how far it
+// can be trusted.
+type TimeSource string
+
+// The sources of a version's time, the most trustworthy first. None is the zero
+// value: no time is known.
+const (
+	None TimeSource = ""
+	// InCommit is recorded inside the commit and monotonic by protocol.
+	InCommit TimeSource = "in-commit"
+	// CommitInfo is the committing client's clock, recorded inside the commit.
+	CommitInfo TimeSource = "commit info"
+	// ObjectTime is the modification time of the log object, which a copy to
+	// another bucket replaces by the time of the copy.
+	ObjectTime TimeSource = "object time"
+)
+
+// Version is one version (Delta) or snapshot (Iceberg) of a table.
+type Version struct {
+	Number int64      `json:"number"`
+	Time   time.Time  `json:"time,omitzero"` // UTC; the zero time where From is None
+	From   TimeSource `json:"from,omitempty"`
+}
+
+// Why says what a version needs an object for.
+type Why string
+
+// What a version needs an object for.
+const (
+	Data           Why = "data"
+	DeletionVector Why = "deletion vector"
+	LogEntry       Why = "log"
+)
+
+// File is one object that a version needs.
+type File struct {
+	// Bucket is empty for the table's own bucket. Otherwise it names another
+	// one as the log does: "primary-lake" for s3, "gs://name" for others.
+	Bucket string `json:"bucket,omitempty"`
+	Key    string `json:"key"`  // in that bucket, decoded
+	Size   int64  `json:"size"` // bytes
+	// AtLeast says that Size is a lower bound, since the log does not record
+	// the whole size (a file of several deletion vectors).
+	AtLeast bool  `json:"at_least,omitempty"`
+	Rows    int64 `json:"rows"` // live rows, or -1 where unknown or without meaning
+	Why     Why   `json:"why"`
+}
+
+// URI names the file for people.
+func (f File) URI() string {
+	if f.Bucket == "" {
+		return f.Key
+	}
+	return f.Bucket + "/" + f.Key
+}
+
+// Closure is every object that a version needs, each once. It ends after the
+// first error.
+type Closure = iter.Seq2[File, error]
+
+// Object is one object of a listing.
+type Object struct {
+	Key       string // in its bucket
+	Size      int64  // bytes
+	Modified  time.Time
+	ETag      string
+	VersionID string
+}
+
+// Fault says how an object falls short.
+type Fault string
+
+// How an object falls short.
+const (
+	Absent    Fault = "absent"
+	Resized   Fault = "has another size"
+	Elsewhere Fault = "lies in another bucket"
+)
+
+// Lack is one object that a version needs and that is not there as recorded.
+type Lack struct {
+	File  File  `json:"file"`
+	Fault Fault `json:"fault"`
+	Found int64 `json:"found"` // its size in bytes, -1 where absent or not looked for
+}
+
+// String is one line for people: what, how, and how big it should have been.
+func (l Lack) String() string {
+	switch l.Fault {
+	case Resized:
+		return fmt.Sprintf("%s %s has %d bytes, recorded %d", l.File.Why, l.File.URI(), l.Found, l.File.Size)
+	case Elsewhere:
+		return fmt.Sprintf("%s %s lies in another bucket", l.File.Why, l.File.URI())
+	}
+	return fmt.Sprintf("%s %s is absent, recorded %d bytes", l.File.Why, l.File.URI(), l.File.Size)
+}
+
+// Judge compares a file with what a listing shows under its key; found is -1
+// where it shows nothing. It reports false where nothing is lacking.
+func Judge(f File, found int64) (Lack, bool) {
+	switch {
+	case f.Bucket != "":
+		return Lack{File: f, Fault: Elsewhere, Found: -1}, true
+	case found < 0:
+		return Lack{File: f, Fault: Absent, Found: -1}, true
+	case found < f.Size, found > f.Size && !f.AtLeast:
+		return Lack{File: f, Fault: Resized, Found: found}, true
+	}
+	return Lack{}, false
+}
+
+// Lacking returns what of the closure the listing does not show at its size.
+// counted is how many objects the closure has: with zero objects counted
+// nothing was proven.
+//
+// The closure is held in memory and the listing is streamed, so a prefix full
+// of old files costs nothing. A listing that ends with an error concludes
+// nothing, and neither does a closure that does.
+func Lacking(closure Closure, listing iter.Seq2[Object, error]) (lacks []Lack, counted int, err error) {
+	type want struct {
+		File
+		found int64
+	}
+	var wants []want
+	at := map[string]int{}
+	for f, err := range closure {
+		if err != nil {
+			return nil, 0, fmt.Errorf("walk the closure: %w", err)
+		}
+		if f.Bucket == "" {
+			at[f.Key] = len(wants)
+		}
+		wants = append(wants, want{f, -1})
+	}
+	for o, err := range listing {
+		if err != nil {
+			return nil, 0, fmt.Errorf("list what exists: %w", err)
+		}
+		if i, ok := at[o.Key]; ok {
+			wants[i].found = o.Size
+		}
+	}
+	for _, w := range wants {
+		if l, lacks1 := Judge(w.File, w.found); lacks1 {
+			lacks = append(lacks, l)
+		}
+	}
+	return lacks, len(wants), nil
+}
