@@ -1,0 +1,337 @@
+package store_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/approval/sshsig"
+	"breakwater/internal/ledger"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/reach"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
+)
+
+var (
+	run  = ledger.Run{Workflow: "failover/lab", FirstRun: "0191-a"}
+	noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+)
+
+func folder(t *testing.T) *store.Folder {
+	t.Helper()
+	f, err := store.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// TestStores holds both stores to the same promises.
+func TestStores(t *testing.T) {
+	stores := map[string]func(t *testing.T) store.Store{
+		"folder": func(t *testing.T) store.Store { return folder(t) },
+	}
+	client := miniotest.Start(t).Client(t)
+	if err := client.CreateBucket(t.Context(), "ledger", true); err != nil {
+		t.Fatal(err)
+	}
+	prefixes := 0
+	stores["S3"] = func(*testing.T) store.Store {
+		prefixes++
+		return store.NewS3(client.Bucket("ledger"), fmt.Sprintf("estates/%d", prefixes))
+	}
+	for name, open := range stores {
+		for promise, test := range map[string]func(*testing.T, store.Store){
+			"read what was written": testReadBack,
+			"put if absent":         testPutIfAbsent,
+			"swap":                  testSwap,
+			"swap, raced":           testSwapRace,
+			"list":                  testList,
+			"append":                testAppend,
+			"signed heads":          testHeads,
+			"documents":             testDocs,
+			"export and verify":     testExport,
+			"lock":                  testLock,
+			"lock, raced":           testLockRace,
+			"takeover":              testTakeOver,
+		} {
+			t.Run(name+"/"+promise, func(t *testing.T) { test(t, open(t)) })
+		}
+	}
+}
+
+// is fails the test unless err has want in its chain; nil wants no error.
+func is(t *testing.T, doing string, err, want error) {
+	t.Helper()
+	if (want == nil && err != nil) || !errors.Is(err, want) {
+		t.Fatalf("%s: error is %v, want %v", doing, err, want)
+	}
+}
+
+func testReadBack(t *testing.T, s store.Store) {
+	_, err := s.Get(t.Context(), "runs/a/b")
+	is(t, "read what is not there", err, fs.ErrNotExist)
+	is(t, "put", s.PutIfAbsent(t.Context(), "runs/a/=2Fb", []byte("x\x00y")), nil)
+	data, err := s.Get(t.Context(), "runs/a/=2Fb")
+	is(t, "get", err, nil)
+	if string(data) != "x\x00y" {
+		t.Errorf("read %q", data)
+	}
+}
+
+func testPutIfAbsent(t *testing.T, s store.Store) {
+	is(t, "first", s.PutIfAbsent(t.Context(), "k", []byte("one")), nil)
+	is(t, "the same again", s.PutIfAbsent(t.Context(), "k", []byte("one")), nil)
+	is(t, "another", s.PutIfAbsent(t.Context(), "k", []byte("two")), fs.ErrExist)
+	if data, err := s.Get(t.Context(), "k"); err != nil || string(data) != "one" {
+		t.Errorf("there is %q, %v", data, err)
+	}
+}
+
+func testSwap(t *testing.T, s store.Store) {
+	one, two, three := []byte("one"), []byte("two"), []byte("three")
+	is(t, "replace what is not there", s.Swap(t.Context(), "lock/l.json", one, two), store.ErrMoved)
+	is(t, "create", s.Swap(t.Context(), "lock/l.json", nil, one), nil)
+	is(t, "create again", s.Swap(t.Context(), "lock/l.json", nil, one), nil)
+	is(t, "create another", s.Swap(t.Context(), "lock/l.json", nil, two), store.ErrMoved)
+	is(t, "replace", s.Swap(t.Context(), "lock/l.json", one, two), nil)
+	is(t, "replace again", s.Swap(t.Context(), "lock/l.json", one, two), nil)
+	is(t, "replace what was", s.Swap(t.Context(), "lock/l.json", one, three), store.ErrMoved)
+	if data, err := s.Get(t.Context(), "lock/l.json"); err != nil || string(data) != "two" {
+		t.Errorf("there is %q, %v", data, err)
+	}
+}
+
+func testSwapRace(t *testing.T, s store.Store) {
+	is(t, "create", s.Swap(t.Context(), "k", nil, []byte("start")), nil)
+	won := make([]bool, 20)
+	var g errgroup.Group
+	for i := range won {
+		g.Go(func() error {
+			err := s.Swap(t.Context(), "k", []byte("start"), fmt.Append(nil, i))
+			won[i] = err == nil
+			if errors.Is(err, store.ErrMoved) {
+				return nil
+			}
+			return err
+		})
+	}
+	is(t, "race", g.Wait(), nil)
+	data, err := s.Get(t.Context(), "k")
+	is(t, "get", err, nil)
+	for i, w := range won {
+		if w != (string(data) == fmt.Sprint(i)) {
+			t.Errorf("%q is there, and %d believes to have won: %v", data, i, w)
+		}
+	}
+}
+
+func testList(t *testing.T, s store.Store) {
+	keys := []string{"runs/a-b/x", "runs/a/x", "runs/a/y/z", "runs/a/y=2Fz", "runs/b", "lock/l.json"}
+	for _, key := range keys {
+		is(t, "put", s.PutIfAbsent(t.Context(), key, []byte(key)), nil)
+	}
+	slices.Sort(keys)
+	for _, prefix := range []string{"", "runs/", "runs/a", "runs/a/", "runs/a/y", "runs/c/", "nothing/at/all/"} {
+		want := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return !strings.HasPrefix(k, prefix) })
+		var got []string
+		for key, err := range s.List(t.Context(), prefix) {
+			is(t, "list", err, nil)
+			got = append(got, key)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("under %q there are %q, want %q", prefix, got, want)
+		}
+	}
+	for range s.List(t.Context(), "") {
+		break // must not go on
+	}
+}
+
+func entry(t *testing.T, chain *ledger.Chain, said string) ([]byte, ledger.Head) {
+	t.Helper()
+	body, err := ledger.Encode(said)
+	is(t, "encode", err, nil)
+	data, head, err := chain.Append(ledger.Entry{Time: noon, Kind: ledger.Note, Body: body})
+	is(t, "append", err, nil)
+	return data, head
+}
+
+func testAppend(t *testing.T, s store.Store) {
+	chain := ledger.NewChain(run)
+	fork := chain
+	first, head := entry(t, &chain, "mine")
+	is(t, "append", store.Append(t.Context(), s, head, first), nil)
+	is(t, "append again", store.Append(t.Context(), s, head, first), nil)
+	if err := store.Append(t.Context(), s, head, []byte("{}")); err == nil {
+		t.Error("appended bytes that are not the head's")
+	}
+	other, otherHead := entry(t, &fork, "theirs")
+	err := store.Append(t.Context(), s, otherHead, other)
+	is(t, "append another", err, store.ErrForked)
+	for _, digest := range []string{head.Hash, otherHead.Hash} {
+		if !strings.Contains(err.Error(), digest) {
+			t.Errorf("%q does not name %s", err, digest)
+		}
+	}
+	second, head := entry(t, &chain, "mine too")
+	is(t, "append", store.Append(t.Context(), s, head, second), nil)
+
+	entries, again, err := store.Load(t.Context(), s, run)
+	is(t, "load", err, nil)
+	if len(entries) != 2 || again != chain {
+		t.Errorf("loaded %d entries, chain %v, want %v", len(entries), again, chain)
+	}
+	is(t, "put", s.PutIfAbsent(t.Context(), ledger.ChainKey(run, 4), second), nil)
+	if _, _, err := store.Load(t.Context(), s, run); err == nil {
+		t.Error("loaded a chain with a gap")
+	}
+}
+
+func signer(t *testing.T, n byte) ssh.Signer {
+	t.Helper()
+	s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)))
+	is(t, "make a key", err, nil)
+	return s
+}
+
+func testHeads(t *testing.T, s store.Store) {
+	for _, tc := range []struct {
+		key  byte
+		hash string
+		want error
+	}{{1, "aa", nil}, {1, "aa", nil}, {2, "aa", nil}, {1, "bb", store.ErrForked}} {
+		signed, err := ledger.SignHead(signer(t, tc.key), ledger.Head{Run: run, Seq: 1, Hash: tc.hash})
+		is(t, "sign", err, nil)
+		is(t, fmt.Sprintf("put head %s of key %d", tc.hash, tc.key), store.PutHead(t.Context(), s, signed), tc.want)
+	}
+}
+
+func testDocs(t *testing.T, s store.Store) {
+	key := ledger.DocKey(run, "Promote tables", "sales/orders", 1, ledger.DocIntent)
+	for _, said := range []string{"first", "first", "second"} {
+		ref, data, err := store.PutDoc(t.Context(), s, key, []byte(said))
+		is(t, "put", err, nil)
+		if string(data) != "first" || ref != ledger.Ref(key, []byte("first")) {
+			t.Errorf("after putting %q there is %q, %+v", said, data, ref)
+		}
+		read, err := store.GetDoc(t.Context(), s, ref)
+		is(t, "get", err, nil)
+		if string(read) != "first" {
+			t.Errorf("read %q", read)
+		}
+	}
+	_, err := store.GetDoc(t.Context(), s, ledger.Ref(key, []byte("other")))
+	is(t, "read what is named otherwise", err, store.ErrDigest)
+	_, err = store.GetDoc(t.Context(), s, ledger.Ref(key+"x", nil))
+	is(t, "read what is not there", err, fs.ErrNotExist)
+	if _, _, err := store.PutDoc(t.Context(), s, "lock/lab.json", nil); err == nil {
+		t.Error("kept a document under the lock's key")
+	}
+}
+
+func testExport(t *testing.T, s store.Store) {
+	key, chain := signer(t, 1), ledger.NewChain(run)
+	for _, said := range []string{"one", "two", "three"} {
+		data, head := entry(t, &chain, said)
+		is(t, "append", store.Append(t.Context(), s, head, data), nil)
+		signed, err := ledger.SignHead(key, head)
+		is(t, "sign", err, nil)
+		is(t, "put head", store.PutHead(t.Context(), s, signed), nil)
+	}
+	is(t, "another run", s.PutIfAbsent(t.Context(), ledger.ChainKey(ledger.Run{Workflow: "w", FirstRun: "f"}, 1), nil), nil)
+
+	out := folder(t)
+	for range 2 {
+		n, err := store.Export(t.Context(), s, out, run)
+		is(t, "export", err, nil)
+		if n != 6 {
+			t.Errorf("exported %d objects, want 6", n)
+		}
+	}
+	for name, from := range map[string]store.Store{"store": s, "export": out} {
+		res, err := ledger.Verify(t.Context(), from, run, []sshsig.Key{sshsig.Public(key)})
+		is(t, "verify the "+name, err, nil)
+		if res.Fault != nil || res.Head != chain.Head {
+			t.Errorf("%s: %+v, fault %v", name, res, res.Fault)
+		}
+	}
+	runs, err := store.Runs(t.Context(), s)
+	is(t, "list runs", err, nil)
+	if !slices.Equal(runs, []ledger.Run{run, {Workflow: "w", FirstRun: "f"}}) {
+		t.Errorf("runs are %v", runs)
+	}
+	is(t, "add an entry", s.PutIfAbsent(t.Context(), ledger.ChainKey(run, 4), []byte("{}")), nil)
+	if res, err := ledger.Verify(t.Context(), s, run, []sshsig.Key{sshsig.Public(key)}); err != nil || res.Fault == nil || res.Fault.Seq != 4 {
+		t.Errorf("an entry that was put behind the end: %+v, %v", res, err)
+	}
+}
+
+func TestFolderKeepsInside(t *testing.T) {
+	dir := t.TempDir()
+	outside := filepath.Join(t.TempDir(), "secret")
+	is(t, "write", os.WriteFile(outside, []byte("secret"), 0o600), nil)
+	is(t, "link", os.Symlink(filepath.Dir(outside), filepath.Join(dir, "link")), nil)
+	f, err := store.OpenFolder(dir)
+	is(t, "open", err, nil)
+	t.Cleanup(func() { is(t, "close", f.Close(), nil) })
+	for _, key := range []string{"link/secret", "../secret", "/etc/hostname", "a/../../b", ".swap", "a/.b", "", "."} {
+		if data, err := f.Get(t.Context(), key); err == nil {
+			t.Errorf("read %q through %q", data, key)
+		}
+		if err := f.PutIfAbsent(t.Context(), key, nil); err == nil {
+			t.Errorf("wrote through %q", key)
+		}
+	}
+	for key, err := range f.List(t.Context(), "../") {
+		if err == nil {
+			t.Errorf("listed %q", key)
+		}
+	}
+	if _, err := store.OpenFolder(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("opened a folder that is not there: %v", err)
+	}
+}
+
+// What cannot be asked must not look like an answer: a lock that is free, an
+// epoch that has passed, an entry that is gone.
+func TestNoAnswerIsNoAnswer(t *testing.T) {
+	server := miniotest.Start(t)
+	client := server.Client(t)
+	ask := func(s store.Store) map[string]error {
+		_, get := s.Get(t.Context(), "k")
+		_, acquire := store.NewLock(s, "lab").Acquire(t.Context(), store.Holder{Run: run})
+		return map[string]error{
+			"get": get, "acquire": acquire, "check": store.NewLock(s, "lab").CheckEpoch(t.Context(), 1),
+			"swap": s.Swap(t.Context(), "k", []byte("a"), []byte("b")),
+		}
+	}
+	for doing, err := range ask(store.NewS3(client.Bucket("no-such-bucket"), "")) {
+		if !errors.Is(err, objectstore.ErrNoBucket) || errors.Is(err, store.ErrSuperseded) || errors.Is(err, store.ErrMoved) {
+			t.Errorf("%s without a bucket: %v", doing, err)
+		}
+	}
+	server.Kill()
+	for doing, err := range ask(store.NewS3(client.Bucket("ledger"), "")) {
+		if !reach.Unreachable(err) || errors.Is(err, store.ErrSuperseded) || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s without a server: %v", doing, err)
+		}
+	}
+}
