@@ -1,0 +1,182 @@
+// Package minio does what MinIO keeps outside S3: users and their policies, the
+// state of replication, and the fence that stops a user from writing.
+//
+// Its errors carry the sentinels of package objectstore. Every call is bounded by
+// the configuration's time-outs, so that a dead server is unreachable within
+// seconds.
+package minio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/minio/madmin-go/v3"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/reach"
+)
+
+// Admin is the administrator of one MinIO server. It is safe for concurrent use.
+type Admin struct {
+	mc      *madmin.AdminClient
+	store   *objectstore.Client
+	timeout time.Duration
+}
+
+// New returns an administrator with the given credentials, root's or those of a
+// user with the admin actions that are used. It asks nothing of the server.
+func New(cfg objectstore.Config) (*Admin, error) {
+	cfg.PathStyle = true
+	store, err := objectstore.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(store.Endpoint())
+	if err != nil {
+		return nil, fmt.Errorf("minio endpoint %q: %w", cfg.Endpoint, err)
+	}
+	mc, err := madmin.New(u.Host, cfg.AccessKey, cfg.SecretKey, u.Scheme == "https")
+	if err != nil {
+		return nil, fmt.Errorf("minio at %s: %w", cfg.Endpoint, err)
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = time.Second
+	}
+	if cfg.AnswerTimeout == 0 {
+		cfg.AnswerTimeout = 3 * time.Second
+	}
+	mc.SetCustomTransport(objectstore.Transport(cfg.ConnectTimeout, cfg.AnswerTimeout))
+	return &Admin{mc: mc, store: store, timeout: cfg.ConnectTimeout + cfg.AnswerTimeout}, nil
+}
+
+// Store is the same principal's S3 client.
+func (a *Admin) Store() *objectstore.Client { return a.store }
+
+// do runs one call within the time-out, since the client library would try a
+// silent server ten times, and turns its error into one of ours.
+func (a *Admin) do(ctx context.Context, doing string, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	err := call(ctx)
+	if err == nil {
+		return nil
+	}
+	switch codeOf(err) {
+	case "":
+		err = reach.Mark(err)
+	case "XMinioAdminNoSuchUser", "XMinioAdminNoSuchPolicy", "XMinioAdminNoSuchAccessKey", "NoSuchBucket":
+		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	case "AccessDenied":
+		err = fmt.Errorf("%w: access key %s lacks the admin action: %w", fs.ErrPermission, a.store.AccessKey(), err)
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "XMinioAdminInvalidAccessKey":
+		err = fmt.Errorf("%w: access key %s: %w", fs.ErrPermission, a.store.AccessKey(), err)
+	}
+	return fmt.Errorf("%s at %s: %w", doing, a.store.Endpoint(), err)
+}
+
+func codeOf(err error) string {
+	var r madmin.ErrorResponse
+	if errors.As(err, &r) {
+		return r.Code
+	}
+	return ""
+}
+
+// CreateUser makes a user, or gives an existing one this secret. For laboratories.
+func (a *Admin) CreateUser(ctx context.Context, name, secret string) error {
+	return a.do(ctx, "create user "+name, func(ctx context.Context) error { return a.mc.AddUser(ctx, name, secret) })
+}
+
+// User is a user as the server describes it.
+type User struct {
+	Name     string
+	Enabled  bool
+	Policies []string // attached to the user itself; sorted
+	Groups   []string // sorted
+}
+
+// User reads a user. Root and service accounts are none: [fs.ErrNotExist].
+func (a *Admin) User(ctx context.Context, name string) (User, error) {
+	var info madmin.UserInfo
+	err := a.do(ctx, "read user "+name, func(ctx context.Context) error {
+		var err error
+		info, err = a.mc.GetUserInfo(ctx, name)
+		if c := codeOf(err); c == "XMinioIAMActionNotAllowed" || c == "XMinioAdminNoSuchUser" {
+			return fmt.Errorf("%w: not a user of its own; root cannot be denied anything, and a service account is governed by its parent user: %w", fs.ErrNotExist, err)
+		}
+		return err
+	})
+	if err != nil {
+		return User{}, err
+	}
+	u := User{Name: name, Enabled: info.Status == madmin.AccountEnabled, Groups: slices.Sorted(slices.Values(info.MemberOf))}
+	for p := range strings.SplitSeq(info.PolicyName, ",") {
+		if p = strings.TrimSpace(p); p != "" {
+			u.Policies = append(u.Policies, p)
+		}
+	}
+	slices.Sort(u.Policies)
+	return u, nil
+}
+
+// Policy reads a policy's document.
+func (a *Admin) Policy(ctx context.Context, name string) (json.RawMessage, error) {
+	var info *madmin.PolicyInfo
+	err := a.do(ctx, "read policy "+name, func(ctx context.Context) error {
+		var err error
+		info, err = a.mc.InfoCannedPolicyV2(ctx, name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return info.Policy, nil
+}
+
+// SetPolicy writes a policy's document, whether or not there is one of the name.
+// It takes effect at once for everyone to whom it is attached.
+func (a *Admin) SetPolicy(ctx context.Context, name string, doc []byte) error {
+	return a.do(ctx, "write policy "+name, func(ctx context.Context) error { return a.mc.AddCannedPolicy(ctx, name, doc) })
+}
+
+// RemovePolicy deletes a policy that is attached to nobody. A missing one is no
+// error.
+func (a *Admin) RemovePolicy(ctx context.Context, name string) error {
+	err := a.do(ctx, "remove policy "+name, func(ctx context.Context) error { return a.mc.RemoveCannedPolicy(ctx, name) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Attach gives a user one more policy and leaves the others. One that is attached
+// already is no error.
+func (a *Admin) Attach(ctx context.Context, user, policy string) error {
+	return a.do(ctx, "attach policy "+policy+" to user "+user, func(ctx context.Context) error {
+		_, err := a.mc.AttachPolicy(ctx, madmin.PolicyAssociationReq{Policies: []string{policy}, User: user})
+		return unlessApplied(err)
+	})
+}
+
+// Detach takes one policy from a user and leaves the others. One that is not
+// attached is no error.
+func (a *Admin) Detach(ctx context.Context, user, policy string) error {
+	return a.do(ctx, "detach policy "+policy+" from user "+user, func(ctx context.Context) error {
+		_, err := a.mc.DetachPolicy(ctx, madmin.PolicyAssociationReq{Policies: []string{policy}, User: user})
+		return unlessApplied(err)
+	})
+}
+
+func unlessApplied(err error) error {
+	if codeOf(err) == "XMinioAdminPolicyChangeAlreadyApplied" {
+		return nil
+	}
+	return err
+}
