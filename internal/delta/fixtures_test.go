@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -44,18 +43,13 @@ func open(t testing.TB, s delta.Store, prefix string) *delta.Log {
 	return l
 }
 
-// filesSHA is the digest of live files as the fixtures define it: Spark's over
-// the raw paths with deletion vectors, delta-rs's over decoded paths.
-func filesSHA(t *testing.T, s *delta.Snapshot, decoded bool) string {
-	t.Helper()
+// filesSHA is the digest of live files as the fixtures define it: Spark's with
+// deletion vectors, delta-rs's with path and size only.
+func filesSHA(s *delta.Snapshot, vectors bool) string {
 	var lines []string
 	for a := range s.Files() {
-		if decoded {
-			p, err := url.PathUnescape(a.Path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lines = append(lines, fmt.Sprintf("%s\t%d", p, a.Size))
+		if !vectors {
+			lines = append(lines, fmt.Sprintf("%s\t%d", a.Path, a.Size))
 			continue
 		}
 		var cardinality int64
@@ -88,7 +82,7 @@ func TestSnapshotsAreTheEngines(t *testing.T) {
 				if s.Len() != want.LiveFiles || s.Bytes() != want.LiveBytes {
 					t.Errorf("version %d: %d files of %d bytes; want %d of %d", want.Version, s.Len(), s.Bytes(), want.LiveFiles, want.LiveBytes)
 				}
-				if want.FilesSHA != "" && filesSHA(t, s, false) != want.FilesSHA || want.PathsSHA != "" && filesSHA(t, s, true) != want.PathsSHA {
+				if want.FilesSHA != "" && filesSHA(s, true) != want.FilesSHA || want.PathsSHA != "" && filesSHA(s, false) != want.PathsSHA {
 					t.Errorf("version %d: other files than the engine's", want.Version)
 				}
 				if want.FilesSHA == "" && want.PathsSHA == "" {

@@ -1,0 +1,340 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/reach"
+	"breakwater/internal/table"
+)
+
+// ErrNoneComplete says that no version of the table is complete here. The
+// evidence beside it says what each one lacks.
+var ErrNoneComplete = errors.New("no complete version")
+
+// Newest is the newest complete version of a table and why no later one is.
+type Newest struct {
+	Snapshot *Snapshot // nil with ErrNoneComplete
+	// Above tells of every version above it, in order, up to the head of the log;
+	// of a gap in one piece.
+	Above []Above
+	// Outside is [Snapshot.Outside] of the version.
+	Outside []string
+}
+
+// Above is what keeps a version above the newest complete one from being it.
+type Above struct {
+	Version table.Version // without a time where its commit is not there
+	// Commit says whether the version's log entry is there.
+	Commit bool
+	// Through is the last version of a gap that begins at Version, of which the
+	// listing shows neither commit nor checkpoint; otherwise Version's number.
+	Through int64
+	Rows   int64 // that its commit brought: see [Commit]; -1 where unknown
+	// Lacks are the objects that this version itself brought and that are not
+	// there as recorded.
+	Lacks []table.Lack
+	// Inherited counts the objects lacking that earlier versions brought.
+	Inherited int
+	// Fault says in words what is wrong with the log at this version, or that
+	// the version is complete but lies past the time asked for.
+	Fault string
+}
+
+// NewestComplete finds the largest version that the log can reconstruct and
+// whose every live data file and deletion vector is present at its size, at or
+// before notAfter unless that is zero.
+//
+// It lists the table's prefix once, reads commits back to the newest checkpoint
+// from which some version is complete, each once, and asks for no object by
+// itself. The log was listed before the data, so a writer still at work can make
+// it miss the newest version and never make it report one too new. It holds one
+// version's files and the listing of the table's prefix in memory.
+//
+// Files in another bucket count as lacking; files of another table in the same
+// bucket count where they are listed, and Outside names them.
+//
+// A version that asks for an unknown reader feature is a [FeatureError], since
+// nobody can say here whether it is complete.
+func (l *Log) NewestComplete(ctx context.Context, notAfter time.Time) (Newest, error) {
+	have, err := l.listData(ctx)
+	if err != nil {
+		return Newest{}, err
+	}
+	n := &newest{l: l, have: have, notAfter: notAfter, above: map[int64]*Above{}}
+	for hi := l.Head(); ; {
+		s, err := n.search(ctx, hi)
+		if err != nil {
+			return Newest{}, fmt.Errorf("newest complete version of delta table %s: %w", l.root, err)
+		}
+		if s == nil {
+			above, err := n.evidence(ctx, -1)
+			if err != nil {
+				return Newest{}, err
+			}
+			return Newest{Above: above}, fmt.Errorf("delta table %s, versions up to %d: %w; see what each lacks, and restore it from the other region or a backup", l.root, l.Head(), ErrNoneComplete)
+		}
+		switch err := l.audit(ctx, s); {
+		case err == nil:
+			above, err := n.evidence(ctx, s.Version.Number)
+			return Newest{Snapshot: s, Above: above, Outside: s.Outside()}, err
+		case !broken(err):
+			return Newest{}, err
+		default: // complete, but not what its checksum says: look below
+			n.at(s.Version.Number).Fault = err.Error()
+			hi = s.Version.Number - 1
+		}
+	}
+}
+
+// newest is one search.
+type newest struct {
+	l        *Log
+	have     *holdings
+	notAfter time.Time
+	above    map[int64]*Above
+}
+
+func (n *newest) at(v int64) *Above {
+	if n.above[v] == nil {
+		n.above[v] = &Above{Version: table.Version{Number: v}, Through: v, Rows: -1}
+	}
+	return n.above[v]
+}
+
+// search looks in one segment after another, the newest first: from a start
+// through its commits up to below the segment that was searched before.
+func (n *newest) search(ctx context.Context, hi int64) (*Snapshot, error) {
+	for _, c := range n.l.starts(hi) {
+		if c.version > hi {
+			continue // a second checkpoint of a version already searched
+		}
+		r, err := n.l.start(ctx, c)
+		if err != nil {
+			if !broken(err) {
+				return nil, err
+			}
+			n.at(c.version).Fault = err.Error()
+			continue
+		}
+		best, err := n.segment(ctx, r, hi)
+		if err != nil {
+			return nil, err
+		}
+		if best >= 0 {
+			return n.again(ctx, c, best)
+		}
+		hi = c.version - 1
+	}
+	return nil, nil
+}
+
+// segment replays up to hi and returns the last complete version on the way, or
+// -1. Which objects lack is carried along: a commit changes what it names.
+func (n *newest) segment(ctx context.Context, r *replayer, hi int64) (int64, error) {
+	best := int64(-1)
+	lacking, inherited := map[fileID]int{}, 0 // objects that live files lack
+	drop := func(id fileID) {
+		inherited -= lacking[id]
+		delete(lacking, id)
+	}
+	var fail error
+	judge := func(acts *actions, rows int64) {
+		for _, id := range acts.removes {
+			drop(id)
+		}
+		var own []table.Lack
+		for _, a := range acts.adds {
+			lacks, err := n.have.lacks(ctx, a)
+			fail = errors.Join(fail, err)
+			if drop(a.id()); len(lacks) > 0 {
+				lacking[a.id()] = len(lacks)
+				own = append(own, lacks...)
+			}
+		}
+		before := inherited
+		for _, a := range acts.adds {
+			inherited += lacking[a.id()]
+		}
+		v := r.s.Version
+		if len(lacking) == 0 && (n.notAfter.IsZero() || !v.Time.After(n.notAfter)) {
+			best = v.Number
+			return
+		}
+		e := n.at(v.Number)
+		e.Version, e.Rows, e.Lacks, e.Inherited = v, rows, unique(own), before
+		if _, e.Commit = n.l.commits[v.Number]; len(lacking) == 0 {
+			e.Fault = "complete, but later than " + n.notAfter.Format(time.RFC3339)
+		}
+	}
+	if start := r.s.Version.Number; start >= 0 { // the files of a checkpoint are judged as one commit
+		all := &actions{}
+		for a := range r.s.Files() {
+			all.adds = append(all.adds, a)
+		}
+		judge(all, -1)
+		if _, ok := n.l.commits[start]; ok && best < start {
+			rows, err := n.l.CommitRows(ctx, start)
+			if err != nil && !broken(err) {
+				return -1, err
+			}
+			n.at(start).Rows = rows
+		}
+	}
+	err := n.l.replay(ctx, r, hi, func(acts *actions) { judge(acts, acts.appended()) })
+	var feature *FeatureError
+	switch {
+	case fail != nil:
+		return -1, fail
+	case errors.As(err, &feature), err != nil && !broken(err):
+		return -1, err
+	case err != nil && r.s.Version.Number < hi:
+		n.at(r.s.Version.Number + 1).Fault = err.Error()
+	}
+	return best, nil
+}
+
+// again reads the version found, since the search went past it. At most the
+// commits of one segment are read twice.
+func (n *newest) again(ctx context.Context, c checkpoint, v int64) (*Snapshot, error) {
+	r, err := n.l.start(ctx, c)
+	if err == nil {
+		err = n.l.replay(ctx, r, v, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.s, nil
+}
+
+// evidence completes what is known of the versions above v.
+func (n *newest) evidence(ctx context.Context, v int64) ([]Above, error) {
+	var out []Above
+	var unread []int64
+	last := v
+	for _, u := range n.l.known() {
+		if u <= v {
+			continue
+		}
+		if u > last+1 {
+			n.at(last + 1).Through = u - 1
+			if n.at(last+1).Fault == "" {
+				n.at(last + 1).Fault = "no log entry is there"
+			}
+		}
+		last = u
+		e := n.at(u)
+		_, e.Commit = n.l.commits[u]
+		if e.Commit && e.Version.From == table.None {
+			unread = append(unread, u)
+		} else if e.Version.From == table.None && e.Fault == "" {
+			e.Fault = "no log entry is there"
+		}
+	}
+	for f := range n.l.commitsOf(ctx, slices.Values(unread)) {
+		e := n.at(f.version)
+		if f.err != nil {
+			if !broken(f.err) {
+				return nil, f.err
+			}
+			e.Fault = f.err.Error()
+			continue
+		}
+		e.Version = timeOf(f.version, f.info, f.metadata, n.l.commits[f.version], time.Time{})
+		e.Rows = f.appended()
+		if e.Fault == "" {
+			e.Fault = "cannot be reconstructed: a part of the log before it is absent or corrupt"
+		}
+		for _, a := range f.adds {
+			lacks, err := n.have.lacks(ctx, a)
+			if err != nil {
+				return nil, err
+			}
+			e.Lacks = append(e.Lacks, lacks...)
+		}
+		e.Lacks = unique(e.Lacks)
+	}
+	for _, u := range slices.Sorted(maps.Keys(n.above)) {
+		if u > v {
+			out = append(out, *n.above[u])
+		}
+	}
+	return out, ctx.Err()
+}
+
+// unique drops repetitions: several files share one file of deletion vectors.
+func unique(lacks []table.Lack) []table.Lack {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(lacks, func(l table.Lack) bool {
+		k := l.File.URI()
+		was := seen[k]
+		seen[k] = true
+		return was
+	})
+}
+
+// holdings are the sizes of what is there.
+type holdings struct {
+	l     *Log
+	sizes map[string]int64
+	dirs  map[string]bool // folders outside of the table that were listed
+}
+
+// listData lists the table's prefix, without its log.
+func (l *Log) listData(ctx context.Context) (*holdings, error) {
+	h := &holdings{l: l, sizes: map[string]int64{}, dirs: map[string]bool{}}
+	log := l.root.key("_delta_log/")
+	objects := func(yield func(table.Object, error) bool) {
+		for o, err := range l.store.List(ctx, l.root.key("")) {
+			if err == nil && strings.HasPrefix(o.Key, log) {
+				continue
+			}
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
+	return h, h.add(objects)
+}
+
+func (h *holdings) add(objects iter.Seq2[table.Object, error]) error {
+	for o, err := range objects {
+		if err != nil {
+			return fmt.Errorf("list the data of delta table %s: %w", h.l.root, reach.Mark(err))
+		}
+		h.sizes[o.Key] = o.Size
+	}
+	return nil
+}
+
+// lacks judges the objects behind one live file. For one outside of the table it
+// lists the folder of that file, once.
+func (h *holdings) lacks(ctx context.Context, a Add) ([]table.Lack, error) {
+	var out []table.Lack
+	for _, f := range a.needs() {
+		if f.Bucket == "" && !strings.HasPrefix(f.Key, h.l.root.key("")) {
+			dir := f.Key[:strings.LastIndexByte(f.Key, '/')+1]
+			if !h.dirs[dir] {
+				if err := h.add(h.l.store.List(ctx, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return nil, err
+				}
+				h.dirs[dir] = true
+			}
+		}
+		size, ok := h.sizes[f.Key]
+		if !ok {
+			size = -1
+		}
+		if l, bad := table.Judge(f, size); bad {
+			out = append(out, l)
+		}
+	}
+	return out, nil
+}
