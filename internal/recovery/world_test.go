@@ -54,13 +54,13 @@ type sighting struct{ real, at int }
 
 type world struct {
 	skew, death, by int
-	answered        bool
+	answered, read  bool
 	tables          []table
 	topics          [][]partition
 	witness         []sighting
 	source          sighting
 	peak            bool
-	perTick         int
+	rate            int // declared peak, in eighths per tick
 }
 
 const never = math.MaxInt
@@ -84,9 +84,16 @@ func drawWorld(t *rapid.T) world {
 	for real := n(0, 20, "first sighting"); real < w.death && n(0, 6, "witness stops") > 0; real += n(1, 25, "between sightings") {
 		w.witness = append(w.witness, sighting{real, real + witness})
 	}
+	// The source is read after its fence, or it dies after it was read, or it
+	// never says a word.
+	w.read = w.answered || rapid.Bool().Draw(t, "read before the fence")
 	w.source = sighting{w.death, w.by}
+	if !w.answered {
+		real := n(0, w.death, "source read")
+		w.source = sighting{real, real + off("worker")}
+	}
 	w.peak = rapid.Bool().Draw(t, "peak declared")
-	w.perTick = n(1, 3, "peak per tick")
+	w.rate = n(1, 16, "peak in eighths per tick")
 	tables := n(0, 3, "tables")
 	for i := range tables {
 		w.tables = append(w.tables, drawTable(t, fmt.Sprintf("t%d", i), w.death, off("table"), arrive))
@@ -208,7 +215,7 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 				s.Heads = append(s.Heads, h)
 			}
 		}
-		if w.answered {
+		if w.read {
 			if h, ok := see(w.source); ok {
 				h.CommittedAt = tick(t.commits[h.Version].stamp)
 				s.Source = &h
@@ -217,7 +224,7 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 		if w.peak {
 			// A rate alone does not allow a commit: the burst is whatever this
 			// history needs beyond the rate.
-			s.Peak = &recovery.Peak{PerSecond: float64(w.perTick) * 1e9, Burst: t.needs(w.perTick)}
+			s.Peak = &recovery.Peak{PerSecond: float64(w.rate) / 8 * 1e9, Burst: t.needs(w.rate)}
 		}
 		tables = append(tables, s)
 	}
@@ -242,7 +249,7 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 			for _, at := range w.witness[:kept] {
 				ps.Journal = append(ps.Journal, recovery.End{At: tick(at.at), Offset: p.end(at.real)})
 			}
-			if w.answered {
+			if w.read {
 				ps.Source = &recovery.End{At: tick(w.source.at), Offset: p.end(w.source.real)}
 			}
 			s.Partitions = append(s.Partitions, ps)
@@ -252,7 +259,7 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 			for k := range counts {
 				counts[k] = 1
 			}
-			s.Peak = &recovery.Peak{PerSecond: float64(w.perTick) * 1e9, Burst: burst(reals, counts, w.perTick)}
+			s.Peak = &recovery.Peak{PerSecond: float64(w.rate) / 8 * 1e9, Burst: burst(reals, counts, w.rate)}
 		}
 		topics = append(topics, s)
 	}
@@ -269,16 +276,16 @@ func (p *partition) end(real int) int64 {
 	return int64(n)
 }
 
-func (t *table) needs(perTick int) int64 {
+func (t *table) needs(rate int) int64 {
 	var reals, counts []int
 	for _, c := range t.commits {
 		reals, counts = append(reals, c.real), append(counts, c.appended)
 	}
-	return burst(reals, counts, perTick)
+	return burst(reals, counts, rate)
 }
 
-// burst is the least that makes "perTick × ticks + burst" hold in every interval.
-func burst(reals, counts []int, perTick int) int64 {
+// burst is the least that makes "rate/8 × ticks + burst" hold in every interval.
+func burst(reals, counts []int, rate int) int64 {
 	need := 0
 	for i := range reals {
 		for j := range reals {
@@ -288,8 +295,8 @@ func burst(reals, counts []int, perTick int) int64 {
 					sum += counts[k]
 				}
 			}
-			need = max(need, sum-perTick*(reals[j]-reals[i]))
+			need = max(need, 8*sum-rate*(reals[j]-reals[i]))
 		}
 	}
-	return int64(need)
+	return int64((need + 7) / 8)
 }
