@@ -43,7 +43,7 @@ func (d *decoder) want(n *Node, kind Kind, what string) bool {
 		return true
 	}
 	if n.tag == "!!null" {
-		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it %s or leave it out", what))
+		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it %s", what))
 	} else if n.tag != unread {
 		d.mistakes = append(d.mistakes, n.mistakef("must be %s, found %s", what, n.describe()))
 	}
@@ -98,7 +98,7 @@ func (d *decoder) textual(n *Node, into encoding.TextUnmarshaler) {
 		return
 	}
 	if n.tag == "!!null" {
-		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it a value or leave it out"))
+		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it a value"))
 	} else if err := into.UnmarshalText([]byte(n.text)); err != nil {
 		d.mistakes = append(d.mistakes, n.mistakef("must be right: %v", err))
 	}
@@ -141,7 +141,7 @@ func (d *decoder) scalar(n *Node, v reflect.Value) {
 		return
 	}
 	if n.tag == "!!null" {
-		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it %s or leave it out", what))
+		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it %s", what))
 		return
 	}
 	d.mistakes = append(d.mistakes, n.mistakef("must be %s, found %s", what, n.describe()))
@@ -173,8 +173,8 @@ func (d *decoder) fields(n *Node, v reflect.Value) {
 		f, known := fields[e.Key]
 		if !known {
 			d.bad(e.At, "unknown key %q in %s: allowed are %s%s", clip(e.Key), n.label, strings.Join(names, ", "), mistake.DidYouMean(e.Key, names))
-			meant, _ := mistake.Nearest(e.Key, names)
-			if f = fields[meant]; f == nil || f.given {
+			meant, near := mistake.Nearest(e.Key, names)
+			if f = fields[meant]; !near || f.given {
 				continue
 			}
 			f.given = true
@@ -258,7 +258,7 @@ func (d *decoder) any(n *Node) any {
 	case (n.tag == "!!int" || n.tag == "!!float") && json.Valid([]byte(n.text)):
 		return json.Number(n.text)
 	case n.tag == "!!null":
-		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it a value or leave it out"))
+		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it a value"))
 	default:
 		d.mistakes = append(d.mistakes, n.mistakef("must be a text, true, false or a decimal number, found %s", n.describe()))
 	}
@@ -276,7 +276,7 @@ func (n *Node) Words() (map[string]string, []mistake.Mistake) {
 				words[e.Key] = e.Value.text
 			}
 			if e.Value.tag == "!!null" {
-				d.mistakes = append(d.mistakes, e.Value.mistakef("is empty: give it a value or leave it out"))
+				d.mistakes = append(d.mistakes, e.Value.mistakef("is empty: give it a value"))
 			}
 		}
 	}

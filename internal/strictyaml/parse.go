@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -105,6 +106,37 @@ func Parse(name string, data []byte, maxBytes int) (*Node, []mistake.Mistake) {
 	}
 	p.clamp(data)
 	return root, p.mistakes
+}
+
+// Merge makes one map of the maps of several files: a list that stands in more
+// than one is joined in the order of the files, anything else may stand in one
+// alone. Places stay those of the files.
+func Merge(label string, roots ...*Node) (*Node, []mistake.Mistake) {
+	d := &decoder{}
+	merged := &Node{Kind: Map, label: label}
+	index := map[string]int{}
+	for _, root := range roots {
+		if merged.At.IsZero() {
+			merged.At = root.At
+		}
+		for _, e := range root.Entries {
+			i, twice := index[e.Key]
+			if !twice {
+				index[e.Key] = len(merged.Entries)
+				merged.Entries = append(merged.Entries, e)
+				continue
+			}
+			first := &merged.Entries[i]
+			if first.Value.Kind != List || e.Value.Kind != List {
+				d.bad(e.At, "key %q is given twice: it stands at %s already", clip(e.Key), first.At)
+				continue
+			}
+			joined := *first.Value
+			joined.Items = append(slices.Clip(joined.Items), e.Value.Items...)
+			first.Value = &joined
+		}
+	}
+	return merged, d.mistakes
 }
 
 type parser struct {
