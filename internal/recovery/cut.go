@@ -321,7 +321,10 @@ func (c *chooser) ban(from, to int64, by owner, b bound) {
 // from being later. By falling upper end, each ban either holds the candidate,
 // which then moves before it, or ends before it, and so do all that follow.
 func (c *chooser) latest() (int64, ban, error) {
-	slices.SortStableFunc(c.bans, func(a, b ban) int { return cmp.Compare(b.to, a.to) })
+	slices.SortFunc(c.bans, func(a, b ban) int {
+		return cmp.Or(cmp.Compare(b.to, a.to), cmp.Compare(a.from, b.from),
+			cmp.Compare(a.owner.set, b.owner.set), cmp.Compare(a.owner.partition, b.owner.partition))
+	})
 	at, by := int64(math.MaxInt64), ban{}
 	for _, b := range c.bans {
 		if b.to < at {

@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -358,8 +357,10 @@ func longest(from, end time.Time, skew time.Duration, atLeast float64) *float64 
 	return &s
 }
 
-// atMost bounds a count by the tightest anchor and the declared peak; it is nil
-// where no peak is declared. It is never zero, as with longest.
+// atMost bounds a count by the tightest anchor and the declared peak. It is nil
+// where no peak is declared, and where more is proven than the peak allows, since
+// a declaration that does not hold bounds nothing. It is never zero, as with
+// longest.
 func atMost(least int64, anchors []anchor, peak *Peak, end time.Time, skew time.Duration) *int64 {
 	if !peak.declared() || !usable(end) {
 		return nil
@@ -372,9 +373,9 @@ func atMost(least int64, anchors []anchor, peak *Peak, end time.Time, skew time.
 		}
 		best = min(best, float64(a.count)+math.Ceil(peak.PerSecond*left.Seconds())+float64(peak.Burst))
 	}
-	if best > math.MaxInt64/2 {
+	if best > math.MaxInt64/2 || best < float64(least) {
 		return nil
 	}
-	most := max(int64(best), cmp.Or(least, 1))
+	most := max(int64(best), 1)
 	return &most
 }
