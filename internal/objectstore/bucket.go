@@ -186,6 +186,11 @@ func (b Bucket) ReaderAt(ctx context.Context, key, version string) (*Reader, err
 	return b.c.ReaderAt(ctx, b.name, key, version)
 }
 
+// ReadAt is [Client.ReadAt].
+func (b Bucket) ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error) {
+	return b.c.ReadAt(ctx, b.name, key, p, off)
+}
+
 // Put is [Client.Put].
 func (b Bucket) Put(ctx context.Context, key string, body []byte) (Object, error) {
 	return b.c.Put(ctx, b.name, key, body)

@@ -67,7 +67,7 @@ func (c *Client) classify(err error) error {
 		// Somebody before the store answered, and says that the store did not.
 		return &refusal{"unreachable: " + said, []error{reach.ErrUnreachable}, err}
 	case code == "NoSuchBucket":
-		return &refusal{"no such bucket (" + said + "); check the estate's bucket name", []error{fs.ErrNotExist, ErrNoBucket}, err}
+		return &refusal{"no such bucket (" + said + "); check the estate's bucket name", []error{ErrNoBucket}, err}
 	case status == http.StatusNotFound,
 		status == http.StatusMethodNotAllowed: // the version asked for is a delete marker
 		return &refusal{"not found (" + said + ")", []error{fs.ErrNotExist}, err}

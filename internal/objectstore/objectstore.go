@@ -5,8 +5,9 @@
 // and what it refuses is one of a few sentinels, so that callers decide without
 // looking at driver errors:
 //
-//   - [fs.ErrNotExist]: the object, version or bucket is not there ([ErrNoBucket]
-//     tells the last apart);
+//   - [fs.ErrNotExist]: the object or version is not there, and its bucket is;
+//   - [ErrNoBucket]: the bucket is not there, from which nothing follows about
+//     objects: its name may be mistyped;
 //   - [fs.ErrPermission]: the store answered 403;
 //   - [fs.ErrExist]: a put-if-absent found the key taken;
 //   - [ErrChanged]: something is no longer what the caller has seen;
@@ -52,7 +53,7 @@ var (
 	// attempt of this very write, whose answer was lost, or somebody's equal one.
 	ErrSame = errors.New("it holds these very bytes")
 
-	// ErrNoBucket stands beside [fs.ErrNotExist] when the bucket itself is missing.
+	// ErrNoBucket means that the bucket itself is missing.
 	ErrNoBucket = errors.New("no such bucket")
 )
 

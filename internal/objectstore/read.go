@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,16 +41,38 @@ func (c *Client) Head(ctx context.Context, bucket, key string) (Object, error) {
 }
 
 // HeadVersion describes one version of a key, or the current one when version is
-// empty. HEAD has no body, so a missing bucket is only [fs.ErrNotExist] here.
+// empty.
 func (c *Client) HeadVersion(ctx context.Context, bucket, key, version string) (Object, error) {
 	out, err := c.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, VersionId: optional(version)})
 	if err != nil {
-		return Object{}, c.fail("head", bucket, key, err)
+		err = c.fail("head", bucket, key, err)
+		if errors.Is(err, fs.ErrNotExist) {
+			return Object{}, c.orNoBucket(ctx, bucket, err)
+		}
+		return Object{}, err
 	}
 	return Object{
 		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId),
 		LastModified: aws.ToTime(out.LastModified), ReplicationStatus: string(out.ReplicationStatus),
 	}, nil
+}
+
+// orNoBucket replaces the answer "not found", which a HEAD gives without saying
+// what, if it is the bucket that is missing or if that cannot be told. A
+// principal that may not ask for the bucket has got as far as its objects.
+func (c *Client) orNoBucket(ctx context.Context, bucket string, notFound error) error {
+	_, err := c.s3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &bucket})
+	if err == nil {
+		return notFound
+	}
+	switch err := c.classify(err); {
+	case errors.Is(err, fs.ErrNotExist):
+		return c.fail("head", bucket, "", &refusal{ErrNoBucket.Error() + "; check the estate's bucket name", []error{ErrNoBucket}, nil})
+	case errors.Is(err, fs.ErrPermission):
+		return notFound
+	default:
+		return c.fail("look for", bucket, "", err)
+	}
 }
 
 // List yields the current objects whose key starts with prefix, in the order of
@@ -165,21 +188,52 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	want := min(int64(len(p)), r.o.Size-off)
+	version := r.o.VersionID
+	if version == "null" {
+		version = ""
+	}
+	n, err := r.c.readAt(r.ctx, r.bucket, r.o.Key, version, r.o.ETag, p[:min(int64(len(p)), r.o.Size-off)], off)
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// ReadAt reads len(p) bytes of a key's current version from off with one request,
+// for readers that know where to look. Fewer bytes come with [io.EOF].
+func (c *Client) ReadAt(ctx context.Context, bucket, key string, p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read s3://%s/%s: negative offset %d", bucket, key, off)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return c.readAt(ctx, bucket, key, "", "", p, off)
+}
+
+func (c *Client) readAt(ctx context.Context, bucket, key, version, etag string, p []byte, off int64) (int, error) {
 	in := &s3.GetObjectInput{
-		Bucket: &r.bucket, Key: &r.o.Key, IfMatch: quoteETag(r.o.ETag),
-		Range: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+want-1)),
+		Bucket: &bucket, Key: &key, VersionId: optional(version),
+		Range: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1)),
 	}
-	if r.o.VersionID != "" && r.o.VersionID != "null" {
-		in.VersionId = &r.o.VersionID
+	if etag != "" {
+		in.IfMatch = quoteETag(etag)
 	}
-	out, err := r.c.s3.GetObject(r.ctx, in)
+	out, err := c.s3.GetObject(ctx, in)
+	if code(err) == "InvalidRange" { // off is at or beyond the end
+		return 0, io.EOF
+	}
 	if err != nil {
-		return 0, r.c.fail("read part of", r.bucket, r.o.Key, err)
+		return 0, c.fail("read part of", bucket, key, err)
 	}
-	n, err := io.ReadFull(out.Body, p[:want])
+	if out.ContentRange == nil {
+		err := errors.New("the store ignored the range; nothing can be concluded from what it sent")
+		return 0, c.fail("read part of", bucket, key, errors.Join(err, out.Body.Close()))
+	}
+	got := p[:min(int64(len(p)), aws.ToInt64(out.ContentLength))]
+	n, err := io.ReadFull(out.Body, got)
 	if err := errors.Join(err, out.Body.Close()); err != nil {
-		return n, r.c.fail("read part of", r.bucket, r.o.Key, err)
+		return n, c.fail("read part of", bucket, key, err)
 	}
 	if n < len(p) {
 		return n, io.EOF

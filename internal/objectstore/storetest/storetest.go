@@ -128,7 +128,7 @@ func testMissing(t *testing.T, target Target, b objectstore.Bucket, p string) {
 	_, _, err := b.Get(t.Context(), p+"none")
 	is(t, "get a missing key", err, missing, fs.ErrPermission, objectstore.ErrNoBucket)
 	_, err = b.Head(t.Context(), p+"none")
-	is(t, "head a missing key", err, missing, fs.ErrPermission)
+	is(t, "head a missing key", err, missing, fs.ErrPermission, objectstore.ErrNoBucket)
 	if there, err := b.Exists(t.Context(), p+"none"); there || err != nil {
 		t.Errorf("Exists of a missing key = %v, %v", there, err)
 	}
@@ -150,11 +150,22 @@ func testMissing(t *testing.T, target Target, b objectstore.Bucket, p string) {
 	if body, _, err := b.Get(t.Context(), p+"gone"); err != nil || string(body) != "x" {
 		t.Errorf("Get after the marker's removal = %q, %v", body, err)
 	}
-	none := target.Client.Bucket("no-such-bucket-" + "here")
-	_, _, err = none.Get(t.Context(), "k")
-	is(t, "get from a missing bucket", err, []error{fs.ErrNotExist, objectstore.ErrNoBucket})
-	for _, err := range none.List(t.Context(), "") {
-		is(t, "list a missing bucket", err, []error{fs.ErrNotExist, objectstore.ErrNoBucket})
+	none := target.Client.Bucket("no-such-bucket-here")
+	for name, ask := range map[string]func() error{
+		"get":           func() error { _, _, err := none.Get(t.Context(), "k"); return err },
+		"head":          func() error { _, err := none.Head(t.Context(), "k"); return err },
+		"exists":        func() error { _, err := none.Exists(t.Context(), "k"); return err },
+		"read a part":   func() error { _, err := none.ReadAt(t.Context(), "k", make([]byte, 1), 0); return err },
+		"put if absent": func() error { _, err := none.PutIfAbsent(t.Context(), "k", nil); return err },
+		"put if match":  func() error { _, err := none.PutIfMatch(t.Context(), "k", nil, "0123"); return err },
+		"list": func() error {
+			for _, err := range none.List(t.Context(), "") {
+				return err
+			}
+			return nil
+		},
+	} {
+		is(t, name+" in a missing bucket", ask(), []error{objectstore.ErrNoBucket}, fs.ErrNotExist, fs.ErrExist, objectstore.ErrChanged)
 	}
 }
 
@@ -332,6 +343,15 @@ func testReaderAt(t *testing.T, _ Target, b objectstore.Bucket, p string) {
 	if n, err := r.ReadAt(part, r.Size()); n != 0 || err != io.EOF { //nolint:errorlint // io.ReaderAt's contract
 		t.Errorf("ReadAt(end) = %d, %v", n, err)
 	}
+	if n, err := b.ReadAt(t.Context(), p+"k", part, 13); n != 7 || err != nil || string(part) != "3456789" {
+		t.Errorf("Bucket.ReadAt(13) = %q, %d, %v", part, n, err)
+	}
+	if n, err := b.ReadAt(t.Context(), p+"k", part, r.Size()-3); n != 3 || err != io.EOF || string(part[:3]) != "789" { //nolint:errorlint // io.ReaderAt's contract
+		t.Errorf("Bucket.ReadAt(end-3) = %q, %d, %v", part[:n], n, err)
+	}
+	if n, err := b.ReadAt(t.Context(), p+"k", part, r.Size()); n != 0 || err != io.EOF { //nolint:errorlint // io.ReaderAt's contract
+		t.Errorf("Bucket.ReadAt(end) = %d, %v", n, err)
+	}
 	put(t, b, p+"k", "replaced")
 	if _, err := r.ReadAt(part, 0); err != nil || string(part) != "0123456" {
 		t.Errorf("a replaced object is still read in its version: %q, %v", part, err)
@@ -340,6 +360,8 @@ func testReaderAt(t *testing.T, _ Target, b objectstore.Bucket, p string) {
 	if err != nil || old.Size() != int64(len(content)) {
 		t.Errorf("ReaderAt(version) = %v, %v", old, err)
 	}
+	_, err = b.ReadAt(t.Context(), p+"none", part, 0)
+	is(t, "read a part of a missing key", err, []error{fs.ErrNotExist})
 	_, err = b.ReaderAt(t.Context(), p+"none", "")
 	is(t, "open a missing key", err, []error{fs.ErrNotExist})
 }
