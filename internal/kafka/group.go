@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -38,9 +39,15 @@ func (g Group) Idle() bool { return g.Members == 0 && (g.State == "Empty" || g.S
 
 // GroupState asks the coordinator for a group of either protocol (KIP-848 or
 // classic). A group that does not exist is fs.ErrNotExist, with state Dead.
-func (c *Client) GroupState(ctx context.Context, group string) (Group, error) {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
+func (c *Client) GroupState(ctx context.Context, group string) (g Group, err error) {
+	err = c.coordinated(ctx, func(ctx context.Context) error {
+		g, err = c.groupState(ctx, group)
+		return err
+	})
+	return g, err
+}
+
+func (c *Client) groupState(ctx context.Context, group string) (Group, error) {
 	doing := "describe group " + group
 	none := Group{Name: group, State: "Dead"}
 	modern, err := c.adm.DescribeConsumerGroups(ctx, group)
@@ -86,9 +93,15 @@ func otherProtocol(err error) bool {
 
 // CommittedOffsets reads what a group has committed. A partition without a
 // commit is missing from the answer; a group that does not exist has none.
-func (c *Client) CommittedOffsets(ctx context.Context, group string) (Offsets, error) {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
+func (c *Client) CommittedOffsets(ctx context.Context, group string) (at Offsets, err error) {
+	err = c.coordinated(ctx, func(ctx context.Context) error {
+		at, err = c.committedOffsets(ctx, group)
+		return err
+	})
+	return at, err
+}
+
+func (c *Client) committedOffsets(ctx context.Context, group string) (Offsets, error) {
 	doing := "read committed offsets of group " + group
 	got, err := c.adm.FetchOffsets(ctx, group)
 	if err != nil {
@@ -149,7 +162,9 @@ func (c *Client) CommitOffsets(ctx context.Context, group string, offsets Offset
 		}
 		commit.AddOffset(p.Topic, p.ID, o, -1)
 	}
-	if err := c.commit(ctx, doing, group, commit); err != nil {
+	if err := c.coordinated(ctx, func(ctx context.Context) error {
+		return c.commit(ctx, doing, group, commit)
+	}); err != nil {
 		return err
 	}
 	kept, err := c.CommittedOffsets(ctx, group)
@@ -166,8 +181,6 @@ func (c *Client) CommitOffsets(ctx context.Context, group string, offsets Offset
 }
 
 func (c *Client) commit(ctx context.Context, doing, group string, commit kadm.Offsets) error {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
 	done, err := c.adm.CommitOffsets(ctx, group, commit)
 	if err != nil {
 		return c.explain(doing, err)
@@ -185,4 +198,26 @@ func (c *Client) commit(ctx context.Context, doing, group string, commit kadm.Of
 		}
 	}
 	return nil
+}
+
+// coordinated bounds a call to a group's coordinator and repeats it while there
+// is none yet: a young cluster creates its topic of commits on the first
+// question, and a broker that just took over first reads it.
+func (c *Client) coordinated(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := call(ctx)
+		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) &&
+			!errors.Is(err, kerr.NotCoordinator) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }

@@ -126,7 +126,8 @@ func (c *Client) Close() { c.cl.Close() }
 func (c *Client) ClusterID(ctx context.Context) (string, error) {
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
-	m, err := c.adm.BrokerMetadata(ctx)
+	// Without this kadm answers from its cache, also for a cluster that is gone.
+	m, err := c.adm.BrokerMetadata(kadm.WithAuthorizedOps(ctx))
 	if err != nil {
 		return "", c.explain("ask for the cluster id", err)
 	}
@@ -141,7 +142,7 @@ func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]i
 	}
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
-	found, err := c.adm.ListTopicsWithInternal(ctx, topics...)
+	found, err := c.adm.ListTopicsWithInternal(kadm.WithAuthorizedOps(ctx), topics...) // not from the cache
 	if err != nil {
 		return nil, c.explain("list topics", err)
 	}

@@ -1,6 +1,10 @@
 // Package connect asks a Kafka Connect worker about its connectors over REST,
 // stops and resumes them, and reads and sets how far they have come.
 //
+// When the source of a mirror is dead, stopping it can take minutes: each
+// connector waits out the time-outs of its own requests to the source (60 s by
+// default) before it ends. Give [Client.Stop] a context that allows for that.
+//
 // Stopping is asynchronous: a worker answers 204 while tasks still run, so
 // [Client.Stop] returns only when the state is STOPPED and no task is left. That
 // a connector says RUNNING proves nothing about records moving; judge that by
@@ -18,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,7 +32,13 @@ import (
 )
 
 const (
-	timeout   = 5 * time.Second // for one request; a worker answers in milliseconds
+	// A worker that is there accepts at once and tells states at once, but does
+	// one thing after another: with a dead source each stop may take a minute, and
+	// all that is asked meanwhile waits. Its own limit for an answer is 90 s.
+	dialTimeout = 3 * time.Second
+	readTimeout = 5 * time.Second
+	workTimeout = 100 * time.Second
+
 	pollEvery = 100 * time.Millisecond
 	maxAnswer = 32 << 20
 )
@@ -62,7 +73,7 @@ func New(base string, with *http.Client) (*Client, error) {
 		return nil, fmt.Errorf("connect worker %q: want http://host:port", base)
 	}
 	if with == nil {
-		with = &http.Client{}
+		with = &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext}}
 	}
 	return &Client{strings.TrimRight(base, "/"), with}, nil
 }
@@ -260,6 +271,10 @@ func path(name, what string) string { return "/connectors/" + url.PathEscape(nam
 func (c *Client) do(ctx context.Context, method, path string, body, into any) error {
 	fail := func(err error) error {
 		return fmt.Errorf("connect %s: %s %s: %w", c.base, method, path, err)
+	}
+	timeout := workTimeout
+	if method == http.MethodGet {
+		timeout = readTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
