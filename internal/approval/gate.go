@@ -1,0 +1,230 @@
+package approval
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/approval/sshsig"
+	"breakwater/internal/estate"
+)
+
+// Offer is something that a gate lets people decide, and how many of them it
+// takes.
+type Offer struct {
+	Verb   Verb `json:"verb"`
+	Quorum int  `json:"quorum"` // distinct people
+}
+
+// Spec is what a gate asks, of whom.
+type Spec struct {
+	// About is what a signature covers. Its Decision stays empty, and its Expires
+	// is the time from which no decision counts; zero for never.
+	About  Statement   `json:"about"`
+	Role   estate.Role `json:"role"`
+	Offers []Offer     `json:"offers"`
+	// Live says that the gate guards the real thing: a claimed name counts for
+	// nothing.
+	Live bool `json:"live,omitempty"`
+	// Excluded is the name of a member who may not decide: whoever started the
+	// run, where the estate wants two pairs of eyes.
+	Excluded string `json:"excluded,omitempty"`
+}
+
+// Status is where a gate stands. The zero value takes no decision.
+type Status string
+
+// The states of a gate. Decided and Closed are final.
+const (
+	NotOpen Status = ""
+	Open    Status = "open"
+	Decided Status = "decided"
+	Closed  Status = "closed" // by the run: another plan took its place, or time passed
+)
+
+// Vote is a decision that counted.
+type Vote struct {
+	Verb   Verb      `json:"decision"`
+	Person string    `json:"person"`        // the member's name
+	Key    string    `json:"key,omitempty"` // fingerprint of the key that signed
+	Reason string    `json:"reason,omitempty"`
+	Time   time.Time `json:"time"`
+}
+
+// Gate is where people are asked: plain state, of which only [NewGate],
+// [Gate.Judge] and [Gate.Close] make a next one.
+type Gate struct {
+	Spec    Spec   `json:"spec"`
+	Status  Status `json:"status"`
+	Votes   []Vote `json:"votes,omitempty"`
+	Decided Verb   `json:"decided,omitempty"` // what reached its quorum
+	Why     string `json:"why,omitempty"`     // of a closed gate
+}
+
+// Quorum is how many distinct people a gate takes: what the runbook says, but
+// in live mode no fewer than two unless the starter was authenticated, who then
+// is the second pair of eyes.
+func Quorum(asked int, live, starterAuthenticated bool) int {
+	least := 1
+	if live && !starterAuthenticated {
+		least = 2
+	}
+	return max(asked, least)
+}
+
+// NewGate opens a gate. The error says all that would keep it from ever being
+// decided, so that it is found before anybody waits; use it in preflights, too.
+func NewGate(s Spec) (Gate, error) {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if s.About.Gate == "" || s.About.Attempt < 1 || s.About.Run.Workflow == "" || s.About.Run.FirstRun == "" {
+		wrong("gate, attempt, workflow and first run must all be said")
+	}
+	if s.About.Plan == "" || s.About.Estate == "" {
+		wrong("the plan's root and the estate's digest must be said: nobody approves what they did not see")
+	}
+	switch s.Role.Method {
+	case estate.Signed:
+		for _, m := range s.Role.Members {
+			if _, err := sshsig.ParseKey(m.Key); err != nil {
+				wrong("member %s: %w", m.Name, err)
+			}
+		}
+	case estate.PrincipalMethod:
+	case estate.Claimed:
+		if s.Live {
+			wrong("method claimed proves nothing and is for plans and drills; give the role method signed, with a key for each member")
+		}
+	default:
+		wrong("method %q is unknown, known are %s, %s and %s", s.Role.Method, estate.Signed, estate.PrincipalMethod, estate.Claimed)
+	}
+	if len(s.Offers) == 0 {
+		wrong("it offers nothing to decide")
+	}
+	for _, m := range s.Role.Members {
+		if m.Name == "" {
+			wrong("a member has no name")
+		}
+	}
+	able := people(s)
+	for i, o := range s.Offers {
+		switch {
+		case o.Verb == "" || slices.ContainsFunc(s.Offers[:i], func(p Offer) bool { return p.Verb == o.Verb }):
+			wrong("%q stands twice among its offers, or is empty", o.Verb)
+		case o.Quorum < 1:
+			wrong("%s needs a quorum of at least 1, not %d", o.Verb, o.Quorum)
+		case o.Quorum > able:
+			wrong("%s needs %d people and the role has %d who may decide; add members with keys of their own", o.Verb, o.Quorum, able)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Gate{}, fmt.Errorf("open gate %s for role %s: %w", s.About.Gate, s.Role.Role, err)
+	}
+	return Gate{Spec: s, Status: Open}, nil
+}
+
+// people is how many distinct people may decide.
+func people(s Spec) int {
+	var seen []string
+	for _, m := range s.Role.Members {
+		if who := s.self(m.Name); !s.excludes(m.Name) && !slices.Contains(seen, who) {
+			seen = append(seen, who)
+		}
+	}
+	return len(seen)
+}
+
+// excludes reports whether a person may not decide, under whichever name.
+func (s Spec) excludes(name string) bool {
+	return s.Excluded != "" && s.self(name) == s.self(s.Excluded)
+}
+
+// self is one name for all the names of a person. Members with the same name are
+// one person, and so are members with the same key, and so on along the line:
+// who can sign for two names could be two people, but proves to be only one.
+func (s Spec) self(name string) string {
+	names, keys := []string{name}, []string{}
+	for grown := true; grown; {
+		grown = false
+		for _, m := range s.Role.Members {
+			key := fingerprint(m.Key)
+			byName, byKey := slices.Contains(names, m.Name), slices.Contains(keys, key)
+			if byKey && !byName {
+				names, grown = append(names, m.Name), true
+			}
+			if byName && !byKey && key != "" {
+				keys, grown = append(keys, key), true
+			}
+		}
+	}
+	return slices.Min(names)
+}
+
+// fingerprint is that of an authorized_keys line, empty if it is none.
+func fingerprint(line string) string {
+	key, err := sshsig.ParseKey(line)
+	if err != nil {
+		return ""
+	}
+	return key.Fingerprint()
+}
+
+// Close ends an open gate without a decision. A gate that is decided or closed
+// already stays as it is.
+func (g Gate) Close(why string) Gate {
+	if g.Status == Open || g.Status == NotOpen {
+		g.Status, g.Why = Closed, why
+	}
+	return g
+}
+
+// Missing is how many more people a verb needs here; -1 if it is not offered.
+func (g Gate) Missing(v Verb) int {
+	for _, o := range g.Spec.Offers {
+		if o.Verb == v {
+			return max(0, o.Quorum-g.votes(v))
+		}
+	}
+	return -1
+}
+
+func (g Gate) votes(v Verb) int {
+	n := 0
+	for _, vote := range g.Votes {
+		if vote.Verb == v {
+			n++
+		}
+	}
+	return n
+}
+
+// Statement is what a person signs to decide v here.
+func (g Gate) Statement(v Verb) Statement {
+	s := g.Spec.About
+	s.Decision = v
+	return s
+}
+
+// Sample is a decision of v for this gate to show as JSON, complete but for the
+// name or the signature of whoever sends it.
+func (g Gate) Sample(v Verb) Decision {
+	d := Decision{Gate: g.Spec.About.Gate, Attempt: g.Spec.About.Attempt, Verb: v, Plan: g.Spec.About.Plan}
+	if g.Spec.Role.Method == estate.Signed {
+		d.Signature = "-----BEGIN SSH SIGNATURE----- … -----END SSH SIGNATURE-----"
+		d.Expires = g.Spec.About.Expires
+	} else {
+		d.By = "<your name>"
+	}
+	return d
+}
+
+// verbs lists what is offered, for people.
+func (g Gate) verbs() string {
+	names := make([]string, len(g.Spec.Offers))
+	for i, o := range g.Spec.Offers {
+		names[i] = string(o.Verb)
+	}
+	return strings.Join(names, ", ")
+}
