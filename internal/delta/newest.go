@@ -37,7 +37,7 @@ type Above struct {
 	// Through is the last version of a gap that begins at Version, of which the
 	// listing shows neither commit nor checkpoint; otherwise Version's number.
 	Through int64
-	Rows   int64 // that its commit brought: see [Commit]; -1 where unknown
+	Rows    int64 // that its commit brought: see [Commit]; -1 where unknown
 	// Lacks are the objects that this version itself brought and that are not
 	// there as recorded.
 	Lacks []table.Lack

@@ -226,3 +226,13 @@ func Load(names ...string) (*Store, error) {
 	}
 	return s, nil
 }
+
+// Damage changes the bytes of an object in place; its size stays.
+func (s *Store) Damage(key string, damage func([]byte)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.objects[key]
+	o.body = bytes.Clone(o.body)
+	damage(o.body)
+	s.objects[key] = o
+}

@@ -1,0 +1,176 @@
+package scan_test
+
+import (
+	"errors"
+	"hash/crc32"
+	"io/fs"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"breakwater/internal/delta"
+	"breakwater/internal/delta/deltatest"
+	"breakwater/internal/delta/scan"
+	"breakwater/internal/reach"
+)
+
+func snapshot(t testing.TB, s delta.Store, name string, v int64) *delta.Snapshot {
+	t.Helper()
+	l, err := delta.Open(t.Context(), s, delta.Root{Bucket: deltatest.Bucket, Prefix: "delta/" + name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := l.Snapshot(t.Context(), v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snap
+}
+
+func load(t testing.TB, names ...string) *deltatest.Store {
+	t.Helper()
+	s, err := deltatest.Load(names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// The rows of every readable version of every fixture are the engine's, and the
+// digest tells exactly the versions with equal rows apart from the others.
+func TestRowsAreTheEngines(t *testing.T) {
+	truths, err := deltatest.Tables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := load(t)
+	for _, truth := range truths {
+		t.Run(truth.Name, func(t *testing.T) {
+			for _, want := range truth.Versions {
+				if !want.Readable {
+					continue
+				}
+				snap := snapshot(t, store, truth.Name, want.Version)
+				var rows, sum, crc int64
+				for row, err := range scan.Rows(t.Context(), store, snap) {
+					if err != nil {
+						t.Fatalf("version %d: %v", want.Version, err)
+					}
+					id, ok := row.Value("id")
+					if !ok || id.Kind != scan.Int {
+						t.Fatalf("version %d: id is %+v", want.Version, id)
+					}
+					rows, sum = rows+1, sum+id.Int
+					crc += int64(crc32.ChecksumIEEE([]byte(strconv.FormatInt(id.Int, 10))))
+				}
+				if rows != want.Rows || sum != want.SumID || crc != want.CRC32Sum {
+					t.Errorf("version %d: rows %d, sum %d, crc %d; want %d, %d, %d", want.Version, rows, sum, crc, want.Rows, want.SumID, want.CRC32Sum)
+				}
+				digest, err := scan.Sum(t.Context(), store, snap)
+				if err != nil || digest.Rows != want.Rows {
+					t.Errorf("version %d: Sum = %v, %v", want.Version, digest, err)
+				}
+			}
+		})
+	}
+}
+
+// OPTIMIZE and REORG rewrite files and not rows: the digest must not move. A
+// DELETE must move it.
+func TestDigestSeesRowsAndNotFiles(t *testing.T) {
+	truths, err := deltatest.Tables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := load(t)
+	var kept, moved int
+	for _, truth := range truths {
+		var before scan.Digest
+		for i, v := range truth.Versions {
+			if !v.Readable {
+				continue
+			}
+			now, err := scan.Sum(t.Context(), store, snapshot(t, store, truth.Name, v.Version))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i > 0 && truth.Versions[i-1].Readable {
+				switch rewrote := v.Operation == "OPTIMIZE" || v.Operation == "REORG"; {
+				case rewrote && now != before:
+					t.Errorf("%s %d: %s moved the digest", truth.Name, v.Version, v.Operation)
+				case rewrote:
+					kept++
+				case v.Rows != truth.Versions[i-1].Rows && now.Sum == before.Sum:
+					t.Errorf("%s %d: %s left the digest", truth.Name, v.Version, v.Operation)
+				case v.Operation == "UPDATE" && now == before:
+					t.Errorf("%s %d: an update left the digest", truth.Name, v.Version)
+				default:
+					moved++
+				}
+			}
+			before = now
+		}
+	}
+	if kept < 3 || moved < 100 {
+		t.Errorf("too little seen: %d rewrites, %d changes", kept, moved)
+	}
+}
+
+// What is damaged gives an error, and never a digest of the rest.
+func TestDamageIsNotADigest(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault func(s *deltatest.Store, data, vector string)
+		want  error
+	}{
+		"data file gone":  {func(s *deltatest.Store, data, _ string) { s.Delete(data) }, fs.ErrNotExist},
+		"vector gone":     {func(s *deltatest.Store, _, vector string) { s.Delete(vector) }, fs.ErrNotExist},
+		"data file zeros": {func(s *deltatest.Store, data, _ string) { s.Damage(data, func(b []byte) { clear(b) }) }, delta.ErrCorrupt},
+		"a page damaged": {func(s *deltatest.Store, data, _ string) {
+			s.Damage(data, func(b []byte) { clear(b[4 : len(b)/2]) })
+		}, delta.ErrCorrupt},
+		"vector damaged": {func(s *deltatest.Store, _, vector string) {
+			s.Damage(vector, func(b []byte) {
+				for i := 5; i < len(b); i++ { // past the first vector's length
+					b[i] ^= 1
+				}
+			})
+		}, delta.ErrCorrupt},
+		"unreachable": {func(s *deltatest.Store, data, _ string) {
+			s.Fail = func(_, key string) error {
+				if key == data {
+					return syscall.ECONNRESET
+				}
+				return nil
+			}
+		}, reach.ErrUnreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := load(t, "dv")
+			snap := snapshot(t, s, "dv", 5)
+			var data, vector string
+			for a := range snap.Files() {
+				if a.Vector != nil {
+					_, data = a.File()
+					_, vector = a.Vector.File()
+				}
+			}
+			tc.fault(s, data, vector)
+			if d, err := scan.Sum(t.Context(), s, snap); !errors.Is(err, tc.want) || d != (scan.Digest{}) {
+				t.Errorf("Sum = %v, %v; want %v", d, err, tc.want)
+			}
+		})
+	}
+}
+
+// A column that cannot be read is refused by name, not left out.
+func TestUnknownTypeIsRefused(t *testing.T) {
+	s := load(t, "basic_part")
+	snap := snapshot(t, s, "basic_part", 1)
+	snap.Metadata.SchemaString = strings.Replace(snap.Metadata.SchemaString, `"integer"`, `"variant"`, 1)
+	_, err := scan.Sum(t.Context(), s, snap)
+	var refused *scan.TypeError
+	if !errors.As(err, &refused) || refused.Column != "n" || refused.Type != "variant" {
+		t.Errorf("%v", err)
+	}
+}
