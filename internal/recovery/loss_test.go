@@ -70,8 +70,9 @@ func TestTableLoss(t *testing.T) {
 		"a rate of zero is none": {with(func(t *recovery.TableState) { t.Peak = &recovery.Peak{} }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictUnknown},
 		"too old for sure": {with(func(t *recovery.TableState) { t.RPOSeconds, t.Versions = 5, append(t.Versions, torn(4, 35, 1)) }),
 			recovery.Death{By: at(60)}, count(8), secs(6, 32), false, recovery.VerdictFail},
-		"perhaps too old": {with(func(t *recovery.TableState) { t.RPOSeconds = 5 }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictUnknown},
-		"young enough":    {with(func(t *recovery.TableState) { t.RPOSeconds = 33 }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictPass},
+		"perhaps too old":        {with(func(t *recovery.TableState) { t.RPOSeconds = 5 }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictUnknown},
+		"unbounded never passes": {with(func(t *recovery.TableState) { t.RPOSeconds = 1e6 }), recovery.Death{}, count(7), secs(1), false, recovery.VerdictUnknown},
+		"young enough":           {with(func(t *recovery.TableState) { t.RPOSeconds = 33 }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictPass},
 		"a shrinking table bounds from below only": {with(func(t *recovery.TableState) {
 			t.Source = &recovery.Head{At: at(61), Version: 5, Rows: 20, CommittedAt: at(45)}
 		}), recovery.Death{By: at(60), Answered: true}, count(7), secs(16, 16), false, recovery.VerdictUnknown},
