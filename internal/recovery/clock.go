@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"breakwater/internal/verdict"
 )
 
 // Kind says what an interval of a run was spent on.
@@ -119,7 +121,7 @@ type Reached struct {
 	RTOSeconds float64 `json:"rto_seconds,omitzero"`
 	// Met is unknown where no objective is declared, where the outage's start is
 	// not known, and while time is left.
-	Met Verdict `json:"met"`
+	Met verdict.Verdict `json:"met"`
 }
 
 // Milestones holds each milestone against its objective, in order of tier, then
@@ -147,9 +149,9 @@ func Milestones(outage, now time.Time, milestones []Milestone) []Reached {
 			switch {
 			case m.RTOSeconds <= 0 || r.Seconds < 0: // nothing to hold it against
 			case r.Seconds > m.RTOSeconds:
-				r.Met = VerdictFail
+				r.Met = verdict.Fail
 			case r.Reached:
-				r.Met = VerdictPass
+				r.Met = verdict.Pass
 			}
 		}
 		out[i] = r
@@ -179,7 +181,7 @@ type Forecast struct {
 	MarginSeconds float64  `json:"margin_seconds"` // negative: too late
 	// Met is pass with a margin of zero or more and no unknown step, fail with a
 	// negative one, else unknown.
-	Met Verdict `json:"met"`
+	Met verdict.Verdict `json:"met"`
 }
 
 // ForecastFinish adds up the steps that remain, one after the other, from now,
@@ -204,9 +206,9 @@ func ForecastFinish(outage, now time.Time, rtoSeconds float64, remaining []Estim
 	f.MarginSeconds = rtoSeconds - f.Finish.Sub(outage).Seconds()
 	switch {
 	case f.MarginSeconds < 0:
-		f.Met = VerdictFail
+		f.Met = verdict.Fail
 	case len(f.Unknown) == 0:
-		f.Met = VerdictPass
+		f.Met = verdict.Pass
 	}
 	return f
 }

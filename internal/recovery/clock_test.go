@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"breakwater/internal/recovery"
+	"breakwater/internal/verdict"
 )
 
 var precedence = []recovery.Kind{recovery.Detect, recovery.Decide, recovery.Wait, recovery.Execute, recovery.Verify}
@@ -81,17 +82,17 @@ func TestMilestones(t *testing.T) {
 	})
 	want := []recovery.Reached{
 		{Name: "declared", Reached: true, Seconds: 10},
-		{Name: "readable", Tier: 1, Reached: true, Seconds: 50, RTOSeconds: 40, Met: recovery.VerdictFail},
-		{Name: "writable", Tier: 1, Reached: true, Seconds: 60, RTOSeconds: 60, Met: recovery.VerdictPass},
-		{Name: "late and open", Tier: 1, Seconds: 100, RTOSeconds: 99, Met: recovery.VerdictFail},
+		{Name: "readable", Tier: 1, Reached: true, Seconds: 50, RTOSeconds: 40, Met: verdict.Fail},
+		{Name: "writable", Tier: 1, Reached: true, Seconds: 60, RTOSeconds: 60, Met: verdict.Pass},
+		{Name: "late and open", Tier: 1, Seconds: 100, RTOSeconds: 99, Met: verdict.Fail},
 		{Name: "open", Tier: 1, Seconds: 100, RTOSeconds: 101},
-		{Name: "readable", Tier: 2, Reached: true, Seconds: 90, RTOSeconds: 80, Met: recovery.VerdictFail},
+		{Name: "readable", Tier: 2, Reached: true, Seconds: 90, RTOSeconds: 80, Met: verdict.Fail},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, r := range recovery.Milestones(time.Time{}, at(100), []recovery.Milestone{{Name: "readable", At: at(50), RTOSeconds: 40}}) {
-		if r.Met != recovery.VerdictUnknown {
+		if r.Met != verdict.Unknown {
 			t.Errorf("the outage's start is not known: %+v", r)
 		}
 	}
@@ -110,11 +111,11 @@ func TestForecastFinish(t *testing.T) {
 		remaining []recovery.Estimate
 		want      recovery.Forecast
 	}{
-		"in time":        {at(0), 120, []recovery.Estimate{step, check}, recovery.Forecast{Finish: at(115), RemainingSeconds: 15, RTOSeconds: 120, MarginSeconds: 5, Met: recovery.VerdictPass}},
-		"to the second":  {at(0), 115, []recovery.Estimate{step, check}, recovery.Forecast{Finish: at(115), RemainingSeconds: 15, RTOSeconds: 115, Met: recovery.VerdictPass}},
-		"too late":       {at(0), 110, []recovery.Estimate{step, check}, recovery.Forecast{Finish: at(115), RemainingSeconds: 15, RTOSeconds: 110, MarginSeconds: -5, Met: recovery.VerdictFail}},
+		"in time":        {at(0), 120, []recovery.Estimate{step, check}, recovery.Forecast{Finish: at(115), RemainingSeconds: 15, RTOSeconds: 120, MarginSeconds: 5, Met: verdict.Pass}},
+		"to the second":  {at(0), 115, []recovery.Estimate{step, check}, recovery.Forecast{Finish: at(115), RemainingSeconds: 15, RTOSeconds: 115, Met: verdict.Pass}},
+		"too late":       {at(0), 110, []recovery.Estimate{step, check}, recovery.Forecast{Finish: at(115), RemainingSeconds: 15, RTOSeconds: 110, MarginSeconds: -5, Met: verdict.Fail}},
 		"who can tell":   {at(0), 120, []recovery.Estimate{step, ask}, recovery.Forecast{Finish: at(111), RemainingSeconds: 11, RTOSeconds: 120, MarginSeconds: 9, Unknown: []string{"call the vendor"}}},
-		"late whatever":  {at(0), 105, []recovery.Estimate{step, ask}, recovery.Forecast{Finish: at(111), RemainingSeconds: 11, RTOSeconds: 105, MarginSeconds: -6, Unknown: []string{"call the vendor"}, Met: recovery.VerdictFail}},
+		"late whatever":  {at(0), 105, []recovery.Estimate{step, ask}, recovery.Forecast{Finish: at(111), RemainingSeconds: 11, RTOSeconds: 105, MarginSeconds: -6, Unknown: []string{"call the vendor"}, Met: verdict.Fail}},
 		"no objective":   {at(0), 0, nil, recovery.Forecast{Finish: at(100)}},
 		"no known start": {time.Time{}, 60, nil, recovery.Forecast{Finish: at(100), RTOSeconds: 60}},
 	} {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"breakwater/internal/verdict"
 )
 
 // Death says until when the source may have acknowledged a write.
@@ -57,7 +59,7 @@ type Loss struct {
 	RPOSeconds float64 `json:"rpo_seconds,omitzero"`
 	// Met is pass if the interval lies within the objective, fail if it lies
 	// outside, else unknown; unknown too where no objective is declared.
-	Met Verdict `json:"met"`
+	Met verdict.Verdict `json:"met"`
 }
 
 // Losses returns what each dataset loses by going back to cut, in the cut's
@@ -378,4 +380,18 @@ func atMost(least int64, anchors []anchor, peak *Peak, end time.Time, skew time.
 	}
 	most := max(int64(best), 1)
 	return &most
+}
+
+// within judges an interval against a limit: pass only if all of it is inside,
+// fail only if all of it is outside.
+func within(s SecondsInterval, limit float64) verdict.Verdict {
+	switch {
+	case limit <= 0:
+		return verdict.Unknown
+	case s.AtLeast > limit:
+		return verdict.Fail
+	case s.AtMost != nil && *s.AtMost <= limit:
+		return verdict.Pass
+	}
+	return verdict.Unknown
 }

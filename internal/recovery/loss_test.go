@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"breakwater/internal/recovery"
+	"breakwater/internal/verdict"
 )
 
 func count(least int64, most ...int64) recovery.CountInterval {
@@ -42,44 +43,44 @@ func TestTableLoss(t *testing.T) {
 		count recovery.CountInterval
 		secs  recovery.SecondsInterval
 		exact bool
-		met   recovery.Verdict
+		met   verdict.Verdict
 	}{
-		"a log entry without data": {orders(), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictUnknown},
-		"death unknown":            {orders(), recovery.Death{}, count(7), secs(1), false, recovery.VerdictUnknown},
+		"a log entry without data": {orders(), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, verdict.Unknown},
+		"death unknown":            {orders(), recovery.Death{}, count(7), secs(1), false, verdict.Unknown},
 		"a peak, from the log entry on": {with(func(t *recovery.TableState) { t.Peak = &recovery.Peak{PerSecond: 2, Burst: 3} }),
-			recovery.Death{By: at(60)}, count(7, 7+2*31+3), secs(1, 32), false, recovery.VerdictUnknown},
+			recovery.Death{By: at(60)}, count(7, 7+2*31+3), secs(1, 32), false, verdict.Unknown},
 		"a peak, from the newest sighting on": {with(func(t *recovery.TableState) {
 			t.Heads, t.Peak = append(t.Heads, saw(50, 6, 150)), &recovery.Peak{PerSecond: 2}
-		}), recovery.Death{By: at(60)}, count(40, 40+2*11), secs(1, 32), false, recovery.VerdictUnknown},
+		}), recovery.Death{By: at(60)}, count(40, 40+2*11), secs(1, 32), false, verdict.Unknown},
 		"a peak that did not hold": {with(func(t *recovery.TableState) {
 			t.Heads, t.Peak = append(t.Heads, saw(50, 6, 150)), &recovery.Peak{PerSecond: 0.25}
-		}), recovery.Death{By: at(60)}, count(40), secs(1, 32), false, recovery.VerdictUnknown},
+		}), recovery.Death{By: at(60)}, count(40), secs(1, 32), false, verdict.Unknown},
 		"a later sighting dates the loss": {with(func(t *recovery.TableState) { t.Heads = append(t.Heads, saw(50, 6, 150), saw(55, 7, 150)) }),
-			recovery.Death{By: at(60)}, count(40), secs(50-1-29+1e-9, 32), false, recovery.VerdictUnknown},
+			recovery.Death{By: at(60)}, count(40), secs(50-1-29+1e-9, 32), false, verdict.Unknown},
 		"the source answered": {with(func(t *recovery.TableState) {
 			t.Source = &recovery.Head{At: at(61), Version: 4, Rows: 120, CommittedAt: at(45)}
-		}), recovery.Death{By: at(60), Answered: true}, count(10, 10), secs(16, 16), true, recovery.VerdictUnknown},
+		}), recovery.Death{By: at(60), Answered: true}, count(10, 10), secs(16, 16), true, verdict.Unknown},
 		"the source answered without a commit time": {with(func(t *recovery.TableState) { t.Source = &recovery.Head{At: at(59), Version: 4, Rows: 120} }),
-			recovery.Death{By: at(60), Answered: true}, count(10, 10), secs(1, 31), true, recovery.VerdictUnknown},
+			recovery.Death{By: at(60), Answered: true}, count(10, 10), secs(1, 31), true, verdict.Unknown},
 		"nothing is lost, the source says": {recovery.TableState{Name: "a", RPOSeconds: 5, Versions: []recovery.Version{whole(1, 10, 9)},
-			Source: &recovery.Head{At: at(40), Version: 1, Rows: 9}}, recovery.Death{By: at(40), Answered: true}, count(0, 0), secs(0, 0), true, recovery.VerdictPass},
+			Source: &recovery.Head{At: at(40), Version: 1, Rows: 9}}, recovery.Death{By: at(40), Answered: true}, count(0, 0), secs(0, 0), true, verdict.Pass},
 		"the same sight before the fence": {recovery.TableState{Name: "a", RPOSeconds: 5, Versions: []recovery.Version{whole(1, 10, 9)}, Peak: &recovery.Peak{PerSecond: 1},
-			Source: &recovery.Head{At: at(40), Version: 1, Rows: 9}}, recovery.Death{By: at(40)}, count(0, 1), secs(0, 2), false, recovery.VerdictPass},
+			Source: &recovery.Head{At: at(40), Version: 1, Rows: 9}}, recovery.Death{By: at(40)}, count(0, 1), secs(0, 2), false, verdict.Pass},
 		"seen at the last moment, yet not proven": {recovery.TableState{Name: "a", Versions: []recovery.Version{whole(1, 10, 9)}, Peak: &recovery.Peak{PerSecond: 1},
-			Heads: []recovery.Head{saw(41, 1, 9)}}, recovery.Death{By: at(40)}, count(0, 1), secs(0, 1), false, recovery.VerdictUnknown},
-		"a rate of zero is none": {with(func(t *recovery.TableState) { t.Peak = &recovery.Peak{} }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictUnknown},
+			Heads: []recovery.Head{saw(41, 1, 9)}}, recovery.Death{By: at(40)}, count(0, 1), secs(0, 1), false, verdict.Unknown},
+		"a rate of zero is none": {with(func(t *recovery.TableState) { t.Peak = &recovery.Peak{} }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, verdict.Unknown},
 		"too old for sure": {with(func(t *recovery.TableState) { t.RPOSeconds, t.Versions = 5, append(t.Versions, torn(4, 35, 1)) }),
-			recovery.Death{By: at(60)}, count(8), secs(6, 32), false, recovery.VerdictFail},
-		"perhaps too old":        {with(func(t *recovery.TableState) { t.RPOSeconds = 5 }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictUnknown},
-		"unbounded never passes": {with(func(t *recovery.TableState) { t.RPOSeconds = 1e6 }), recovery.Death{}, count(7), secs(1), false, recovery.VerdictUnknown},
-		"young enough":           {with(func(t *recovery.TableState) { t.RPOSeconds = 33 }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, recovery.VerdictPass},
+			recovery.Death{By: at(60)}, count(8), secs(6, 32), false, verdict.Fail},
+		"perhaps too old":        {with(func(t *recovery.TableState) { t.RPOSeconds = 5 }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, verdict.Unknown},
+		"unbounded never passes": {with(func(t *recovery.TableState) { t.RPOSeconds = 1e6 }), recovery.Death{}, count(7), secs(1), false, verdict.Unknown},
+		"young enough":           {with(func(t *recovery.TableState) { t.RPOSeconds = 33 }), recovery.Death{By: at(60)}, count(7), secs(1, 32), false, verdict.Pass},
 		"a shrinking table bounds from below only": {with(func(t *recovery.TableState) {
 			t.Source = &recovery.Head{At: at(61), Version: 5, Rows: 20, CommittedAt: at(45)}
-		}), recovery.Death{By: at(60), Answered: true}, count(7), secs(16, 16), false, recovery.VerdictUnknown},
+		}), recovery.Death{By: at(60), Answered: true}, count(7), secs(16, 16), false, verdict.Unknown},
 		"the journal saw more than the source now says": {with(func(t *recovery.TableState) {
 			t.Heads = append(t.Heads, saw(50, 6, 150))
 			t.Source = &recovery.Head{At: at(61), Version: 2, Rows: 110}
-		}), recovery.Death{By: at(60), Answered: true}, count(40), secs(30, 31), false, recovery.VerdictUnknown},
+		}), recovery.Death{By: at(60), Answered: true}, count(40), secs(30, 31), false, verdict.Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tables := []recovery.TableState{tc.table}
@@ -150,7 +151,7 @@ func TestTopicLoss(t *testing.T) {
 			if diff := cmp.Diff(tc.secs, l.Seconds); diff != "" {
 				t.Errorf("seconds -want +got:\n%s", diff)
 			}
-			if l.Exact != tc.exact || l.Met != recovery.VerdictUnknown {
+			if l.Exact != tc.exact || l.Met != verdict.Unknown {
 				t.Errorf("exact %v, met %v; want %v, unknown", l.Exact, l.Met, tc.exact)
 			}
 		})
