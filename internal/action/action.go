@@ -155,6 +155,18 @@ type Records interface {
 	Outcome(ctx context.Context, action string, item string) (Outcome, error)
 	// Observations returns what the named action's last Verify on the item saw.
 	Observations(ctx context.Context, action string, item string) ([]Observation, error)
+	// Obligations lists the run's obligations as the ledger has them now.
+	Obligations(ctx context.Context) ([]Obligation, error)
+}
+
+// Obligation is something left to prove later, carried in the ledger.
+type Obligation struct {
+	ID    string `json:"id"`
+	Step  string `json:"step"` // its id
+	Title string `json:"title"`
+	What  string `json:"what"`
+	Owner string `json:"owner,omitempty"` // a person, once assigned
+	Due   string `json:"due,omitempty"`   // a date, once assigned
 }
 
 // Change is a plan: what would change, and what must hold for it.

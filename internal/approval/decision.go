@@ -27,6 +27,11 @@ type Decision struct {
 	Signature string    `json:"signature,omitempty"` // armoured SSHSIG
 	Expires   time.Time `json:"expires,omitzero"`    // of the signed statement; the gate's own time when zero
 
+	// Owner and Due answer a manual step that hands obligations over: a person,
+	// and a date such as 2026-12-01.
+	Owner string `json:"owner,omitempty"`
+	Due   string `json:"due,omitempty"`
+
 	// Malformed says why it is no decision, with an example of one; empty if it is.
 	Malformed string `json:"malformed,omitempty"`
 	// Raw is what was received, at most 4 KiB of it, if that is malformed.
@@ -36,7 +41,7 @@ type Decision struct {
 const (
 	rawMost   = 4 << 10 // bytes of Raw
 	nestMost  = 4       // strings and arrays around a decision
-	knownKeys = "gate, attempt, decision, plan, by, reason, signature, expires"
+	knownKeys = "gate, attempt, decision, plan, by, reason, signature, expires, owner, due"
 )
 
 // Decode reads a decision from whatever a form, a shell or a program made of it:
@@ -130,6 +135,8 @@ func decodeObject(data []byte) (Decision, error) {
 		Reason    string
 		Signature string
 		Expires   string
+		Owner     string
+		Due       string
 		Malformed string // as we wrote it ourselves, into a run's state
 		Raw       string
 	}
@@ -144,9 +151,15 @@ func decodeObject(data []byte) (Decision, error) {
 	d := Decision{
 		Gate: in.Gate, Attempt: int(in.Attempt), Verb: Verb(strings.ToLower(strings.TrimSpace(string(in.Decision)))),
 		Plan: strings.ToLower(strings.TrimSpace(in.Plan)), By: strings.TrimSpace(in.By), Reason: in.Reason, Signature: in.Signature,
+		Owner: strings.TrimSpace(in.Owner), Due: strings.TrimSpace(in.Due),
 	}
 	if d.Malformed = in.Malformed; d.Malformed != "" {
 		d.Raw = in.Raw
+	}
+	if d.Due != "" {
+		if _, err := time.Parse(time.DateOnly, d.Due); err != nil {
+			return Decision{}, fmt.Errorf(`due is %q, not a date such as "2026-12-01"`, d.Due)
+		}
 	}
 	if in.Expires != "" {
 		if d.Expires, err = time.Parse(time.RFC3339, in.Expires); err != nil {

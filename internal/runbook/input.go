@@ -139,6 +139,21 @@ func ParseInput(rb *Runbook, e *estate.Estate, raw json.RawMessage) (Input, erro
 	return in, nil
 }
 
+// EstateOf reads the one field that must be known before the rest can be
+// checked: which estate the input is about.
+func EstateOf(raw json.RawMessage) (string, error) {
+	var in struct {
+		Estate string `json:"estate"`
+	}
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return "", fmt.Errorf(`the input must be one flat JSON object such as {"estate":"lab"}: %w`, err)
+	}
+	if in.Estate == "" {
+		return "", errors.New(`estate is missing: name the estate, as in {"estate":"lab"}`)
+	}
+	return in.Estate, nil
+}
+
 // rules are those that hold between inputs.
 func (i Input) rules(e *estate.Estate) (errs []error) {
 	if i.Mode == action.ModeLive && i.Incident == "" {

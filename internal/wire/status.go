@@ -22,23 +22,23 @@ const (
 // Status is what a person sees of a run: the answer of the query, and all that
 // the current details are made of.
 type Status struct {
-	Run         action.Run      `json:"run"`
-	Estate      string          `json:"estate"`
-	Summary     string          `json:"summary"` // of the runbook
-	State       State           `json:"state"`
-	Doing       string          `json:"doing"` // one sentence
-	Verdict     verdict.Verdict `json:"verdict"`
-	Why         string          `json:"why,omitempty"` // of a run that ended without a pass
-	Stages      []StageStatus   `json:"stages"`
-	Current     int             `json:"current"` // index into Stages
-	Gate        *GateStatus     `json:"gate,omitempty"`
-	Ask         *AskStatus      `json:"ask,omitempty"`
-	Obligations []Obligation    `json:"obligations,omitempty"`
-	Proven      []string        `json:"proven,omitempty"`   // sentences, oldest first
-	Refusals    []Refusal       `json:"refusals,omitempty"` // the last few
-	Head        string          `json:"head"`               // of the ledger, "seq:hash"
-	Finish      *time.Time      `json:"finish,omitempty"`   // forecast, waiting for people left out
-	Milestones  []Milestone     `json:"milestones,omitempty"`
+	Run         action.Run          `json:"run"`
+	Estate      string              `json:"estate"`
+	Summary     string              `json:"summary"` // of the runbook
+	State       State               `json:"state"`
+	Doing       string              `json:"doing"` // one sentence
+	Verdict     verdict.Verdict     `json:"verdict"`
+	Why         string              `json:"why,omitempty"` // of a run that ended without a pass
+	Stages      []StageStatus       `json:"stages"`
+	Current     int                 `json:"current"` // index into Stages
+	Gate        *GateStatus         `json:"gate,omitempty"`
+	Ask         *AskStatus          `json:"ask,omitempty"`
+	Obligations []action.Obligation `json:"obligations,omitempty"`
+	Proven      []string            `json:"proven,omitempty"`   // sentences, oldest first
+	Refusals    []Refusal           `json:"refusals,omitempty"` // the last few
+	Head        string              `json:"head"`               // of the ledger, "seq:hash"
+	Finish      *time.Time          `json:"finish,omitempty"`   // forecast, waiting for people left out
+	Milestones  []Milestone         `json:"milestones,omitempty"`
 }
 
 // StageStatus is one stage, and how far it has come.
@@ -113,16 +113,6 @@ type Refusal struct {
 	Reason string    `json:"reason"`
 }
 
-// Obligation is something left to prove later.
-type Obligation struct {
-	ID    string `json:"id"`
-	Step  string `json:"step"` // its id
-	Title string `json:"title"`
-	What  string `json:"what"`
-	Owner string `json:"owner,omitempty"` // a person, once assigned
-	Due   string `json:"due,omitempty"`   // a date, once assigned
-}
-
 // Milestone is what the business got, and when.
 type Milestone struct {
 	Name string    `json:"name"`
@@ -132,14 +122,14 @@ type Milestone struct {
 
 // Result is what a run returns.
 type Result struct {
-	Verdict     verdict.Verdict `json:"verdict"`
-	Summary     string          `json:"summary"` // "pass, 2 obligations open"
-	Mode        action.Mode     `json:"mode"`
-	Obligations []Obligation    `json:"obligations,omitempty"`
-	Milestones  []Milestone     `json:"milestones,omitempty"`
-	Exercised   int             `json:"exercised"` // steps that ran
-	Steps       int             `json:"steps"`
-	Head        string          `json:"head"`
+	Verdict     verdict.Verdict     `json:"verdict"`
+	Summary     string              `json:"summary"` // "pass, 2 obligations open"
+	Mode        action.Mode         `json:"mode"`
+	Obligations []action.Obligation `json:"obligations,omitempty"`
+	Milestones  []Milestone         `json:"milestones,omitempty"`
+	Exercised   int                 `json:"exercised"` // steps that ran
+	Steps       int                 `json:"steps"`
+	Head        string              `json:"head"`
 }
 
 // Answer is what the update returns to whoever decided.

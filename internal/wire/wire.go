@@ -26,7 +26,6 @@ const (
 	AppendEntry = "ledger:append"
 	AcquireLock = "lock:acquire"
 	ReleaseLock = "lock:release"
-	Identify    = "approval:identify"
 )
 
 // Signals, the update and the query of every run. All of approve, reject,

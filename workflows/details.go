@@ -1,0 +1,173 @@
+package workflows
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"breakwater/internal/approval"
+	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
+
+	"go.temporal.io/sdk/workflow"
+)
+
+// detailsMost keeps the current details short enough for the UI, which sends
+// them as part of an address.
+const detailsMost = 4000
+
+// show makes the status visible in the UI. It sends no command, so it may be
+// called as often as anything changes.
+func (r *run) show(ctx workflow.Context) {
+	r.Status.Run = r.Run
+	workflow.SetCurrentDetails(ctx, Details(r.Status, r.shown()))
+}
+
+// shown is the open gate, if there is one.
+func (r *run) shown() *approval.Gate {
+	if r.gate == nil {
+		return nil
+	}
+	return &r.gate.Gate
+}
+
+// Details is the status as the UI shows it, in Markdown: what the run is doing,
+// what a person must do now, and what has been proven. Every command and every
+// id stands in a code span or block, since the UI's renderer makes dashes and
+// quotes of its own anywhere else.
+func Details(s wire.Status, g *approval.Gate) string {
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "## %s\n\n%s\n\n", headline(s), s.Doing)
+	if s.Ask != nil {
+		writeAsk(b, s)
+	}
+	if s.Gate != nil {
+		writeGate(b, s, g)
+	}
+	for _, x := range s.Refusals {
+		fmt.Fprintf(b, "> Refused at `%s`: %s\n\n", x.Time.Format("15:04:05"), span(x.Reason))
+	}
+	writeStages(b, s)
+	if len(s.Proven) > 0 {
+		b.WriteString("### Proven\n\n")
+		for _, p := range s.Proven[max(0, len(s.Proven)-8):] {
+			fmt.Fprintf(b, "* %s\n", p)
+		}
+		b.WriteString("\n")
+	}
+	if len(s.Obligations) > 0 {
+		b.WriteString("### Left to prove\n\n")
+		for _, o := range s.Obligations[:min(len(s.Obligations), 5)] {
+			fmt.Fprintf(b, "* `%s` %s\n", o.ID, o.What)
+		}
+		if n := len(s.Obligations) - 5; n > 0 {
+			fmt.Fprintf(b, "* and %d more\n", n)
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(b, "Ledger head `%s`\n", cut(s.Head, 24))
+	return cut(b.String(), detailsMost)
+}
+
+func headline(s wire.Status) string {
+	switch s.State {
+	case wire.StateGate:
+		return "WAITING FOR APPROVAL"
+	case wire.StateAsking:
+		return "WAITING FOR A DECISION"
+	case wire.StateEnded:
+		if s.Verdict == verdict.Pass {
+			return "ENDED: PASS"
+		}
+		return "ENDED: NOT PROVEN"
+	default:
+		return "RUNNING"
+	}
+}
+
+func writeAsk(b *strings.Builder, s wire.Status) {
+	fmt.Fprintf(b, "**%s**\n\n", s.Ask.Question)
+	for _, f := range s.Ask.Findings {
+		fmt.Fprintf(b, "* %s\n", span(f))
+	}
+	fmt.Fprintf(b, "\nAsked: %s. Answer with one of %s:\n\n```\nbreakwater decide %s %s --by YOUR-NAME\n```\n\nor send the signal `decide` with\n\n```\n{\"gate\":%q,\"decision\":%q,\"by\":\"YOUR-NAME\"}\n```\n\n",
+		s.Ask.Owner, strings.Join(s.Ask.Choices, ", "), s.Run.Workflow, s.Ask.Choices[0], s.Ask.ID, s.Ask.Choices[0])
+}
+
+func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
+	v := s.Gate
+	fmt.Fprintf(b, "**%s** needs %d of `%s` (%s)", v.Stage, v.Quorum, v.Role, strings.Join(v.Members, ", "))
+	if len(v.Approved) > 0 {
+		fmt.Fprintf(b, "; approved by %s", strings.Join(v.Approved, ", "))
+	}
+	fmt.Fprintf(b, ".\n\nPlan `%s`, attempt %d:\n\n", cut(v.Root, 16), v.Attempt)
+	for _, p := range v.Plan {
+		fmt.Fprintf(b, "* %s (%d): %d changes\n", p.Step, p.Items, p.Effects)
+		for _, t := range p.Summary[:min(len(p.Summary), 3)] {
+			fmt.Fprintf(b, "    * %s\n", span(t))
+		}
+	}
+	for _, c := range v.Changed[:min(len(v.Changed), 3)] {
+		fmt.Fprintf(b, "* **changed since the last attempt:** %s\n", span(c))
+	}
+	for _, l := range v.Losses[:min(len(v.Losses), 4)] {
+		fmt.Fprintf(b, "* **gives up** `%s`: %s\n", l.Dataset, LossSentence(l.Unit, l.AtLeast, l.AtMost, l.SecondsAtMost))
+	}
+	for _, a := range v.Accepts {
+		fmt.Fprintf(b, "* **approving accepts:** %s\n", a.Sentence)
+	}
+	fmt.Fprintf(b, "\nApprove, after the command recomputed the plan from the ledger:\n\n```\nbreakwater approve %s --as NAME --key FILE\n```\n\n", s.Run.Workflow)
+	if g == nil {
+		return
+	}
+	sample, err := json.Marshal(sampleOf(g.Sample(approval.Approve)))
+	if err == nil {
+		fmt.Fprintf(b, "or send the signal `approve` (`breakwater approve --print` makes it) with\n\n```\n%s\n```\n\n", sample)
+	}
+}
+
+// sampleOf leaves the plan's root at its first digits, which are enough.
+func sampleOf(d approval.Decision) approval.Decision {
+	d.Plan = cut(d.Plan, 16)
+	return d
+}
+
+func writeStages(b *strings.Builder, s wire.Status) {
+	b.WriteString("| stage | state | steps |\n|---|---|---|\n")
+	for _, st := range s.Stages {
+		ok, of := 0, len(st.Steps)
+		doing := ""
+		for _, step := range st.Steps {
+			switch step.State {
+			case "proven", "obligation":
+				ok++
+			case "running":
+				doing = fmt.Sprintf(", %s %d of %d", step.Action, step.Verified, step.Items)
+			}
+		}
+		fmt.Fprintf(b, "| %s | %s | %d of %d proven%s |\n", st.Title, st.State, ok, of, doing)
+	}
+	b.WriteString("\n")
+}
+
+// span puts text that may hold anything into a code span.
+func span(s string) string {
+	return "`" + strings.ReplaceAll(strings.ReplaceAll(s, "`", "'"), "\n", " ") + "`"
+}
+
+// LossSentence says an interval of loss in words.
+func LossSentence(unit string, least int64, most *int64, seconds *float64) string {
+	b := &strings.Builder{}
+	switch {
+	case most == nil:
+		fmt.Fprintf(b, "at least %d %s, no upper bound is known", least, unit)
+	case *most == least:
+		fmt.Fprintf(b, "%d %s", least, unit)
+	default:
+		fmt.Fprintf(b, "%d to %d %s", least, *most, unit)
+	}
+	if seconds != nil {
+		fmt.Fprintf(b, ", at most %.1f s", *seconds)
+	}
+	return b.String()
+}

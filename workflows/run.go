@@ -1,0 +1,375 @@
+package workflows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/ledger"
+	"breakwater/internal/runbook"
+	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// Registry is the part of a Temporal worker, or of its test environment, that
+// [Register] needs.
+type Registry interface {
+	RegisterWorkflowWithOptions(w any, options workflow.RegisterOptions)
+}
+
+// Register serves the interpreter under each runbook's name.
+func Register(w Registry, names []string) {
+	for _, n := range names {
+		w.RegisterWorkflowWithOptions(Run, workflow.RegisterOptions{
+			Name: n, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
+		})
+	}
+}
+
+// carried is the whole state of a run: what continue-as-new hands on.
+type carried struct {
+	Run         action.Run          `json:"run"`
+	Compiled    runbook.Compiled    `json:"compiled"`
+	Files       wire.Files          `json:"files"`
+	Chain       ledger.Chain        `json:"chain"`
+	Status      wire.Status         `json:"status"`
+	Next        int                 `json:"next"` // stage
+	Done        []done              `json:"done,omitempty"`
+	Asks        int                 `json:"asks,omitempty"`
+	Exercised   int                 `json:"exercised,omitempty"`
+	Inbox       []received          `json:"inbox,omitempty"`
+	Obligations []action.Obligation `json:"obligations,omitempty"`
+	Unproven    []string            `json:"unproven,omitempty"` // in plan mode: what could not be planned
+}
+
+// continued is the input of a run that continues one: nobody types it.
+type continued struct {
+	Continue *carried `json:"_continue"`
+}
+
+// run is the interpreter at work.
+type run struct {
+	carried
+	gate   *gate // the open one
+	ask    *ask  // the open one
+	abort  *decided
+	clerk  bool // is judging a decision
+	ledger workflow.Mutex
+	fatal  error // the ledger cannot be written: nothing more may be done
+	ending bool
+}
+
+// errStop is why a run stops before its end. Its kind is one of the error types
+// with which a run ends.
+type errStop struct{ kind, why string }
+
+func (e *errStop) Error() string { return e.why }
+
+// Run executes the runbook whose name it is registered under. The input is one
+// flat JSON object, as a person types it.
+//
+// It returns an error whenever something was left neither proven nor an accepted
+// obligation, so that the UI, Schedules and alarms agree with the report.
+func Run(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
+	info := workflow.GetInfo(ctx)
+	r := &run{ledger: workflow.NewMutex(ctx)}
+	var c continued
+	if err := json.Unmarshal(input, &c); err == nil && c.Continue != nil {
+		r.carried = *c.Continue
+	} else {
+		r.Run = action.Run{
+			Namespace: info.Namespace, Workflow: info.WorkflowExecution.ID, FirstRun: info.FirstRunID,
+			Runbook: info.WorkflowType.Name, Started: info.WorkflowStartTime.UTC(),
+		}
+		r.Chain = ledger.NewChain(ledger.Run{Workflow: r.Run.Workflow, FirstRun: r.Run.FirstRun})
+		r.Status = wire.Status{State: wire.StateStarting, Doing: "reading the runbook and the estate"}
+	}
+	if err := r.listen(ctx); err != nil {
+		return wire.Result{}, err
+	}
+	if c.Continue == nil {
+		_, scheduled := workflow.GetTypedSearchAttributes(ctx).GetKeyword(temporal.NewSearchAttributeKeyKeyword("TemporalScheduledById"))
+		if err := r.begin(ctx, input, scheduled); err != nil {
+			return wire.Result{}, err
+		}
+	}
+	err := r.stages(ctx)
+	var can *workflow.ContinueAsNewError
+	if errors.As(err, &can) {
+		return wire.Result{}, err
+	}
+	return r.end(ctx, err)
+}
+
+// begin compiles the run, writes the first entries and takes the lock.
+func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
+	var res wire.CompileResult
+	cctx := workflow.WithActivityOptions(ctx, looking("read "+r.Run.Runbook+" and the estate", time.Minute))
+	err := workflow.ExecuteActivity(cctx, wire.CompileRun, wire.CompileInput{Run: r.Run, Input: input, Scheduled: scheduled}).Get(ctx, &res)
+	if err != nil {
+		return err
+	}
+	if res.Compiled.Engine != runbook.Engine {
+		return temporal.NewNonRetryableApplicationError(fmt.Sprintf(
+			"this worker's interpreter is version %d and the run was compiled for %d: start a worker of the release that compiled it",
+			runbook.Engine, res.Compiled.Engine), wire.ErrTypeBadInput, nil)
+	}
+	in := res.Compiled.Input
+	r.Compiled, r.Files = res.Compiled, res.Files
+	r.Run.Mode, r.Run.Source, r.Run.Target = in.Mode, in.Source(), in.Target()
+	r.Run.Incident, r.Run.Groups, r.Run.OutageStart, r.Run.DetectedAt = in.Incident, in.Groups, in.OutageStart, in.DetectedAt
+	r.Status.Estate, r.Status.Summary = res.Compiled.Estate, res.Compiled.Summary
+	for _, s := range res.Compiled.Stages {
+		ss := wire.StageStatus{ID: s.ID, Title: s.Title, Tier: s.Tier}
+		for _, st := range s.Steps {
+			ss.Steps = append(ss.Steps, wire.StepStatus{ID: st.ID, Title: st.Title, Action: st.Action, Items: st.Items})
+		}
+		r.Status.Stages = append(r.Status.Stages, ss)
+	}
+	if err := r.record(ctx, ledger.RunStarted, "", "", wire.StartedBody{Run: r.Run, Input: input, Scheduled: scheduled}); err != nil {
+		return err
+	}
+	if err := r.record(ctx, ledger.Compiled, "", "", wire.CompiledBody{
+		Runbook: res.Compiled.Runbook, RunbookDigest: res.Compiled.RunbookDigest,
+		Estate: res.Compiled.Estate, EstateDigest: res.Compiled.EstateDigest, Mode: in.Mode, Input: in,
+	}, res.Files.Compiled, res.Files.Estate, res.Runbook); err != nil {
+		return err
+	}
+	if r.Run.Mode != action.ModeLive {
+		return nil
+	}
+	var lock wire.LockResult
+	lctx := workflow.WithActivityOptions(ctx, looking("take the lock of estate "+r.Status.Estate, time.Minute))
+	if err := workflow.ExecuteActivity(lctx, wire.AcquireLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, &lock); err != nil {
+		_, endErr := r.end(ctx, err)
+		return errors.Join(err, endErr)
+	}
+	r.Run.Epoch = lock.Epoch
+	return r.record(ctx, ledger.Lock, "", "", wire.LockBody{Held: true, Epoch: lock.Epoch})
+}
+
+// stages walks the stages from where the run stands.
+func (r *run) stages(ctx workflow.Context) error {
+	for r.Next < len(r.Compiled.Stages) {
+		if err := r.stage(ctx, r.Next); err != nil {
+			return err
+		}
+		r.Next++
+		if r.Next < len(r.Compiled.Stages) && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			return r.continueAsNew(ctx)
+		}
+	}
+	return nil
+}
+
+// continueAsNew hands the state on, between stages and never under an open gate.
+func (r *run) continueAsNew(ctx workflow.Context) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	r.Status.Proven = r.Status.Proven[max(0, len(r.Status.Proven)-20):]
+	input, err := json.Marshal(continued{Continue: &r.carried})
+	if err != nil {
+		return fmt.Errorf("continue as new: %w", err)
+	}
+	return workflow.NewContinueAsNewError(ctx, r.Run.Runbook, json.RawMessage(input))
+}
+
+// end writes the last entry, gives the lock back, and turns what happened into
+// the run's result. It runs to its end also in a cancelled run.
+func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	r.Status.Gate, r.Status.Ask, r.gate, r.ask = nil, nil, nil, nil
+	how, why := "proven", ""
+	if r.Run.Mode == action.ModePlan {
+		how = "planned"
+	}
+	var stop *errStop
+	var app *temporal.ApplicationError
+	switch {
+	case errors.As(cause, &stop):
+		how, why = stop.kind, stop.why
+	case temporal.IsCanceledError(cause):
+		how, why = wire.ErrTypeAborted, "the run was cancelled"
+	case errors.As(cause, &app):
+		how, why = app.Type(), app.Message()
+	case cause != nil:
+		how, why = wire.ErrTypeNotProven, cause.Error()
+	case len(r.Unproven) > 0:
+		how, why = wire.ErrTypeNotProven, fmt.Sprintf("%d steps could not be planned: %s", len(r.Unproven), r.Unproven[0])
+	}
+	res := wire.Result{
+		Mode: r.Run.Mode, Obligations: r.Obligations, Milestones: r.Status.Milestones,
+		Exercised: r.Exercised, Steps: r.countSteps(), Verdict: verdict.Fail,
+	}
+	if why == "" {
+		res.Verdict = verdict.Pass
+		res.Summary = "pass"
+		if n := len(r.Obligations); n > 0 {
+			res.Summary = fmt.Sprintf("pass, %d obligations open", n)
+		}
+	} else {
+		res.Summary = how + ": " + why
+	}
+	if r.Run.Epoch > 0 {
+		lctx := workflow.WithActivityOptions(ctx, looking("give back the lock of estate "+r.Status.Estate, time.Minute))
+		err := workflow.ExecuteActivity(lctx, wire.ReleaseLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, nil)
+		if err != nil {
+			workflow.GetLogger(ctx).Error("the lock could not be given back", "error", err)
+			err = r.record(ctx, ledger.Note, "", "", wire.NoteBody{Text: "the lock could not be given back: " + short(err)})
+		} else {
+			err = r.record(ctx, ledger.Lock, "", "", wire.LockBody{Epoch: r.Run.Epoch})
+		}
+		if err != nil {
+			return res, err
+		}
+	}
+	if err := r.settle(ctx); err != nil {
+		return res, err
+	}
+	res.Head = r.Chain.Head.String()
+	if err := r.record(ctx, ledger.RunEnded, "", "", wire.EndedBody{Result: res, How: how, Why: why, Ended: workflow.Now(ctx).UTC()}); err != nil {
+		return res, err
+	}
+	res.Head = r.Chain.Head.String()
+	r.Status.State, r.Status.Verdict, r.Status.Why, r.Status.Doing = wire.StateEnded, res.Verdict, why, res.Summary
+	r.show(ctx)
+	if why == "" {
+		return res, nil
+	}
+	// The cause is text here: a run neither done nor undone must never be shown
+	// as merely cancelled.
+	return res, temporal.NewNonRetryableApplicationError(res.Summary, how, nil, res)
+}
+
+func (r *run) countSteps() int {
+	n := 0
+	for _, s := range r.Compiled.Stages {
+		n += len(s.Steps)
+	}
+	return n
+}
+
+// record appends an entry to the ledger. The ledger must be writable for the run
+// to go on: an error here is final.
+func (r *run) record(ctx workflow.Context, kind ledger.Kind, stage, step string, body any, docs ...ledger.DocRef) error {
+	// Under a cancelled context too: what happened must be written down.
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if err := r.ledger.Lock(ctx); err != nil {
+		return err
+	}
+	defer r.ledger.Unlock()
+	if r.fatal != nil {
+		return r.fatal
+	}
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("ledger entry %s: %w", kind, err)
+	}
+	entry, head, err := r.Chain.Append(ledger.Entry{
+		Time: workflow.Now(ctx), Kind: kind, Stage: stage, Step: step, Body: raw, Docs: docs,
+	})
+	if err != nil {
+		return err
+	}
+	actx := workflow.WithActivityOptions(ctx, looking(fmt.Sprintf("%d %s %s", head.Seq, kind, step), 30*time.Second))
+	err = workflow.ExecuteActivity(actx, wire.AppendEntry, wire.AppendInput{Estate: r.Compiled.Estate, Head: head, Entry: entry}).Get(ctx, nil)
+	if err != nil {
+		r.fatal = fmt.Errorf("the ledger could not be written at entry %d: %w", head.Seq, err)
+		return r.fatal
+	}
+	r.Status.Head = head.String()
+	return nil
+}
+
+// settle waits until every decision that arrived was judged, so that none is
+// lost at the end of a run.
+func (r *run) settle(ctx workflow.Context) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	r.ending = true
+	return workflow.Await(ctx, func() bool {
+		return len(r.Inbox) == 0 && !r.clerk && workflow.AllHandlersFinished(ctx)
+	})
+}
+
+// stopped says why the run must not go on, if it must not.
+func (r *run) stopped(ctx workflow.Context) error {
+	switch {
+	case r.fatal != nil:
+		return r.fatal
+	case r.abort != nil:
+		return &errStop{wire.ErrTypeAborted, fmt.Sprintf("aborted by %s: %s", r.abort.Who, orNone(r.abort.Reason))}
+	case ctx.Err() != nil:
+		return &errStop{wire.ErrTypeAborted, "the run was cancelled"}
+	}
+	return nil
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "no reason given"
+	}
+	return s
+}
+
+// silence is how long a worker may say nothing before it counts as dead. The
+// worker's interceptor heartbeats every second, for as long as an activity runs.
+const silence = 5 * time.Second
+
+// looking are the options of an activity that is short and may be repeated
+// without end: the worker's interceptor makes final errors final.
+func looking(summary string, timeout time.Duration) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		StartToCloseTimeout: timeout, HeartbeatTimeout: min(timeout, silence), Summary: cut(summary, 200),
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second},
+	}
+}
+
+// phase are the options of a phase of an action. A few attempts cure what a
+// moment cures; after that a person is asked, who sees the error.
+func phase(summary string, timeout time.Duration) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		StartToCloseTimeout: timeout, HeartbeatTimeout: min(timeout, silence), Summary: cut(summary, 200),
+		WaitForCancellation: true,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second, MaximumAttempts: 5,
+		},
+	}
+}
+
+// cut shortens s to at most n bytes, at a rune's boundary.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !isStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+func isStart(b byte) bool { return b&0xC0 != 0x80 }
+
+// short is an activity's error without Temporal's wrapping around it.
+func short(err error) string {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return app.Message()
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		return "no answer within the time limit (" + timeout.TimeoutType().String() + ")"
+	}
+	return err.Error()
+}
+
+// prove adds a sentence to what has been proven.
+func (r *run) prove(sentence string) { r.Status.Proven = append(r.Status.Proven, sentence) }

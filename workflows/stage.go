@@ -1,0 +1,376 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/ledger"
+	"breakwater/internal/runbook"
+	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
+
+	"go.temporal.io/sdk/workflow"
+)
+
+// atOnce is how many batches of a step are worked on at the same time.
+const atOnce = 10
+
+// batchPlan is the approved plan of one batch, and how far it has come.
+type batchPlan struct {
+	Batch runbook.Batch      `json:"batch"`
+	Plan  wire.PlanResult    `json:"plan"`
+	Prior *wire.ApplyResult  `json:"prior,omitempty"`
+	Seen  *wire.VerifyResult `json:"seen,omitempty"`
+	Error string             `json:"error,omitempty"` // of the last attempt
+	stage int
+}
+
+// stepPlan is a step with the plans of its batches. Checks in a stage that acts
+// have batches without a plan.
+type stepPlan struct {
+	Step    runbook.Step `json:"step"`
+	Batches []*batchPlan `json:"batches"`
+}
+
+// done is a step whose Apply was begun: what an undo would take back.
+type done struct {
+	Stage int      `json:"stage"`
+	Plan  stepPlan `json:"plan"`
+}
+
+// stagePlan is what a stage's gate is about.
+type stagePlan struct {
+	attempt int
+	root    string
+	steps   []stepPlan
+	leaves  []ledger.Leaf
+	short   []wire.StepPlan
+	accepts []action.Acceptance
+	losses  []action.Loss
+	docs    []ledger.DocRef
+	changed []string
+	look    wire.Look // of a stage that only looks
+	took    []wire.Interval
+	errs    []string
+}
+
+// stage plans, asks, applies and proves one stage.
+func (r *run) stage(ctx workflow.Context, n int) error {
+	s := r.Compiled.Stages[n]
+	r.Status.Current = n
+	r.forecast(ctx, n)
+	if err := r.attributes(ctx, s.Title); err != nil {
+		return err
+	}
+	plan, err := r.plannable(ctx, n)
+	if err != nil {
+		return err
+	}
+	if s.Approval != nil && r.Run.Mode != action.ModePlan {
+		if plan, err = r.open(ctx, n, plan); err != nil {
+			return err
+		}
+	}
+	if s.ChecksOnly() {
+		return r.looked(ctx, n, plan)
+	}
+	for i := range plan.steps {
+		if err := r.stopped(ctx); err != nil {
+			return err
+		}
+		if err := r.step(ctx, n, i, plan.steps[i]); err != nil {
+			return err
+		}
+	}
+	return r.proven(ctx, n)
+}
+
+// proven marks the stage, and its milestone.
+func (r *run) proven(ctx workflow.Context, n int) error {
+	s := r.Compiled.Stages[n]
+	st := &r.Status.Stages[n]
+	if r.Run.Mode == action.ModePlan {
+		st.State = "planned"
+		r.show(ctx)
+		return nil
+	}
+	st.State = "proven"
+	if s.Milestone == "" {
+		r.show(ctx)
+		return nil
+	}
+	m := wire.Milestone{Name: s.Milestone, Tier: s.Tier, At: workflow.Now(ctx).UTC()}
+	r.Status.Milestones = append(r.Status.Milestones, m)
+	return r.record(ctx, ledger.Note, s.ID, "", wire.NoteBody{Text: "milestone " + s.Milestone + " reached", Milestone: &m})
+}
+
+// plannable plans a stage until it can be shown at a gate: a plan that fails, or
+// a look that is red before anything was asked, stops the run here.
+func (r *run) plannable(ctx workflow.Context, n int) (stagePlan, error) {
+	s := r.Compiled.Stages[n]
+	for attempt := 1; ; attempt++ {
+		plan, err := r.plan(ctx, n, attempt)
+		if err != nil {
+			return plan, err
+		}
+		if err := r.recordPlan(ctx, s.ID, plan, false); err != nil {
+			return plan, err
+		}
+		red := plan.errs
+		if s.ChecksOnly() && plan.look.Verdict != verdict.Pass && !r.acceptable(s, plan) {
+			red = append(red, plan.look.Findings...)
+		}
+		if len(red) == 0 {
+			return plan, nil
+		}
+		if r.Run.Mode == action.ModePlan { // nobody is asked: the report says what could not be planned
+			for _, e := range red {
+				r.Unproven = append(r.Unproven, s.Title+": "+e)
+			}
+			return plan, nil
+		}
+		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Stage %q could not be planned.", s.Title), red)
+		if err != nil {
+			return plan, err
+		}
+		if choice != choiceRetry {
+			return plan, &errStop{wire.ErrTypeNotProven, fmt.Sprintf("%s: %s", s.Title, red[0])}
+		}
+	}
+}
+
+// acceptable reports whether what a look left unknown may be put to the gate, or
+// was accepted before: only an unreachable source is.
+func (r *run) acceptable(s runbook.Stage, plan stagePlan) bool {
+	if !plan.look.OnlySource {
+		return false
+	}
+	if r.Run.SourceUnreachable {
+		return true
+	}
+	offered := slices.ContainsFunc(plan.accepts, func(a action.Acceptance) bool { return a.ID == action.AcceptSourceUnreachable })
+	return offered && (s.Approval != nil || r.Run.Mode == action.ModePlan)
+}
+
+// plan plans every step of a stage: `do` steps by their Plan, and in a stage
+// that only looks the checks by looking.
+func (r *run) plan(ctx workflow.Context, n, attempt int) (stagePlan, error) {
+	s := r.Compiled.Stages[n]
+	r.Status.State, r.Status.Stages[n].State = wire.StateRunning, "planning"
+	r.Status.Doing = "planning " + s.Title
+	r.show(ctx)
+	p := stagePlan{attempt: attempt, look: wire.Look{Verdict: verdict.Pass}}
+	var looks []verdict.Verdict
+	onlySource := true
+	for i, st := range s.Steps {
+		sp := stepPlan{Step: st}
+		for _, b := range st.Batches() {
+			sp.Batches = append(sp.Batches, &batchPlan{Batch: b, stage: n})
+		}
+		if st.Kind == runbook.Do || s.ChecksOnly() {
+			status := &r.Status.Stages[n].Steps[i]
+			status.Planned = 0
+			err := r.each(ctx, sp.Batches, func(ctx workflow.Context, b *batchPlan) {
+				actx := workflow.WithActivityOptions(ctx, phase(b.Batch.Label+" · plan "+st.Title, st.Timeout))
+				err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.PlanPhase), r.input(st, b, attempt)).Get(ctx, &b.Plan)
+				if err != nil {
+					p.errs = append(p.errs, fmt.Sprintf("%s: %s: %s", st.Title, b.Batch.Label, short(err)))
+					return
+				}
+				status.Planned += b.Batch.To - b.Batch.From
+				r.show(ctx)
+			})
+			if err != nil {
+				return p, err
+			}
+			if err := r.stopped(ctx); err != nil {
+				return p, err
+			}
+			short := wire.StepPlan{Step: st.Title, Action: st.Action, Items: st.Items}
+			for _, b := range sp.Batches {
+				if b.Plan.Doc.Key == "" {
+					continue // its error is in errs
+				}
+				p.add(&short, b.Plan)
+				if l := b.Plan.Look; l != nil {
+					looks = append(looks, l.Verdict)
+					onlySource = onlySource && (l.Verdict == verdict.Pass || l.OnlySource)
+					p.look.Passed, p.look.Failed, p.look.Unknown = p.look.Passed+l.Passed, p.look.Failed+l.Failed, p.look.Unknown+l.Unknown
+					p.look.Findings = append(p.look.Findings, l.Findings...)
+					status.Verdict = verdict.Worst(looks...)
+				}
+			}
+			status.State, status.Summary = "planned", short.Summary
+			p.short = append(p.short, short)
+		}
+		p.steps = append(p.steps, sp)
+	}
+	if s.ChecksOnly() {
+		p.look.Verdict = verdict.Worst(looks...)
+		p.look.OnlySource = p.look.Verdict == verdict.Unknown && onlySource
+	}
+	p.root = ledger.Root(p.leaves)
+	return p, nil
+}
+
+// add takes a batch's plan into the stage's.
+func (p *stagePlan) add(short *wire.StepPlan, b wire.PlanResult) {
+	short.Effects += b.Effects
+	short.Summary = append(short.Summary, b.Summaries...)
+	short.Summary = short.Summary[:min(len(short.Summary), wire.Shown*2)]
+	p.leaves = append(p.leaves, b.Leaf)
+	p.docs = append(p.docs, b.Doc)
+	p.took = append(p.took, b.Interval)
+	for _, a := range b.Accepts {
+		if !slices.ContainsFunc(p.accepts, func(have action.Acceptance) bool { return have.ID == a.ID }) {
+			p.accepts = append(p.accepts, a)
+		}
+	}
+	p.losses = append(p.losses, b.Losses...)
+}
+
+func (r *run) recordPlan(ctx workflow.Context, stage string, p stagePlan, undo bool) error {
+	return r.record(ctx, ledger.Planned, stage, "", wire.PlannedBody{
+		Attempt: p.attempt, Root: p.root, Steps: p.short, Leaves: p.leaves, Accepts: p.accepts, Losses: p.losses,
+		Changed: p.changed, Intervals: p.took, Undo: undo,
+	}, p.docs...)
+}
+
+// input is what a phase of a step on a batch is asked with.
+func (r *run) input(st runbook.Step, b *batchPlan, attempt int) wire.PhaseInput {
+	in := wire.PhaseInput{Run: r.Run, Files: r.Files, Step: st.ID, From: b.Batch.From, To: b.Batch.To, Attempt: attempt}
+	if b.Plan.Doc.Key != "" {
+		in.Plan = &b.Plan.Doc
+	}
+	if b.Prior != nil {
+		in.Prior = &b.Prior.Doc
+	}
+	return in
+}
+
+// each runs f on every batch, [atOnce] of them at a time, and waits for all.
+func (r *run) each(ctx workflow.Context, batches []*batchPlan, f func(workflow.Context, *batchPlan)) error {
+	slots, wg := workflow.NewSemaphore(ctx, atOnce), workflow.NewWaitGroup(ctx)
+	for _, b := range batches {
+		if err := slots.Acquire(ctx, 1); err != nil {
+			break // cancelled: what runs is waited for
+		}
+		wg.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer wg.Done()
+			defer slots.Release(1)
+			if r.stopped(ctx) == nil {
+				f(ctx, b)
+			}
+		})
+	}
+	wg.Wait(ctx)
+	return r.fatal
+}
+
+// looked closes a stage that only looks: what its plan saw is its observation.
+func (r *run) looked(ctx workflow.Context, n int, p stagePlan) error {
+	s := r.Compiled.Stages[n]
+	if err := r.record(ctx, ledger.Observed, s.ID, "", wire.ObservedBody{
+		Attempt: p.attempt, Verdict: p.look.Verdict, Passed: p.look.Passed, Failed: p.look.Failed, Unknown: p.look.Unknown, Findings: p.look.Findings,
+	}, p.docs...); err != nil {
+		return err
+	}
+	for i, sp := range p.steps {
+		st := &r.Status.Stages[n].Steps[i]
+		look := merge(sp.Batches, func(b *batchPlan) *wire.Look { return b.Plan.Look })
+		st.Verdict, st.Verified = look.Verdict, st.Items
+		if err := r.concluded(ctx, n, i, look); err != nil {
+			return err
+		}
+		r.Exercised++
+	}
+	return r.proven(ctx, n)
+}
+
+// concluded says what a step that may pass has proven, and carries what it
+// leaves to prove as obligations.
+func (r *run) concluded(ctx workflow.Context, n, i int, look wire.Look) error {
+	s, st := r.Compiled.Stages[n].Steps[i], &r.Status.Stages[n].Steps[i]
+	if look.Verdict == verdict.Pass {
+		st.State = "proven"
+		r.prove(fmt.Sprintf("%s (%s)", s.Title, of(s)))
+		return nil
+	}
+	st.State = "obligation"
+	if r.Run.Mode == action.ModePlan {
+		return nil
+	}
+	what := look.Obligations
+	if len(what) == 0 {
+		what = look.Findings
+	}
+	for _, w := range what {
+		o := action.Obligation{ID: fmt.Sprintf("O%d", len(r.Obligations)+1), Step: s.ID, Title: s.Title, What: w}
+		r.Obligations = append(r.Obligations, o)
+		r.Status.Obligations = r.Obligations
+		if err := r.record(ctx, ledger.Obligation, r.Compiled.Stages[n].ID, s.ID, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func of(s runbook.Step) string {
+	switch {
+	case s.Each == "":
+		return s.Action
+	case s.Items == 1:
+		return fmt.Sprintf("1 %s", s.Each)
+	default:
+		return fmt.Sprintf("%d %ss", s.Items, s.Each)
+	}
+}
+
+// merge puts the looks of batches together. No batch at all is a step without
+// items: there was nothing to prove.
+func merge(batches []*batchPlan, get func(*batchPlan) *wire.Look) wire.Look {
+	m := wire.Look{Verdict: verdict.Pass, OnlySource: true}
+	for _, b := range batches {
+		l := get(b)
+		if l == nil {
+			l = &wire.Look{Unknown: 1, Findings: []string{b.Batch.Label + ": " + b.Error}}
+		}
+		if l.Verdict != verdict.Pass {
+			m.OnlySource = m.OnlySource && l.OnlySource
+		}
+		m.Verdict = verdict.Worst(m.Verdict, l.Verdict)
+		m.Passed, m.Failed, m.Unknown = m.Passed+l.Passed, m.Failed+l.Failed, m.Unknown+l.Unknown
+		for _, f := range l.Findings {
+			if len(m.Findings) < wire.Shown {
+				m.Findings = append(m.Findings, f)
+			}
+		}
+		for _, o := range l.Obligations {
+			if !slices.Contains(m.Obligations, o) {
+				m.Obligations = append(m.Obligations, o)
+			}
+		}
+	}
+	m.OnlySource = m.OnlySource && m.Verdict == verdict.Unknown
+	return m
+}
+
+// forecast says when the run would end if nobody had to be waited for.
+func (r *run) forecast(ctx workflow.Context, n int) {
+	var left time.Duration
+	for _, s := range r.Compiled.Stages[n:] {
+		for _, st := range s.Steps {
+			rounds := (len(st.Batches()) + atOnce - 1) / atOnce
+			per := st.Estimate
+			if b := st.Batches(); len(b) > 0 {
+				per *= time.Duration(b[0].To - b[0].From)
+			}
+			left += time.Duration(rounds) * per
+		}
+	}
+	at := workflow.Now(ctx).Add(left).UTC().Round(time.Second)
+	r.Status.Finish = &at
+}

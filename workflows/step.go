@@ -1,0 +1,162 @@
+package workflows
+
+import (
+	"fmt"
+
+	"breakwater/internal/action"
+	"breakwater/internal/ledger"
+	"breakwater/internal/runbook"
+	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
+
+	"go.temporal.io/sdk/workflow"
+)
+
+// runs reports whether a step acts or looks in this mode. A plan runs only what
+// writes records; a drill runs what is declared for drills; what does not run is
+// reported as not exercised.
+func (r *run) runs(s runbook.Step) bool {
+	switch r.Run.Mode {
+	case action.ModeLive:
+		return true
+	case action.ModeDrill:
+		return s.Drill != action.DrillSkipped && s.Kind != runbook.Ask
+	default:
+		return s.Kind == runbook.Do && s.Effect == action.RecordsOnly
+	}
+}
+
+// step applies a step to all of its items and proves it, asking a person for as
+// long as it does not pass.
+func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
+	s, st := sp.Step, &r.Status.Stages[n].Steps[i]
+	if !r.runs(s) {
+		st.State = "not run"
+		r.show(ctx)
+		return nil
+	}
+	r.Exercised++
+	r.Status.Stages[n].State = "applying"
+	if s.Kind == runbook.Ask {
+		if err := r.askPerson(ctx, n, s); err != nil {
+			return err
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		look, err := r.tryStep(ctx, n, i, attempt, sp)
+		if err != nil {
+			return err
+		}
+		st.Verdict = look.Verdict
+		if look.Verdict == verdict.Pass || look.OnlySource && r.Run.SourceUnreachable {
+			return r.concluded(ctx, n, i, look)
+		}
+		st.State = "failed"
+		if r.Run.Mode == action.ModePlan {
+			r.Unproven = append(r.Unproven, fmt.Sprintf("%s: %s", s.Title, look.Findings[0]))
+			return nil
+		}
+		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Step %q did not pass.", s.Title), look.Findings)
+		if err != nil {
+			return err
+		}
+		if choice == choiceUndo {
+			return r.undo(ctx, n, fmt.Sprintf("step %q did not pass: %s", s.Title, look.Findings[0]))
+		}
+	}
+}
+
+// tryStep is one attempt: intent, apply and verify of every batch that has not
+// passed yet.
+func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wire.Look, error) {
+	s, st := sp.Step, &r.Status.Stages[n].Steps[i]
+	stage := r.Compiled.Stages[n]
+	r.Status.State, st.State, st.Applied, st.Verified = wire.StateRunning, "running", 0, 0
+	r.Status.Doing = s.Title
+	r.show(ctx)
+	var todo []*batchPlan
+	var plans []ledger.DocRef
+	for _, b := range sp.Batches {
+		if b.Seen != nil && b.Seen.Look.Verdict == verdict.Pass {
+			st.Applied, st.Verified = st.Applied+b.Batch.To-b.Batch.From, st.Verified+b.Batch.To-b.Batch.From
+			continue
+		}
+		b.Seen, b.Error = nil, ""
+		todo = append(todo, b)
+		plans = append(plans, b.Plan.Doc)
+	}
+	acts := s.Kind == runbook.Do
+	if acts {
+		if attempt == 1 {
+			r.Done = append(r.Done, done{Stage: n, Plan: sp})
+		}
+		if err := r.record(ctx, ledger.Intent, stage.ID, s.ID, wire.IntentBody{Attempt: attempt, Epoch: r.Run.Epoch}, plans...); err != nil {
+			return wire.Look{}, err
+		}
+	}
+	err := r.each(ctx, todo, func(ctx workflow.Context, b *batchPlan) {
+		if acts {
+			var res wire.ApplyResult
+			actx := workflow.WithActivityOptions(ctx, phase(b.Batch.Label+" · "+s.Title, s.Timeout))
+			if err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.ApplyPhase), r.input(s, b, attempt)).Get(ctx, &res); err != nil {
+				b.Error = "apply: " + short(err)
+				return
+			}
+			b.Prior = &res
+			st.Applied += b.Batch.To - b.Batch.From
+			r.show(ctx)
+		}
+		var seen wire.VerifyResult
+		actx := workflow.WithActivityOptions(ctx, phase(b.Batch.Label+" · prove "+s.Title, s.Timeout))
+		if err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.VerifyPhase), r.input(s, b, attempt)).Get(ctx, &seen); err != nil {
+			b.Error = "verify: " + short(err)
+			return
+		}
+		b.Seen = &seen
+		st.Verified += b.Batch.To - b.Batch.From
+		r.show(ctx)
+	})
+	if err != nil {
+		return wire.Look{}, err
+	}
+	look := merge(sp.Batches, func(b *batchPlan) *wire.Look {
+		if b.Seen == nil {
+			return nil
+		}
+		return &b.Seen.Look
+	})
+	if err := r.recordStep(ctx, stage.ID, s, attempt, todo, look, false); err != nil {
+		return look, err
+	}
+	return look, r.stopped(ctx)
+}
+
+// recordStep writes what was done and what was seen.
+func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, attempt int, batches []*batchPlan, look wire.Look, undo bool) error {
+	out := wire.OutcomeBody{Attempt: attempt, Undo: undo}
+	obs := wire.ObservedBody{
+		Attempt: attempt, Undo: undo, Verdict: look.Verdict, Findings: look.Findings,
+		Passed: look.Passed, Failed: look.Failed, Unknown: look.Unknown,
+	}
+	var outcomes, observed []ledger.DocRef
+	for _, b := range batches {
+		if b.Error != "" {
+			out.Errors = append(out.Errors, b.Batch.Label+": "+b.Error)
+		}
+		if b.Prior != nil {
+			out.Mutations += b.Prior.Mutations
+			out.Intervals = append(out.Intervals, b.Prior.Interval)
+			outcomes = append(outcomes, b.Prior.Doc)
+		}
+		if b.Seen != nil {
+			obs.Intervals = append(obs.Intervals, b.Seen.Interval)
+			observed = append(observed, b.Seen.Doc)
+		}
+	}
+	if s.Kind == runbook.Do {
+		if err := r.record(ctx, ledger.Outcome, stage, s.ID, out, outcomes...); err != nil {
+			return err
+		}
+	}
+	return r.record(ctx, ledger.Observed, stage, s.ID, obs, observed...)
+}
