@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -234,6 +235,9 @@ func namesOf(e *estate.Estate, kind estate.Kind) []string {
 // type have the last word.
 func (l *linter) with(d StepDecl, def *action.Definition) {
 	given := map[string]json.RawMessage{}
+	if _, written := d.Keys["with"]; written && len(d.With) == 0 {
+		return // unreadable
+	}
 	if len(d.With) > 0 {
 		if err := json.Unmarshal(d.With, &given); err != nil {
 			l.bad(d.Keys.At("with", d.At), "with of %s: %v", d.Action, err)
@@ -263,16 +267,27 @@ func (l *linter) with(d StepDecl, def *action.Definition) {
 		value, ok := given[p.Name]
 		switch {
 		case !ok && p.Required && !slipped[p.Name]:
-			l.bad(d.Keys.At("with", d.ActionAt), "%s needs the parameter %s, a %s", d.Action, p.Name, p.Type)
-		case ok && !fits(p.Type, value):
-			l.bad(d.Keys.At("with."+p.Name, d.At), "parameter %s of %s must be a %s, found %s", p.Name, d.Action, p.Type, value)
+			l.bad(d.Keys.At("with", d.ActionAt), "%s needs the parameter %s, %s", d.Action, p.Name, typeWords[p.Type])
+		case ok && string(value) != "null" && !fits(p.Type, value): // null: the loader could not read it
+			l.bad(d.Keys.At("with."+p.Name, d.At), "parameter %s of %s must be %s, found %s", p.Name, d.Action, typeWords[p.Type], value)
 		}
 	}
 	if len(l.mistakes) == before {
-		if err := def.CheckParams(d.With); err != nil {
+		err := def.CheckParams(d.With)
+		var wrong *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &wrong):
+			name, _, _ := strings.Cut(wrong.Field, ".")
+			l.bad(d.Keys.At("with."+name, d.ActionAt), "parameter %s of %s cannot be the %s", wrong.Field, d.Action, wrong.Value)
+		case err != nil:
 			l.bad(d.Keys.At("with", d.ActionAt), "%s refuses its parameters: %v", d.Action, err)
 		}
 	}
+}
+
+// typeWords says the types of [action.Param] as a person does.
+var typeWords = map[string]string{
+	"string": "a text", "duration": "a duration such as 90s", "bool": "true or false", "number": "a number", "list": "a list", "map": "a map",
 }
 
 // fits reports whether a JSON value has the type that [action.Param] names.
@@ -292,7 +307,7 @@ func fits(kind string, value json.RawMessage) bool {
 	default:
 		into = new(map[string]any)
 	}
-	return string(value) != "null" && json.Unmarshal(value, into) == nil
+	return json.Unmarshal(value, into) == nil
 }
 
 func (l *linter) role(at Position, key, name string) {

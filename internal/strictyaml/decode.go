@@ -33,7 +33,7 @@ func (d *decoder) bad(at mistake.Position, format string, args ...any) {
 	d.mistakes = append(d.mistakes, mistake.Mistake{At: at, Text: fmt.Sprintf(format, args...)})
 }
 
-// Mistake reports something about the node, as `KEY must be …, found …`.
+// mistakef says something about the node: `KEY must be …, found …`.
 func (n *Node) mistakef(format string, args ...any) mistake.Mistake {
 	return mistake.Mistake{At: n.At, Text: n.label + " " + fmt.Sprintf(format, args...)}
 }
@@ -100,7 +100,7 @@ func (d *decoder) textual(n *Node, into encoding.TextUnmarshaler) {
 	if n.tag == "!!null" {
 		d.mistakes = append(d.mistakes, n.mistakef("is empty: give it a value"))
 	} else if err := into.UnmarshalText([]byte(n.text)); err != nil {
-		d.mistakes = append(d.mistakes, n.mistakef("must be right: %v", err))
+		d.bad(n.At, "%s: %v", n.label, err)
 	}
 }
 

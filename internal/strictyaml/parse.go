@@ -221,6 +221,7 @@ func (p *parser) convert(y *yaml.Node, label string, depth int) *Node {
 	n := &Node{At: p.at(max(y.Line, 1), max(y.Column, 1)), label: label, text: y.Value, tag: y.ShortTag()}
 	if depth > MaxDepth {
 		p.bad(y.Line, y.Column, "nested more than %d levels deep", MaxDepth)
+		n.tag = unread
 		return n
 	}
 	if y.Anchor != "" {
@@ -228,6 +229,7 @@ func (p *parser) convert(y *yaml.Node, label string, depth int) *Node {
 	}
 	if y.Style&yaml.TaggedStyle != 0 {
 		p.bad(y.Line, y.Column, "the tag %s: tags are not allowed", y.Tag)
+		n.tag = unread
 	}
 	switch y.Kind {
 	case yaml.AliasNode:

@@ -157,6 +157,9 @@ func keys(n *strictyaml.Node, prefix string, into runbook.Keys) runbook.Keys {
 		if e.Value.Kind == strictyaml.Scalar {
 			at = e.Value.At
 		}
+		if list := e.Key == "stages" || e.Key == "steps"; list && e.Value.Kind != strictyaml.List {
+			continue // reported, and not to be called empty
+		}
 		into[prefix+e.Key] = at
 		if prefix == "" && e.Value.Kind == strictyaml.Map {
 			keys(e.Value, e.Key+".", into)

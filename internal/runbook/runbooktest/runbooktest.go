@@ -21,6 +21,7 @@ type Flag struct {
 	Flag  string          `json:"flag" doc:"the flag's name"`
 	Value bool            `json:"value" doc:"what to set it to"`
 	Keep  int64           `json:"keep,omitempty" doc:"how many old values to keep"`
+	Only  []any           `json:"only,omitempty" doc:"whom it is for"`
 	Wait  estate.Duration `json:"wait,omitempty" doc:"how long to wait for readers"`
 }
 
@@ -29,7 +30,9 @@ type Flag struct {
 func Catalogue() *action.Catalogue {
 	c := action.NewCatalogue()
 	check := func(name string, over estate.Kind, needs ...string) { add[None](c, name, over, action.ReadOnly, needs) }
-	records := func(name string, over estate.Kind, needs ...string) { add[None](c, name, over, action.RecordsOnly, needs) }
+	records := func(name string, over estate.Kind, needs ...string) {
+		add[None](c, name, over, action.RecordsOnly, needs)
+	}
 	mutates := func(name string, over estate.Kind, needs ...string) { add[None](c, name, over, action.Mutates, needs) }
 
 	check("region.probe", estate.Nothing)
