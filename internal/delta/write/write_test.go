@@ -279,7 +279,8 @@ func TestDeltaRSReadsOurTables(t *testing.T) {
 }
 
 // The digest of every fixture is the one that delta-rs and an own implementation
-// of the encoding give, but for tables whose features delta-rs does not read.
+// of the encoding give, but for the two that delta-rs does not read: a shallow
+// clone, whose source it looks for in S3, and widened types.
 func TestDeltaRSFindsTheSameDigests(t *testing.T) {
 	truths, err := deltatest.Tables()
 	if err != nil {
@@ -317,7 +318,7 @@ func TestDeltaRSFindsTheSameDigests(t *testing.T) {
 			same++
 		}
 	}
-	if answers != nil && same < 15 {
+	if answers != nil && same < 29 {
 		t.Errorf("only %d tables could be compared", same)
 	}
 }

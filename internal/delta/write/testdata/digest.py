@@ -12,7 +12,7 @@ import struct
 import sys
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, QueryBuilder
 
 EPOCH = datetime.datetime(1970, 1, 1)
 
@@ -54,7 +54,8 @@ def encode(v, kind):
 def digest(where):
     path, _, version = where.partition("@")
     table = DeltaTable(path, version=int(version) if version else None)
-    rows = pa.table(table.to_pyarrow_table())
+    # Not to_pyarrow_table: it reads tables with column mapping as nulls.
+    rows = pa.table(QueryBuilder().register("t", table).execute("select * from t"))
     names = sorted(rows.schema.names, key=str.encode)
     total = 0
     for row in rows.to_pylist():
