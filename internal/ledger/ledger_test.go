@@ -203,6 +203,22 @@ func TestRootDependsOnWhatIsPlanned(t *testing.T) {
 	})
 }
 
+// The root of three leaves, by hand: RFC 6962 hashes the first two together.
+func TestRootIsThatOfRFC6962(t *testing.T) {
+	hash := func(parts ...string) string {
+		sum := sha256.Sum256([]byte(strings.Join(parts, "")))
+		return string(sum[:])
+	}
+	leaf := func(name string) string {
+		return hash("\x00", "\x00\x00\x00\x00\x00\x00\x00\x01s", "\x00\x00\x00\x00\x00\x00\x00\x01"+name, "\x00\x00\x00\x00\x00\x00\x00\x02aa")
+	}
+	want := hash("\x01", hash("\x01", leaf("1"), leaf("2")), leaf("3"))
+	got := ledger.Root([]ledger.Leaf{{"s", "3", "aa"}, {"s", "1", "aa"}, {"s", "2", "aa"}})
+	if got != hex.EncodeToString([]byte(want)) {
+		t.Errorf("the root is %s, want %x", got, want)
+	}
+}
+
 func TestLeafForgetsTheAttempt(t *testing.T) {
 	doc := func(attempt int) ledger.DocRef {
 		return ledger.Ref(ledger.DocKey(run, "s", "i/j", attempt, ledger.DocPlan), []byte("same"))

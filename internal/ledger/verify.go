@@ -233,7 +233,7 @@ func (v *verifier) entry(seq, agreed int64) *Fault {
 	case at.entry.Seq != seq || at.entry.Run != v.run:
 		return fault(Changed, "its bytes are those of entry %d of %s", at.entry.Seq, at.entry.Run)
 	case at.entry.Prev != prev:
-		return fault(Changed, "it names %q as the hash of the entry before, which is %q", at.entry.Prev, prev)
+		return fault(Changed, "it names %q as the hash of the entry before, which is %q; that one may have been changed as well", at.entry.Prev, prev)
 	case sealed && signed.Hash != at.hash:
 		return v.contradicted(seq, agreed, at, signed)
 	case !sealed && v.broken(seq):

@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"iter"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -152,12 +155,21 @@ func TestVerifyNamesTheFirstFault(t *testing.T) {
 		"an entry changed between heads": {sparse, func(o objects) { edit(o, entry(4), "said", "told") }, 4, entry(4), ledger.Changed},
 		"the entry before a head":        {sparse, func(o objects) { edit(o, entry(5), "said", "told") }, 5, entry(5), ledger.Changed},
 		"a link changed":                 {sparse, func(o objects) { edit(o, entry(5), `"prev":"`, `"prev":"0`) }, 5, entry(5), ledger.Changed},
-		"the first entry changed":        {every, func(o objects) { edit(o, entry(1), "said", "told") }, 1, entry(1), ledger.Changed},
-		"the last entry changed":         {every, func(o objects) { edit(o, entry(entries), "said", "told") }, entries, entry(entries), ledger.Changed},
-		"an entry made unreadable":       {every, func(o objects) { o[entry(4)] = o[entry(4)][:10] }, 4, entry(4), ledger.Changed},
-		"two entries swapped":            {every, func(o objects) { o[entry(4)], o[entry(5)] = o[entry(5)], o[entry(4)] }, 4, entry(4), ledger.Changed},
-		"an entry dropped":               {every, func(o objects) { delete(o, entry(4)) }, 4, entry(4), ledger.Dropped},
-		"the last entry dropped":         {every, func(o objects) { delete(o, entry(entries)) }, entries, entry(entries), ledger.Dropped},
+		"entries in a row changed": {[]int64{3, entries}, func(o objects) {
+			for seq := int64(5); seq <= 7; seq++ {
+				if seq != indexed {
+					edit(o, entry(seq), "said", "told")
+				} else {
+					edit(o, entry(seq), "outcome", "intent")
+				}
+			}
+		}, 6, entry(6), ledger.Changed}, // that entry 5 was, too, nothing proves
+		"the first entry changed":  {every, func(o objects) { edit(o, entry(1), "said", "told") }, 1, entry(1), ledger.Changed},
+		"the last entry changed":   {every, func(o objects) { edit(o, entry(entries), "said", "told") }, entries, entry(entries), ledger.Changed},
+		"an entry made unreadable": {every, func(o objects) { o[entry(4)] = o[entry(4)][:10] }, 4, entry(4), ledger.Changed},
+		"two entries swapped":      {every, func(o objects) { o[entry(4)], o[entry(5)] = o[entry(5)], o[entry(4)] }, 4, entry(4), ledger.Changed},
+		"an entry dropped":         {every, func(o objects) { delete(o, entry(4)) }, 4, entry(4), ledger.Dropped},
+		"the last entry dropped":   {every, func(o objects) { delete(o, entry(entries)) }, entries, entry(entries), ledger.Dropped},
 		"all entries dropped": {every, func(o objects) {
 			maps.DeleteFunc(o, func(k string, _ []byte) bool { return strings.Contains(k, "/chain/") })
 		}, 1, entry(1), ledger.Dropped},
@@ -256,5 +268,29 @@ func TestVerifyConcludesNothingWithoutReading(t *testing.T) {
 	}
 	if res, err := ledger.Verify(t.Context(), objects{}, run, trusted); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("verified nothing: %+v, %v", res, err)
+	}
+}
+
+// A stored head is all that a person needs who has only OpenSSH.
+func TestSignedHeadVerifiesWithOpenSSH(t *testing.T) {
+	bin, err := exec.LookPath("ssh-keygen")
+	if err != nil {
+		t.Fatal("this test needs ssh-keygen (OpenSSH 8.2 or later) on the PATH: auditors verify with it")
+	}
+	key, dir := signer(t, 1), t.TempDir()
+	stored := evidence(t, key, 0)[ledger.HeadKey(run, 5)]
+	text, sig, _ := bytes.Cut(stored, []byte("-----BEGIN"))
+	for name, data := range map[string]string{
+		"allowed": "worker " + sshsig.Public(key).String() + "\n", "sig": "-----BEGIN" + string(sig),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), bin, "-Y", "verify", "-f", filepath.Join(dir, "allowed"), "-I", "worker",
+		"-n", ledger.HeadNamespace, "-s", filepath.Join(dir, "sig"))
+	cmd.Stdin = bytes.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("ssh-keygen: %v: %s", err, out)
 	}
 }

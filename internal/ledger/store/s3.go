@@ -40,19 +40,12 @@ func NewS3(bucket Bucket, prefix string) S3 {
 
 var _ Store = S3{}
 
-// Get is that of ledger.Reader. A missing bucket is not fs.ErrNotExist: nobody
-// may conclude from a mistyped name that an entry is gone or a lock is free.
+// Get is that of ledger.Reader. A missing bucket is objectstore.ErrNoBucket and
+// not fs.ErrNotExist: nobody may conclude from a mistyped name that an entry is
+// gone or a lock is free.
 func (s S3) Get(ctx context.Context, key string) ([]byte, error) {
-	data, _, err := s.get(ctx, key)
+	data, _, err := s.bucket.Get(ctx, s.prefix+key)
 	return data, err
-}
-
-func (s S3) get(ctx context.Context, key string) ([]byte, objectstore.Object, error) {
-	data, object, err := s.bucket.Get(ctx, s.prefix+key)
-	if errors.Is(err, objectstore.ErrNoBucket) {
-		err = fmt.Errorf("%w: %s", objectstore.ErrNoBucket, err.Error())
-	}
-	return data, object, err
 }
 
 // List is that of ledger.Reader.
@@ -85,7 +78,7 @@ func (s S3) Swap(ctx context.Context, key string, old, new []byte) error {
 		}
 		return err
 	}
-	there, object, err := s.get(ctx, key)
+	there, object, err := s.bucket.Get(ctx, s.prefix+key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("replace %s: it is gone: %w", key, ErrMoved)
