@@ -168,7 +168,9 @@ type Truth struct {
 
 // VersionTruth is what the engine says of one version. SumID is the sum of the
 // column id, CRC32Sum that of the CRC-32 of its decimal text, over all rows.
-// Rows and the sums hold where Readable.
+// Rows and the sums hold where Readable. Millis is what the engine's history
+// said when: an in-commit timestamp where enabled, else the time of a log object
+// that these copies do not keep.
 type VersionTruth struct {
 	Version   int64  `json:"version"`
 	Readable  bool   `json:"readable"`
@@ -182,6 +184,7 @@ type VersionTruth struct {
 	FilesSHA  string `json:"live_files_sha256,omitempty"`    // Spark's
 	PathsSHA  string `json:"decoded_paths_sha256,omitempty"` // delta-rs's
 	Operation string `json:"operation"`
+	Millis    int64  `json:"timestamp_ms"`
 }
 
 //go:embed fixtures.zip
