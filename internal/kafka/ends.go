@@ -50,20 +50,46 @@ func (c *Client) Ends(ctx context.Context, topics ...string) (map[Partition]Ends
 	return ends, nil
 }
 
-// OffsetsAtOrBefore finds per partition the first offset whose record is at t or
-// later: everything before it is older than t, so a group placed there misses
-// nothing from t on. Where all is older it is the log end offset.
+// OffsetsAtOrBefore finds per partition the first committed data record that is
+// of time t or later: every one before it is older, so a group placed there
+// misses nothing from t on. Where all are older it is the last stable offset.
 //
-// It may be lower than the first *data* record at t: a broker counts the
-// control markers that an exactly-once mirror writes, and those carry the time
-// of the copying.
+// The broker's own listing by time is only where the search begins: it counts
+// control markers, which an exactly-once mirror writes with the time of copying,
+// and so stops early by as much as the mirror lags.
 func (c *Client) OffsetsAtOrBefore(ctx context.Context, t time.Time, topics ...string) (Offsets, error) {
+	// The ends come first: what arrives meanwhile is past them and left out.
+	ends, err := c.Ends(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
 	// Kafka keeps milliseconds: a record of the same millisecond but earlier than
-	// t must count as "at t or later", so rounding is down.
-	return c.list(ctx, "list offsets at "+t.UTC().Format(time.RFC3339Nano), topics,
+	// t must count as "t or later", so rounding is down.
+	t = t.Truncate(time.Millisecond)
+	found, err := c.list(ctx, "list offsets at "+t.UTC().Format(time.RFC3339Nano), topics,
 		func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
 			return c.adm.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...)
 		})
+	if err != nil {
+		return nil, err
+	}
+	out := make(Offsets, len(ends))
+	spans := make(map[Partition]span, len(ends))
+	for p, e := range ends {
+		from, ok := found[p]
+		if !ok {
+			return nil, c.explain(fmt.Sprintf("list offsets of %v", p), kerr.UnknownTopicOrPartition)
+		}
+		out[p] = e.Stable
+		spans[p] = span{max(from, e.Start), e.Stable}
+	}
+	return out, c.read(ctx, spans, func(r *kgo.Record) error {
+		if r.Timestamp.Before(t) {
+			return nil
+		}
+		out[Partition{r.Topic, r.Partition}] = r.Offset
+		return errEnough
+	})
 }
 
 // OffsetAtOrBefore is [Client.OffsetsAtOrBefore] for one topic.

@@ -204,7 +204,8 @@ func classify(err error) error {
 	case is(kerr.UnknownMemberID, kerr.NonEmptyGroup, kerr.IllegalGeneration, kerr.RebalanceInProgress):
 		return fmt.Errorf("%w: %w", ErrGroupActive, err)
 	case is(io.EOF, io.ErrUnexpectedEOF, kerr.LeaderNotAvailable, kerr.NotLeaderForPartition, kerr.BrokerNotAvailable,
-		kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.RequestTimedOut, kerr.NetworkException):
+		kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.RequestTimedOut, kerr.NetworkException,
+		kgo.ErrRecordTimeout, kgo.ErrRecordRetries):
 		// Somebody answered, but not whoever holds the data.
 		return fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
 	}

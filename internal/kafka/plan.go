@@ -13,7 +13,7 @@ type Reason string
 // The reasons, see [PlanGroup].
 const (
 	Exact      Reason = "exact"        // no record comes again, none is missed
-	Translated Reason = "translated"   // from the group's own commit and an older sync
+	Translated Reason = "translated"   // from the group's commit, or its checkpoint's, and an older sync
 	ByPoint    Reason = "checkpoint"   // from MirrorMaker's newest checkpoint
 	ByTime     Reason = "by timestamp" // from a time up to which the group's work is known to be done
 	ByCut      Reason = "cut"          // held back: the tables of the cut hold no more
@@ -127,6 +127,10 @@ func (in Place) known() Placement {
 	// group back to read again.
 	if cp := in.Checkpoint; cp != nil && cp.Downstream >= 0 && (in.SourceCommit == nil || cp.Upstream <= *in.SourceCommit) {
 		take(cp.Downstream, ByPoint, "the checkpoint of source offset %d", cp.Upstream)
+		// MirrorMaker keeps few syncs in memory; its topic may have a nearer one.
+		if to, _, ok := in.Syncs.Translate(cp.Upstream); ok {
+			take(to, Translated, "the newest offset sync before the checkpoint's source offset %d", cp.Upstream)
+		}
 	}
 	switch {
 	case best.Offset >= 0:

@@ -9,6 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// errEnough, returned for a record, ends the reading of its partition.
+var errEnough = errors.New("enough of this partition")
+
 // span is a half-open range of offsets.
 type span struct{ from, to int64 }
 
@@ -27,7 +30,7 @@ func (c *Client) readAll(ctx context.Context, topic string, each func(*kgo.Recor
 }
 
 // read hands every committed data record of the spans to each and returns when
-// all spans were passed. Control markers are followed but not handed on: a span
+// all spans were passed; errEnough from each passes the rest of a span. Control markers are followed but not handed on: a span
 // may well end with one. A stop of each's error ends the reading.
 //
 // The log may give nothing for c.timeout: then the answer would be incomplete,
@@ -95,7 +98,11 @@ func (c *Client) readSome(ctx context.Context, cl *kgo.Client, open map[Partitio
 				if r.Offset < s.to && !r.Attrs.IsControl() {
 					failed = each(r)
 				}
-				if s.from = r.Offset + 1; s.from >= s.to {
+				s.from = r.Offset + 1
+				if errors.Is(failed, errEnough) {
+					failed, s.from = nil, s.to
+				}
+				if s.from >= s.to {
 					delete(open, p)
 				} else {
 					open[p] = s

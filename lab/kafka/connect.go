@@ -194,8 +194,8 @@ func (m MirrorConfig) connectors() map[string]map[string]string {
 		own["replication.policy.class"] = pack + "IdentityReplicationPolicy"
 		// A connector that is told to stop first waits for what it asked of a dead
 		// source, each by default for 60 s: its scheduler's round, and its requests.
-		own["admin.timeout.ms"] = "3000"
-		own["admin.default.api.timeout.ms"], own["admin.request.timeout.ms"] = "3000", "2000"
+		own["admin.timeout.ms"] = "6000"
+		own["admin.default.api.timeout.ms"], own["admin.request.timeout.ms"] = "6000", "5000"
 		return own
 	}
 	return map[string]map[string]string{

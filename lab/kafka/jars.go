@@ -40,9 +40,9 @@ func Jars() (string, error) {
 	}
 }
 
-// complete reports whether dir holds the three artefacts that the laboratory runs.
+// complete reports whether dir holds the artefacts that the laboratory runs.
 func complete(dir string) error {
-	for _, pattern := range []string{"kafka_2.13-*.jar", "connect-mirror-*.jar", "slf4j-simple-*.jar"} {
+	for _, pattern := range []string{"kafka_2.13-*.jar", "connect-mirror-*.jar", "kafka-tools-[0-9]*.jar", "slf4j-simple-*.jar"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return fmt.Errorf("look for %s in %s: %w", pattern, dir, err)

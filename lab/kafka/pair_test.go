@@ -245,6 +245,14 @@ func place(t *testing.T, l *pair, dst *kafka.Client, at map[kafka.Partition]kafk
 	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
+	wrong, err := kafka.New(kafka.Config{Brokers: []string{l.standby.Client()}, User: "consumer", Password: "wrong"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wrong.Close()
+	if _, err := wrong.ClusterID(t.Context()); !errors.Is(err, fs.ErrPermission) || reach.Unreachable(err) {
+		t.Errorf("with a wrong password: %v, want fs.ErrPermission and not unreachable", err)
+	}
 	if _, err := dst.GroupState(t.Context(), "nobody"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("state of an unknown group: %v, want fs.ErrNotExist", err)
 	}
