@@ -102,12 +102,45 @@ type job struct {
 	items    []estate.Item
 	label    string // of the batch
 	total    atomic.Int64
+	said     atomic.Value // string: the last sentence of progress
+}
+
+// beat is how often an activity says that its worker lives.
+const beat = time.Second
+
+// alive heartbeats until the returned function is called, so that a dead worker
+// is noticed within seconds. A hang is bounded by the activity's time limit.
+func (j *job) alive(ctx context.Context) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		t := time.NewTicker(beat)
+		defer t.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				activity.RecordHeartbeat(ctx, j.said.Load())
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// say heartbeats with a sentence.
+func (j *job) say(ctx context.Context, format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	j.said.Store(s)
+	activity.RecordHeartbeat(ctx, s)
 }
 
 // open resolves a phase input. What it reads from the ledger is held against the
 // digests in the input.
 func (h *Host) open(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (*job, error) {
 	j := &job{in: in, def: d, phase: p, run: ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun}}
+	j.said.Store("reading the run")
 	e, err := document[estate.Estate](ctx, h, in.Files.Estate, in.Run)
 	if err != nil {
 		return nil, err
@@ -172,7 +205,7 @@ func (j *job) request(ctx context.Context, item estate.Item) action.Request {
 		Run: j.in.Run, Stage: j.stage.ID, Step: j.step.ID, Title: j.step.Title, Item: item, Estate: j.estate,
 		Records: records{j},
 		Progress: func(done, total int64, sentence string) {
-			activity.RecordHeartbeat(ctx, fmt.Sprintf("%s: %s (%d of %d)", item, sentence, done, total))
+			j.say(ctx, "%s: %s (%d of %d)", item, sentence, done, total)
 		},
 		Guard: j.guard,
 	}
@@ -226,7 +259,7 @@ func each[D any](ctx context.Context, j *job, name string, f func(context.Contex
 			} else {
 				refs[n] = ledger.Ref(key, raw)
 			}
-			activity.RecordHeartbeat(ctx, fmt.Sprintf("%d of %d items", j.total.Add(1), len(j.items)))
+			j.say(ctx, "%d of %d items", j.total.Add(1), len(j.items))
 			return json.Unmarshal(raw, &docs[n])
 		})
 	}
@@ -309,6 +342,7 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	if err != nil {
 		return res, err
 	}
+	defer j.alive(ctx)()
 	undo := p == wire.UndoPlanPhase
 	var plans map[string]planned
 	var priors map[string]action.Outcome
@@ -442,6 +476,7 @@ func (h *Host) apply(ctx context.Context, d *action.Definition, in wire.PhaseInp
 	if err != nil {
 		return res, err
 	}
+	defer j.alive(ctx)()
 	plans, err := j.approved(ctx, in.Plan)
 	if err != nil {
 		return res, err
@@ -487,6 +522,7 @@ func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseIn
 	if err != nil {
 		return res, err
 	}
+	defer j.alive(ctx)()
 	plans, err := j.approved(ctx, in.Plan)
 	if err != nil {
 		return res, err

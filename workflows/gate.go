@@ -69,6 +69,11 @@ func (r *run) accepted(p stagePlan) {
 	for _, a := range p.accepts {
 		if a.ID == action.AcceptSourceUnreachable {
 			r.Run.SourceUnreachable = true
+			for _, i := range p.took {
+				if r.Run.SourceLost == nil || i.End.After(*r.Run.SourceLost) {
+					r.Run.SourceLost = &i.End
+				}
+			}
 			r.Status.Run = r.Run
 		}
 	}

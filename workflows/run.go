@@ -109,7 +109,7 @@ func Run(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
 // begin compiles the run, writes the first entries and takes the lock.
 func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
 	var res wire.CompileResult
-	cctx := workflow.WithActivityOptions(ctx, looking("read "+r.Run.Runbook+" and the estate", time.Minute))
+	cctx := workflow.WithActivityOptions(ctx, looking("read "+r.Run.Runbook+" and the estate", quick))
 	err := workflow.ExecuteActivity(cctx, wire.CompileRun, wire.CompileInput{Run: r.Run, Input: input, Scheduled: scheduled}).Get(ctx, &res)
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool)
 		return nil
 	}
 	var lock wire.LockResult
-	lctx := workflow.WithActivityOptions(ctx, looking("take the lock of estate "+r.Status.Estate, time.Minute))
+	lctx := workflow.WithActivityOptions(ctx, looking("take the lock of estate "+r.Status.Estate, quick))
 	if err := workflow.ExecuteActivity(lctx, wire.AcquireLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, &lock); err != nil {
 		_, endErr := r.end(ctx, err)
 		return errors.Join(err, endErr)
@@ -218,7 +218,7 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 		res.Summary = how + ": " + why
 	}
 	if r.Run.Epoch > 0 {
-		lctx := workflow.WithActivityOptions(ctx, looking("give back the lock of estate "+r.Status.Estate, time.Minute))
+		lctx := workflow.WithActivityOptions(ctx, looking("give back the lock of estate "+r.Status.Estate, quick))
 		err := workflow.ExecuteActivity(lctx, wire.ReleaseLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, nil)
 		if err != nil {
 			workflow.GetLogger(ctx).Error("the lock could not be given back", "error", err)
@@ -279,7 +279,7 @@ func (r *run) record(ctx workflow.Context, kind ledger.Kind, stage, step string,
 	if err != nil {
 		return err
 	}
-	actx := workflow.WithActivityOptions(ctx, looking(fmt.Sprintf("%d %s %s", head.Seq, kind, step), 30*time.Second))
+	actx := workflow.WithActivityOptions(ctx, looking(fmt.Sprintf("%d %s %s", head.Seq, kind, step), quick))
 	err = workflow.ExecuteActivity(actx, wire.AppendEntry, wire.AppendInput{Estate: r.Compiled.Estate, Head: head, Entry: entry}).Get(ctx, nil)
 	if err != nil {
 		r.fatal = fmt.Errorf("the ledger could not be written at entry %d: %w", head.Seq, err)
@@ -320,15 +320,19 @@ func orNone(s string) string {
 	return s
 }
 
-// silence is how long a worker may say nothing before it counts as dead. The
-// worker's interceptor heartbeats every second, for as long as an activity runs.
-const silence = 5 * time.Second
+// silence is how long a worker may say nothing within a phase before it counts
+// as dead; it says something every second. quick is how long a short activity may
+// take, which has no heartbeat.
+const (
+	silence = 5 * time.Second
+	quick   = 10 * time.Second
+)
 
 // looking are the options of an activity that is short and may be repeated
 // without end: the worker's interceptor makes final errors final.
 func looking(summary string, timeout time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
-		StartToCloseTimeout: timeout, HeartbeatTimeout: min(timeout, silence), Summary: cut(summary, 200),
+		StartToCloseTimeout: timeout, Summary: cut(summary, 200),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second},
 	}
 }

@@ -130,6 +130,10 @@ type Run struct {
 	// does not answer. From then on an unknown with only this cause is an
 	// obligation.
 	SourceUnreachable bool `json:"source_unreachable,omitempty"`
+	// SourceLost is when the probes of the accepted plan had failed: the latest
+	// moment at which the source may have acknowledged a write, unless it goes on
+	// out of reach. Set together with SourceUnreachable.
+	SourceLost *time.Time `json:"source_lost,omitempty"`
 }
 
 // Token is the idempotency key of a step on an item: it stays the same over

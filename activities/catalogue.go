@@ -1,0 +1,14 @@
+package activities
+
+import "breakwater/internal/action"
+
+// Catalogue is every action that a worker serves. Docs are generated from it.
+func Catalogue(s *Systems) *action.Catalogue {
+	c := action.NewCatalogue()
+	for _, add := range []func(*action.Catalogue){
+		s.obligationActions,
+	} {
+		add(c)
+	}
+	return c
+}
