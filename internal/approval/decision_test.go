@@ -57,12 +57,13 @@ func TestDecodeMalformed(t *testing.T) {
 		"two decisions":   {`["approve","reject"]`, "list of 2"},
 		"a number":        {`1`, "neither an object nor a verb"},
 		"a sentence":      {`"yes please"`, "neither an object nor a verb"},
-		"broken":          {`{"gate":`, "unexpected EOF"},
+		"broken":          {`{"gate":`, "unexpected end"},
 		"mistyped member": {`{"decision":"approve","expire":"2026-11-21T03:30:00Z"}`, `unknown field "expire"`},
 		"twice":           {`{"decision":"reject","decision":"approve"}`, "stands twice"},
 		"wrong type":      {`{"decision":{"approve":true}}`, "cannot unmarshal"},
 		"attempt zero":    {`{"attempt":0}`, "not a number from 1"},
 		"no time":         {`{"expires":"tomorrow"}`, "not a time"},
+		"nested, object":  {`{"gate":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `}`, "cannot unmarshal"},
 		"nested for ever": {strings.Repeat("[", 50) + strings.Repeat("]", 50), "too many times"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,14 +16,16 @@ import (
 // A name that stands twice in one object is an error: readers disagree on which
 // of the two counts.
 func Canonical(value []byte) ([]byte, error) {
+	// Finds every mistake of syntax, and nesting so deep that walking it would
+	// end the process.
+	if err := json.Unmarshal(value, new(json.RawMessage)); err != nil {
+		return nil, fmt.Errorf("canonical JSON: %w", err)
+	}
 	dec := json.NewDecoder(bytes.NewReader(value))
 	dec.UseNumber()
 	var out bytes.Buffer
 	if err := canonical(dec, &out); err != nil {
 		return nil, fmt.Errorf("canonical JSON: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("canonical JSON: more than one value; write exactly one")
 	}
 	return out.Bytes(), nil
 }

@@ -52,6 +52,7 @@ func TestAppendRefuses(t *testing.T) {
 		"no time":         {Kind: ledger.Note},
 		"body not JSON":   {Time: noon, Kind: ledger.Note, Body: json.RawMessage(`{"a":`)},
 		"two values":      {Time: noon, Kind: ledger.Note, Body: json.RawMessage(`1 2`)},
+		"too deep":        {Time: noon, Kind: ledger.Note, Body: json.RawMessage(strings.Repeat("[", 1e6) + strings.Repeat("]", 1e6))},
 		"name stands two": {Time: noon, Kind: ledger.Note, Body: json.RawMessage(`{"a":1,"\u0061":2}`)},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -105,7 +105,7 @@ func (f *Folder) PutIfAbsent(ctx context.Context, key string, data []byte) error
 }
 
 // Swap is that of [Store], under a lock of the whole folder.
-func (f *Folder) Swap(ctx context.Context, key string, old, new []byte) error {
+func (f *Folder) Swap(ctx context.Context, key string, old, fresh []byte) error {
 	unlock, err := f.mutex.Lock()
 	if err != nil {
 		return fmt.Errorf("lock ledger folder %s: %w", f.root.Name(), err)
@@ -117,13 +117,13 @@ func (f *Folder) Swap(ctx context.Context, key string, old, new []byte) error {
 		there = nil
 	case err != nil:
 		return err
-	case bytes.Equal(there, new):
+	case bytes.Equal(there, fresh):
 		return nil
 	}
 	if (there == nil) != (old == nil) || !bytes.Equal(there, old) {
 		return fmt.Errorf("replace %s in ledger folder %s: %w", key, f.root.Name(), ErrMoved)
 	}
-	return f.write(key, new, f.root.Rename)
+	return f.write(key, fresh, f.root.Rename)
 }
 
 // write makes a whole and durable file, and lets place give it its name.

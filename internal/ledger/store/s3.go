@@ -70,9 +70,9 @@ func (s S3) PutIfAbsent(ctx context.Context, key string, data []byte) error {
 
 // Swap is that of [Store]. Between reading and writing, the object's ETag keeps
 // others out.
-func (s S3) Swap(ctx context.Context, key string, old, new []byte) error {
+func (s S3) Swap(ctx context.Context, key string, old, fresh []byte) error {
 	if old == nil {
-		err := s.PutIfAbsent(ctx, key, new)
+		err := s.PutIfAbsent(ctx, key, fresh)
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("%w: %w", ErrMoved, err)
 		}
@@ -84,12 +84,12 @@ func (s S3) Swap(ctx context.Context, key string, old, new []byte) error {
 		return fmt.Errorf("replace %s: it is gone: %w", key, ErrMoved)
 	case err != nil:
 		return err
-	case bytes.Equal(there, new):
+	case bytes.Equal(there, fresh):
 		return nil
 	case !bytes.Equal(there, old):
 		return fmt.Errorf("replace %s: %w", key, ErrMoved)
 	}
-	_, err = s.bucket.PutIfMatch(ctx, s.prefix+key, new, object.ETag)
+	_, err = s.bucket.PutIfMatch(ctx, s.prefix+key, fresh, object.ETag)
 	switch {
 	case errors.Is(err, objectstore.ErrSame):
 		return nil

@@ -27,7 +27,7 @@ type Store interface {
 	PutIfAbsent(ctx context.Context, key string, data []byte) error
 	// Swap replaces an object that holds old; nil stands for no object. Any other
 	// content is ErrMoved. Called again with the same arguments, it is done.
-	Swap(ctx context.Context, key string, old, new []byte) error
+	Swap(ctx context.Context, key string, old, fresh []byte) error
 }
 
 var (
