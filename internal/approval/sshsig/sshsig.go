@@ -134,16 +134,6 @@ func Verify(armoured, namespace string, message []byte, trusted []Key) (Key, err
 	return signer, nil
 }
 
-// Signer returns the key that claims to have made a signature. Nothing is
-// verified: it is for telling a person whose signature was refused.
-func Signer(armoured string) (Key, error) {
-	sig, err := parse(armoured)
-	if err != nil {
-		return Key{}, err
-	}
-	return Key{sig.PublicKey}, nil
-}
-
 func parse(armoured string) (*sshsig.Signature, error) {
 	_, body, ok := strings.Cut(armoured, begin)
 	body, _, closed := strings.Cut(body, end)
