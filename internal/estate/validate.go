@@ -306,6 +306,8 @@ func (v *validator) oneOf(at, what, found string, allowed []string) {
 func (v *validator) reference(at, what, found string, there []string) {
 	switch {
 	case found == "" || slices.Contains(there, found):
+	case len(there) > 2000: // looking for the nearest of very many, for each of very many, has no end
+		v.bad(at, "%s %q is not in the estate", what, found)
 	case len(there) > 20:
 		v.bad(at, "%s %q is not in the estate%s", what, found, mistake.DidYouMean(found, there))
 	default:

@@ -18,6 +18,7 @@ func (v *validator) groups() {
 			home[t.Topic] = &v.Groups[i]
 		}
 	}
+	topics := slices.Sorted(maps.Keys(home))
 	for i := range v.Groups {
 		g, at := &v.Groups[i], pointer("groups", i)
 		if _, ok := v.Tier(g.Tier); !ok {
@@ -28,7 +29,7 @@ func (v *validator) groups() {
 			v.bad(at, "group %q has nothing in it: give it tables, topics, consumer_groups or pipelines", g.Group)
 		}
 		v.datasets(at, g)
-		v.consumers(at, g, home)
+		v.consumers(at, g, home, topics)
 		v.access(at, g, regions)
 		v.pipelines(at, g)
 	}
@@ -57,7 +58,7 @@ func (v *validator) datasets(at string, g *Group) {
 	}
 }
 
-func (v *validator) consumers(at string, g *Group, home map[string]*Group) {
+func (v *validator) consumers(at string, g *Group, home map[string]*Group, topics []string) {
 	for j, c := range g.ConsumerGroups {
 		at := fmt.Sprintf("%s/consumer_groups/%d/topics", at, j)
 		if len(c.Topics) == 0 {
@@ -67,7 +68,7 @@ func (v *validator) consumers(at string, g *Group, home map[string]*Group) {
 			at := fmt.Sprintf("%s/%d", at, n)
 			switch owner := home[topic]; {
 			case owner == nil:
-				v.reference(at, "topic", topic, slices.Sorted(maps.Keys(home)))
+				v.reference(at, "topic", topic, topics)
 			case owner.Tier != g.Tier:
 				v.bad(at, "consumer group %q of tier %d reads topic %q of tier %d: a consumer group crosses no tier", c.ConsumerGroup, g.Tier, topic, owner.Tier)
 			}
