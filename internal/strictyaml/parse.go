@@ -189,7 +189,7 @@ func (p *parser) syntax(data []byte, err error) {
 		text = load.Message
 		if load.ContextMsg != "" {
 			text += " " + load.ContextMsg
-			if l := load.ContextMark; l.Line > 0 && l.Line != load.Mark.Line {
+			if l := load.ContextMark; l.Line > 0 && l.Line < min(load.Mark.Line, bytes.Count(data, []byte("\n"))+1) {
 				text += fmt.Sprintf(" that starts in line %d", l.Line)
 			}
 		}
@@ -205,12 +205,19 @@ func (p *parser) syntax(data []byte, err error) {
 // to the end itself, where an editor can go.
 func (p *parser) clamp(data []byte) {
 	lines := bytes.Split(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
+	ends := map[int]int{} // counted once: many mistakes may stand in one long line
+	end := func(line int) int {
+		if _, counted := ends[line]; !counted {
+			ends[line] = utf8.RuneCount(lines[line-1]) + 1
+		}
+		return ends[line]
+	}
 	for i := range p.mistakes {
 		at := &p.mistakes[i].At
 		if at.Line > len(lines) {
-			at.Line, at.Column = len(lines), utf8.RuneCount(lines[len(lines)-1])+1
+			at.Line, at.Column = len(lines), end(len(lines))
 		}
-		at.Column = min(at.Column, utf8.RuneCount(lines[at.Line-1])+1)
+		at.Column = min(at.Column, end(at.Line))
 	}
 }
 
