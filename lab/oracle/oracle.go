@@ -31,6 +31,7 @@ type Row struct {
 
 // Commit is one append to a table.
 type Commit struct {
+	ID      string    `json:"id"` // of the commit, as its log entry names it
 	Region  string    `json:"region"`
 	Table   string    `json:"table"`
 	Version int64     `json:"version"`
@@ -60,9 +61,10 @@ type Consumed struct {
 	Time      time.Time `json:"time"`
 }
 
-// line is one line of a journal; exactly one field beside Acked is set.
+// line is one line of a journal; one of the pointers is set.
 type line struct {
 	Acked    bool      `json:"acked,omitempty"`
+	Lost     bool      `json:"lost,omitempty"` // somebody else has that version
 	Commit   *Commit   `json:"commit,omitempty"`
 	Message  *Message  `json:"message,omitempty"`
 	Consumed *Consumed `json:"consumed,omitempty"`
@@ -152,6 +154,12 @@ func (j *Journal) add(l line, wait bool) error {
 // Tried notes a commit before it is sent: whether it took place may never be
 // known to its writer.
 func (j *Journal) Tried(c Commit) error { return j.add(line{Commit: &c}, false) }
+
+// Lost notes that the commit did not become that version: another writer's has it.
+func (j *Journal) Lost(c Commit) error {
+	c.Rows = nil
+	return j.add(line{Commit: &c, Lost: true}, false)
+}
 
 // Acked notes that the store acknowledged the commit.
 func (j *Journal) Acked(c Commit) error { return j.add(line{Commit: &c, Acked: true}, true) }

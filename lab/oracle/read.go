@@ -75,6 +75,9 @@ func (o *Oracle) take(l line) {
 	switch {
 	case l.Commit != nil && l.Commit.Region == o.Region && l.Acked:
 		put(o.acked, l.Commit.Table, l.Commit.Version, *l.Commit)
+	case l.Commit != nil && l.Commit.Region == o.Region && l.Lost:
+		have := o.tried[l.Commit.Table][l.Commit.Version]
+		put(o.tried, l.Commit.Table, l.Commit.Version, slices.DeleteFunc(have, func(c Commit) bool { return c.ID == l.Commit.ID }))
 	case l.Commit != nil && l.Commit.Region == o.Region:
 		have := o.tried[l.Commit.Table][l.Commit.Version]
 		put(o.tried, l.Commit.Table, l.Commit.Version, append(have, *l.Commit))

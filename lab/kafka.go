@@ -1,0 +1,136 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"time"
+
+	labkafka "breakwater/lab/kafka"
+)
+
+// brokerAddrs are the addresses of a region's broker, kept in the state so that
+// they are known while it is dead.
+type brokerAddrs struct {
+	Admin, Client, Mirror, ClusterID string
+}
+
+func (l *Lab) brokerAddrs(region string) brokerAddrs {
+	return view(&l.state, func(k kept) brokerAddrs { return k.Brokers[region] })
+}
+
+func (l *Lab) connectURL() string {
+	return view(&l.state, func(k kept) string { return k.ConnectURL })
+}
+
+func (l *Lab) brokerConfig(region, jars string) labkafka.Config {
+	c := labkafka.Config{
+		Dir: l.path("data", "broker-"+region), Jars: jars, Name: region,
+		Users: map[string]string{
+			producerUser: l.secret("kafka", producerUser).SecretKey,
+			consumerUser: l.secret("kafka", consumerUser).SecretKey,
+		},
+	}
+	if region == Primary {
+		c.MirrorVia = l.addr("line-" + LineKafka)
+	}
+	return c
+}
+
+// startBroker starts a region's broker; ready is called when it answers.
+func (l *Lab) startBroker(ctx context.Context, jars, region string) (*labkafka.Broker, error) {
+	c := l.brokerConfig(region, jars)
+	var b *labkafka.Broker
+	err := l.ensureOther(ctx, "broker-"+region, func() (int, error) {
+		var err error
+		if b, err = labkafka.StartBroker(ctx, c); errors.Is(err, fs.ErrExist) {
+			b, err = labkafka.OpenBroker(c)
+		}
+		if err != nil {
+			return 0, err
+		}
+		addrs := brokerAddrs{Admin: b.Admin(), Client: b.Client(), Mirror: b.MirrorListen(), ClusterID: b.ClusterID()}
+		if err := l.state.change(func(k *kept) { k.Brokers[region] = addrs }); err != nil {
+			return 0, err
+		}
+		return b.Pid, nil
+	}, func(ctx context.Context) error { return b.Ready(ctx) })
+	if err == nil && b == nil { // it ran already
+		b, err = labkafka.OpenBroker(c)
+	}
+	return b, err
+}
+
+// furnishBroker makes a region's topics and ACLs. MirrorMaker would make the
+// topics at the standby, but copies no ACL that lets anybody write.
+func (l *Lab) furnishBroker(ctx context.Context, b *labkafka.Broker) error {
+	for _, g := range groups() {
+		if err := errors.Join(
+			b.CreateTopic(ctx, g.topic, partitions),
+			b.AllowProduce(ctx, producerUser, g.topic),
+			b.AllowConsume(ctx, consumerUser, g.topic, g.consumerGroup),
+		); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startConnect starts the mirror's worker at the standby.
+func (l *Lab) startConnect(ctx context.Context, jars string) error {
+	c := labkafka.ConnectConfig{
+		Dir: l.path("data", "connect-"+Standby), Jars: jars, Name: Standby, Broker: l.brokerAddrs(Standby).Admin,
+	}
+	var w *labkafka.Connect
+	return l.ensureOther(ctx, "connect-"+Standby, func() (int, error) {
+		var err error
+		if w, err = labkafka.StartConnect(ctx, c); errors.Is(err, fs.ErrExist) {
+			w, err = labkafka.OpenConnect(c)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if err := l.state.change(func(k *kept) { k.ConnectURL = w.URL() }); err != nil {
+			return 0, err
+		}
+		return w.Pid, nil
+	}, func(ctx context.Context) error { return w.Ready(ctx) })
+}
+
+func (l *Lab) furnishMirror(ctx context.Context) error {
+	var topics []string
+	for _, g := range groups() {
+		topics = append(topics, g.topic)
+	}
+	return labkafka.PutMirror(ctx, l.connectURL(), labkafka.MirrorConfig{
+		Source: aliases()[Primary], Target: aliases()[Standby],
+		SourceBroker: l.addr("line-" + LineKafka), TargetBroker: l.brokerAddrs(Standby).Admin,
+		Topics: topics,
+	})
+}
+
+// rejoinMirror restarts the tasks that failed while a broker was away: Connect
+// never does so by itself. A connector that was stopped has no tasks and stays so.
+func (l *Lab) rejoinMirror(ctx context.Context) error {
+	for _, name := range []string{labkafka.SourceConnector, labkafka.CheckpointConnector, labkafka.HeartbeatConnector} {
+		url := fmt.Sprintf("%s/connectors/%s/restart?includeTasks=true&onlyFailed=true", l.connectURL(), name)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+		if err != nil {
+			cancel()
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("restart what failed of connector %s: %w", name, err)
+		}
+		res.Body.Close() //nolint:errcheck // only the status matters
+		if res.StatusCode >= 300 && res.StatusCode != http.StatusNotFound {
+			return fmt.Errorf("restart what failed of connector %s: %s", name, res.Status)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"time"
+
+	vault "github.com/hashicorp/vault/api"
+)
+
+func (l *Lab) startBao(ctx context.Context, bin, region string) error {
+	name := "bao-" + region
+	return l.ensure(ctx, name, func() (process, error) {
+		return spawn(l.path("logs", name+".log"), nil, bin+"/bao-lab", "-addr", l.addr(name), "-data", l.path("data", name))
+	}, l.answers("http://"+l.addr(name)+"/v1/sys/health"))
+}
+
+// furnishBao makes the KV mount, the groups' secrets as they read while the
+// primary is active, and recovery's own token.
+func (l *Lab) furnishBao(ctx context.Context, region string) error {
+	fail := func(doing string, err error) error {
+		return fmt.Errorf("furnish OpenBao of %s: %s: %w", region, doing, err)
+	}
+	name := "bao-" + region
+	text, err := os.ReadFile(l.path("data", name, "init.json"))
+	if err != nil {
+		return fail("read its root token", err)
+	}
+	var keys struct {
+		Root string `json:"root_token"`
+	}
+	if err := json.Unmarshal(text, &keys); err != nil {
+		return fail("read its root token", err)
+	}
+	cfg := vault.DefaultConfig()
+	cfg.Address = "http://" + l.addr(name)
+	c, err := vault.NewClient(cfg)
+	if err != nil {
+		return fail("connect", err)
+	}
+	c.SetToken(keys.Root)
+	mounts, err := c.Sys().ListMountsWithContext(ctx)
+	if err != nil {
+		return fail("list its mounts", err)
+	}
+	if mounts[vaultMount+"/"] == nil {
+		if err := c.Sys().MountWithContext(ctx, vaultMount, &vault.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}); err != nil {
+			return fail("mount KV version 2", err)
+		}
+	}
+	secrets := map[string]map[string]any{sentinel: {"region": region, "readable": "yes"}}
+	for _, g := range groups() {
+		value := map[string]any{}
+		for k, v := range l.routing(g)[Primary] {
+			value[k] = v
+		}
+		secrets[g.secret()] = value
+	}
+	for path, value := range secrets {
+		// The mount refuses for a moment while it makes itself a version 2.
+		wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := until(wait, 20*time.Millisecond, func(ctx context.Context) error {
+			_, err := c.KVv2(vaultMount).Put(ctx, path, value, vault.WithCheckAndSet(0))
+			return err
+		})
+		cancel()
+		if err != nil {
+			return fail("write secret "+path, err)
+		}
+	}
+	policy := fmt.Sprintf(`path "%[1]s/data/lakehouse/*" { capabilities = ["create", "read", "update"] }
+path "%[1]s/metadata/lakehouse/*" { capabilities = ["read", "list"] }
+`, vaultMount)
+	if err := c.Sys().PutPolicyWithContext(ctx, recoveryUser, policy); err != nil {
+		return fail("write the policy", err)
+	}
+	renewable := false
+	made, err := c.Auth().Token().CreateOrphanWithContext(ctx, &vault.TokenCreateRequest{
+		Policies: []string{recoveryUser}, DisplayName: recoveryUser, TTL: "720h", Renewable: &renewable,
+	})
+	if err != nil {
+		return fail("make recovery's token", err)
+	}
+	return l.state.change(func(k *kept) {
+		k.Tokens = maps.Clone(k.Tokens)
+		k.Tokens[region] = made.Auth.ClientToken
+	})
+}
+
+// routing is what a group's secret holds while a region is active.
+func (l *Lab) routing(g group) map[string]map[string]string {
+	values := map[string]map[string]string{}
+	for _, region := range Regions() {
+		values[region] = map[string]string{
+			"region":            region,
+			"bootstrap_servers": l.brokerAddrs(region).Client,
+			"topic":             g.topic,
+			"s3_endpoint":       "http://" + l.addr("minio-"+region),
+			"s3_bucket":         buckets()[region],
+		}
+	}
+	return values
+}

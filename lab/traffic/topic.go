@@ -1,0 +1,253 @@
+package traffic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"breakwater/internal/reach"
+	"breakwater/lab/oracle"
+)
+
+func dial(broker string, who Login, opts ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(broker),
+		kgo.ClientID("lab-traffic"),
+		kgo.SASL(plain.Auth{User: who.User, Pass: who.Password}.AsMechanism()),
+		kgo.DialTimeout(time.Second),
+		kgo.RequestTimeoutOverhead(2 * time.Second),
+		kgo.RetryTimeout(2 * time.Second),
+	}, opts...)...)
+}
+
+// classify gives a broker's refusal its usual sentinel, and marks no answer.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, no := range []error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed} {
+		if errors.Is(err, no) {
+			return fmt.Errorf("%w: %w", err, fs.ErrPermission)
+		}
+	}
+	var protocol *kerr.Error
+	if errors.As(err, &protocol) {
+		return err
+	}
+	if errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, kgo.ErrRecordRetries) {
+		return fmt.Errorf("%w: %w", err, reach.ErrUnreachable)
+	}
+	return reach.Mark(err)
+}
+
+// producer sends the messages of one topic with acks=all.
+type producer struct {
+	region  string
+	topic   Topic
+	client  *kgo.Client
+	journal *oracle.Journal
+	pace    pace
+	nextID  int64
+}
+
+func openProducer(r Region, t Topic, j *oracle.Journal) (*producer, error) {
+	c, err := dial(r.Kafka.Broker, r.Kafka.Producer,
+		kgo.DefaultProduceTopic(t.Name), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordDeliveryTimeout(3*time.Second),
+		kgo.UnknownTopicRetries(-1))
+	if err != nil {
+		return nil, fmt.Errorf("produce to topic %s: %w", t.Name, err)
+	}
+	return &producer{
+		region: r.Name, topic: t, client: c, journal: j,
+		pace: pace{rate: t.PeakMessages * ShareOfTraffic}, nextID: time.Now().UnixNano(),
+	}, nil
+}
+
+func (p *producer) close() { p.client.Close() }
+
+// send sends n messages and waits for all, and for the oracle to have them.
+func (p *producer) send(ctx context.Context, n int) (acked int, err error) {
+	if err := p.pace.wait(ctx, n); err != nil {
+		return 0, err
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for range n {
+		key := strconv.FormatInt(p.nextID, 10)
+		p.nextID++
+		value, err := json.Marshal(map[string]string{"id": key, "payload": payload(200)})
+		if err != nil {
+			return acked, err
+		}
+		now := time.Now().Truncate(time.Millisecond)
+		m := oracle.Message{Region: p.region, Topic: p.topic.Name, Key: key, Sum: oracle.Sum(value), Time: now}
+		if err := p.journal.Sent(m); err != nil {
+			return acked, err
+		}
+		wg.Add(1)
+		p.client.Produce(ctx, &kgo.Record{Key: []byte(key), Value: value, Timestamp: now}, func(r *kgo.Record, err error) {
+			go func() { // callbacks come one after the other, and a sync is shared by all who wait
+				defer wg.Done()
+				if err == nil {
+					m.Partition, m.Offset = r.Partition, r.Offset
+					err = p.journal.Delivered(m)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					errs = append(errs, err)
+				} else {
+					acked++
+				}
+			}()
+		})
+	}
+	wg.Wait()
+	if len(errs) > 0 {
+		return acked, fmt.Errorf("produce to topic %s: %w", p.topic.Name, classify(errs[0]))
+	}
+	return acked, nil
+}
+
+func (p *producer) run(ctx context.Context, o Options, c *counts) error {
+	const batch = 5
+	alive := pulse{patience: o.Patience}
+	for {
+		if pause(ctx, time.Duration(batch/o.Messages*float64(time.Second))) != nil {
+			return nil
+		}
+		acked, err := p.send(ctx, batch)
+		c.messages.Add(int64(acked))
+		switch {
+		case err == nil:
+			alive.answered()
+		case ctx.Err() != nil:
+			return nil
+		case kindOf(err) == unreachable:
+			if alive.silent() {
+				c.died("topic " + p.topic.Name)
+				return nil
+			}
+		case kindOf(err) == denied:
+			alive.answered()
+			c.refused.Add(1)
+		default:
+			c.failed(err)
+		}
+	}
+}
+
+func (p *producer) seed(ctx context.Context, messages int, c *counts) error {
+	for messages > 0 {
+		n, err := p.send(ctx, min(messages, 50))
+		c.messages.Add(int64(n))
+		if err != nil {
+			return err
+		}
+		messages -= n
+	}
+	return nil
+}
+
+// consumer processes the messages of one topic and commits what it processed.
+type consumer struct {
+	region  string
+	topic   Topic
+	client  *kgo.Client
+	journal *oracle.Journal
+}
+
+func openConsumer(r Region, t Topic, j *oracle.Journal) (*consumer, error) {
+	c, err := dial(r.Kafka.Broker, r.Kafka.Consumer,
+		kgo.ConsumerGroup(t.ConsumerGroup), kgo.ConsumeTopics(t.Name), kgo.DisableAutoCommit(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxWait(250*time.Millisecond), kgo.SessionTimeout(10*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("consume topic %s: %w", t.Name, err)
+	}
+	return &consumer{region: r.Name, topic: t, client: c, journal: j}, nil
+}
+
+func (q *consumer) close() {
+	// Leaving the group would wait for a broker that may be dead.
+	q.client.CloseAllowingRebalance()
+}
+
+func (q *consumer) run(ctx context.Context, o Options, c *counts) error {
+	alive := pulse{patience: o.Patience}
+	for {
+		poll, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		fetches := q.client.PollFetches(poll)
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		n := fetches.NumRecords()
+		var err error
+		if n > 0 {
+			err = q.commit(ctx, c, n)
+		} else {
+			ping, cancel := context.WithTimeout(ctx, time.Second)
+			err = q.client.Ping(ping)
+			cancel()
+		}
+		switch {
+		case err == nil:
+			alive.answered()
+			for _, e := range fetches.Errors() {
+				if errors.Is(e.Err, context.DeadlineExceeded) || e.Err == nil {
+					continue
+				}
+				if err := classify(e.Err); kindOf(err) == denied {
+					c.refused.Add(1)
+				}
+			}
+		case ctx.Err() != nil:
+			return nil
+		case kindOf(classify(err)) == unreachable:
+			if alive.silent() {
+				c.died("consumer group " + q.topic.ConsumerGroup)
+				return nil
+			}
+		case kindOf(classify(err)) == denied:
+			c.refused.Add(1)
+		default:
+			c.failed(fmt.Errorf("consumer group %s: %w", q.topic.ConsumerGroup, err))
+		}
+		// A pause makes commits of many messages instead of one each.
+		if pause(ctx, 200*time.Millisecond) != nil {
+			return nil
+		}
+	}
+}
+
+// commit commits what was polled, which counts as processed, and journals it.
+func (q *consumer) commit(ctx context.Context, c *counts, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	offsets := q.client.UncommittedOffsets()
+	if err := q.client.CommitUncommittedOffsets(ctx); err != nil {
+		return err
+	}
+	c.consumed.Add(int64(n))
+	for topic, partitions := range offsets {
+		for id, at := range partitions {
+			if err := q.journal.Committed(oracle.Consumed{
+				Region: q.region, Group: q.topic.ConsumerGroup, Topic: topic, Partition: id, Offset: at.Offset, Time: time.Now(),
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
