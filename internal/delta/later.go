@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -82,23 +83,34 @@ func (l *Log) LaterThan(ctx context.Context, v int64) (Cut, error) {
 		if c.v2 {
 			break
 		}
-		h := Hint{Version: c.version}
-		if len(c.parts) > 1 {
-			h.Parts = len(c.parts)
+		h, err := l.hintAt(ctx, c)
+		if errors.Is(err, columns.ErrMalformed) {
+			continue // no hint should name it
 		}
-		for _, o := range c.parts {
-			f, err := columns.Open(ReaderAt(ctx, l.store, o.Key, o.Size), o.Size)
-			if err != nil {
-				return Cut{}, fmt.Errorf("read checkpoint %s of %s for its size: %w", o.Key, l.root, reach.Mark(err))
-			}
-			h.Size += f.NumRows()
+		if err != nil {
+			return Cut{}, err
 		}
-		body, err := json.Marshal(h)
-		cut.HintBody = body
+		cut.HintBody, err = json.Marshal(h)
 		return cut, err
 	}
 	cut.KeepHint = l.hint == nil
 	return cut, nil
+}
+
+// hintAt makes the hint for a checkpoint from the footers of its parts.
+func (l *Log) hintAt(ctx context.Context, c checkpoint) (Hint, error) {
+	h := Hint{Version: c.version}
+	if len(c.parts) > 1 {
+		h.Parts = len(c.parts)
+	}
+	for _, o := range c.parts {
+		f, err := columns.Open(ReaderAt(ctx, l.store, o.Key, o.Size), o.Size)
+		if err != nil {
+			return h, fmt.Errorf("read checkpoint %s of %s for its size: %w", o.Key, l.root, reach.Mark(err))
+		}
+		h.Size += f.NumRows()
+	}
+	return h, nil
 }
 
 // checkpointed reports whether the listing has the whole checkpoint that a hint

@@ -142,7 +142,17 @@ func (l *Log) Snapshot(ctx context.Context, v int64) (*Snapshot, error) {
 		return nil, fmt.Errorf("delta table %s has no version %d, its head is %d: %w", l.root, v, head, fs.ErrNotExist)
 	}
 	var why []error
+	bottom := v // of the commits that lead to v without a gap
+	for ; bottom >= 0; bottom-- {
+		if _, ok := l.commits[bottom]; !ok {
+			break
+		}
+	}
 	for _, c := range l.starts(v) {
+		if c.version < bottom { // it would only run into the gap
+			why = append(why, fmt.Errorf("commit %d is absent", bottom))
+			break
+		}
 		r, err := l.start(ctx, c)
 		if err == nil {
 			err = l.replay(ctx, r, v, nil)
