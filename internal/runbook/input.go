@@ -45,9 +45,8 @@ func ParseInput(rb *Runbook, e *estate.Estate, raw json.RawMessage) (Input, erro
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	fields := map[string]json.RawMessage{}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if err := d.Decode(&fields); err != nil {
+	fields, err := flat(raw)
+	if err != nil {
 		return Input{}, fmt.Errorf("the input of %s must be one flat JSON object such as %s: %w", rb.Name, Example(rb, e), err)
 	}
 	in := Input{Mode: action.ModePlan, Own: map[string]string{}}
@@ -62,6 +61,7 @@ func ParseInput(rb *Runbook, e *estate.Estate, raw json.RawMessage) (Input, erro
 			bad("%s must be a text in quotes, found %s", name, v)
 			return "", false
 		}
+		s = strings.TrimSpace(s) // typed by hand, or pasted
 		return s, s != ""
 	}
 	moment := func(name string) *time.Time {
@@ -152,6 +152,36 @@ func EstateOf(raw json.RawMessage) (string, error) {
 		return "", errors.New(`estate is missing: name the estate, as in {"estate":"lab"}`)
 	}
 	return in.Estate, nil
+}
+
+// flat reads one JSON object and nothing behind it. A key given twice is refused:
+// which of two modes was meant is not ours to choose.
+func flat(raw json.RawMessage) (map[string]json.RawMessage, error) {
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return nil, fmt.Errorf("found %s", raw)
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		name := fmt.Sprint(key)
+		if seen[name] {
+			return nil, fmt.Errorf("%q is given twice", name)
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, err
+		}
+	}
+	return fields, nil
 }
 
 // rules are those that hold between inputs.
