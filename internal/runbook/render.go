@@ -70,7 +70,7 @@ func (p *paper) head() {
 	p.blank()
 	p.para("", "", p.rb.Summary)
 	p.blank()
-	p.para("- ", "  ", "Owner: "+p.rb.Owner+".")
+	p.para("- ", "  ", "Owner of every step that names no other: "+p.rb.Owner)
 	if p.estate != nil {
 		p.para("- ", "  ", fmt.Sprintf("Estate: %s. Regions: %s.", p.estate.Estate, names(p.estate.Regions, func(r estate.Region) string {
 			return fmt.Sprintf("%s (%s)", r.Region, r.Role)
@@ -88,8 +88,9 @@ func (p *paper) head() {
 	}
 	p.blank()
 	p.para("", "", "By hand: work through the stages in order. Write down the time and the name at "+
-		"every box. Do not tick what was not proven: what could not be looked at is "+
-		"unknown, and unknown has not passed.")
+		"every box. A step is done when the real system was looked at and shows it, "+
+		"not when the command returned. What could not be looked at is unknown, and "+
+		"unknown has not passed.")
 }
 
 func (p *paper) tiers(first, last int) {
@@ -115,14 +116,14 @@ func (p *paper) stage(n int, s StageDecl, perTier bool) {
 	p.blank()
 	p.para("## ", "", fmt.Sprintf("%d. %s", n, s.Title))
 	p.blank()
-	if a := s.Approval; a != nil {
-		p.para("- [ ] ", "      ", p.gate(a))
-	} else {
-		p.para("", "", "No approval: nothing but records is written.")
-	}
 	if s.PointOfNoReturn {
+		p.para("**Point of no return.** ", "", "From here on, going back is a failback.")
 		p.blank()
-		p.para("**Point of no return.** ", "", "After this stage, going back is a failback.")
+	}
+	if a := s.Approval; a != nil {
+		p.para("- [ ] ", "  ", p.gate(a))
+	} else {
+		p.para("", "", "No approval: nothing of the estate is changed.")
 	}
 	p.blank()
 	for i, d := range s.Steps {
@@ -144,7 +145,7 @@ func (p *paper) gate(a *Approval) string {
 			text += fmt.Sprintf(" (%s)", names(r.Members, func(m estate.Member) string { return m.Name }))
 		}
 	}
-	text += ", who have seen the plan."
+	text += ", after reading the plan."
 	if a.Reminder > 0 {
 		text += fmt.Sprintf(" Remind every %s", short(a.Reminder))
 		if a.Escalate != "" {
@@ -156,7 +157,7 @@ func (p *paper) gate(a *Approval) string {
 }
 
 func (p *paper) step(n string, d StepDecl, perTier bool) {
-	p.para("- [ ] ", "      ", fmt.Sprintf("**%s %s.**", n, strings.TrimSuffix(d.Title, ".")))
+	p.para("- [ ] ", "  ", fmt.Sprintf("**%s %s.**", n, strings.TrimSuffix(d.Title, ".")))
 	doc := "an action that is not in the catalogue."
 	if def, ok := p.cat.Get(d.Action); ok {
 		doc = def.Doc
@@ -169,20 +170,17 @@ func (p *paper) step(n string, d StepDecl, perTier bool) {
 		p.item(fmt.Sprintf("Check: `%s`. %s", d.Action, doc))
 	default:
 		p.item(fmt.Sprintf("Do: `%s`. %s", d.Action, doc))
-		p.item("Proof: its own check passes, by looking at the real system.")
 	}
 	if len(d.With) > 0 {
 		p.item(fmt.Sprintf("With: `%s`", d.With))
 	}
-	owner := d.Owner
-	if owner == "" {
-		owner = p.rb.Owner
+	if d.Owner != "" {
+		p.item("Owner: " + d.Owner)
 	}
-	p.item("Owner: " + owner)
 	p.items(d, perTier)
 }
 
-func (p *paper) item(text string) { p.para("      - ", "        ", text) }
+func (p *paper) item(text string) { p.para("  - ", "    ", text) }
 
 // items lists what the step acts on, by tier where tiers take turns.
 func (p *paper) items(d StepDecl, perTier bool) {
