@@ -1,0 +1,248 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"breakwater/internal/action"
+	"breakwater/internal/fault"
+	"breakwater/internal/verdict"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// proof drives one action on one item through its life on real servers.
+type proof struct {
+	t      *testing.T
+	def    *action.Definition
+	req    action.Request
+	guards atomic.Int64
+}
+
+// proveAction takes an action through everything that its contract promises:
+//
+//   - Plan twice gives the same document and changes nothing: Verify does not pass
+//     yet where the plan has effects;
+//   - Apply that is refused by its Guard mutates nothing;
+//   - Apply, then Verify passes, and a new plan has no effects left;
+//   - every fault of RedWhen forces its verdict, and healed, twice, is green again;
+//   - Apply again makes no mutation;
+//   - Undo is planned, done and verified; done again it makes no mutation, and
+//     Verify of the action itself no longer passes.
+//
+// An action that only looks is verified, and seen red under each of its faults.
+// The request needs no Plan, Prior or Guard: the driver gives them.
+func proveAction(t *testing.T, def *action.Definition, r action.Request, faults fault.Set) {
+	t.Helper()
+	p := &proof{t: t, def: def, req: r}
+	p.req.Guard = func(context.Context) error { p.guards.Add(1); return nil }
+	if p.req.Progress == nil {
+		p.req.Progress = func(int64, int64, string) {}
+	}
+	if !def.IsCheck() {
+		p.apply()
+	}
+	p.reds(faults)
+	if def.IsCheck() {
+		return
+	}
+	p.again()
+	if def.CanUndo() {
+		p.undo()
+	}
+}
+
+// must ends the test at an error of a phase.
+func (p *proof) must(phase string, err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatalf("%s of %s on %s: %v", phase, p.def.Name, p.req.Item, err)
+	}
+}
+
+// looks verifies, and holds the verdict against what is wanted.
+func (p *proof) looks(when string, want verdict.Verdict) []action.Observation {
+	p.t.Helper()
+	obs, err := p.def.Verify(p.t.Context(), p.req, nil)
+	p.must("Verify "+when, err)
+	if got := action.Worst(obs); got != want {
+		p.t.Errorf("%s on %s %s: verdict %s, want %s\n%s", p.def.Name, p.req.Item, when, got, want, told(obs))
+	}
+	wellFormed(p.t, p.def, obs)
+	return obs
+}
+
+// plan plans twice and returns the one plan.
+func (p *proof) plan(what string, f func(context.Context, action.Request, json.RawMessage) (action.Change, error)) *action.Change {
+	p.t.Helper()
+	var texts [2]string
+	var c action.Change
+	before := p.guards.Load()
+	for i := range texts {
+		var err error
+		c, err = f(p.t.Context(), p.req, nil)
+		p.must(what, err)
+		b, err := json.MarshalIndent(c, "", " ")
+		p.must(what, err)
+		texts[i] = string(b)
+	}
+	if d := cmp.Diff(texts[0], texts[1]); d != "" {
+		p.t.Errorf("%s of %s is not a function of the world: %s", what, p.def.Name, d)
+	}
+	if c.Summary == "" {
+		p.t.Errorf("%s of %s has no summary", what, p.def.Name)
+	}
+	if p.guards.Load() != before {
+		p.t.Errorf("%s of %s asked for the epoch, as if it were to change something", what, p.def.Name)
+	}
+	// What a worker reads back from the ledger is the decoded document.
+	var kept action.Change
+	p.must(what, json.Unmarshal([]byte(texts[1]), &kept))
+	return &kept
+}
+
+var errGuard = errors.New("the epoch is another")
+
+func (p *proof) apply() {
+	p.t.Helper()
+	p.req.Plan = p.plan("Plan", p.def.Plan)
+	effects := len(p.req.Plan.Effects) > 0
+	if effects {
+		if obs, err := p.def.Verify(p.t.Context(), p.req, nil); err == nil && action.Worst(obs) == verdict.Pass {
+			p.t.Errorf("%s passes before anything was done\n%s", p.def.Name, told(obs))
+		}
+		if p.def.Effect == action.Mutates {
+			lost := p.req
+			lost.Guard = func(context.Context) error { return errGuard }
+			if _, err := p.def.Apply(p.t.Context(), lost, nil); !errors.Is(err, errGuard) {
+				p.t.Errorf("Apply of %s without the epoch = %v, want the guard's error", p.def.Name, err)
+			}
+			if left := p.plan("Plan after a refused Apply", p.def.Plan); !cmp.Equal(left, p.req.Plan) {
+				p.t.Errorf("Apply of %s without the epoch changed something: %s", p.def.Name, cmp.Diff(p.req.Plan, left))
+			}
+		}
+	}
+	p.guards.Store(0)
+	out, err := p.def.Apply(p.t.Context(), p.req, nil)
+	p.must("Apply", err)
+	if effects != (out.Mutations > 0) {
+		p.t.Errorf("Apply of %s: %d mutations for %d planned effects", p.def.Name, out.Mutations, len(p.req.Plan.Effects))
+	}
+	if p.def.Effect == action.Mutates && effects && p.guards.Load() == 0 {
+		p.t.Errorf("Apply of %s never asked for the epoch", p.def.Name)
+	}
+	if out.Summary == "" {
+		p.t.Errorf("Apply of %s has no summary", p.def.Name)
+	}
+	p.req.Prior = &out
+	p.looks("after Apply", verdict.Pass)
+	if left := p.plan("Plan of what is done", p.def.Plan); len(left.Effects) > 0 {
+		p.t.Errorf("%s would do something again: %+v", p.def.Name, left.Effects)
+	}
+}
+
+func (p *proof) reds(faults fault.Set) {
+	p.t.Helper()
+	p.looks("without a fault", verdict.Pass)
+	for _, red := range p.def.RedWhen {
+		p.t.Run(strings.ReplaceAll(string(red.Fault), "/", "-"), func(t *testing.T) {
+			inner := *p2(p, t)
+			f, err := faults.Find(red.Fault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Inject(t.Context()); err != nil {
+				t.Fatalf("inject: %v", err)
+			}
+			inner.looks("under "+string(red.Fault), red.Want)
+			for range 2 {
+				if err := f.Heal(t.Context()); err != nil {
+					t.Fatalf("heal: %v", err)
+				}
+			}
+			inner.looks("healed of "+string(red.Fault), verdict.Pass)
+		})
+	}
+}
+
+// p2 is the proof for a subtest.
+func p2(p *proof, t *testing.T) *proof { return &proof{t: t, def: p.def, req: p.req} }
+
+func (p *proof) again() {
+	p.t.Helper()
+	out, err := p.def.Apply(p.t.Context(), p.req, nil)
+	p.must("Apply again", err)
+	if out.Mutations != 0 {
+		p.t.Errorf("Apply of %s again made %d mutations", p.def.Name, out.Mutations)
+	}
+	p.looks("after Apply again", verdict.Pass)
+}
+
+func (p *proof) undo() {
+	p.t.Helper()
+	done := p.req
+	effects := len(p.req.Plan.Effects) > 0
+	back := p.plan("Undo.Plan", p.def.UndoPlan)
+	if effects != (len(back.Effects) > 0) {
+		p.t.Errorf("Undo.Plan of %s has %d effects, and the plan had %d", p.def.Name, len(back.Effects), len(p.req.Plan.Effects))
+	}
+	for n := range 2 {
+		if n == 1 {
+			p.req.Prior = nil // an Apply that died half-way left no outcome
+		}
+		p.guards.Store(0)
+		out, err := p.def.UndoApply(p.t.Context(), p.req, nil)
+		p.must(fmt.Sprintf("Undo.Apply %d", n+1), err)
+		if (out.Mutations > 0) != (effects && n == 0) {
+			p.t.Errorf("Undo.Apply %d of %s made %d mutations", n+1, p.def.Name, out.Mutations)
+		}
+		if out.Mutations > 0 && p.guards.Load() == 0 {
+			p.t.Errorf("Undo.Apply of %s never asked for the epoch", p.def.Name)
+		}
+		obs, err := p.def.UndoVerify(p.t.Context(), p.req, nil)
+		p.must("Undo.Verify", err)
+		if got := action.Worst(obs); got != verdict.Pass {
+			p.t.Errorf("Undo.Verify of %s: %s\n%s", p.def.Name, got, told(obs))
+		}
+		wellFormed(p.t, p.def, obs)
+	}
+	if effects {
+		obs, err := p.def.Verify(p.t.Context(), done, nil)
+		p.must("Verify after Undo", err)
+		if action.Worst(obs) == verdict.Pass {
+			p.t.Errorf("%s still passes after it was taken back\n%s", p.def.Name, told(obs))
+		}
+	}
+}
+
+// wellFormed holds observations against what every reader of them needs.
+func wellFormed(t *testing.T, def *action.Definition, obs []action.Observation) {
+	t.Helper()
+	if len(obs) == 0 {
+		t.Errorf("%s observed nothing", def.Name)
+	}
+	for _, o := range obs {
+		switch {
+		case o.What == "" || o.Want == "" || o.Got == "":
+			t.Errorf("%s: an observation does not say what, want and got: %+v", def.Name, o)
+		case (o.Verdict == verdict.Unknown) != (o.Cause != action.CauseNone):
+			t.Errorf("%s: an unknown needs a cause, and nothing else has one: %+v", def.Name, o)
+		case o.Obligation != "" && o.Cause != action.CauseSourceUnreachable:
+			t.Errorf("%s: only an unreachable source leaves an obligation: %+v", def.Name, o)
+		}
+	}
+}
+
+// told writes observations for a failed test.
+func told(obs []action.Observation) string {
+	b := &strings.Builder{}
+	for _, o := range obs {
+		fmt.Fprintf(b, "  %s\n", finding(o))
+	}
+	return b.String()
+}
