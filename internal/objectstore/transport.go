@@ -20,8 +20,12 @@ func Transport(connect, silence time.Duration) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return impatient{c, silence}, nil
+			// Later than the header's time-out: on a connection used before, the
+			// transport would take this one for a connection gone stale and wait
+			// once more on a new one.
+			return impatient{c, silence + silence/4}, nil
 		},
+		ResponseHeaderTimeout: silence,
 		TLSHandshakeTimeout:   connect + silence,
 		ExpectContinueTimeout: time.Second,
 		MaxIdleConnsPerHost:   32,
