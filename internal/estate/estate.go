@@ -193,6 +193,9 @@ type Table struct {
 	// can take. It bounds a loss from a source that does not answer; without it
 	// such a loss has no upper bound.
 	PeakRows float64 `json:"peak_rows_per_second,omitempty" yaml:"peak_rows_per_second,omitempty"`
+	// PeakBurst is the most rows that may come at once on top of that: those of
+	// the largest single commit.
+	PeakBurst int64 `json:"peak_burst_rows,omitempty" yaml:"peak_burst_rows,omitempty"`
 }
 
 // Topic is a mirrored Kafka topic.

@@ -42,6 +42,9 @@ func (v *validator) datasets(at string, g *Group) {
 		if t.PeakRows < 0 {
 			v.bad(at+"/peak_rows_per_second", "peak_rows_per_second of table %q is negative", t.Table)
 		}
+		if t.PeakBurst < 0 {
+			v.bad(at+"/peak_burst_rows", "peak_burst_rows of table %q is negative", t.Table)
+		}
 	}
 	for j, t := range g.Topics {
 		if t.PeakMessages < 0 {

@@ -13,6 +13,7 @@ func Kinds() []Kind {
 		{"broker-malformed", `broker "kafka-1.west.example.org" must be host:port`},
 		{"brokers-empty", `kafka of region "us-west-2" has no brokers`},
 		{"bucket-declared-twice", `bucket "raw" is declared twice: it stands at bucket-declared-twice.yaml:96:13 already`},
+		{"burst-negative", `peak_burst_rows of table "payments" is negative`},
 		{"canary-of-another-group", `canary topic "clicks.events" is none of group "payments"'s own topics`},
 		{"cluster-declared-twice", `cluster_id "4L6g3nShT-eMCtK--X86sw" is declared twice: it stands at cluster-declared-twice.yaml:30:19 already`},
 		{"connect-without-kafka", `region "eu-west-1" has connect and no kafka: MirrorMaker 2 writes into a cluster of its region`},
