@@ -1,0 +1,266 @@
+// Package witness keeps the journal of what a reader saw of every table of the
+// primary, at the standby, so that golden queries and the bounds of a loss have
+// something to be held against when the primary is gone.
+//
+// # Records and sightings
+//
+// A [Record] is what one version of a table holds: its rows and their digest. It
+// is put once, at <prefix>/tables/<table>/<version>.json, and never changed; the
+// version has 20 digits, so that a listing is in the order of versions.
+//
+// A [Sighting] says from when to when a version was seen as the head. It grows
+// while the version stays the head, so all of a table's sightings lie in one
+// object, <prefix>/heads/<table>.json, replaced by compare-and-set: a reader who
+// dies before it leaves the journal as it was, and two who meet both get in. Of a
+// version's many observations the first and the last say everything: between
+// them the head was that version. The newest [Kept] versions stay. Where the
+// bucket keeps versions, a lifecycle rule for noncurrent ones under
+// <prefix>/heads/ bounds what replacing leaves behind.
+//
+// Table names are escaped as in a URL's path.
+package witness
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/recovery"
+)
+
+// Kept is how many versions' sightings a table keeps, the newest.
+const Kept = 512
+
+// ErrContradiction means that the journal has something else about the version
+// than what was just seen. One of the two readers was shown another table, or the
+// version's number was used twice, as after a failover that gave up versions.
+var ErrContradiction = errors.New("the journal has another content for this version")
+
+// ErrMalformed means that an object of the journal is not what a witness writes.
+var ErrMalformed = errors.New("malformed journal")
+
+// Record is what one version of a table holds.
+type Record struct {
+	Table       string    `json:"table"`
+	Version     int64     `json:"version"`
+	Rows        int64     `json:"rows"`
+	Hash        string    `json:"hash"` // of all rows: package scan's digest, in hexadecimal
+	CommittedAt time.Time `json:"committed_at"`
+	SeenAt      time.Time `json:"seen_at"` // on the reader's clock, before it began to read
+	Run         string    `json:"run"`
+}
+
+// Same reports whether two records say the same of the table, whoever wrote them.
+func (r Record) Same(o Record) bool {
+	return r.Table == o.Table && r.Version == o.Version && r.Rows == o.Rows && r.Hash == o.Hash && r.CommittedAt.Equal(o.CommittedAt)
+}
+
+// Sighting is a version as the head of its table, seen at First, at Last, and as
+// nothing else in between. Times are on the readers' clocks.
+type Sighting struct {
+	Version     int64     `json:"version"`
+	Rows        int64     `json:"rows"` // or recovery.Unknown
+	CommittedAt time.Time `json:"committed_at"`
+	First       time.Time `json:"first"`
+	Last        time.Time `json:"last"`
+	Run         string    `json:"run"` // that saw it last
+}
+
+// Journal is the witness's journal in a bucket.
+type Journal struct {
+	Bucket objectstore.Bucket
+	Prefix string // without a slash at its end; may be empty
+}
+
+func (j Journal) key(parts ...string) string {
+	if j.Prefix != "" {
+		parts = append([]string{j.Prefix}, parts...)
+	}
+	return strings.Join(parts, "/")
+}
+
+func (j Journal) records(table string) string {
+	return j.key("tables", url.PathEscape(table)) + "/"
+}
+
+// RecordKey is where a version's record lies.
+func (j Journal) RecordKey(table string, version int64) string {
+	return fmt.Sprintf("%s%020d.json", j.records(table), version)
+}
+
+// HeadsKey is where a table's sightings lie.
+func (j Journal) HeadsKey(table string) string {
+	return j.key("heads", url.PathEscape(table)+".json")
+}
+
+// Record reads a version's record; fs.ErrNotExist where there is none.
+func (j Journal) Record(ctx context.Context, table string, version int64) (Record, error) {
+	key := j.RecordKey(table, version)
+	var r Record
+	body, _, err := j.Bucket.Get(ctx, key)
+	if err != nil {
+		return r, fmt.Errorf("read the witness's record of %s version %d: %w", table, version, err)
+	}
+	if err := json.Unmarshal(body, &r); err != nil {
+		return r, fmt.Errorf("read the witness's record %s: %w: %w", j.Bucket.URL(key), ErrMalformed, err)
+	}
+	if r.Table != table || r.Version != version {
+		return r, fmt.Errorf("the witness's record %s: %w: it is about %s version %d", j.Bucket.URL(key), ErrMalformed, r.Table, r.Version)
+	}
+	return r, nil
+}
+
+// Newest reads the record of the largest version that is at most notAbove;
+// fs.ErrNotExist where there is none.
+func (j Journal) Newest(ctx context.Context, table string, notAbove int64) (Record, error) {
+	best := int64(-1)
+	prefix := j.records(table)
+	for o, err := range j.Bucket.List(ctx, prefix) {
+		if err != nil {
+			return Record{}, fmt.Errorf("list the witness's records of %s: %w", table, err)
+		}
+		digits, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, prefix), ".json")
+		v, err := strconv.ParseInt(digits, 10, 64)
+		if !ok || err != nil || len(digits) != 20 {
+			continue
+		}
+		if v > notAbove {
+			break // keys come in the order of versions
+		}
+		best = v
+	}
+	if best < 0 {
+		return Record{}, fmt.Errorf("the witness has no record of %s at or below version %d in %s: %w", table, notAbove, j.Bucket.URL(prefix), fs.ErrNotExist)
+	}
+	return j.Record(ctx, table, best)
+}
+
+// Put writes a record. One that says the same of the table already is left, and
+// reported as not written; one that says something else is [ErrContradiction].
+func (j Journal) Put(ctx context.Context, r Record) (written bool, err error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return false, fmt.Errorf("write the witness's record of %s version %d: %w", r.Table, r.Version, err)
+	}
+	_, err = j.Bucket.PutIfAbsent(ctx, j.RecordKey(r.Table, r.Version), body)
+	if err == nil || errors.Is(err, objectstore.ErrSame) {
+		return err == nil, nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return false, fmt.Errorf("write the witness's record of %s version %d: %w", r.Table, r.Version, err)
+	}
+	have, err := j.Record(ctx, r.Table, r.Version)
+	if err != nil {
+		return false, err
+	}
+	if !have.Same(r) {
+		return false, fmt.Errorf("write the witness's record of %s version %d: %d rows with hash %s are there, %d rows with hash %s were seen; find out which reader saw another table, or give the witness a new prefix if the number was used twice: %w",
+			r.Table, r.Version, have.Rows, have.Hash, r.Rows, r.Hash, ErrContradiction)
+	}
+	return false, nil
+}
+
+// Sightings reads what was seen of a table's heads, in the order of versions. A
+// table never seen has none.
+func (j Journal) Sightings(ctx context.Context, table string) ([]Sighting, error) {
+	all, _, err := j.sightings(ctx, table)
+	return all, err
+}
+
+func (j Journal) sightings(ctx context.Context, table string) ([]Sighting, string, error) {
+	key := j.HeadsKey(table)
+	body, o, err := j.Bucket.Get(ctx, key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "", nil
+	case err != nil:
+		return nil, "", fmt.Errorf("read the witness's sightings of %s: %w", table, err)
+	}
+	var all []Sighting
+	if err := json.Unmarshal(body, &all); err != nil {
+		return nil, "", fmt.Errorf("read the witness's sightings %s: %w: %w", j.Bucket.URL(key), ErrMalformed, err)
+	}
+	return all, o.ETag, nil
+}
+
+// races is how many other readers may come in between before See gives up.
+const races = 16
+
+// See adds one observation, made at s.Last. An observation of the same run that
+// is there already is not made newer, so that a repeated call changes nothing;
+// changed tells.
+func (j Journal) See(ctx context.Context, table string, s Sighting) (changed bool, err error) {
+	s.First = s.Last
+	for range races {
+		all, etag, err := j.sightings(ctx, table)
+		if err != nil {
+			return false, err
+		}
+		next, changed := add(all, s)
+		if !changed {
+			return false, nil
+		}
+		body, err := json.Marshal(next)
+		if err != nil {
+			return false, fmt.Errorf("write the witness's sightings of %s: %w", table, err)
+		}
+		if etag == "" {
+			_, err = j.Bucket.PutIfAbsent(ctx, j.HeadsKey(table), body)
+		} else {
+			_, err = j.Bucket.PutIfMatch(ctx, j.HeadsKey(table), body, etag)
+		}
+		switch {
+		case err == nil, errors.Is(err, objectstore.ErrSame):
+			return true, nil
+		case !errors.Is(err, fs.ErrExist) && !errors.Is(err, objectstore.ErrChanged):
+			return false, fmt.Errorf("write the witness's sightings of %s: %w", table, err)
+		}
+	}
+	return false, fmt.Errorf("write the witness's sightings of %s: %d other writers came in between; see who else runs the witness: %w", table, races, objectstore.ErrChanged)
+}
+
+// add merges one observation into what was seen before.
+func add(all []Sighting, s Sighting) ([]Sighting, bool) {
+	out := slices.Clone(all)
+	i, found := slices.BinarySearchFunc(out, s.Version, func(a Sighting, v int64) int { return cmp.Compare(a.Version, v) })
+	if !found {
+		out = slices.Insert(out, i, s)
+		return out[max(0, len(out)-Kept):], true
+	}
+	have := &out[i]
+	if s.Run != "" && have.Run == s.Run {
+		return all, false
+	}
+	if have.Rows < 0 {
+		have.Rows = s.Rows
+	}
+	if s.First.Before(have.First) {
+		have.First = s.First
+	}
+	if s.Last.After(have.Last) {
+		have.Last, have.Run = s.Last, s.Run
+	}
+	return out, true
+}
+
+// Heads gives sightings as the evidence that a cut is chosen from.
+func Heads(all []Sighting) []recovery.Head {
+	var heads []recovery.Head
+	for _, s := range all {
+		h := recovery.Head{At: s.First, Version: s.Version, Rows: s.Rows, CommittedAt: s.CommittedAt}
+		heads = append(heads, h)
+		if h.At = s.Last; s.Last.After(s.First) {
+			heads = append(heads, h)
+		}
+	}
+	return heads
+}
