@@ -268,3 +268,45 @@ func TestCutOrder(t *testing.T) {
 		t.Errorf("%q, %v\nwant %q", cut.Aside, err, want)
 	}
 }
+
+// A gap is known from the listing: nothing is read to run into it.
+func TestGapCostsNoReads(t *testing.T) {
+	s := load(t, "basic_part")
+	s.Delete(jsonKey("delta/basic_part", 13))
+	s.Delete(jsonKey("delta/basic_part", 10))
+	put(t, s, jsonKey("delta/basic_part", 14), infoLine(1))
+	l := open(t, s, "delta/basic_part")
+	_, err := l.Snapshot(t.Context(), 14)
+	if _, gets := s.Calls(); !errors.Is(err, delta.ErrNoStart) || gets > 0 {
+		t.Errorf("%d reads, %v", gets, err)
+	}
+	if got := l.Gaps(); !slices.Equal(got, []delta.Range{{First: 10, Last: 10}, {First: 13, Last: 13}}) {
+		t.Errorf("Gaps = %v", got)
+	}
+	if got := l.Versions(); !slices.Equal(got, []delta.Range{{First: 0, Last: 9}, {First: 12, Last: 12}}) {
+		t.Errorf("Versions = %v", got)
+	}
+}
+
+// A log that changes under its reader is noticed: the listing and what it named
+// no longer belong together.
+func TestChangedSinceListing(t *testing.T) {
+	s := appends(t, "t", 2)
+	l := open(t, s, "t")
+	put(t, s, jsonKey("t", 2), infoLine(1002)+"\n"+addLine("another.parquet", 2, 20))
+	if got, err := l.Snapshot(t.Context(), 2); !errors.Is(err, delta.ErrCorrupt) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// A hint at a checkpoint that lacks a part is replaced by one at a whole one.
+func TestCutReplacesAHintAtHalfACheckpoint(t *testing.T) {
+	const p = "delta/checkpoint_multipart"
+	s := load(t, "checkpoint_multipart")
+	s.Delete(logKey(p, "00000000000000000005.checkpoint.0000000003.0000000013.parquet"))
+	put(t, s, logKey(p, "_last_checkpoint"), `{"version":5,"size":1,"parts":13}`)
+	cut, err := open(t, s, p).LaterThan(t.Context(), 9)
+	if err != nil || cut.KeepHint || len(cut.Aside) != 0 || strings.Contains(string(cut.HintBody), `"version":5`) {
+		t.Errorf("%+v %s, %v", cut, cut.HintBody, err)
+	}
+}

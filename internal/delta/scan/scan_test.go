@@ -174,3 +174,21 @@ func TestUnknownTypeIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A file with other rows than the log recorded is another file, whatever its
+// size: the log's row counts would lie.
+func TestRowsUnlikeTheStatistics(t *testing.T) {
+	s := load(t, "basic_part")
+	const commit = "delta/basic_part/_delta_log/00000000000000000001.json"
+	body, err := s.Get(t.Context(), commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.Replace(string(body), `\"numRecords\":`, `\"numRecords\":1`, 1)
+	if err := s.Put(t.Context(), commit, []byte(other)); err != nil || other == string(body) {
+		t.Fatal("nothing replaced", err)
+	}
+	if d, err := scan.Sum(t.Context(), s, snapshot(t, s, "basic_part", 1)); !errors.Is(err, delta.ErrCorrupt) {
+		t.Errorf("Sum = %v, %v", d, err)
+	}
+}

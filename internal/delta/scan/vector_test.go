@@ -1,8 +1,10 @@
 package scan
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"slices"
 	"testing"
 
@@ -28,6 +30,25 @@ func TestInlineVector(t *testing.T) {
 	d.Cardinality = 7
 	if _, err := vector(t.Context(), nil, d); !errors.Is(err, delta.ErrCorrupt) {
 		t.Errorf("with another cardinality: %v", err)
+	}
+}
+
+// A vector can be damaged and still decode to as many rows: only the checksum
+// tells.
+func TestVectorFraming(t *testing.T) {
+	data := inline(t)
+	framed := binary.BigEndian.AppendUint32(nil, uint32(len(data)))
+	framed = append(framed, data...)
+	framed = binary.BigEndian.AppendUint32(framed, crc32.ChecksumIEEE(data))
+	if got, err := unframe(framed, int32(len(data))); err != nil || !slices.Equal(got, data) {
+		t.Fatalf("%x, %v", got, err)
+	}
+	for _, at := range []int{3, len(framed) - 6, len(framed) - 1} { // length, last row's number, checksum
+		bad := slices.Clone(framed)
+		bad[at] ^= 1
+		if _, err := unframe(bad, int32(len(data))); !errors.Is(err, delta.ErrCorrupt) {
+			t.Errorf("byte %d damaged: %v", at, err)
+		}
 	}
 }
 

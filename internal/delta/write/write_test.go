@@ -2,6 +2,7 @@ package write_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -147,6 +148,35 @@ func TestKilledBetweenDataAndLog(t *testing.T) {
 		}
 	}
 	if snap := head(t, s); snap.Version.Number != 1 || snap.Rows() != 6 {
+		t.Errorf("version %d has %d rows", snap.Version.Number, snap.Rows())
+	}
+}
+
+// lossy is a store whose client repeats a put of which it lost the answer, and
+// so is told that its own object is in the way.
+type lossy struct{ *deltatest.Store }
+
+func (s lossy) PutIfAbsent(ctx context.Context, key string, body []byte) error {
+	if err := s.Store.PutIfAbsent(ctx, key, body); err != nil {
+		return err
+	}
+	if strings.HasSuffix(key, ".json") {
+		return s.Store.PutIfAbsent(ctx, key, body)
+	}
+	return nil
+}
+
+func TestOwnCommitIsNotAConflict(t *testing.T) {
+	s := &deltatest.Store{}
+	create(t, s, write.Options{})
+	table, err := write.Open(t.Context(), lossy{s}, where, columns, write.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := table.Append(t.Context(), batch(0, 3)); err != nil || v != 1 {
+		t.Errorf("version %d, %v", v, err)
+	}
+	if snap := head(t, s); snap.Version.Number != 1 || snap.Rows() != 3 {
 		t.Errorf("version %d has %d rows", snap.Version.Number, snap.Rows())
 	}
 }
