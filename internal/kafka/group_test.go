@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,8 +51,8 @@ func TestGroups(t *testing.T) {
 		t.Errorf("joined group is %+v, %v", g, err)
 	}
 	want := kafka.Offsets{p0: 7, p1: 5}
-	if err := cl.CommitOffsets(t.Context(), "sink", want); !errors.Is(err, kafka.ErrGroupActive) {
-		t.Errorf("commit for an active group: %v, want ErrGroupActive", err)
+	if err := cl.CommitOffsets(t.Context(), "sink", want); !errors.Is(err, kafka.ErrGroupActive) || !strings.Contains(err.Error(), "stop its consumers") {
+		t.Errorf("commit for an active group: %v, want ErrGroupActive and what to do", err)
 	}
 	if at, err := cl.CommittedOffsets(t.Context(), "sink"); len(at) != 0 || err != nil {
 		t.Errorf("the refused commit left %v, %v", at, err)

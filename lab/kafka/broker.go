@@ -207,6 +207,7 @@ func (b *Broker) format(ctx context.Context, conf string) error {
 
 // properties is the broker's configuration. Every internal topic has one
 // replica and few partitions, and a group's first member does not wait for others.
+// A killed broker may register again when its session is over: 9 s by default.
 func (b *Broker) properties() string {
 	var users strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(b.Config.Users)) {
@@ -247,6 +248,8 @@ log.cleaner.threads=1
 log.cleaner.dedupe.buffer.size=8388608
 group.coordinator.threads=1
 transaction.abort.timed.out.transaction.cleanup.interval.ms=2000
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=4000
 `, s.Admin, s.Client, s.Mirror, s.Controller, b.MirrorAddress(), filepath.Join(b.Config.Dir, "data"), users.String())
 }
 

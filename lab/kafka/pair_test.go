@@ -27,6 +27,7 @@ import (
 const (
 	topic      = "orders"
 	partitions = 3
+	lost       = 50 // per partition
 )
 
 // TestPair takes a real pair with MirrorMaker 2 through a failover: produce,
@@ -78,12 +79,14 @@ func TestPair(t *testing.T) {
 		return nil
 	})
 	lap("the mirror is drained")
-	eventually(t, "checkpoints of all groups and a heartbeat", func(ctx context.Context) error {
+	// A group far behind may never get one: MirrorMaker does not translate what is
+	// before the oldest sync that it remembers.
+	eventually(t, "there are checkpoints of the group that read all, and a heartbeat", func(ctx context.Context) error {
 		cps, err := dst.Checkpoints(ctx, "primary")
 		if err != nil {
 			return err
 		}
-		if n := len(of(cps, "whole")) + len(of(cps, "half")) + len(of(cps, "begun")); n < 3*partitions {
+		if n := len(of(cps, "whole")); n < partitions {
 			return fmt.Errorf("%d checkpoints", n)
 		}
 		beats, err := dst.Heartbeats(ctx, "primary")
@@ -92,8 +95,8 @@ func TestPair(t *testing.T) {
 		}
 		return err
 	})
-	lap("checkpoints and heartbeats have arrived over %d connections through the proxy", l.proxied.Load())
-	if l.proxied.Load() == 0 {
+	lap("checkpoints and heartbeats have arrived over %d connections through the proxy", l.proxy.count.Load())
+	if l.proxy.count.Load() == 0 {
 		t.Error("nothing went through the proxy that the MIRROR listener advertises")
 	}
 	for name, p := range map[string]*labkafka.Process{"primary": l.primary.Process, "standby": l.standby.Process, "connect": l.connect.Process} {
@@ -104,8 +107,9 @@ func TestPair(t *testing.T) {
 		t.Logf("memory of %s: %d MB", name, rss>>20)
 	}
 
-	// Kill in the middle of a write: these may or may not get over.
-	acked := produce(t, producer, sent, 1, 50)
+	// What is written after the line is cut dies with the primary.
+	l.proxy.Cut()
+	acked := produce(t, producer, sent, 1, lost)
 	killed := time.Now()
 	if err := l.primary.Kill(t.Context()); err != nil {
 		t.Fatal(err)
@@ -144,8 +148,8 @@ func TestPair(t *testing.T) {
 		if _, known := pos.Drained(); known || pos.Source != nil {
 			t.Errorf("%v: something is claimed to be known about the dead source: %+v", p, pos)
 		}
-		if pos.Next < int64(sent) || pos.Next > int64(acked) {
-			t.Errorf("%v: delivered up to %d, want between %d and %d", p, pos.Next, sent, acked)
+		if pos.Next != int64(sent) {
+			t.Errorf("%v: delivered up to %d, want %d", p, pos.Next, sent)
 		}
 		if pos.Newest.Before(began) || pos.Newest.After(killed) {
 			t.Errorf("%v: newest mirrored record is of %v, want between %v and %v", p, pos.Newest, began, killed)
@@ -164,6 +168,7 @@ func TestPair(t *testing.T) {
 	if err := ready(t, back.Ready); err != nil {
 		t.Fatal(err)
 	}
+	lap("the primary is back")
 	if back.Admin() != l.primary.Admin() || back.ClusterID() != l.primary.ClusterID() {
 		t.Errorf("came back as %s at %s, was %s at %s", back.ClusterID(), back.Admin(), l.primary.ClusterID(), l.primary.Admin())
 	}
@@ -176,11 +181,11 @@ func TestPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	for p, n := range left {
-		if n != int64(acked)-at[p].Next {
-			t.Errorf("%v: the primary still has %d records from %d on, want %d", p, n, at[p].Next, int64(acked)-at[p].Next)
+		if n != lost {
+			t.Errorf("%v: the primary still has %d records from %d on, want %d", p, n, at[p].Next, lost)
 		}
 	}
-	lap("the primary is back; records that had not come over: %v", left)
+	lap("records that had not come over: %v", left)
 }
 
 // place plans and commits every group and holds the result against the records
@@ -211,6 +216,7 @@ func place(t *testing.T, l *pair, dst *kafka.Client, at map[kafka.Partition]kafk
 			t.Fatalf("plan %s: %v, %v", group, plan, err)
 		}
 		want := make(kafka.Offsets)
+		near := commit
 		for _, pl := range plan {
 			want[pl.Partition] = pl.Offset
 			t.Logf("%s in %v: %d of %d (%s: %s)", group, pl.Partition, pl.Offset, at[pl.Partition].Target.End, pl.Reason, pl.Why)
@@ -218,11 +224,12 @@ func place(t *testing.T, l *pair, dst *kafka.Client, at map[kafka.Partition]kafk
 			if first > commit {
 				t.Errorf("%s in %v: continues with record %d, had processed up to %d: records are skipped", group, pl.Partition, first, commit)
 			}
-			// An idle group's checkpoint keeps the accuracy of the syncs it was made
-			// from; for one at the end that is about offset.lag.max and what moved meanwhile.
-			if group == "whole" && first < commit-200 {
-				t.Errorf("%s in %v: continues with record %d, had processed up to %d: too many come again", group, pl.Partition, first, commit)
-			}
+			near = min(near, commit-first)
+		}
+		// How many records come again depends on when syncs were written, and in one
+		// partition it may be all of them; hardly in every one.
+		if group == "whole" && near > 200 {
+			t.Errorf("%s: at least %d records come again in every partition", group, near)
 		}
 		for range 2 { // a second time changes nothing
 			if err := dst.CommitOffsets(t.Context(), group, want); err != nil {
@@ -288,16 +295,14 @@ type pair struct {
 	jars             string
 	primary, standby *labkafka.Broker
 	connect          *labkafka.Connect
-	proxied          *atomic.Int64
+	proxy            *proxy
 }
 
 // startPair starts everything, with the mirror's way to the primary through a proxy.
 func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 	t.Helper()
-	l := &pair{jars: jars, proxied: new(atomic.Int64)}
+	l := &pair{jars: jars, proxy: newProxy(t)}
 	dir := t.TempDir()
-	var to atomic.Value
-	via := proxy(t, &to, l.proxied)
 	users := map[string]string{"producer": "producer-pw", "consumer": "consumer-pw"}
 	var g errgroup.Group
 	start := func(name, via string, into **labkafka.Broker) {
@@ -313,12 +318,12 @@ func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 			return ready(t, b.Ready)
 		})
 	}
-	start("primary", via, &l.primary)
+	start("primary", l.proxy.Addr().String(), &l.primary)
 	start("standby", "", &l.standby)
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	to.Store(l.primary.MirrorListen())
+	l.proxy.to.Store(l.primary.MirrorListen())
 	lap("both brokers are ready")
 	if _, err := labkafka.StartBroker(t.Context(), l.standby.Config); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a second broker on the same folder: %v, want fs.ErrExist", err)
@@ -368,13 +373,21 @@ func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 	return l
 }
 
-// proxy forwards to the address in to, once there is one, and counts the connections.
-func proxy(t *testing.T, to *atomic.Value, count *atomic.Int64) string {
+// proxy forwards to an address, once there is one, until it is cut.
+type proxy struct {
+	net.Listener
+	to    atomic.Value // string
+	count atomic.Int64 // connections made
+	cut   chan struct{}
+}
+
+func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := &proxy{Listener: ln, cut: make(chan struct{})}
 	t.Cleanup(func() { ln.Close() })
 	go func() {
 		for {
@@ -382,24 +395,38 @@ func proxy(t *testing.T, to *atomic.Value, count *atomic.Int64) string {
 			if err != nil {
 				return
 			}
-			go func() {
-				defer in.Close()
-				addr, _ := to.Load().(string)
-				out, err := net.Dial("tcp", addr)
-				if err != nil {
-					return
-				}
-				defer out.Close()
-				count.Add(1)
-				go func() {
-					defer in.Close()
-					_, _ = io.Copy(in, out)
-				}()
-				_, _ = io.Copy(out, in)
-			}()
+			go p.forward(in)
 		}
 	}()
-	return ln.Addr().String()
+	return p
+}
+
+func (p *proxy) forward(in net.Conn) {
+	defer in.Close()
+	addr, _ := p.to.Load().(string)
+	out, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	p.count.Add(1)
+	ended := make(chan struct{}, 2)
+	pipe := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from)
+		ended <- struct{}{}
+	}
+	go pipe(in, out)
+	go pipe(out, in)
+	select {
+	case <-ended:
+	case <-p.cut:
+	}
+}
+
+// Cut ends every connection and makes no new ones.
+func (p *proxy) Cut() {
+	p.to.Store("cut")
+	close(p.cut)
 }
 
 func (l *pair) producer(t *testing.T) *kgo.Client {
