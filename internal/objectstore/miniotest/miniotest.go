@@ -118,7 +118,41 @@ func (s *Server) Kill() {
 
 // Freeze stops the process without ending it: connections are accepted and never
 // answered. Thaw lets it go on.
-func (s *Server) Freeze(t testing.TB) { s.signal(t, syscall.SIGSTOP) }
+func (s *Server) Freeze(t testing.TB) {
+	t.Helper()
+	s.signal(t, syscall.SIGSTOP)
+	// The signal takes effect thread by thread; until the last of them stands, an
+	// answer may still come.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !s.stopped(t) {
+		select {
+		case <-ctx.Done():
+			t.Fatal("minio does not stop")
+		case <-tick.C:
+		}
+	}
+}
+
+// stopped reports whether every thread of the process stands still.
+func (s *Server) stopped(t testing.TB) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("list the threads of minio: %d found, %v", len(threads), err)
+	}
+	for _, path := range threads {
+		// The state is the word after the command's name, which is in parentheses.
+		// A thread that has ended meanwhile answers no more.
+		text, err := os.ReadFile(path)
+		if _, state, _ := bytes.Cut(text, []byte(") ")); err == nil && !bytes.HasPrefix(state, []byte("T")) {
+			return false
+		}
+	}
+	return true
+}
 
 // Thaw ends what Freeze began.
 func (s *Server) Thaw(t testing.TB) { s.signal(t, syscall.SIGCONT) }
