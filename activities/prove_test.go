@@ -188,8 +188,9 @@ func (p *proof) undo() {
 	done := p.req
 	effects := len(p.req.Plan.Effects) > 0
 	back := p.plan("Undo.Plan", p.def.UndoPlan)
+	p.req.Plan = back // what Undo.Apply and Undo.Verify get is the undo's own approved plan
 	if effects != (len(back.Effects) > 0) {
-		p.t.Errorf("Undo.Plan of %s has %d effects, and the plan had %d", p.def.Name, len(back.Effects), len(p.req.Plan.Effects))
+		p.t.Errorf("Undo.Plan of %s has %d effects, and the plan had %d", p.def.Name, len(back.Effects), len(done.Plan.Effects))
 	}
 	for n := range 2 {
 		if n == 1 {

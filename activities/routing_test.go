@@ -1,0 +1,67 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"breakwater/internal/action"
+	"breakwater/lab/faults"
+)
+
+func TestRoutingSecret(t *testing.T) {
+	w := newWorld(t)
+	def := w.action("routing.secret")
+	set := slices.Concat(faults.Vaults(w.faults), faults.Regions(w.faults))
+	t.Run("life", func(t *testing.T) { proveAction(t, def, w.request(def, "orders"), set) })
+
+	t.Run("somebody else writes between plan and apply", func(t *testing.T) {
+		r := w.request(def, "clicks")
+		plan, err := def.Plan(t.Context(), r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(plan.Effects) != 1 || !strings.Contains(plan.Effects[0].Do, "region="+west) {
+			t.Errorf("the plan does not show the value: %+v", plan.Effects)
+		}
+		if _, err := w.vault[west].KVv2(mount).Put(t.Context(), "lakehouse/clicks", map[string]any{"password": "hunter2"}); err != nil {
+			t.Fatal(err)
+		}
+		r.Plan = &plan
+		if _, err := def.Apply(t.Context(), r, nil); !errors.Is(err, action.ErrMoved) {
+			t.Errorf("Apply = %v, want ErrMoved", err)
+		}
+		now, err := w.vault[west].KVv2(mount).Get(t.Context(), "lakehouse/clicks")
+		if err != nil || now.Data["password"] != "hunter2" {
+			t.Errorf("their secret is gone: %v", err)
+		}
+	})
+
+	t.Run("what is no region's value is not copied into the ledger", func(t *testing.T) {
+		r := w.request(def, "clicks")
+		plan, err := def.Plan(t.Context(), r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := action.Encode(plan)
+		if err != nil || strings.Contains(string(text), "hunter2") {
+			t.Fatalf("the plan holds the secret, %v: %s", err, text)
+		}
+		r.Plan = &plan
+		r.Guard = func(context.Context) error { return nil }
+		if _, err := def.Apply(t.Context(), r, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := def.UndoPlan(t.Context(), r, nil); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "kv rollback") {
+			t.Errorf("UndoPlan = %v, want a refusal that names the version to bring back", err)
+		}
+	})
+}
+
+func TestSecretsReadable(t *testing.T) {
+	w := newWorld(t)
+	def := w.action("secrets.readable")
+	proveAction(t, def, w.request(def, ""), slices.Concat(faults.Vaults(w.faults), faults.Regions(w.faults)))
+}

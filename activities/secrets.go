@@ -1,0 +1,73 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/vault"
+	"breakwater/internal/verdict"
+)
+
+func (s *Systems) secretActions(c *action.Catalogue) {
+	action.Add(c, action.Action[none]{
+		Name: "secrets.readable", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
+		Doc:    "The target's secret store is unsealed and active, and recovery's token reads the sentinel and every group's routing secret there.",
+		Verify: s.verifySecrets,
+		RedWhen: []action.Red{
+			{Fault: "vault.sealed", Want: verdict.Fail},
+			{Fault: "vault.token-denied", Want: verdict.Fail},
+			{Fault: "vault.sentinel-deleted", Want: verdict.Fail},
+			{Fault: "vault.routing-deleted", Want: verdict.Fail},
+			{Fault: "vault.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+}
+
+func (s *Systems) verifySecrets(ctx context.Context, c action.Call[none]) ([]action.Observation, error) {
+	r, err := region(c.Estate, c.Run.Target)
+	if err != nil {
+		return nil, err
+	}
+	const serves = "the secret store serves"
+	if r.Vault == nil {
+		return []action.Observation{saw(serves, "a secret store, if the estate names one", "the estate names none in "+r.Region, true)}, nil
+	}
+	const want = "initialised, unsealed, active"
+	v, err := s.Vault(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return []action.Observation{unknown(c.Run, c.Run.Target, serves, want, err, "")}, nil
+	}
+	h, err := v.Health(ctx)
+	if err != nil {
+		return []action.Observation{unknown(c.Run, c.Run.Target, serves, want, err, "")}, nil
+	}
+	obs := []action.Observation{saw(serves, want,
+		fmt.Sprintf("%s: initialised %t, sealed %t, secondary for disaster recovery %t", v.Address(), h.Initialized, h.Sealed, h.Recovery),
+		h.Initialized && !h.Sealed && !h.Recovery)}
+	obs = append(obs, s.readable(ctx, c.Run, v, r.Vault.Mount, r.Vault.Sentinel, "the sentinel"))
+	for _, i := range c.Estate.Items(estate.GroupKind, estate.Filter{Groups: c.Run.Groups}) {
+		g, ok := c.Estate.Group(i.Name)
+		if !ok || g.Routing == nil {
+			continue
+		}
+		obs = append(obs, s.readable(ctx, c.Run, v, r.Vault.Mount, g.Routing.Secret, "the routing secret of "+g.Group))
+	}
+	return obs, nil
+}
+
+// readable reads a secret with recovery's own token. A refusal is an answer.
+func (s *Systems) readable(ctx context.Context, run action.Run, v *vault.Client, mount, path, name string) action.Observation {
+	what, want := name+" can be read", "an answer with content from "+mount+"/"+path
+	now, err := v.Read(ctx, mount, path)
+	switch {
+	case err == nil:
+		return saw(what, want, fmt.Sprintf("%d keys", len(now.Data)), true)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, vault.ErrSealed), errors.Is(err, vault.ErrNotServing):
+		return saw(what, want, err.Error(), false)
+	}
+	return unknown(run, run.Target, what, want, err, "")
+}
