@@ -144,28 +144,36 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// TestItemErrors hides an error in one partition of an answer that is otherwise well.
+// TestItemErrors hides an error in one partition of an answer that is otherwise
+// well, and that has an offset beside the error.
 func TestItemErrors(t *testing.T) {
-	c := cluster(t, kfake.SeedTopics(2, "orders"))
-	cl := client(t, kafka.Config{Brokers: c.ListenAddrs(), Timeout: time.Second})
-	c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		res := req.ResponseKind().(*kmsg.ListOffsetsResponse)
-		topic := kmsg.NewListOffsetsResponseTopic()
-		topic.Topic = "orders"
-		for id := range int32(2) {
-			p := kmsg.NewListOffsetsResponseTopicPartition()
-			p.Partition = id
-			if id == 1 {
-				p.ErrorCode = kerr.TopicAuthorizationFailed.Code
+	for _, tc := range []struct {
+		hidden *kerr.Error
+		want   error
+	}{{kerr.TopicAuthorizationFailed, fs.ErrPermission}, {kerr.UnknownServerError, kerr.UnknownServerError}} {
+		t.Run(tc.hidden.Message, func(t *testing.T) {
+			c := cluster(t, kfake.SeedTopics(2, "orders"))
+			cl := client(t, kafka.Config{Brokers: c.ListenAddrs(), Timeout: time.Second})
+			c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				res := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+				topic := kmsg.NewListOffsetsResponseTopic()
+				topic.Topic = "orders"
+				for id := range int32(2) {
+					p := kmsg.NewListOffsetsResponseTopicPartition()
+					p.Partition, p.Offset = id, 5
+					if id == 1 {
+						p.ErrorCode = tc.hidden.Code
+					}
+					topic.Partitions = append(topic.Partitions, p)
+				}
+				res.Topics = append(res.Topics, topic)
+				return res, nil, true
+			})
+			if got, err := cl.Ends(t.Context(), "orders"); !errors.Is(err, tc.want) {
+				t.Errorf("ends are %v, %v; want %v", got, err, tc.want)
 			}
-			topic.Partitions = append(topic.Partitions, p)
-		}
-		res.Topics = append(res.Topics, topic)
-		return res, nil, true
-	})
-	if got, err := cl.Ends(t.Context(), "orders"); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("ends are %v, %v; want fs.ErrPermission", got, err)
+		})
 	}
 }
 

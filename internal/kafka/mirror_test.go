@@ -162,6 +162,10 @@ func TestMirrorPositions(t *testing.T) {
 			t.Errorf("%s: position is %+v", name, at[p0])
 		}
 	}
+	ahead := kafka.MirrorPosition{Delivered: true, Next: 5, Source: &kafka.Ends{Stable: 3, End: 5}}
+	if drained, known := ahead.Drained(); drained || !known {
+		t.Errorf("the mirror copied what is not committed yet: drained is %t, known %t", drained, known)
+	}
 	if expired, known := (kafka.MirrorPosition{Next: 3, Source: &kafka.Ends{Start: 4}}).Expired(); !expired || !known {
 		t.Errorf("a record was deleted undelivered: expired is %t, known %t", expired, known)
 	}
