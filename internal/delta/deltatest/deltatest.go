@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -238,4 +239,11 @@ func (s *Store) Damage(key string, damage func([]byte)) {
 	o.body = bytes.Clone(o.body)
 	damage(o.body)
 	s.objects[key] = o
+}
+
+// Clone returns a store with the same objects, of its own from then on.
+func (s *Store) Clone() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Store{objects: maps.Clone(s.objects)}
 }
