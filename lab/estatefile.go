@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -19,17 +18,12 @@ func (l *Lab) writeEstate() error {
 	if err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	text.WriteString("# Written by breakwater-lab. Paths of credentials are relative to this file.\n")
-	enc := yaml.NewEncoder(&text)
-	enc.SetIndent(2)
-	if err := enc.Encode(e); err != nil {
+	text, err := yaml.Dump(e, yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	if err != nil {
 		return fmt.Errorf("write the estate: %w", err)
 	}
-	if err := enc.Close(); err != nil {
-		return fmt.Errorf("write the estate: %w", err)
-	}
-	if err := replace(l.EstateFile(), text.Bytes(), 0o644); err != nil {
+	head := "# Written by breakwater-lab. Paths of credentials are relative to this file.\n"
+	if err := replace(l.EstateFile(), append([]byte(head), text...), 0o644); err != nil {
 		return err
 	}
 	env := fmt.Sprintf("TEMPORAL_ADDRESS=%s\nTEMPORAL_NAMESPACE=%s\nTEMPORAL_UI=%s\nBREAKWATER_ESTATE=%s\nBREAKWATER_LAB=%s\n",

@@ -25,6 +25,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -118,7 +119,8 @@ func (l *Lab) lock() (unlock func(), err error) {
 }
 
 // Kill ends every process of a region with SIGKILL, all at the same moment, and
-// returns when they are gone. At the standby Connect goes with it. Instead of a
+// returns when they are gone; the lines to the other region are cut until both
+// run again. At the standby Connect goes with it. Instead of a
 // region it takes the name of one server, as [Lab.Status] lists them.
 func (l *Lab) Kill(ctx context.Context, what string) error {
 	unlock, err := l.begin()
@@ -133,6 +135,11 @@ func (l *Lab) Kill(ctx context.Context, what string) error {
 	start := time.Now()
 	var errs []error
 	var found []process
+	if slices.Contains(Regions(), what) {
+		// A host that dies takes with it what its kernel had still to send; a
+		// process that dies does not. So the lines end with the region.
+		errs = append(errs, l.cut(ctx, true))
+	}
 	for _, s := range chosen {
 		if p := s.process(); p.running() {
 			found = append(found, p)
@@ -170,6 +177,25 @@ func (l *Lab) Heal(ctx context.Context, what string) error {
 		places = []string{chosen[0].place}
 	}
 	return l.start(ctx, places)
+}
+
+// cut cuts or joins the lines between the regions. Without the process that
+// carries them there is nothing to cut.
+func (l *Lab) cut(ctx context.Context, cut bool) error {
+	if !view(&l.state, func(k kept) process { return k.Processes["wan"] }).running() {
+		return nil
+	}
+	for _, name := range []string{LineObjects, LineKafka} {
+		c, err := l.Line(ctx, name)
+		if err == nil && c.Cut != cut {
+			c.Cut = cut
+			err = l.SetLine(ctx, name, c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // choose is the servers of a region, or the one server of that name.

@@ -22,7 +22,9 @@ func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 		return spawn(l.path("logs", name+".log"), []string{
 			"MINIO_ROOT_USER=" + root.AccessKey, "MINIO_ROOT_PASSWORD=" + root.SecretKey,
 			"MINIO_SITE_REGION=" + place, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
-		}, bin+"/minio", "server", "--quiet", "--address", l.addr(name), "--console-address", l.addr(name+"-console"), l.path("data", name))
+		}, bin+"/minio", "server", "--quiet",
+			// Each user that is made costs a key derivation of 64 MB, which it keeps otherwise.
+			"--memlimit", "256MiB", "--address", l.addr(name), "--console-address", l.addr(name+"-console"), l.path("data", name))
 	}, l.answers("http://"+l.addr(name)+"/minio/health/ready"))
 }
 

@@ -99,12 +99,12 @@ const (
 	LineKafka   = "kafka"   // MirrorMaker's connection to the primary's broker
 )
 
-// Conditions are how the lines are made. The objects' bandwidth is a little more
-// than the traffic needs on average, so that a large data file takes a second or
-// more and the small log entry behind it overtakes it.
+// Conditions are how the lines are made. The objects' bandwidth is half as much
+// again as the traffic needs on average, so that a large data file takes most of
+// a second, the small log entry behind it overtakes it, and the standby catches up.
 func Conditions() map[string]wan.Condition {
 	return map[string]wan.Condition{
-		LineObjects: {Latency: 30 * time.Millisecond, Out: 2 << 20},
+		LineObjects: {Latency: 60 * time.Millisecond, Out: 5 << 18},
 		LineKafka:   {Latency: 30 * time.Millisecond, Out: 1 << 20, Back: 1 << 20},
 	}
 }

@@ -66,8 +66,21 @@ func (l *Lab) start(ctx context.Context, places []string) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	if l.allRun(Primary) && l.allRun(Standby) {
+		if err := l.cut(ctx, false); err != nil {
+			return err
+		}
+	}
 	if err := l.once("replication", func() error { return l.replicate(ctx) }); err != nil {
 		return err
+	}
+	if err := l.once("mirror", func() error { return l.furnishMirror(ctx) }); err != nil {
+		return err
+	}
+	if l.allRun(Standby) { // Connect is there
+		if err := l.rejoinMirror(ctx); err != nil {
+			return err
+		}
 	}
 	if here(Third) {
 		// It writes to the tables: everything else must be there.
@@ -168,8 +181,15 @@ func (l *Lab) startKafka(ctx context.Context, bin, jars string, here func(string
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := l.once("mirror", func() error { return l.furnishMirror(ctx) }); err != nil {
-		return err
+	return nil
+}
+
+// allRun reports whether every process of a region runs.
+func (l *Lab) allRun(region string) bool {
+	for _, s := range l.servers() {
+		if s.place == region && !s.process().running() {
+			return false
+		}
 	}
-	return l.rejoinMirror(ctx)
+	return true
 }

@@ -43,10 +43,8 @@ func classify(err error) error {
 	if errors.As(err, &protocol) {
 		return err
 	}
-	if errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, kgo.ErrRecordRetries) {
-		return fmt.Errorf("%w: %w", err, reach.ErrUnreachable)
-	}
-	return reach.Mark(err)
+	// Whatever did not come from a broker means that none answered.
+	return fmt.Errorf("%w: %w", err, reach.ErrUnreachable)
 }
 
 // producer sends the messages of one topic with acks=all.
@@ -62,7 +60,8 @@ type producer struct {
 func openProducer(r Region, t Topic, j *oracle.Journal) (*producer, error) {
 	c, err := dial(r.Kafka.Broker, r.Kafka.Producer,
 		kgo.DefaultProduceTopic(t.Name), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordDeliveryTimeout(3*time.Second),
-		kgo.UnknownTopicRetries(-1))
+		// Messages under way to a broker that died are given up, their fate unknown.
+		kgo.AllowIdempotentProduceCancellation(), kgo.UnknownTopicRetries(-1))
 	if err != nil {
 		return nil, fmt.Errorf("produce to topic %s: %w", t.Name, err)
 	}
@@ -123,6 +122,7 @@ func (p *producer) run(ctx context.Context, o Options, c *counts) error {
 	const batch = 5
 	alive := pulse{patience: o.Patience}
 	for {
+		began := time.Now()
 		if pause(ctx, time.Duration(batch/o.Messages*float64(time.Second))) != nil {
 			return nil
 		}
@@ -134,7 +134,7 @@ func (p *producer) run(ctx context.Context, o Options, c *counts) error {
 		case ctx.Err() != nil:
 			return nil
 		case kindOf(err) == unreachable:
-			if alive.silent() {
+			if alive.silentSince(began) {
 				c.died("topic " + p.topic.Name)
 				return nil
 			}
@@ -171,17 +171,17 @@ func openConsumer(r Region, t Topic, j *oracle.Journal) (*consumer, error) {
 	c, err := dial(r.Kafka.Broker, r.Kafka.Consumer,
 		kgo.ConsumerGroup(t.ConsumerGroup), kgo.ConsumeTopics(t.Name), kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxWait(250*time.Millisecond), kgo.SessionTimeout(10*time.Second))
+		kgo.FetchMaxWait(250*time.Millisecond), kgo.SessionTimeout(6*time.Second),
+		// A static member: the next consumer takes its place at once, although this
+		// one did not leave before its region died.
+		kgo.InstanceID("lab-"+t.ConsumerGroup))
 	if err != nil {
 		return nil, fmt.Errorf("consume topic %s: %w", t.Name, err)
 	}
 	return &consumer{region: r.Name, topic: t, client: c, journal: j}, nil
 }
 
-func (q *consumer) close() {
-	// Leaving the group would wait for a broker that may be dead.
-	q.client.CloseAllowingRebalance()
-}
+func (q *consumer) close() { q.client.CloseAllowingRebalance() }
 
 func (q *consumer) run(ctx context.Context, o Options, c *counts) error {
 	alive := pulse{patience: o.Patience}

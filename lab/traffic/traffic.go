@@ -69,8 +69,8 @@ type Region struct {
 type Options struct {
 	Commits    float64 // per second and table [3]
 	Rows       int     // per commit [20]
-	LargeEvery int     // one commit in so many has a large data file, -1 for none [3]
-	LargeBytes int     // about the size of a large data file [1.5 MB]
+	LargeEvery int     // one commit in so many has a large data file, -1 for none [5]
+	LargeBytes int     // about the size of a large data file [512 KB]
 	Messages   float64 // per second and topic [40]
 	// Patience is how long a server may not answer before its region counts as
 	// dead and what writes there stops [2 s].
@@ -89,10 +89,10 @@ func (o Options) filled() Options {
 		o.Rows = 20
 	}
 	if o.LargeEvery == 0 {
-		o.LargeEvery = 3
+		o.LargeEvery = 5
 	}
 	if o.LargeBytes == 0 {
-		o.LargeBytes = 1500 << 10
+		o.LargeBytes = 512 << 10
 	}
 	if o.Patience == 0 {
 		o.Patience = 2 * time.Second
@@ -261,9 +261,12 @@ type pulse struct {
 func (p *pulse) answered() { p.since = time.Time{} }
 
 // silent notes a failure to answer, and reports whether patience is at its end.
-func (p *pulse) silent() bool {
+func (p *pulse) silent() bool { return p.silentSince(time.Now()) }
+
+// silentSince is silent for a request that was sent at a moment.
+func (p *pulse) silentSince(sent time.Time) bool {
 	if p.since.IsZero() {
-		p.since = time.Now()
+		p.since = sent
 	}
 	return time.Since(p.since) >= p.patience
 }

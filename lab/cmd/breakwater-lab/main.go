@@ -195,8 +195,8 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	load.Flags().StringVar(&region, "region", lab.Primary, "region to write to")
 	load.Flags().Float64Var(&options.Commits, "commits", 0, "commits per second and table (default 3)")
 	load.Flags().Float64Var(&options.Messages, "messages", 0, "messages per second and topic (default 40)")
-	load.Flags().IntVar(&options.LargeEvery, "large-every", 0, "one commit in so many has a large data file, -1 for none (default 3)")
-	load.Flags().IntVar(&options.LargeBytes, "large-bytes", 0, "size of a large data file in bytes (default 1.5 MB)")
+	load.Flags().IntVar(&options.LargeEvery, "large-every", 0, "one commit in so many has a large data file, -1 for none (default 5)")
+	load.Flags().IntVar(&options.LargeBytes, "large-bytes", 0, "size of a large data file in bytes (default 512 KB)")
 
 	kill := &cobra.Command{
 		Use: "kill REGION", Short: "Kill a region: SIGKILL for all its servers at once", Args: one("kill"),
@@ -232,11 +232,14 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 				if err := l.Resync(c.Context()); err != nil {
 					return err
 				}
+				if err := l.WaitReplicated(c.Context(), 2*time.Minute); err != nil {
+					return err
+				}
 			}
 			return status(l)
 		},
 	}
-	heal.Flags().BoolVar(&resync, "resync", false, "make the primary deliver the objects that it still owes the standby")
+	heal.Flags().BoolVar(&resync, "resync", false, "make the primary deliver the objects that it still owes the standby, and wait for that")
 	down := &cobra.Command{
 		Use: "down", Short: "Stop everything; data stays", Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -260,7 +263,29 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 			return status(l)
 		},
 	}
-	root.AddCommand(up, seed, load, kill, heal, down, show)
+	loss := &cobra.Command{
+		Use: "loss", Short: "Hold the standby's tables against what the primary acknowledged", Args: none,
+		Long: "Reads the standby's logs and the oracle's journal, and shows what a failover at\nthis moment would lose. Recovery itself never reads the journal.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			l, err := lab.Load(dir)
+			if err != nil {
+				return err
+			}
+			all, err := l.Loss(c.Context())
+			if err != nil {
+				return err
+			}
+			return print(all, func(w io.Writer) {
+				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+				fmt.Fprintln(t, "TABLE\tACKNOWLEDGED\tARRIVED\tLOST ROWS\tLOST COMMITS\tENTRIES WITHOUT DATA\tMISSING ENTRIES")
+				for _, o := range all {
+					fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%v\t%v\n", o.Table, o.Head, o.Arrived, o.Rows, o.Commits, o.Dangling, o.Gaps)
+				}
+				t.Flush() //nolint:errcheck // the terminal is gone if this fails
+			})
+		},
+	}
+	root.AddCommand(up, seed, load, kill, heal, down, show, loss)
 	root.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return fmt.Errorf("unknown command %q; %w", args[0], errUsage)
