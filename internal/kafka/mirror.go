@@ -142,7 +142,7 @@ type Mirror struct {
 
 // MirrorPosition is how far a partition was mirrored, and what is known of the rest.
 type MirrorPosition struct {
-	Partition
+	Partition Partition
 
 	Delivered bool  // a record of this partition was ever delivered
 	Next      int64 // first source offset not known to be delivered; 0 if none was

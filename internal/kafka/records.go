@@ -20,8 +20,8 @@ import (
 // (org.apache.kafka.connect.mirror.Checkpoint). It is in the target's topic
 // <source>.checkpoints.internal.
 type Checkpoint struct {
-	Group string
-	Partition
+	Group      string
+	Partition  Partition
 	Upstream   int64  // the group's committed offset in the source
 	Downstream int64  // an offset in the target that is at or before the same record
 	Metadata   string // as the consumer committed it
@@ -30,7 +30,7 @@ type Checkpoint struct {
 // OffsetSync says that the record at Upstream in the source is the record at
 // Downstream in the target (org.apache.kafka.connect.mirror.OffsetSync).
 type OffsetSync struct {
-	Partition
+	Partition  Partition
 	Upstream   int64
 	Downstream int64
 }
@@ -48,7 +48,7 @@ type Heartbeat struct {
 type ConnectOffset struct {
 	Connector string
 	Cluster   string // alias of the source
-	Partition
+	Partition Partition
 	Delivered int64 // offset of the last record delivered; -1 for an entry that was deleted
 }
 
@@ -156,8 +156,8 @@ func DecodeConnectOffset(key, value []byte) (ConnectOffset, error) {
 		return ConnectOffset{Connector: o.Connector}, fmt.Errorf("decode connect offset %.200q: %w", key, errOther)
 	}
 	o.Cluster, o.Partition = *at.Cluster, Partition{*at.Topic, *at.Partition}
-	if o.ID < 0 {
-		return fail(fmt.Errorf("partition %d is negative", o.ID))
+	if o.Partition.ID < 0 {
+		return fail(fmt.Errorf("partition %d is negative", o.Partition.ID))
 	}
 	if len(value) == 0 || bytes.Equal(bytes.TrimSpace(value), []byte("null")) {
 		o.Delivered = -1
@@ -176,7 +176,7 @@ func DecodeConnectOffset(key, value []byte) (ConnectOffset, error) {
 
 // Encode writes the offset as [DecodeConnectOffset] reads it.
 func (o ConnectOffset) Encode() (key, value []byte, err error) {
-	key, err = json.Marshal([]any{o.Connector, sourcePartition{&o.Cluster, &o.ID, &o.Topic}})
+	key, err = json.Marshal([]any{o.Connector, sourcePartition{&o.Cluster, &o.Partition.ID, &o.Partition.Topic}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode connect offset: %w", err)
 	}

@@ -229,3 +229,29 @@ func TestPartitionText(t *testing.T) {
 		}
 	}
 }
+
+// TestJSON sends what is known over a wire: a partition that is text must not
+// make text of what contains it.
+func TestJSON(t *testing.T) {
+	p := Partition{"orders", 2}
+	in := struct {
+		Places map[Partition]Place
+		At     MirrorPosition
+		Offset ConnectOffset
+		Plan   []Placement
+	}{
+		map[Partition]Place{p: {End: 9, Checkpoint: &Checkpoint{"g", p, 3, 4, "m"}, Syncs: Syncs{{p, 1, 2}}, Cut: ptr[int64](7)}},
+		MirrorPosition{Partition: p, Delivered: true, Next: 8, Newest: time.UnixMilli(1).UTC(), Source: &Ends{1, 2, 3}},
+		ConnectOffset{"c", "primary", p, 7},
+		[]Placement{{p, 5, Exact, "why", 4}},
+	}
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := in
+	out.Places, out.At, out.Offset, out.Plan = nil, MirrorPosition{}, ConnectOffset{}, nil
+	if err := json.Unmarshal(text, &out); err != nil || !cmp.Equal(in, out) {
+		t.Errorf("%s became other (-in +out), %v:\n%s", text, err, cmp.Diff(in, out))
+	}
+}

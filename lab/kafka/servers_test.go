@@ -276,7 +276,7 @@ func everywhere(offset int64) kafka.Offsets {
 func of(cps []kafka.Checkpoint, group string) []kafka.Checkpoint {
 	var out []kafka.Checkpoint
 	for _, c := range cps {
-		if c.Group == group && c.Topic == topic {
+		if c.Group == group && c.Partition.Topic == topic {
 			out = append(out, c)
 		}
 	}
