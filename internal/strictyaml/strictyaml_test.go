@@ -92,6 +92,7 @@ func TestMistakes(t *testing.T) {
 		"text: a\ntext: b\ntext: c": "2:1: key \"text\" is given twice in the file: it stands in line 1 already\n3:1: key \"text\" is given twice in the file: it stands in line 1 already",
 		"text: x\n? [a]\n: b":       "2:3: a key must be a plain text",
 		"text: x\n~: b":             "2:1: a key must be a text, found nothing: put it in quotes if it is one",
+		"&a text: x":                `1:1: key "text" has an anchor or a tag: neither is allowed`,
 		"text: *x":                  "1:7: not YAML: unknown anchor 'x' referenced",
 		"text: x\n--- \n...":        "2:1: a second document starts here: a file holds one, so remove the --- line or split the file",
 		"text: 'x":                  "1:9: not YAML: found unexpected end of stream while scanning a quoted scalar",

@@ -2,6 +2,7 @@ package load_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,5 +160,44 @@ func TestSeveralMistakesAtOnce(t *testing.T) {
 	}
 	if len(ms) != 6 {
 		t.Errorf("%d mistakes in lines %v:\n%v", len(ms), lines, mistake.Error(ms))
+	}
+}
+
+// TestOtherPlaces: the same rules hold wherever a part of their kind stands.
+func TestOtherPlaces(t *testing.T) {
+	for _, tc := range []struct{ old, slip, want string }{
+		{"address: https://vault.west.example.org:8200", "address: vault.west:8200", `address "vault.west:8200" must be a URL such as https://host:port`},
+		{"endpoint: http://minio.west.example.org:9000", "endpoint: minio:9000", `endpoint "minio:9000" must be a URL such as https://host:port`},
+		{"endpoint: https://s3.eu-central-1.amazonaws.com", "endpoint: s3", `endpoint "s3" must be a URL such as https://host:port`},
+		{"in: {us-east-1: acme-raw-east, us-west-2: acme-raw-west}", "in: {us-east-1: acme-raw-east}", `bucket "raw" has nothing for region "us-west-2": failover and failback need both sides`},
+		{"us-west-2: settle-west}", "us-west-2: settle-west, us-west-3: x}", `region "us-west-3" is not in the estate: it has us-east-1, us-west-2; did you mean "us-west-2"?`},
+		{"        us-east-1: {region: us-east-1, bootstrap: 'kafka-1.east.example.org:9092'}\n", "", `routing of group "payments" has nothing for region "us-east-1": failover and failback need both sides`},
+		{"path: tables/refunds", "path: tables/../refunds", `path "tables/../refunds" must be a prefix without slashes at its ends, empty parts, . or ..`},
+		{"credentials: vault:secret/ledger/s3", "credentials: vault:secret", `credential "vault:…" must be vault:mount/path#field, env:NAME or file:path`},
+		{"{region: us-west-2, name: spark, credentials: env:WEST_SPARK}", "{region: us-west-2, name: spark, credentials: env:WEST SPARK}", `credential "env:…" must be vault:mount/path#field, env:NAME or file:path`},
+	} {
+		text := strings.Replace(string(good(t)), tc.old, tc.slip, 1)
+		_, ms := load.Bytes([]byte(text), "f")
+		if len(ms) != 1 || ms[0].Text != tc.want {
+			t.Errorf("%s\n got %v\nwant %s", tc.slip, mistake.Error(ms), tc.want)
+		}
+	}
+}
+
+// TestManyNames: a list that nobody reads is not printed.
+func TestManyNames(t *testing.T) {
+	for n, want := range map[int]string{
+		100:  `topic "payment.events" is not in the estate; did you mean "payments.events"?`,
+		5000: `topic "payment.events" is not in the estate`,
+	} {
+		b := &strings.Builder{}
+		b.WriteString(strings.Replace(string(good(t)), "topics: [payments.events]", "topics: [payment.events]", 1))
+		for i := range n {
+			fmt.Fprintf(b, "      - {topic: more-%d}\n", i)
+		}
+		_, ms := load.Bytes([]byte(b.String()), "f")
+		if len(ms) != 1 || ms[0].Text != want {
+			t.Errorf("%d topics: got %v, want %s", n, mistake.Error(ms), want)
+		}
 	}
 }
