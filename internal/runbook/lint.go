@@ -88,7 +88,7 @@ func (l *linter) stage(s StageDecl, perTier bool) {
 	for _, step := range s.Steps {
 		l.title(step.Keys.At("step", step.At), "step", step.Title, steps)
 		l.role(step.Keys.At("owner", step.At), "owner", step.Owner)
-		def := l.step(s, step, perTier)
+		def := l.step(step, perTier, here)
 		if def != nil {
 			mutates = mutates || def.Effect == action.Mutates
 			here[def.Name] = true
@@ -132,8 +132,9 @@ func (l *linter) approval(s StageDecl, mutates bool) {
 	}
 }
 
-// step returns the step's definition, or nil where the catalogue has none.
-func (l *linter) step(s StageDecl, d StepDecl, perTier bool) *action.Definition {
+// step returns the step's definition, or nil where the catalogue has none; here
+// has the actions of the stage's steps before it.
+func (l *linter) step(d StepDecl, perTier bool, here map[string]bool) *action.Definition {
 	def, known := l.cat.Get(d.Action)
 	if !known {
 		if d.Action != "" {
@@ -152,8 +153,12 @@ func (l *linter) step(s StageDecl, d StepDecl, perTier bool) *action.Definition 
 		l.bad(d.ActionAt, "%s changes something and is no check: write do: %s", d.Action, d.Action)
 	}
 	for _, need := range def.Needs {
-		if !l.earlier[need] {
+		switch {
+		case l.earlier[need]:
+		case !def.IsCheck(): // it is planned with its whole stage, before any step of it is applied
 			l.bad(d.ActionAt, "%s needs %s in an earlier stage", d.Action, need)
+		case !here[need]: // a check plans nothing: it looks when its turn comes
+			l.bad(d.ActionAt, "%s needs %s in an earlier step", d.Action, need)
 		}
 	}
 	if perTier && !def.Over.PerTier() {

@@ -15,6 +15,7 @@ func Kinds() []Kind {
 		{"bad-duration", `reminder: "5 minutes" is not a duration such as 90s or 4h`},
 		{"bucket-in-tier", `storage.fence acts on each bucket, which belongs to no tier and stands inside per: tier: move its stage out`},
 		{"byte-not-utf8", `byte 0xe4 is not UTF-8: save the file as UTF-8`},
+		{"check-needs-an-earlier-step", `access.golden-queries needs table.promote in an earlier step`},
 		{"check-of-an-action", `storage.fence changes something and is no check: write do: storage.fence`},
 		{"control-character", `the invisible character U+0007: remove it`},
 		{"do-of-a-check", `region.probe only looks: write check: region.probe`},

@@ -52,7 +52,7 @@ func Catalogue() *action.Catalogue {
 	check("pipelines.canary", estate.GroupKind)
 	mutates("access.read-only", estate.GroupKind, "table.promote")
 	mutates("access.read-write", estate.GroupKind, "access.read-only")
-	check("access.golden-queries", estate.TableKind)
+	check("access.golden-queries", estate.TableKind, "table.promote")
 	check("obligations.assigned", estate.Nothing)
 	records("table.witness", estate.TableKind)
 	records("kafka.witness", estate.TopicKind)
