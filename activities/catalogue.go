@@ -9,6 +9,7 @@ func Catalogue(s *Systems) *action.Catalogue {
 		s.obligationActions,
 		s.secretActions,
 		s.routingActions,
+		s.storageActions,
 	} {
 		add(c)
 	}
