@@ -55,6 +55,7 @@ type producer struct {
 	journal *oracle.Journal
 	pace    pace
 	nextID  int64
+	pending sync.WaitGroup // messages whose fate is not known yet
 }
 
 func openProducer(r Region, t Topic, j *oracle.Journal) (*producer, error) {
@@ -71,62 +72,90 @@ func openProducer(r Region, t Topic, j *oracle.Journal) (*producer, error) {
 	}, nil
 }
 
-func (p *producer) close() { p.client.Close() }
+// close gives up what is under way and returns when nothing is.
+func (p *producer) close() {
+	p.client.Close()
+	p.pending.Wait()
+}
 
-// send sends n messages and waits for all, and for the oracle to have them.
-func (p *producer) send(ctx context.Context, n int) (acked int, err error) {
+// batch counts what became of messages that were sent together.
+type batch struct {
+	mu    sync.Mutex
+	left  int
+	acked int
+	err   error // the first
+	done  chan struct{}
+}
+
+func (b *batch) add(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		b.acked++
+	} else if b.err == nil {
+		b.err = err
+	}
+	if b.left--; b.left == 0 {
+		close(b.done)
+	}
+}
+
+// send sends n messages and waits until all are acknowledged and the oracle has
+// them, at most so long: the client itself waits longer for a broker that died.
+func (p *producer) send(ctx context.Context, n int, most time.Duration) (acked int, err error) {
 	if err := p.pace.wait(ctx, n); err != nil {
 		return 0, err
 	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var errs []error
+	b := &batch{left: n, done: make(chan struct{})}
 	for range n {
 		key := strconv.FormatInt(p.nextID, 10)
 		p.nextID++
 		value, err := json.Marshal(map[string]string{"id": key, "payload": payload(200)})
 		if err != nil {
-			return acked, err
+			return 0, err
 		}
 		now := time.Now().Truncate(time.Millisecond)
 		m := oracle.Message{Region: p.region, Topic: p.topic.Name, Key: key, Sum: oracle.Sum(value), Time: now}
 		if err := p.journal.Sent(m); err != nil {
-			return acked, err
+			return 0, err
 		}
-		wg.Add(1)
+		p.pending.Add(1)
 		p.client.Produce(ctx, &kgo.Record{Key: []byte(key), Value: value, Timestamp: now}, func(r *kgo.Record, err error) {
 			go func() { // callbacks come one after the other, and a sync is shared by all who wait
-				defer wg.Done()
+				defer p.pending.Done()
 				if err == nil {
 					m.Partition, m.Offset = r.Partition, r.Offset
 					err = p.journal.Delivered(m)
 				}
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					errs = append(errs, err)
-				} else {
-					acked++
-				}
+				b.add(err)
 			}()
 		})
 	}
-	wg.Wait()
-	if len(errs) > 0 {
-		return acked, fmt.Errorf("produce to topic %s: %w", p.topic.Name, classify(errs[0]))
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+	case <-late.C:
+		err = fmt.Errorf("produce to topic %s: no answer in %s: %w", p.topic.Name, most, reach.ErrUnreachable)
 	}
-	return acked, nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil && b.err != nil {
+		err = fmt.Errorf("produce to topic %s: %w", p.topic.Name, classify(b.err))
+	}
+	return b.acked, errors.Join(err, ctx.Err())
 }
 
 func (p *producer) run(ctx context.Context, o Options, c *counts) error {
-	const batch = 5
+	const together = 5
 	alive := pulse{patience: o.Patience}
 	for {
 		began := time.Now()
-		if pause(ctx, time.Duration(batch/o.Messages*float64(time.Second))) != nil {
+		if pause(ctx, time.Duration(together/o.Messages*float64(time.Second))) != nil {
 			return nil
 		}
-		acked, err := p.send(ctx, batch)
+		acked, err := p.send(ctx, together, o.Patience)
 		c.messages.Add(int64(acked))
 		switch {
 		case err == nil:
@@ -149,7 +178,7 @@ func (p *producer) run(ctx context.Context, o Options, c *counts) error {
 
 func (p *producer) seed(ctx context.Context, messages int, c *counts) error {
 	for messages > 0 {
-		n, err := p.send(ctx, min(messages, 50))
+		n, err := p.send(ctx, min(messages, 50), 20*time.Second)
 		c.messages.Add(int64(n))
 		if err != nil {
 			return err

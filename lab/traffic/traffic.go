@@ -69,8 +69,8 @@ type Region struct {
 type Options struct {
 	Commits    float64 // per second and table [3]
 	Rows       int     // per commit [20]
-	LargeEvery int     // one commit in so many has a large data file, -1 for none [5]
-	LargeBytes int     // about the size of a large data file [512 KB]
+	LargeEvery int     // one commit in so many has a large data file, -1 for none [4]
+	LargeBytes int     // about the size of a large data file [640 KB]
 	Messages   float64 // per second and topic [40]
 	// Patience is how long a server may not answer before its region counts as
 	// dead and what writes there stops [2 s].
@@ -89,10 +89,10 @@ func (o Options) filled() Options {
 		o.Rows = 20
 	}
 	if o.LargeEvery == 0 {
-		o.LargeEvery = 5
+		o.LargeEvery = 4
 	}
 	if o.LargeBytes == 0 {
-		o.LargeBytes = 512 << 10
+		o.LargeBytes = 640 << 10
 	}
 	if o.Patience == 0 {
 		o.Patience = 2 * time.Second

@@ -195,8 +195,8 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	load.Flags().StringVar(&region, "region", lab.Primary, "region to write to")
 	load.Flags().Float64Var(&options.Commits, "commits", 0, "commits per second and table (default 3)")
 	load.Flags().Float64Var(&options.Messages, "messages", 0, "messages per second and topic (default 40)")
-	load.Flags().IntVar(&options.LargeEvery, "large-every", 0, "one commit in so many has a large data file, -1 for none (default 5)")
-	load.Flags().IntVar(&options.LargeBytes, "large-bytes", 0, "size of a large data file in bytes (default 512 KB)")
+	load.Flags().IntVar(&options.LargeEvery, "large-every", 0, "one commit in so many has a large data file, -1 for none (default 4)")
+	load.Flags().IntVar(&options.LargeBytes, "large-bytes", 0, "size of a large data file in bytes (default 640 KB)")
 
 	kill := &cobra.Command{
 		Use: "kill REGION", Short: "Kill a region: SIGKILL for all its servers at once", Args: one("kill"),
