@@ -1,0 +1,390 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/delta"
+	"breakwater/internal/reach"
+	"breakwater/internal/recovery"
+	"breakwater/internal/verdict"
+	"breakwater/internal/witness"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// firstDepth is how many versions below a table's newest complete one are read
+// at first: a cut seldom lies further back, and where it does, more are read.
+const firstDepth = 32
+
+// tableEvidence is what is known of one table of a group.
+type tableEvidence struct {
+	tableSite
+	log        *delta.Log      // nil where the target has none
+	newest     *delta.Snapshot // nil where no version is complete
+	above      []delta.Above
+	from       int64          // versions from here on were read
+	incomplete map[int64]bool // found out only when the cut fell there
+	state      recovery.TableState
+}
+
+// groupEvidence is what is known of a group: what a cut is chosen from.
+type groupEvidence struct {
+	tables []*tableEvidence
+	topics []recovery.TopicState
+	death  recovery.Death
+	skew   time.Duration
+}
+
+// evidence reads what the target holds of a group and what is known of its
+// source. All of it is a function of the world: it does not depend on when it is
+// read.
+func (s *Systems) evidence(ctx context.Context, c action.Call[none]) (*groupEvidence, error) {
+	g, ok := c.Estate.Group(c.Item.Name)
+	if !ok {
+		return nil, fmt.Errorf("%w: estate %s has no group %q", action.ErrRefused, c.Estate.Estate, c.Item.Name)
+	}
+	rpo := 0.0
+	if tier, ok := c.Estate.Tier(g.Tier); ok {
+		rpo = tier.RPO.Std().Seconds()
+	}
+	ev := &groupEvidence{tables: make([]*tableEvidence, len(g.Tables)), skew: c.Estate.ClockSkew.Std()}
+	var done int64
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(inBatch)
+	for i, decl := range g.Tables {
+		work.Go(func() error {
+			site, err := s.site(wctx, c.Estate, c.Run.Target, decl.Table)
+			if err != nil {
+				return err
+			}
+			t := &tableEvidence{tableSite: site, incomplete: map[int64]bool{}}
+			t.state = recovery.TableState{Name: decl.Table, RPOSeconds: rpo}
+			if decl.PeakRows > 0 {
+				t.state.Peak = &recovery.Peak{PerSecond: decl.PeakRows, Burst: decl.PeakBurst}
+			}
+			ev.tables[i] = t
+			if err := t.look(wctx); err != nil {
+				return fmt.Errorf("table %s in %s: %w", decl.Table, c.Run.Target, err)
+			}
+			return s.sightings(wctx, c, t)
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	for _, t := range g.Topics {
+		o, err := c.Records.Outcome(ctx, "kafka.recovery-point", t.Topic)
+		if err != nil {
+			return nil, fmt.Errorf("where the mirror of topic %s stands: %w", t.Topic, err)
+		}
+		var state recovery.TopicState
+		if err := json.Unmarshal(o.Data, &state); err != nil {
+			return nil, fmt.Errorf("where the mirror of topic %s stands: %w", t.Topic, err)
+		}
+		if state.Name == "" {
+			state.Name = t.Topic
+		}
+		if state.RPOSeconds == 0 {
+			state.RPOSeconds = rpo
+		}
+		if state.Peak == nil && t.PeakMessages > 0 {
+			state.Peak = &recovery.Peak{PerSecond: t.PeakMessages}
+		}
+		ev.topics = append(ev.topics, state)
+	}
+	c.Progress(done+int64(len(ev.tables)), int64(len(ev.tables)), "tables looked at")
+	return ev, s.source(ctx, c, ev)
+}
+
+// sightings adds what the witness saw of the source. No witness is no evidence,
+// and no reason to stop.
+func (s *Systems) sightings(ctx context.Context, c action.Call[none], t *tableEvidence) error {
+	if c.Estate.Witness.Bucket == "" {
+		return nil
+	}
+	j, err := s.journal(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return err
+	}
+	all, err := j.Sightings(ctx, t.name)
+	t.state.Heads = witness.Heads(all)
+	return err
+}
+
+// look reads the newest complete version of a table, and its versions from some
+// way below it.
+func (t *tableEvidence) look(ctx context.Context) error {
+	l, err := t.open(ctx)
+	if errors.Is(err, fs.ErrNotExist) && answered(err) {
+		return nil // nothing of it arrived: no version, so no cut
+	}
+	if err != nil {
+		return err
+	}
+	t.log = l
+	n, err := l.NewestComplete(ctx, time.Time{})
+	if err != nil && !errors.Is(err, delta.ErrNoneComplete) {
+		return err
+	}
+	t.newest, t.above = n.Snapshot, n.Above
+	t.from = l.Head()
+	if t.newest != nil {
+		t.from = t.newest.Version.Number
+	}
+	_, err = t.deepen(ctx, firstDepth)
+	return err
+}
+
+// deepen reads n versions more, further back, and reports whether there were any.
+func (t *tableEvidence) deepen(ctx context.Context, n int64) (bool, error) {
+	if t.log == nil {
+		return false, nil
+	}
+	// A reconstructible version is the start where there is one: it tells how
+	// the commits after it are timed.
+	from, want := t.from, t.from-n
+	for _, r := range t.log.Versions() {
+		if r.First < t.from {
+			from = min(max(r.First, want), r.Last)
+		}
+		if r.Last >= want {
+			break
+		}
+	}
+	if from == t.from && len(t.state.Versions) > 0 {
+		return false, nil
+	}
+	t.from = from
+	return true, t.read(ctx)
+}
+
+// read makes the table's versions from t.from on.
+func (t *tableEvidence) read(ctx context.Context) error {
+	reconstructible := t.log.Versions()
+	newest := int64(-1)
+	if t.newest != nil {
+		newest = t.newest.Version.Number
+	}
+	var vs []recovery.Version
+	var pure []bool // the version only adds rows
+	last, prev := int64(-1), time.Time{}
+	for h, err := range t.log.History(ctx, t.from) {
+		if err != nil {
+			if !logBroken(err) {
+				return err
+			}
+			break
+		}
+		v := recovery.Version{Version: h.Version.Number, CommittedAt: h.Version.Time, Rows: recovery.Unknown, Appended: recovery.Unknown}
+		if h.Removed == 0 || h.Rows == 0 {
+			v.Appended = h.Rows
+		}
+		v.Complete = v.Version <= newest && !t.incomplete[v.Version] && slices.ContainsFunc(reconstructible, func(r delta.Range) bool {
+			return r.First <= v.Version && v.Version <= r.Last
+		})
+		vs, pure = append(vs, v), append(pure, h.Removed == 0 && h.Rows >= 0)
+		last, prev = v.Version, v.CommittedAt
+	}
+	if last < newest && t.from < newest {
+		t.from = newest // an old log entry cannot be read: what lies below it is out of reach
+		return t.read(ctx)
+	}
+	for _, a := range t.above {
+		if n := a.Version.Number; n > last && a.Commit && !a.Version.Time.IsZero() {
+			at := a.Version.Time
+			if !at.After(prev) {
+				at = prev.Add(time.Millisecond)
+			}
+			vs, pure = append(vs, recovery.Version{Version: n, CommittedAt: at, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
+			last, prev = n, at
+		}
+	}
+	if head := t.log.Head(); head > last { // a checkpoint without its log entry
+		vs, pure = append(vs, recovery.Version{Version: head, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
+	}
+	if t.newest != nil {
+		count(vs, pure, newest, t.newest.Rows())
+	}
+	t.state.Versions = vs
+	return nil
+}
+
+// count fills in the rows of the versions around one whose rows are known, as
+// far as versions only add rows.
+func count(vs []recovery.Version, pure []bool, known, rows int64) {
+	i := slices.IndexFunc(vs, func(v recovery.Version) bool { return v.Version == known })
+	if i < 0 || rows < 0 {
+		return
+	}
+	vs[i].Rows = rows
+	for n := i; n > 0 && pure[n] && vs[n-1].Version == vs[n].Version-1; n-- {
+		vs[n-1].Rows = vs[n].Rows - vs[n].Appended
+	}
+	for n := i + 1; n < len(vs) && pure[n] && vs[n-1].Version == vs[n].Version-1; n++ {
+		vs[n].Rows = vs[n-1].Rows + vs[n].Appended
+	}
+}
+
+// prove looks whether a version that a cut fell on is complete, and forgets it
+// where it is not.
+func (t *tableEvidence) prove(ctx context.Context, version int64) (bool, error) {
+	if t.newest != nil && version == t.newest.Version.Number {
+		return true, nil // found by looking for exactly this
+	}
+	i := slices.IndexFunc(t.state.Versions, func(v recovery.Version) bool { return v.Version == version })
+	s, err := t.log.Snapshot(ctx, version)
+	if err == nil {
+		lacks, n, err := t.lacking(ctx, s)
+		if err != nil {
+			return false, err
+		}
+		if len(lacks) == 0 && n > 0 {
+			if t.state.Versions[i].Rows < 0 {
+				t.state.Versions[i].Rows = s.Rows()
+			}
+			return true, nil
+		}
+	} else if !logBroken(err) {
+		return false, err
+	}
+	t.incomplete[version], t.state.Versions[i].Complete = true, false
+	return false, nil
+}
+
+// states are the tables as a cut is chosen from them.
+func (ev *groupEvidence) states() []recovery.TableState {
+	var out []recovery.TableState
+	for _, t := range ev.tables {
+		out = append(out, t.state)
+	}
+	return out
+}
+
+// choose finds the cut whose every version is proven complete. Versions below
+// the newest complete one count as complete until the cut falls on them; each is
+// then looked at, and the cut chosen again without those that are not.
+func (ev *groupEvidence) choose(ctx context.Context) (recovery.Cut, error) {
+	for depth := int64(firstDepth); ; {
+		cut, err := recovery.ChooseCut(ev.states(), ev.topics, ev.skew)
+		var none *recovery.NoCutError
+		if errors.As(err, &none) { // perhaps because versions further back were not read
+			deeper := false
+			depth *= 8
+			for _, t := range ev.tables {
+				more, err := t.deepen(ctx, depth)
+				if err != nil {
+					return cut, err
+				}
+				deeper = deeper || more
+			}
+			if deeper {
+				continue
+			}
+		}
+		if err != nil {
+			return cut, err
+		}
+		proven := true
+		for _, p := range cut.Tables {
+			i := slices.IndexFunc(ev.tables, func(t *tableEvidence) bool { return t.name == p.Name })
+			whole, err := ev.tables[i].prove(ctx, p.Version)
+			if err != nil {
+				return cut, fmt.Errorf("table %s version %d: %w", p.Name, p.Version, err)
+			}
+			proven = proven && whole
+		}
+		if proven {
+			return recovery.ChooseCut(ev.states(), ev.topics, ev.skew) // with the rows that proving found
+		}
+	}
+}
+
+// source adds what a fenced source that answers says of its tables. Until a
+// moment is a source's last word, its writers must be denied: in a plan or a
+// drill nobody is, and then it is only asked what the witness saw.
+//
+// A fenced table's head stays the head, so it was seen there at any later moment
+// too. The moment taken is the newest commit of all the tables plus the skew, so
+// that it depends on the world and not on when it is read.
+func (s *Systems) source(ctx context.Context, c action.Call[none], ev *groupEvidence) error {
+	if c.Run.SourceLost != nil {
+		ev.death.By = *c.Run.SourceLost
+	}
+	if c.Run.SourceUnreachable || !fenced(ctx, c, ev) {
+		return nil
+	}
+	heads := make([]*recovery.Head, len(ev.tables))
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(inBatch)
+	for i, t := range ev.tables {
+		work.Go(func() error {
+			h, err := s.sourceHead(wctx, c, t.name)
+			if reach.Unreachable(err) {
+				return nil // it went away since: it does not answer
+			}
+			heads[i] = h
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	var newest time.Time
+	for _, h := range heads {
+		if h == nil {
+			return nil
+		}
+		if h.CommittedAt.After(newest) {
+			newest = h.CommittedAt
+		}
+	}
+	for _, t := range ev.topics {
+		for _, p := range t.Partitions {
+			if p.NewestAt.After(newest) {
+				newest = p.NewestAt
+			}
+		}
+	}
+	ev.death.Answered = true
+	for i, t := range ev.tables {
+		heads[i].At = newest.Add(ev.skew)
+		t.state.Source = heads[i]
+	}
+	return nil
+}
+
+// sourceHead reads the head of a table at the source.
+func (s *Systems) sourceHead(ctx context.Context, c action.Call[none], name string) (*recovery.Head, error) {
+	site, err := s.site(ctx, c.Estate, c.Run.Source, name)
+	if err != nil {
+		return nil, err
+	}
+	l, err := site.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("table %s in %s: %w", name, c.Run.Source, err)
+	}
+	snap, err := l.Snapshot(ctx, l.Head())
+	if err != nil {
+		return nil, fmt.Errorf("head of table %s in %s: %w", name, c.Run.Source, err)
+	}
+	return &recovery.Head{Version: snap.Version.Number, Rows: snap.Rows(), CommittedAt: snap.Version.Time}, nil
+}
+
+// fenced reports whether this run has proven that writes to every bucket of the
+// group's tables are denied at the source.
+func fenced(ctx context.Context, c action.Call[none], ev *groupEvidence) bool {
+	for _, t := range ev.tables {
+		obs, err := c.Records.Observations(ctx, "storage.fence", t.decl.Bucket)
+		if err != nil || action.Worst(obs) != verdict.Pass {
+			return false
+		}
+	}
+	return len(ev.tables) > 0
+}
