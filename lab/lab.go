@@ -123,15 +123,15 @@ func (l *Lab) lock() (unlock func(), err error) {
 // run again. At the standby Connect goes with it. Instead of a
 // region it takes the name of one server, as [Lab.Status] lists them.
 func (l *Lab) Kill(ctx context.Context, what string) error {
+	chosen, err := l.choose(what)
+	if err != nil {
+		return err
+	}
 	unlock, err := l.begin()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	chosen, err := l.choose(what)
-	if err != nil {
-		return err
-	}
 	start := time.Now()
 	var errs []error
 	var found []process
@@ -162,11 +162,6 @@ func (l *Lab) Kill(ctx context.Context, what string) error {
 // one server by its name, or everything if what is empty. It does not resume what
 // replication lost when the source died: see [Lab.Resync].
 func (l *Lab) Heal(ctx context.Context, what string) error {
-	unlock, err := l.begin()
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	places := []string{Primary, Standby, Third}
 	if what != "" {
 		chosen, err := l.choose(what)
@@ -176,6 +171,11 @@ func (l *Lab) Heal(ctx context.Context, what string) error {
 		// The others of the place are started too, if they do not run.
 		places = []string{chosen[0].place}
 	}
+	unlock, err := l.begin()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return l.start(ctx, places)
 }
 
@@ -213,7 +213,7 @@ func (l *Lab) choose(what string) ([]server, error) {
 }
 
 func unknownRegion(region string) error {
-	return fmt.Errorf("region %q: the laboratory's regions are %s and %s: %w", region, Primary, Standby, ErrRegion)
+	return fmt.Errorf("%w %q: the laboratory's are %s and %s", ErrRegion, region, Primary, Standby)
 }
 
 // begin locks the laboratory and reads its state afresh.

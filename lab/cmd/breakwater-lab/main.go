@@ -23,6 +23,8 @@ import (
 const (
 	exitFailed = 1
 	exitUsage  = 2
+
+	exitInterrupted = 130
 )
 
 // errUsage marks what the person typed wrong.
@@ -42,6 +44,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return 0
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "interrupted: what was started runs on; breakwater-lab down stops it")
+		return exitInterrupted
 	case errors.Is(err, errUsage), errors.Is(err, lab.ErrRegion):
 		fmt.Fprintln(stderr, "error:", err)
 		return exitUsage
@@ -71,7 +76,7 @@ A round:
   breakwater-lab down                  stop everything; data stays
 
 The servers run on after this command ends. Exit codes: 0 done, 1 failed,
-2 wrong usage.`
+2 wrong usage, 130 interrupted.`
 
 func command(stdout, stderr io.Writer) *cobra.Command {
 	var dir string
@@ -214,7 +219,12 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	}
 	var resync bool
 	heal := &cobra.Command{
-		Use: "heal [REGION]", Short: "Start again what does not run, on the same ports and data", Args: cobra.MaximumNArgs(1),
+		Use: "heal [REGION]", Short: "Start again what does not run, on the same ports and data", Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("heal takes at most one region, found %d arguments; %w", len(args), errUsage)
+			}
+			return nil
+		},
 		Long: "Starts a region's servers, or all, again. What the primary owed the standby when\nit was killed stays owed, unless --resync is given.",
 		RunE: func(c *cobra.Command, args []string) error {
 			l, err := open()
@@ -286,6 +296,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 		},
 	}
 	root.AddCommand(up, seed, load, kill, heal, down, show, loss)
+	root.Args = cobra.ArbitraryArgs
 	root.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return fmt.Errorf("unknown command %q; %w", args[0], errUsage)
