@@ -207,6 +207,9 @@ func (r *run) awaitFor(ctx workflow.Context, a runbook.Approval, settled func() 
 	defer stop()
 	timer := workflow.NewTimerWithOptions(tctx, a.Reminder.Std(), workflow.TimerOptions{Summary: "remind " + a.Role})
 	err := workflow.Await(ctx, func() bool { return settled() || timer.IsReady() })
+	if err == nil {
+		err = ctx.Err() // a cancelled run's timer is ready too
+	}
 	return settled(), err
 }
 

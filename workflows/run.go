@@ -36,6 +36,7 @@ type carried struct {
 	Run         action.Run          `json:"run"`
 	Compiled    runbook.Compiled    `json:"compiled"`
 	Files       wire.Files          `json:"files"`
+	File        ledger.DocRef       `json:"file"` // the runbook as it was read
 	Chain       ledger.Chain        `json:"chain"`
 	Status      wire.Status         `json:"status"`
 	Next        int                 `json:"next"` // stage
@@ -94,8 +95,11 @@ func Run(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
 	}
 	if c.Continue == nil {
 		_, scheduled := workflow.GetTypedSearchAttributes(ctx).GetKeyword(temporal.NewSearchAttributeKeyKeyword("TemporalScheduledById"))
+		if err := r.compile(ctx, input, scheduled); err != nil {
+			return wire.Result{}, err // nothing was touched, and nothing is in the ledger
+		}
 		if err := r.begin(ctx, input, scheduled); err != nil {
-			return wire.Result{}, err
+			return r.end(ctx, err)
 		}
 	}
 	err := r.stages(ctx)
@@ -106,8 +110,8 @@ func Run(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
 	return r.end(ctx, err)
 }
 
-// begin compiles the run, writes the first entries and takes the lock.
-func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
+// compile reads runbook and estate once, and checks the input against both.
+func (r *run) compile(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
 	var res wire.CompileResult
 	cctx := workflow.WithActivityOptions(ctx, looking("read "+r.Run.Runbook+" and the estate", quick))
 	err := workflow.ExecuteActivity(cctx, wire.CompileRun, wire.CompileInput{Run: r.Run, Input: input, Scheduled: scheduled}).Get(ctx, &res)
@@ -120,7 +124,7 @@ func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool)
 			runbook.Engine, res.Compiled.Engine), wire.ErrTypeBadInput, nil)
 	}
 	in := res.Compiled.Input
-	r.Compiled, r.Files = res.Compiled, res.Files
+	r.Compiled, r.Files, r.File = res.Compiled, res.Files, res.Runbook
 	r.Run.Mode, r.Run.Source, r.Run.Target = in.Mode, in.Source(), in.Target()
 	r.Run.Incident, r.Run.Groups, r.Run.OutageStart, r.Run.DetectedAt = in.Incident, in.Groups, in.OutageStart, in.DetectedAt
 	r.Status.Estate, r.Status.Summary = res.Compiled.Estate, res.Compiled.Summary
@@ -131,13 +135,19 @@ func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool)
 		}
 		r.Status.Stages = append(r.Status.Stages, ss)
 	}
+	return nil
+}
+
+// begin writes the first entries and takes the lock.
+func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
+	in := r.Compiled.Input
 	if err := r.record(ctx, ledger.RunStarted, "", "", wire.StartedBody{Run: r.Run, Input: input, Scheduled: scheduled}); err != nil {
 		return err
 	}
 	if err := r.record(ctx, ledger.Compiled, "", "", wire.CompiledBody{
-		Runbook: res.Compiled.Runbook, RunbookDigest: res.Compiled.RunbookDigest,
-		Estate: res.Compiled.Estate, EstateDigest: res.Compiled.EstateDigest, Mode: in.Mode, Input: in,
-	}, res.Files.Compiled, res.Files.Estate, res.Runbook); err != nil {
+		Runbook: r.Compiled.Runbook, RunbookDigest: r.Compiled.RunbookDigest,
+		Estate: r.Compiled.Estate, EstateDigest: r.Compiled.EstateDigest, Mode: in.Mode, Input: in,
+	}, r.Files.Compiled, r.Files.Estate, r.File); err != nil {
 		return err
 	}
 	if r.Run.Mode != action.ModeLive {
@@ -146,8 +156,7 @@ func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool)
 	var lock wire.LockResult
 	lctx := workflow.WithActivityOptions(ctx, looking("take the lock of estate "+r.Status.Estate, quick))
 	if err := workflow.ExecuteActivity(lctx, wire.AcquireLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, &lock); err != nil {
-		_, endErr := r.end(ctx, err)
-		return errors.Join(err, endErr)
+		return err
 	}
 	r.Run.Epoch = lock.Epoch
 	return r.record(ctx, ledger.Lock, "", "", wire.LockBody{Held: true, Epoch: lock.Epoch})

@@ -1,0 +1,461 @@
+package workflows_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"breakwater/activities"
+	"breakwater/internal/action"
+	"breakwater/internal/approval"
+	"breakwater/internal/approval/sshsig"
+	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/runbook"
+	"breakwater/internal/runbook/load"
+	"breakwater/internal/temporaltest"
+	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
+	"breakwater/runbooks"
+	"breakwater/workflows"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
+	"golang.org/x/crypto/ssh"
+
+	"crypto/ed25519"
+)
+
+// server is the Temporal server that all tests of the package share.
+var server *temporaltest.Server
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "breakwater-workflows")
+	if err == nil {
+		server, err = temporaltest.Start(context.Background(), dir) //nolint:usetesting // there is no test yet
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "workflows tests:", err)
+		os.Exit(1)
+	}
+	if os.Getenv("BREAKWATER_STICKY_CACHE") == "0" {
+		// Every workflow task replays its whole history: the cheapest way to find
+		// what is not deterministic. make test runs a sample so.
+		worker.SetStickyWorkflowCacheSize(0)
+	}
+	code := m.Run()
+	server.Kill()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// model is a world made of values, in which the actions of every runbook have
+// effects that can be counted and faults that can be injected.
+type model struct {
+	mu       sync.Mutex
+	state    map[string]string // "action/item" → "applied by …"
+	effects  map[string]int    // how often the state really changed
+	applies  map[string]int    // how often Apply was called
+	order    []string          // effects in order, "apply …" and "undo …"
+	fault    func(action, item string, p wire.Phase) error
+	planText map[string]string // "action/item" → what Plan sees, "" by default
+	unproven map[string]action.Observation
+}
+
+func newModel() *model {
+	return &model{
+		state: map[string]string{}, effects: map[string]int{}, applies: map[string]int{},
+		planText: map[string]string{}, unproven: map[string]action.Observation{},
+	}
+}
+
+func (m *model) fail(a, item string, p wire.Phase) error {
+	m.mu.Lock()
+	f := m.fault
+	m.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(a, item, p)
+}
+
+func (m *model) break_(f func(action, item string, p wire.Phase) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = f
+}
+
+// catalogue gives every action of the real one a body that works on the model.
+func (m *model) catalogue(real []*action.Definition) *action.Catalogue {
+	c := action.NewCatalogue()
+	for _, d := range real {
+		action.Add(c, m.action(d))
+	}
+	return c
+}
+
+func (m *model) action(d *action.Definition) action.Action[map[string]any] {
+	a := action.Action[map[string]any]{
+		Name: d.Name, Doc: d.Doc, Over: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, RedWhen: d.RedWhen,
+	}
+	type call = action.Call[map[string]any]
+	set := func(on bool) func(context.Context, call) (action.Outcome, error) {
+		p, want := wire.ApplyPhase, "applied"
+		if !on {
+			p, want = wire.UndoApplyPhase, ""
+		}
+		return func(ctx context.Context, c call) (action.Outcome, error) {
+			key := d.Name + "/" + c.Item.Name
+			m.mu.Lock()
+			m.applies[key]++
+			if m.state[key] == want {
+				m.mu.Unlock()
+				return action.Outcome{Summary: "already done"}, m.fail(d.Name, c.Item.Name, p)
+			}
+			m.mu.Unlock()
+			if err := c.Guard(ctx); err != nil {
+				return action.Outcome{}, err
+			}
+			if err := m.fail(d.Name, c.Item.Name, p); err != nil {
+				return action.Outcome{}, err
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.state[key] = want
+			m.effects[key]++
+			m.order = append(m.order, string(p)+" "+key)
+			return action.Outcome{Summary: "done", Mutations: 1}, nil
+		}
+	}
+	look := func(p wire.Phase, want string) func(context.Context, call) ([]action.Observation, error) {
+		return func(_ context.Context, c call) ([]action.Observation, error) {
+			key := d.Name + "/" + c.Item.Name
+			if err := m.fail(d.Name, c.Item.Name, p); err != nil {
+				if errors.Is(err, errRed) {
+					return []action.Observation{{What: key, Want: want, Got: err.Error(), Verdict: verdict.Fail}}, nil
+				}
+				return nil, err
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if o, ok := m.unproven[key]; ok {
+				return []action.Observation{o}, nil
+			}
+			o := action.Observation{What: key, Want: want, Got: m.state[key], Verdict: verdict.Fail}
+			if o.Want == o.Got || d.Effect == action.ReadOnly {
+				o.Verdict = verdict.Pass
+			}
+			return []action.Observation{o}, nil
+		}
+	}
+	plan := func(p wire.Phase) func(context.Context, call) (action.Change, error) {
+		return func(_ context.Context, c call) (action.Change, error) {
+			if err := m.fail(d.Name, c.Item.Name, p); err != nil {
+				return action.Change{}, err
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			key := d.Name + "/" + c.Item.Name
+			return action.Change{
+				Summary: string(p) + " " + key + m.planText[key],
+				Effects: []action.EffectLine{{On: key, Do: string(p)}},
+			}, nil
+		}
+	}
+	a.Verify = look(wire.VerifyPhase, "applied")
+	if d.Effect == action.ReadOnly {
+		return a
+	}
+	a.Plan, a.Apply = plan(wire.PlanPhase), set(true)
+	if d.Effect == action.Mutates {
+		a.Undo = &action.Undo[map[string]any]{
+			Plan: plan(wire.UndoPlanPhase), Apply: set(false), Verify: look(wire.UndoVerifyPhase, ""),
+		}
+	}
+	return a
+}
+
+// errRed makes a model's Verify fail rather than be unable to look.
+var errRed = errors.New("broken on purpose")
+
+// signer makes a key that is the same for the same number.
+func signer(t testing.TB, n byte) ssh.Signer {
+	t.Helper()
+	s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(append(make([]byte, 31), n)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// estates serves one estate with its ledger in a folder.
+type estates struct {
+	e      *estate.Estate
+	ledger store.Store
+	key    ssh.Signer
+}
+
+func (s estates) Load(_ context.Context, name string) (*estate.Estate, error) {
+	if name != s.e.Estate {
+		return nil, fmt.Errorf("this worker serves no estate %q: it has %s: %w", name, s.e.Estate, fs.ErrNotExist)
+	}
+	return s.e, nil
+}
+func (s estates) Ledger(context.Context, *estate.Estate) (store.Store, error) { return s.ledger, nil }
+func (s estates) Signer(context.Context, *estate.Estate) (ssh.Signer, error)  { return s.key, nil }
+
+// people are the members of the test's roles, with their keys.
+var people = []string{"ana", "ben", "cleo", "dora", "emil", "fay"}
+
+func testEstate(t testing.TB) *estate.Estate {
+	e := &estate.Estate{
+		Estate: "lab", ClockSkew: estate.Duration(500 * time.Millisecond),
+		Ledger: estate.Ledger{Signers: []string{sshsig.Public(signer(t, 99)).String()}},
+		Regions: []estate.Region{
+			{Region: "us-east-1", Role: estate.Primary},
+			{Region: "us-west-2", Role: estate.Standby},
+		},
+		Tiers: []estate.Tier{
+			{Tier: 1, RTO: estate.Duration(5 * time.Minute), RPO: estate.Duration(30 * time.Second)},
+			{Tier: 2, RTO: estate.Duration(15 * time.Minute), RPO: estate.Duration(2 * time.Minute)},
+		},
+		Buckets: []estate.Bucket{{Bucket: "lake", In: map[string]string{"us-east-1": "lake-east", "us-west-2": "lake-west"}}},
+		Groups: []estate.Group{
+			{
+				Group: "orders", Tier: 1, Owner: "data-owner",
+				Tables:         []estate.Table{{Table: "orders", Bucket: "lake", Path: "orders"}, {Table: "payments", Bucket: "lake", Path: "payments"}},
+				Topics:         []estate.Topic{{Topic: "orders-events"}},
+				ConsumerGroups: []estate.ConsumerGroup{{ConsumerGroup: "orders-app", Topics: []string{"orders-events"}}},
+			},
+			{
+				Group: "clicks", Tier: 2, Owner: "data-owner",
+				Tables: []estate.Table{{Table: "clicks", Bucket: "lake", Path: "clicks"}},
+			},
+		},
+	}
+	role := func(name string, members ...string) {
+		r := estate.Role{Role: name, Method: estate.Signed}
+		for _, m := range members {
+			n := byte(slices.Index(people, m))
+			r.Members = append(r.Members, estate.Member{Name: m, Key: sshsig.Public(signer(t, n)).String()})
+		}
+		e.Roles = append(e.Roles, r)
+	}
+	role("incident-commander", "ana", "ben")
+	role("data-owner", "cleo", "dora")
+	role("data-platform", "emil", "fay")
+	role("data-platform-lead", "fay", "emil")
+	return e
+}
+
+// bench is one test's worker, model and client.
+type bench struct {
+	t      testing.TB
+	model  *model
+	estate *estate.Estate
+	ledger store.Store
+	client client.Client
+	queue  string
+	books  []*runbook.Runbook
+	host   *activities.Host
+	worker worker.Worker
+}
+
+// shipped are the runbooks of runbooks/.
+func shipped(t testing.TB) []*runbook.Runbook {
+	t.Helper()
+	books, mistakes := load.FS(runbooks.FS)
+	if len(mistakes) > 0 {
+		t.Fatalf("runbooks/: %v", mistakes)
+	}
+	return books
+}
+
+func newBench(t testing.TB, books []*runbook.Runbook) *bench {
+	t.Helper()
+	folder, err := store.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	c, err := server.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	b := &bench{t: t, model: newModel(), estate: testEstate(t), ledger: folder, client: c, queue: "q-" + filepath.Base(t.TempDir()) + t.Name(), books: books}
+	b.host = &activities.Host{
+		Catalogue: b.model.catalogue(definitions(t)), Runbooks: books,
+		Estates: estates{b.estate, folder, signer(t, 99)},
+	}
+	if err := b.host.Catalogue.Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.startWorker()
+	return b
+}
+
+func (b *bench) startWorker() {
+	b.t.Helper()
+	w := worker.New(b.client, b.queue, worker.Options{
+		Interceptors: []interceptor.WorkerInterceptor{&activities.Interceptor{}}, DisableRegistrationAliasing: true,
+		// Short timeouts make a lost task seen soon.
+		MaxHeartbeatThrottleInterval: time.Second,
+	})
+	var names []string
+	for _, rb := range b.books {
+		names = append(names, rb.Name)
+	}
+	workflows.Register(w, names)
+	b.host.Register(w)
+	if err := w.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.worker = w
+	b.t.Cleanup(w.Stop)
+}
+
+// start begins a run of the named runbook.
+func (b *bench) start(name, input string) client.WorkflowRun {
+	b.t.Helper()
+	r, err := b.client.ExecuteWorkflow(b.t.Context(), client.StartWorkflowOptions{TaskQueue: b.queue}, name, json.RawMessage(input))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+const liveInput = `{"estate":"lab","mode":"live","incident":"INC-1","source":"us-east-1","target":"us-west-2"}`
+
+// status asks the run what it is doing.
+func (b *bench) status(r client.WorkflowRun) (wire.Status, error) {
+	var s wire.Status
+	v, err := b.client.QueryWorkflow(b.t.Context(), r.GetID(), "", wire.QueryStatus)
+	if err != nil {
+		return s, err
+	}
+	return s, v.Get(&s)
+}
+
+// until polls the run's status until it is as wanted.
+func (b *bench) until(r client.WorkflowRun, what string, ok func(wire.Status) bool) wire.Status {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 60*time.Second)
+	defer cancel()
+	var s wire.Status
+	var err error
+	for {
+		if s, err = b.status(r); err == nil && ok(s) {
+			return s
+		}
+		select {
+		case <-ctx.Done():
+			raw, _ := json.MarshalIndent(s, "", " ")
+			b.t.Fatalf("never came to: %s; last error %v, status %s", what, err, raw)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// sign makes a person's decision for the open gate, as the command does.
+func (b *bench) sign(s wire.Status, verb approval.Verb, who string, r client.WorkflowRun) approval.Decision {
+	b.t.Helper()
+	g := s.Gate
+	statement := approval.Statement{
+		Namespace: "default", Run: ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun},
+		Gate: g.ID, Attempt: g.Attempt, Decision: verb, Plan: g.Root, Estate: g.EstateDigest, Head: g.Head,
+	}
+	sig, err := statement.Sign(signer(b.t, byte(slices.Index(people, who))))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return approval.Decision{Gate: g.ID, Attempt: g.Attempt, Verb: verb, Plan: g.Root, By: who, Signature: sig}
+}
+
+// decide sends a decision as an update and returns the answer.
+func (b *bench) decide(r client.WorkflowRun, d approval.Decision) wire.Answer {
+	b.t.Helper()
+	h, err := b.client.UpdateWorkflow(b.t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: r.GetID(), UpdateName: wire.UpdateDecide, Args: []any{d}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var a wire.Answer
+	if err := h.Get(b.t.Context(), &a); err != nil {
+		b.t.Fatal(err)
+	}
+	return a
+}
+
+// approve lets as many members as the open gate wants approve it.
+func (b *bench) approve(r client.WorkflowRun, s wire.Status) {
+	b.t.Helper()
+	for _, who := range s.Gate.Members[:s.Gate.Quorum] {
+		if a := b.decide(r, b.sign(s, approval.Approve, who, r)); !a.Counted {
+			b.t.Fatalf("%s could not approve %s: %s", who, s.Gate.ID, a.Outcome)
+		}
+	}
+}
+
+// carry answers whatever the run asks until it ends: gates are approved, manual
+// steps done; a step that did not pass is answered by onFailure.
+func (b *bench) carry(r client.WorkflowRun, onFailure func(wire.Status) approval.Decision) (wire.Result, error) {
+	b.t.Helper()
+	last := ""
+	for {
+		s := b.until(r, "a gate, a question or the end", func(s wire.Status) bool {
+			now := fmt.Sprint(s.State)
+			if s.Gate != nil {
+				now += fmt.Sprint(s.Gate.ID, s.Gate.Attempt)
+			}
+			if s.Ask != nil {
+				now += s.Ask.ID
+			}
+			return s.State == wire.StateEnded || (s.Gate != nil || s.Ask != nil) && now != last
+		})
+		last = fmt.Sprint(s.State)
+		switch {
+		case s.State == wire.StateEnded:
+			var res wire.Result
+			err := r.Get(b.t.Context(), &res)
+			return res, err
+		case s.Gate != nil:
+			last += fmt.Sprint(s.Gate.ID, s.Gate.Attempt)
+			b.approve(r, s)
+		case slices.Contains(s.Ask.Choices, "done"):
+			last += s.Ask.ID
+			b.decide(r, approval.Decision{Gate: s.Ask.ID, Verb: "done", By: "emil", Owner: "emil", Due: "2099-01-01"})
+		default:
+			last += s.Ask.ID
+			if onFailure == nil {
+				b.t.Fatalf("the run asks: %+v", s.Ask)
+			}
+			b.decide(r, onFailure(s))
+		}
+	}
+}
+
+// evidence verifies the run's ledger offline.
+func (b *bench) evidence(s wire.Status) ledger.Result {
+	b.t.Helper()
+	keys, err := sshsig.ParseKeys(b.estate.Ledger.Signers)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	res, err := ledger.Verify(b.t.Context(), b.ledger, ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun}, keys)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return res
+}
