@@ -10,6 +10,7 @@ func Catalogue(s *Systems) *action.Catalogue {
 		s.secretActions,
 		s.routingActions,
 		s.storageActions,
+		s.accessActions,
 	} {
 		add(c)
 	}

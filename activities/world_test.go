@@ -100,8 +100,8 @@ func newWorld(t *testing.T) *world {
 	}
 	w.furnish()
 	w.faults.Source, w.faults.Target = w.place(east), w.place(west)
-	w.faults.Group = faults.Group{Prefix: "orders/orders", Reader: "orders-reader", Writer: "orders-writer", Secret: "lakehouse/orders"}
-	w.faults.Other = faults.Group{Prefix: "clicks/clicks", Reader: "clicks-reader", Writer: "clicks-writer", Secret: "lakehouse/clicks"}
+	w.faults.Group = faults.Group{Prefix: "orders/orders", Reader: "orders-reader", Writer: "orders-writer", WriterSecret: secretOf("orders-writer"), Secret: "lakehouse/orders"}
+	w.faults.Other = faults.Group{Prefix: "clicks/clicks", Reader: "clicks-reader", Writer: "clicks-writer", WriterSecret: secretOf("clicks-writer"), Secret: "lakehouse/clicks"}
 	w.faults.Writer = faults.User{Name: "orders-writer", Secret: secretOf("orders-writer")}
 	w.faults.Replicator = faults.User{Name: "replicator", Secret: secretOf("replicator")}
 	return w

@@ -77,6 +77,7 @@ type Vault struct {
 type Group struct {
 	Prefix         string // of one of its tables, in the target's bucket
 	Reader, Writer string // users of MinIO
+	WriterSecret   string // that the estate has for Writer
 	Secret         string // path of the routing secret
 }
 
