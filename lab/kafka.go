@@ -116,20 +116,26 @@ func (l *Lab) furnishMirror(ctx context.Context) error {
 func (l *Lab) rejoinMirror(ctx context.Context) error {
 	for _, name := range []string{labkafka.SourceConnector, labkafka.CheckpointConnector, labkafka.HeartbeatConnector} {
 		url := fmt.Sprintf("%s/connectors/%s/restart?includeTasks=true&onlyFailed=true", l.connectURL(), name)
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
-		if err != nil {
-			cancel()
-			return err
-		}
-		res, err := http.DefaultClient.Do(req)
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		// Refused while the worker rebalances.
+		err := until(ctx, 250*time.Millisecond, func(ctx context.Context) error {
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+			if err != nil {
+				return err
+			}
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			res.Body.Close() //nolint:errcheck // only the status matters
+			if res.StatusCode >= 300 && res.StatusCode != http.StatusNotFound {
+				return errors.New(res.Status)
+			}
+			return nil
+		})
 		cancel()
 		if err != nil {
 			return fmt.Errorf("restart what failed of connector %s: %w", name, err)
-		}
-		res.Body.Close() //nolint:errcheck // only the status matters
-		if res.StatusCode >= 300 && res.StatusCode != http.StatusNotFound {
-			return fmt.Errorf("restart what failed of connector %s: %s", name, res.Status)
 		}
 	}
 	return nil

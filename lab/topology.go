@@ -104,7 +104,7 @@ const (
 // a second, the small log entry behind it overtakes it, and the standby catches up.
 func Conditions() map[string]wan.Condition {
 	return map[string]wan.Condition{
-		LineObjects: {Latency: 80 * time.Millisecond, Out: 5 << 18},
+		LineObjects: {Latency: 120 * time.Millisecond, Out: 1 << 20},
 		LineKafka:   {Latency: 30 * time.Millisecond, Out: 1 << 20, Back: 1 << 20},
 	}
 }
