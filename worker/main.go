@@ -1,0 +1,120 @@
+// Command breakwater-worker serves runbooks: it runs the interpreter under each
+// runbook's name and the actions that its steps are made of, for the Temporal
+// server that it is configured for.
+//
+// It starts whole or not at all: everything that is missing or wrong is said at
+// once, a sentence each, and nothing is served.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"breakwater/internal/config"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// errUsage marks what the person typed wrong.
+var errUsage = errors.New("see breakwater-worker --help")
+
+// run is the process without its exit.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c := command(stdout, stderr)
+	c.SetArgs(args)
+	err := c.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage), errors.Is(err, config.ErrBad):
+		fmt.Fprintln(stderr, "breakwater-worker:", err)
+		return exitUsage
+	default:
+		fmt.Fprintln(stderr, "breakwater-worker:", err)
+		return exitFailed
+	}
+}
+
+const long = `Serves runbooks: runs them for the Temporal server that TEMPORAL_ADDRESS or the
+temporal CLI's profile names, on the estates in a folder.
+
+It starts whole or not at all. At start it lints every runbook, registers the
+search attributes by which runs are found, and says everything that is missing
+at once. SIGTERM lets what runs finish for 30 seconds; a run itself is safe at
+any moment, also through SIGKILL, and goes on when a worker is back.
+
+Every setting can also be given as BREAKWATER_<SETTING> or in a file:
+--task-queue is BREAKWATER_TASK_QUEUE, and task-queue: in the file.`
+
+func command(stdout, stderr io.Writer) *cobra.Command {
+	var wait time.Duration
+	c := &cobra.Command{
+		Use:   "breakwater-worker --estates DIR",
+		Short: "Serve runbooks for a Temporal server",
+		Long:  long,
+		Example: `  breakwater-worker --estates /etc/breakwater/estates
+  breakwater-worker --estates ./estates --runbooks ./runbooks --log json
+  TEMPORAL_ADDRESS=temporal.example.org:7233 breakwater-worker --estates ./estates`,
+		SilenceUsage: true, SilenceErrors: true, Version: version(),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("it takes no argument, found %q; %w", args[0], errUsage)
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := config.Load(c.Flags())
+			if err != nil {
+				return err
+			}
+			logger, err := cfg.Logger(stderr)
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), cfg, logger, wait, nil)
+		},
+	}
+	c.SetOut(stdout)
+	c.SetErr(stderr)
+	c.SetVersionTemplate("breakwater-worker {{.Version}}\n")
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
+	config.Flags(c.Flags())
+	config.LogFlags(c.Flags())
+	c.Flags().DurationVar(&wait, "wait", 30*time.Second, "how long to wait for Temporal at start")
+	return c
+}
+
+// version is the module's version and the commit that it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " (" + s.Value[:min(12, len(s.Value))] + ")"
+		}
+	}
+	return v
+}
