@@ -11,6 +11,7 @@ func Catalogue(s *Systems) *action.Catalogue {
 		s.routingActions,
 		s.storageActions,
 		s.accessActions,
+		s.regionActions,
 	} {
 		add(c)
 	}

@@ -29,6 +29,7 @@ func Accesses(e Env) fault.Set {
 		allowed("access.reader-may-write", "a reader of the group gets the right to write", s, e.Group.Reader, write),
 		allowed("access.other-reader-may-read", "another group's reader gets the right to read", s, e.Other.Reader, read),
 		allowed("access.other-writer-may-write", "another group's writer gets the right to write", s, e.Other.Writer, write),
+		disabled("access.reader-disabled", "a reader of the group is disabled", s, e.Group.Reader),
 		rekeyed("access.writer-key-changed", "the secret key of a writer of the group is another", s, User{e.Group.Writer, e.Group.WriterSecret}),
 	}
 }
@@ -67,6 +68,27 @@ func allowed(name fault.Name, doc string, s Storage, user string, statement map[
 				_, err = adm.DetachPolicy(ctx, request)
 				return errors.Join(err, adm.RemoveCannedPolicy(ctx, policy))
 			})
+		},
+	}
+}
+
+// disabled switches a user off.
+func disabled(name fault.Name, doc string, s Storage, user string) fault.Fault {
+	var k kept[struct{}]
+	set := func(ctx context.Context, to madmin.AccountStatus) error {
+		adm, err := s.admin()
+		if err != nil {
+			return err
+		}
+		return adm.SetUserStatus(ctx, user, to)
+	}
+	return fault.Fault{
+		Name: name, Doc: doc, Available: needs(with(s.there(), "user for "+string(name), user)),
+		Inject: func(ctx context.Context) error {
+			return errors.Join(k.put(struct{}{}), set(ctx, madmin.AccountDisabled))
+		},
+		Heal: func(ctx context.Context) error {
+			return k.heal(func(struct{}) error { return set(ctx, madmin.AccountEnabled) })
 		},
 	}
 }

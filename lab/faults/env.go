@@ -79,6 +79,8 @@ type Group struct {
 	Reader, Writer string // users of MinIO
 	WriterSecret   string // that the estate has for Writer
 	Secret         string // path of the routing secret
+	Topic          string // of Kafka
+	ConsumerGroup  string // that reads Topic
 }
 
 // User is a user of MinIO and the secret that the estate has for it.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"breakwater/internal/fault"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Regions are the faults of a whole region: its servers are gone.
@@ -15,6 +18,55 @@ func Regions(e Env) fault.Set {
 		down("region.target-unreachable", "every server of the target is killed", e.Target, All),
 		down("storage.target-unreachable", "the object store of the target is killed", e.Target, StorageSystem),
 		down("vault.target-unreachable", "the secret store of the target is killed", e.Target, VaultSystem),
+		down("kafka.target-unreachable", "the Kafka cluster of the target is killed", e.Target, KafkaSystem),
+		consumed(e.Target, e.Group),
+	}
+}
+
+// consumed has somebody consume as a group's consumer group at the target.
+func consumed(r Region, g Group) fault.Fault {
+	var k kept[*kgo.Client]
+	return fault.Fault{
+		Name: "kafka.target-consumer-active", Doc: "somebody consumes at the target as one of its consumer groups",
+		Available: func() error {
+			if len(r.Brokers) == 0 {
+				return errors.New("this environment does not say where the target's Kafka is")
+			}
+			return needs(map[string]string{"topic": g.Topic, "consumer group": g.ConsumerGroup})()
+		},
+		Inject: func(ctx context.Context) error {
+			joined := make(chan struct{}, 1)
+			c, err := kgo.NewClient(kgo.SeedBrokers(r.Brokers...), kgo.ConsumerGroup(g.ConsumerGroup), kgo.ConsumeTopics(g.Topic),
+				kgo.DisableAutoCommit(),
+				kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {
+					select {
+					case joined <- struct{}{}:
+					default:
+					}
+				}))
+			if err != nil {
+				return err
+			}
+			if err := k.put(c); err != nil {
+				c.Close()
+				return err
+			}
+			select {
+			case <-joined:
+				return nil
+			case <-time.After(30 * time.Second):
+				return fmt.Errorf("no partition of %s was given to a member of %s", g.Topic, g.ConsumerGroup)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		},
+		Heal: func(ctx context.Context) error {
+			return k.heal(func(c *kgo.Client) error {
+				err := c.LeaveGroupContext(ctx)
+				c.Close()
+				return err
+			})
+		},
 	}
 }
 
