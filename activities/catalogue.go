@@ -7,6 +7,10 @@ func Catalogue(s *Systems) *action.Catalogue {
 	c := action.NewCatalogue()
 	for _, add := range []func(*action.Catalogue){
 		s.obligationActions,
+		s.witnessActions,
+		s.recoveryPointActions,
+		s.tableActions,
+		s.goldenActions,
 		s.secretActions,
 		s.routingActions,
 		s.storageActions,

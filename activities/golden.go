@@ -82,7 +82,7 @@ func (s *Systems) asWitnessed(ctx context.Context, c action.Call[none], t tableS
 		r, err = j.Newest(ctx, t.name, got.Version)
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && answered(err): // nothing to hold it against says nothing against it
+	case errors.Is(err, fs.ErrNotExist) && tableAnswered(err): // nothing to hold it against says nothing against it
 		return t.about(action.Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Unknown, Cause: action.CauseOther})
 	case err != nil:
 		return t.notSeen(c.Run, what, want, err)

@@ -297,18 +297,20 @@ func nextStamp(ctx context.Context, l *delta.Log, at recovery.TablePoint) (time.
 	return time.Time{}, nil
 }
 
-// chosenAgain observes that the evidence as it is now leads to the same cut.
+// chosenAgain observes that the evidence as it is now leads to the same versions
+// and the same losses. The moment may have moved between the same versions, where
+// the witness goes on looking at a source that answers.
 func (s *Systems) chosenAgain(ctx context.Context, c action.Call[none], p GroupPoint) action.Observation {
 	const what = "choosing again gives the recorded cut"
-	want := fmt.Sprintf("versions %s at %s", versionsOf(p), p.Cut.At.Format(time.RFC3339Nano))
+	want := pointWords(p)
 	again, err := s.point(ctx, c)
 	switch {
-	case err != nil && answered(err):
+	case err != nil && tableAnswered(err):
 		return action.Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Fail}
 	case err != nil:
 		return unknown(c.Run, c.Run.Target, what, want, err, "")
 	}
-	got := fmt.Sprintf("versions %s at %s", versionsOf(again), again.Cut.At.Format(time.RFC3339Nano))
+	got := pointWords(again)
 	switch {
 	case got == want:
 	case p.Death.Answered && !again.Death.Answered:
@@ -316,7 +318,7 @@ func (s *Systems) chosenAgain(ctx context.Context, c action.Call[none], p GroupP
 			What: what, Want: want, Got: "the source, which had answered, does not any more: " + got, Verdict: verdict.Unknown,
 			Cause: action.CauseSourceUnreachable, Obligation: "hold the recovery point of group " + p.Group + " against the source when it is back",
 		}
-	case c.Run.Mode != action.ModeLive && again.Cut.At.After(p.Cut.At):
+	case c.Run.Mode != action.ModeLive && !again.Cut.At.Before(p.Cut.At):
 		return saw(what, want, got+": nothing is fenced in mode "+string(c.Run.Mode)+", so the group moved on", true)
 	}
 	return saw(what, want, got, got == want)
@@ -332,6 +334,15 @@ func versionsOf(p GroupPoint) string {
 		return "of no table"
 	}
 	return strings.Join(parts, " ")
+}
+
+// pointWords says what a recovery point keeps and what it gives up.
+func pointWords(p GroupPoint) string {
+	text := "versions " + versionsOf(p)
+	for _, l := range p.Losses {
+		text += "; " + l.Dataset + " loses " + lossWords(l)
+	}
+	return text
 }
 
 // canonical is a recovery point as this program encodes it.

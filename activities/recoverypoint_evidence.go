@@ -122,7 +122,7 @@ func (s *Systems) sightings(ctx context.Context, c action.Call[none], t *tableEv
 // way below it.
 func (t *tableEvidence) look(ctx context.Context) error {
 	l, err := t.open(ctx)
-	if errors.Is(err, fs.ErrNotExist) && answered(err) {
+	if errors.Is(err, fs.ErrNotExist) && tableAnswered(err) {
 		return nil // nothing of it arrived: no version, so no cut
 	}
 	if err != nil {

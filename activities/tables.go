@@ -246,7 +246,7 @@ func (t tableSite) hintHolds(ctx context.Context, run action.Run, l *delta.Log, 
 	what, want := "the hint to the last checkpoint", fmt.Sprintf("none, or a checkpoint at most at version %d", v)
 	body, _, err := t.bucket.Get(ctx, t.logDir()+"_last_checkpoint")
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && answered(err):
+	case errors.Is(err, fs.ErrNotExist) && tableAnswered(err):
 		return t.about(saw(what, want, "none", true))
 	case err != nil:
 		return t.notSeen(run, what, want, err)

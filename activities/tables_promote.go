@@ -328,7 +328,7 @@ func (s *Systems) applyPromote(ctx context.Context, c action.Call[none]) (action
 		// No store offers a delete on a condition: look again, then delete. What
 		// comes in between stays under the marker, and Verify finds it there.
 		switch o, err := t.bucket.Head(ctx, a.Key); {
-		case errors.Is(err, fs.ErrNotExist) && answered(err):
+		case errors.Is(err, fs.ErrNotExist) && tableAnswered(err):
 			continue
 		case err != nil:
 			return out, err
@@ -370,7 +370,7 @@ func (t tableSite) keepAll(ctx context.Context, c action.Call[none], plan promot
 	for _, a := range all {
 		work.Go(func() error {
 			_, err := t.bucket.Copy(wctx, objectstore.Source{Key: a.Key, VersionID: a.VersionID, ETag: a.ETag}, a.To)
-			if errors.Is(err, objectstore.ErrChanged) || errors.Is(err, fs.ErrNotExist) && answered(err) {
+			if errors.Is(err, objectstore.ErrChanged) || errors.Is(err, fs.ErrNotExist) && tableAnswered(err) {
 				return t.moved(a.Key, "is not the version %s that was planned", a.VersionID)
 			}
 			if err == nil {
@@ -385,7 +385,7 @@ func (t tableSite) keepAll(ctx context.Context, c action.Call[none], plan promot
 // hint reads the hint as it is now; nil where there is none.
 func (t tableSite) hint(ctx context.Context, key string) ([]byte, string, error) {
 	body, o, err := t.bucket.Get(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) && answered(err) {
+	if errors.Is(err, fs.ErrNotExist) && tableAnswered(err) {
 		return nil, "", nil
 	}
 	return body, o.ETag, err

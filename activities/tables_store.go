@@ -128,15 +128,15 @@ func (t tableSite) about(o action.Observation) action.Observation {
 // notSeen is the observation of something that could not be read: fail where the
 // store's answer shows that it is gone or broken, else unknown.
 func (t tableSite) notSeen(run action.Run, what, want string, err error) action.Observation {
-	if !answered(err) {
+	if !tableAnswered(err) {
 		return t.about(unknown(run, t.region, what, want, err, fmt.Sprintf("look at table %s in %s again: %s", t.name, t.region, what)))
 	}
 	return t.about(action.Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Fail})
 }
 
-// answered reports whether an error about a table says something about the table,
+// tableAnswered reports whether an error about a table says something about the table,
 // rather than about our way to it or what we know of its format.
-func answered(err error) bool {
+func tableAnswered(err error) bool {
 	var feature *delta.FeatureError
 	var typ *scan.TypeError
 	switch {
@@ -151,7 +151,7 @@ func answered(err error) bool {
 // logBroken reports whether an error says that an object of the log is gone or
 // unreadable, which one can step around.
 func logBroken(err error) bool {
-	return answered(err) && (errors.Is(err, delta.ErrCorrupt) || errors.Is(err, delta.ErrNoStart) || errors.Is(err, fs.ErrNotExist))
+	return tableAnswered(err) && (errors.Is(err, delta.ErrCorrupt) || errors.Is(err, delta.ErrNoStart) || errors.Is(err, fs.ErrNotExist))
 }
 
 // journal is the witness's journal as a region keeps it.

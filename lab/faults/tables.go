@@ -25,8 +25,8 @@ func Tables(e Env) fault.Set {
 	return fault.Set{
 		t.fault("table.data-file-gone", "a data file that every version needs is deleted", t.dataFileGone),
 		t.fault("table.data-file-truncated", "a data file that every version needs has lost its second half", t.dataFileTruncated),
-		t.fault("table.log-gone", "every log entry and checkpoint of a table is deleted", t.hide(logFile)),
-		t.fault("table.log-entry-gone", "one log entry of a table, the second, is deleted", t.hide(exactly("_delta_log/00000000000000000001.json"))),
+		t.fault("table.log-gone", "every log entry and checkpoint of a table is deleted", t.hide(t.log(`\d{20}\..*`))),
+		t.fault("table.log-entry-gone", "one log entry of a table, the second, is deleted", t.hide(t.log(`0{19}1\.json`))),
 		t.fault("table.late-commit", "a log entry arrives above the head of a table", t.lateCommit),
 		t.fault("table.late-replica", "a log entry arrives once more where one was moved aside, and is deleted again", t.lateReplica),
 		t.fault("table.hint-above", "the hint to the last checkpoint comes back and names one that is not there", t.hintAbove),
@@ -38,14 +38,7 @@ func Tables(e Env) fault.Set {
 	}
 }
 
-var (
-	logFile = regexp.MustCompile(`/_delta_log/\d{20}\.`)
-	record  = regexp.MustCompile(`(^|/)tables/[^/]+/\d{20}\.json$`)
-)
-
-func exactly(suffix string) *regexp.Regexp {
-	return regexp.MustCompile(regexp.QuoteMeta("/"+suffix) + "$")
-}
+var record = regexp.MustCompile(`(^|/)tables/[^/]+/\d{20}\.json$`)
 
 // tableAt is a prefix of the bucket that faults break.
 type tableAt struct {
@@ -55,6 +48,12 @@ type tableAt struct {
 
 // whole is all of the bucket.
 func (t tableAt) whole() tableAt { return tableAt{t.Storage, ""} }
+
+// log matches files of the table's own log; what was moved aside has the same
+// names elsewhere.
+func (t tableAt) log(name string) *regexp.Regexp {
+	return regexp.MustCompile("^" + regexp.QuoteMeta(t.prefix) + "/_delta_log/" + name + "$")
+}
 
 // made is a version, or a delete marker, that a fault wrote.
 type made struct{ key, version string }
@@ -162,7 +161,7 @@ func (t tableAt) hide(match *regexp.Regexp) func(context.Context, *s3.Client) ([
 // firstFile is the data file that the earliest log entry with one adds. In a
 // table that is only appended to, every later version needs it.
 func (t tableAt) firstFile(ctx context.Context, c *s3.Client) (string, error) {
-	keys, err := t.keys(ctx, c, regexp.MustCompile(`/_delta_log/\d{20}\.json$`))
+	keys, err := t.keys(ctx, c, t.log(`\d{20}\.json`))
 	if err != nil {
 		return "", err
 	}
@@ -207,7 +206,7 @@ func (t tableAt) dataFileTruncated(ctx context.Context, c *s3.Client) ([]made, e
 
 // lateCommit copies the newest log entry to the number after it.
 func (t tableAt) lateCommit(ctx context.Context, c *s3.Client) ([]made, error) {
-	keys, err := t.keys(ctx, c, regexp.MustCompile(`/_delta_log/\d{20}\.json$`))
+	keys, err := t.keys(ctx, c, t.log(`\d{20}\.json`))
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}

@@ -1,0 +1,711 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/delta"
+	"breakwater/internal/delta/scan"
+	"breakwater/internal/delta/write"
+	"breakwater/internal/estate"
+	"breakwater/internal/fault"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/verdict"
+	"breakwater/internal/witness"
+	"breakwater/lab/faults"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// lake is a world with tables that were written at the source, replicated object
+// by object as the test says.
+type lake struct {
+	*world
+	records *ledgerRecords
+	clock   time.Time
+	writers map[string]*write.Table
+	truth   map[string][]scan.Digest // per table: the digest of each version
+	commits map[string][]time.Time
+}
+
+// ledgerRecords keeps outcomes as the ledger does.
+type ledgerRecords struct {
+	mu       sync.Mutex
+	outcomes map[string]action.Outcome
+	seen     map[string][]action.Observation
+}
+
+func (r *ledgerRecords) put(name, item string, o action.Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.outcomes[name+" "+item] = o
+}
+
+func (r *ledgerRecords) Outcome(_ context.Context, name, item string) (action.Outcome, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o, ok := r.outcomes[name+" "+item]
+	if !ok {
+		return o, fs.ErrNotExist
+	}
+	return o, nil
+}
+
+func (r *ledgerRecords) Observations(_ context.Context, name, item string) ([]action.Observation, error) {
+	if obs, ok := r.seen[name+" "+item]; ok {
+		return obs, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (r *ledgerRecords) Obligations(context.Context) ([]action.Obligation, error) { return nil, nil }
+
+// sourceStore writes at the source as root.
+type sourceStore struct{ deltaStore }
+
+func (s sourceStore) Put(ctx context.Context, key string, body []byte) error {
+	_, err := s.bucket.Put(ctx, key, body)
+	return err
+}
+
+func (s sourceStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
+	_, err := s.bucket.PutIfAbsent(ctx, key, body)
+	if errors.Is(err, objectstore.ErrSame) {
+		return nil
+	}
+	return err
+}
+
+var orderColumns = []write.Column{{Name: "id", Type: write.Int64}, {Name: "note", Type: write.String}}
+
+// newLake makes a world whose source is lost.
+func newLake(t *testing.T) *lake {
+	t.Helper()
+	w := newWorld(t)
+	l := &lake{
+		world: w, clock: time.Date(2026, 11, 1, 2, 0, 0, 0, time.UTC),
+		records: &ledgerRecords{outcomes: map[string]action.Outcome{}, seen: map[string][]action.Observation{}},
+		writers: map[string]*write.Table{}, truth: map[string][]scan.Digest{}, commits: map[string][]time.Time{},
+	}
+	w.estate.Witness = estate.Witness{Bucket: "lake", Prefix: "_witness"}
+	w.estate.Tiers[0].RPO = estate.Duration(time.Minute)
+	for i := range w.estate.Groups {
+		for j := range w.estate.Groups[i].Tables {
+			w.estate.Groups[i].Tables[j].PeakBurst = 100
+			l.empty(east, w.estate.Groups[i].Tables[j].Path)
+			l.empty(west, w.estate.Groups[i].Tables[j].Path)
+		}
+	}
+	return l
+}
+
+// lost sets that the source is gone since the clock's time.
+func (l *lake) lost() {
+	at := l.clock
+	l.run.SourceUnreachable, l.run.SourceLost = true, &at
+}
+
+// empty removes what a world furnishes below a prefix, for good.
+func (l *lake) empty(region, prefix string) {
+	l.t.Helper()
+	bucket, err := l.estate.RealBucket("lake", region)
+	l.must(err)
+	out, err := l.s3[region].ListObjectVersions(l.t.Context(), &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix})
+	l.must(err)
+	for _, v := range out.Versions {
+		_, err := l.s3[region].DeleteObject(l.t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: v.Key, VersionId: v.VersionId})
+		l.must(err)
+	}
+}
+
+func (l *lake) rootBucket(region string) objectstore.Bucket {
+	l.t.Helper()
+	real, err := l.estate.RealBucket("lake", region)
+	l.must(err)
+	return l.minio[region].Client(l.t).Bucket(real)
+}
+
+// tick moves the writers' clock.
+func (l *lake) tick(d time.Duration) time.Time { l.clock = l.clock.Add(d); return l.clock }
+
+// create makes a table at the source.
+func (l *lake) create(name string, every int64) {
+	l.t.Helper()
+	decl, _, _ := l.estate.Table(name)
+	b := l.rootBucket(east)
+	w, err := write.Create(l.t.Context(), sourceStore{deltaStore{b}}, delta.Root{Bucket: b.Name(), Prefix: decl.Path}, orderColumns,
+		write.Options{CheckpointEvery: every, Now: func() time.Time { return l.clock }})
+	l.must(err)
+	l.writers[name] = w
+	l.learn(name)
+}
+
+// append commits rows at the source and remembers what the table holds then.
+func (l *lake) append(name string, rows int) {
+	l.t.Helper()
+	all := make([]write.Row, rows)
+	for i := range all {
+		all[i] = write.Row{rand.Int64(), fmt.Sprintf("row %d of %s", i, name)}
+	}
+	_, err := l.writers[name].Append(l.t.Context(), all)
+	l.must(err)
+	l.learn(name)
+}
+
+func (l *lake) learn(name string) {
+	l.t.Helper()
+	log, store := l.log(east, name)
+	s, err := log.Snapshot(l.t.Context(), log.Head())
+	l.must(err)
+	d, err := scan.Sum(l.t.Context(), store, s)
+	l.must(err)
+	l.truth[name] = append(l.truth[name], d)
+	l.commits[name] = append(l.commits[name], s.Version.Time)
+	if int64(len(l.truth[name])-1) != log.Head() {
+		l.t.Fatalf("%s is at version %d, the test counts %d", name, log.Head(), len(l.truth[name])-1)
+	}
+}
+
+func (l *lake) log(region, name string) (*delta.Log, delta.Store) {
+	l.t.Helper()
+	decl, _, _ := l.estate.Table(name)
+	b := l.rootBucket(region)
+	store := deltaStore{b}
+	log, err := delta.Open(l.t.Context(), store, delta.Root{Bucket: b.Name(), Prefix: decl.Path})
+	l.must(err)
+	return log, store
+}
+
+// objects are the keys of a table at the source.
+func (l *lake) objects(name string) []string {
+	l.t.Helper()
+	decl, _, _ := l.estate.Table(name)
+	var keys []string
+	for o, err := range l.rootBucket(east).List(l.t.Context(), decl.Path+"/") {
+		l.must(err)
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
+// replicate copies objects to the target as they are, in random order, unless
+// they are held back.
+func (l *lake) replicate(name string, hold func(key string) bool) {
+	l.t.Helper()
+	keys := l.objects(name)
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	for _, key := range keys {
+		if hold == nil || !hold(key) {
+			l.carry(key)
+		}
+	}
+}
+
+func (l *lake) carry(key string) {
+	l.t.Helper()
+	from, to := "lake-east", "lake-west"
+	out, err := l.s3[east].GetObject(l.t.Context(), &s3.GetObjectInput{Bucket: &from, Key: &key})
+	l.must(err)
+	body, err := io.ReadAll(out.Body)
+	l.must(errors.Join(err, out.Body.Close()))
+	_, err = l.s3[west].PutObject(l.t.Context(), &s3.PutObjectInput{Bucket: &to, Key: &key, Body: bytes.NewReader(body)})
+	l.must(err)
+}
+
+// entry is the key of a log entry.
+func entry(path string, v int) string { return fmt.Sprintf("%s/_delta_log/%020d.json", path, v) }
+
+// dataOf are the keys of the data files that a version added.
+func (l *lake) dataOf(name string, version int) []string {
+	l.t.Helper()
+	decl, _, _ := l.estate.Table(name)
+	body, _, err := l.rootBucket(east).Get(l.t.Context(), entry(decl.Path, version))
+	l.must(err)
+	var keys []string
+	for line := range bytes.Lines(body) {
+		var e struct {
+			Add struct {
+				Path string `json:"path"`
+			} `json:"add"`
+		}
+		l.must(json.Unmarshal(line, &e))
+		if e.Add.Path != "" {
+			keys = append(keys, decl.Path+"/"+e.Add.Path)
+		}
+	}
+	return keys
+}
+
+// see journals the head of a table as a witness would have at the clock's time.
+func (l *lake) see(name string) {
+	l.t.Helper()
+	j := witness.Journal{Bucket: l.rootBucket(west), Prefix: "_witness"}
+	v := len(l.truth[name]) - 1
+	d := l.truth[name][v]
+	_, err := j.Put(l.t.Context(), witness.Record{
+		Table: name, Version: int64(v), Rows: d.Rows, Hash: hex.EncodeToString(d.Sum[:]), CommittedAt: l.commits[name][v], SeenAt: l.clock, Run: "witness",
+	})
+	l.must(err)
+	_, err = j.See(l.t.Context(), name, witness.Sighting{Version: int64(v), Rows: d.Rows, CommittedAt: l.commits[name][v], Last: l.clock, Run: l.clock.String()})
+	l.must(err)
+}
+
+// recorded is a catalogue whose every Apply leaves its outcome in the records.
+func (l *lake) recorded(name string) *action.Definition {
+	l.t.Helper()
+	c := action.NewCatalogue()
+	a := l.systems.recoveryPoint()
+	apply := a.Apply
+	a.Apply = func(ctx context.Context, c action.Call[none]) (action.Outcome, error) {
+		o, err := apply(ctx, c)
+		if err == nil {
+			l.records.put(a.Name, c.Item.Name, o)
+		}
+		return o, err
+	}
+	action.Add(c, a)
+	l.systems.tableActions(c)
+	l.systems.witnessActions(c)
+	l.systems.goldenActions(c)
+	d, ok := c.Get(name)
+	if !ok {
+		l.t.Fatalf("no action %s", name)
+	}
+	return d
+}
+
+func (l *lake) request(d *action.Definition, item string) action.Request {
+	r := l.world.request(d, item)
+	r.Run, r.Records = l.run, l.records
+	return r
+}
+
+// do plans and applies an action, and leaves its outcome in the records.
+func (l *lake) do(name, item string) (action.Request, action.Outcome) {
+	l.t.Helper()
+	d := l.recorded(name)
+	r := l.request(d, item)
+	ch, err := d.Plan(l.t.Context(), r, nil)
+	l.must(err)
+	r.Plan = &ch
+	o, err := d.Apply(l.t.Context(), r, nil)
+	l.must(err)
+	l.records.put(name, item, o)
+	return r, o
+}
+
+// verified asks for a verdict.
+func (l *lake) verified(name string, r action.Request, want verdict.Verdict) []action.Observation {
+	l.t.Helper()
+	obs, err := l.recorded(name).Verify(l.t.Context(), r, nil)
+	l.must(err)
+	if got := action.Worst(obs); got != want {
+		l.t.Errorf("%s on %s: %s, want %s\n%s", name, r.Item, got, want, told(obs))
+	}
+	return obs
+}
+
+func (l *lake) point(group string) GroupPoint {
+	l.t.Helper()
+	p, err := groupPoint(l.t.Context(), l.records, group)
+	l.must(err)
+	return p
+}
+
+// ordersLake has two tables with different lag: of orders everything up to 7, of
+// 8 the log entry alone; of payments all but the data of 5, while 6 is whole.
+func ordersLake(t *testing.T) *lake {
+	t.Helper()
+	l := newLake(t)
+	for range 9 {
+		l.tick(10 * time.Second)
+		for _, name := range []string{"orders", "payments"} {
+			if l.writers[name] == nil {
+				l.create(name, 4)
+			} else {
+				l.append(name, 10+len(l.truth[name]))
+			}
+		}
+		l.tick(2 * time.Second)
+		l.see("orders")
+		l.see("payments")
+	}
+	l.tick(3 * time.Second)
+	late := append(l.dataOf("orders", 8), l.dataOf("payments", 7)...)
+	late = append(late, entry("orders/payments", 7))
+	l.replicate("orders", func(key string) bool { return slices.Contains(late, key) })
+	l.replicate("payments", func(key string) bool { return slices.Contains(late, key) })
+	l.lost()
+	return l
+}
+
+func TestProveRecoveryPoint(t *testing.T) {
+	l := ordersLake(t)
+	d := l.recorded("group.recovery-point")
+	proveAction(t, d, l.request(d, "orders"), l.faultSet())
+	p := l.point("orders")
+	orders, _, _ := p.Table("orders")
+	payments, _, _ := p.Table("payments")
+	if orders.Version != 6 || payments.Version != 6 || orders.NewestComplete != 7 {
+		t.Errorf("%s with newest %d; want both at 6, the last before the version of payments that is missing", versionsOf(p), orders.NewestComplete)
+	}
+	for _, loss := range p.Losses {
+		lost := l.truth[loss.Dataset][8].Rows - l.truth[loss.Dataset][*loss.Version].Rows
+		if loss.Count.AtLeast > lost || loss.Count.AtMost == nil || *loss.Count.AtMost < lost {
+			t.Errorf("%s: %s, in truth %d", loss.Dataset, lossWords(loss), lost)
+		}
+	}
+}
+
+func (l *lake) faultSet() fault.Set {
+	return slices.Concat(faults.Tables(l.faults), faults.Regions(l.faults))
+}
+
+func TestProvePromotion(t *testing.T) {
+	l := ordersLake(t)
+	l.do("group.recovery-point", "orders")
+	d := l.recorded("table.promote")
+	before := l.everything("orders/orders")
+	proveAction(t, d, l.request(d, "orders"), l.faultSet())
+	after := l.everything("orders/orders")
+	for key, etag := range before {
+		if after[key] != etag {
+			t.Errorf("after undo %s has ETag %q, had %q", key, after[key], etag)
+		}
+	}
+}
+
+// everything is what a reader sees below a prefix of the target.
+func (l *lake) everything(prefix string) map[string]string {
+	l.t.Helper()
+	have := map[string]string{}
+	for o, err := range l.rootBucket(west).List(l.t.Context(), prefix+"/") {
+		l.must(err)
+		have[o.Key] = o.ETag
+	}
+	return have
+}
+
+func TestProveHistoryAndGoldenQueries(t *testing.T) {
+	l := ordersLake(t)
+	l.do("group.recovery-point", "orders")
+	for _, name := range []string{"orders", "payments"} {
+		r, _ := l.do("table.promote", name)
+		l.verified("table.promote", r, verdict.Pass)
+	}
+	for _, name := range []string{"table.history", "access.golden-queries"} {
+		t.Run(name, func(t *testing.T) {
+			d := l.recorded(name)
+			proveAction(t, d, l.request(d, "orders"), l.faultSet())
+			l.verified(name, l.request(d, "payments"), verdict.Pass)
+		})
+	}
+}
+
+func TestProveWitness(t *testing.T) {
+	l := newLake(t)
+	l.tick(time.Second)
+	l.create("orders", 0)
+	l.append("orders", 12)
+	d := l.recorded("table.witness")
+	r := l.request(d, "orders")
+	proveAction(t, d, r, l.faultSet())
+
+	// Another run with the same head notes it and reads nothing.
+	r.Run.Workflow = "witness-2"
+	ch, err := d.Plan(t.Context(), r, nil)
+	l.must(err)
+	if len(ch.Effects) != 1 || !strings.Contains(ch.Effects[0].Do, "note") {
+		t.Errorf("a second run with an unchanged head plans %+v; want a sighting alone", ch.Effects)
+	}
+	r.Plan = &ch
+	o, err := d.Apply(t.Context(), r, nil)
+	l.must(err)
+	if o.Mutations != 1 {
+		t.Errorf("a second run made %d mutations, want 1", o.Mutations)
+	}
+	l.verified("table.witness", r, verdict.Pass)
+	j := witness.Journal{Bucket: l.rootBucket(west), Prefix: "_witness"}
+	rec, err := j.Record(t.Context(), "orders", 1)
+	l.must(err)
+	if want := l.truth["orders"][1]; rec.Rows != want.Rows || rec.Hash != hex.EncodeToString(want.Sum[:]) {
+		t.Errorf("the journal has %+v, the source %v", rec, want)
+	}
+}
+
+// A promotion that moved half and died is finished by the next attempt, planned
+// anew or not, and all of it can be taken back.
+func TestPromotionResumes(t *testing.T) {
+	for _, anew := range []bool{false, true} {
+		t.Run(fmt.Sprintf("planned anew %v", anew), func(t *testing.T) {
+			l := ordersLake(t)
+			l.do("group.recovery-point", "orders")
+			before := l.everything("orders/orders")
+			d := l.recorded("table.promote")
+			r := l.request(d, "orders")
+			ch, err := d.Plan(t.Context(), r, nil)
+			l.must(err)
+			r.Plan = &ch
+			guards := 0
+			died := errors.New("died")
+			r.Guard = func(context.Context) error {
+				if guards++; guards > 3 {
+					return died
+				}
+				return nil
+			}
+			if o, err := d.Apply(t.Context(), r, nil); !errors.Is(err, died) || o.Mutations == 0 {
+				t.Fatalf("Apply = %d mutations, %v; want some and the guard's error", o.Mutations, err)
+			}
+			l.verified("table.promote", r, verdict.Fail)
+			r.Guard = func(context.Context) error { return nil }
+			if anew {
+				ch, err := d.Plan(t.Context(), r, nil)
+				l.must(err)
+				r.Plan = &ch
+			}
+			_, err = d.Apply(t.Context(), r, nil)
+			l.must(err)
+			l.verified("table.promote", r, verdict.Pass)
+			back, err := d.UndoPlan(t.Context(), r, nil)
+			l.must(err)
+			r.Plan = &back
+			_, err = d.UndoApply(t.Context(), r, nil)
+			l.must(err)
+			after := l.everything("orders/orders")
+			for key, etag := range before {
+				if after[key] != etag {
+					t.Errorf("%s came back with ETag %q, had %q", key, after[key], etag)
+				}
+			}
+		})
+	}
+}
+
+// What came after the plan is not promoted over, and a commit made after the
+// promotion is not written over by taking it back.
+func TestPromotionNoticesWhatMoved(t *testing.T) {
+	l := ordersLake(t)
+	l.do("group.recovery-point", "orders")
+	d := l.recorded("table.promote")
+	r := l.request(d, "orders")
+	ch, err := d.Plan(t.Context(), r, nil)
+	l.must(err)
+	r.Plan = &ch
+	write := func(key string) {
+		t.Helper()
+		_, err := l.rootBucket(west).Put(t.Context(), key, []byte(`{"commitInfo":{"timestamp":1}}`))
+		l.must(err)
+	}
+	write(entry("orders/orders", 9))
+	if _, err := d.Apply(t.Context(), r, nil); !errors.Is(err, action.ErrMoved) {
+		t.Fatalf("Apply after a log entry came = %v, want ErrMoved", err)
+	}
+	r.Plan = nil
+	r, _ = l.do("table.promote", "orders")
+	l.verified("table.promote", r, verdict.Pass)
+	write(entry("orders/orders", 7))
+	if _, err := d.UndoPlan(t.Context(), r, nil); !errors.Is(err, action.ErrRefused) {
+		t.Errorf("Undo.Plan after somebody wrote version 7 = %v, want ErrRefused", err)
+	}
+}
+
+// With the source alive and fenced the loss is what the source says, and the plan
+// does not depend on when it is made.
+func TestRecoveryPointFromAFencedSource(t *testing.T) {
+	l := newLake(t)
+	for range 5 {
+		l.tick(10 * time.Second)
+		for _, name := range []string{"orders", "payments"} {
+			if l.writers[name] == nil {
+				l.create(name, 0)
+			} else {
+				l.append(name, 5)
+			}
+		}
+	}
+	l.tick(30 * time.Second)
+	l.append("orders", 7) // payments idles since
+	l.replicate("orders", nil)
+	l.replicate("payments", nil)
+	d := l.recorded("group.recovery-point")
+	r := l.request(d, "orders")
+	ch, err := d.Plan(t.Context(), r, nil)
+	l.must(err)
+	if ch.Loss == nil || ch.Loss.AtMost != nil {
+		t.Errorf("nobody was fenced, so writes may go on: loss %+v, want no bound", ch.Loss)
+	}
+	l.records.seen["storage.fence lake"] = []action.Observation{{Verdict: verdict.Pass}}
+	proveAction(t, d, r, l.faultSet())
+	p := l.point("orders")
+	if orders, _, _ := p.Table("orders"); orders.Version != 5 {
+		t.Errorf("%s: everything arrived, so nothing is given up", versionsOf(p))
+	}
+	for _, loss := range p.Losses {
+		if !loss.Exact || *loss.Count.AtMost != 0 {
+			t.Errorf("%s: %s; the source is fenced and everything arrived", loss.Dataset, lossWords(loss))
+		}
+	}
+	// A version that never arrives is lost, exactly.
+	l.append("payments", 9)
+	r, _ = l.do("group.recovery-point", "orders")
+	l.verified("group.recovery-point", r, verdict.Pass)
+	_, loss, _ := l.point("orders").Table("payments")
+	payments, _, _ := l.point("orders").Table("payments")
+	if lost := l.truth["payments"][5].Rows - l.truth["payments"][payments.Version].Rows; !loss.Exact || loss.Count.AtLeast != lost {
+		t.Errorf("payments: %s, want exactly %d rows", lossWords(loss), lost)
+	}
+	// A write that gets past the fence is noticed.
+	l.append("payments", 1)
+	l.verified("group.recovery-point", r, verdict.Fail)
+}
+
+// A table of one version has no history to lose.
+func TestHistoryOfASingleVersion(t *testing.T) {
+	l := newLake(t)
+	l.tick(time.Second)
+	l.create("clicks", 0)
+	l.tick(time.Minute)
+	l.see("clicks")
+	l.replicate("clicks", nil)
+	l.lost()
+	l.do("group.recovery-point", "clicks")
+	obs := l.verified("table.history", l.request(l.recorded("table.history"), "clicks"), verdict.Pass)
+	if len(obs) != 1 || !strings.Contains(obs[0].Got, "only one") {
+		t.Errorf("observed %+v; want it said that there is one version", obs)
+	}
+}
+
+// Whatever subset of the objects arrives, the promoted tables hold what the
+// writer journalled for the versions of the cut, and the claimed loss contains
+// the truth.
+func TestRandomArrivals(t *testing.T) {
+	l := newLake(t)
+	const commits = 8
+	for range commits {
+		for _, name := range []string{"orders", "payments"} {
+			l.tick(time.Duration(1+rand.IntN(9)) * time.Second)
+			if l.writers[name] == nil {
+				l.create(name, 3)
+			} else {
+				l.append(name, 1+rand.IntN(20))
+			}
+			if rand.IntN(3) == 0 {
+				l.see(name)
+			}
+		}
+	}
+	l.tick(time.Second)
+	l.lost()
+	cuts, promoted := 0, 0
+	for n := range 50 {
+		seed := rand.Uint64()
+		l.run.FirstRun = fmt.Sprintf("random-%d", n)
+		ok := l.arrive(rand.New(rand.NewPCG(seed, 0)))
+		if ok {
+			cuts++
+			for _, name := range []string{"orders", "payments"} {
+				promoted++
+				l.holds(name)
+			}
+		}
+		if t.Failed() {
+			t.Fatalf("round %d, seed %d", n, seed)
+		}
+	}
+	t.Logf("%d of 50 subsets had a cut, %d promotions", cuts, promoted)
+	if cuts < 10 {
+		t.Errorf("only %d of 50 subsets had a cut: the test shows too little", cuts)
+	}
+}
+
+// arrive empties the target's tables, lets a random subset arrive and chooses.
+func (l *lake) arrive(r *rand.Rand) bool {
+	l.t.Helper()
+	l.records.outcomes = map[string]action.Outcome{}
+	for _, name := range []string{"orders", "payments"} {
+		decl, _, _ := l.estate.Table(name)
+		l.empty(west, decl.Path+"/")
+		l.unmark(decl.Path + "/")
+		lag := r.Float64() * 0.4
+		l.replicate(name, func(key string) bool {
+			if strings.HasSuffix(key, "0000.json") || strings.HasSuffix(key, "0001.json") || slices.Contains(l.dataOf(name, 1), key) {
+				return r.IntN(30) == 0
+			}
+			return r.Float64() < lag
+		})
+	}
+	d := l.recorded("group.recovery-point")
+	req := l.request(d, "orders")
+	ch, err := d.Plan(l.t.Context(), req, nil)
+	if err != nil {
+		if !strings.Contains(err.Error(), "choose the cut") {
+			l.t.Errorf("Plan: %v", err)
+		}
+		return false
+	}
+	req.Plan = &ch
+	_, err = d.Apply(l.t.Context(), req, nil)
+	l.must(err)
+	l.verified("group.recovery-point", req, verdict.Pass)
+	for _, loss := range l.point("orders").Losses {
+		v := *loss.Version
+		all := l.truth[loss.Dataset]
+		lost := all[len(all)-1].Rows - all[v].Rows
+		if loss.Count.AtLeast > lost || loss.Count.AtMost != nil && *loss.Count.AtMost < lost {
+			l.t.Errorf("%s at version %d: %s, in truth %d", loss.Dataset, v, lossWords(loss), lost)
+		}
+		// One cut: no table is before, or after, its version at that moment.
+		at := l.point("orders").Cut.At
+		if l.commits[loss.Dataset][v].After(at) || int(v)+1 < len(all) && !l.commits[loss.Dataset][v+1].After(at) {
+			l.t.Errorf("%s at version %d is not where it was at %s", loss.Dataset, v, at)
+		}
+	}
+	return true
+}
+
+func (l *lake) unmark(prefix string) {
+	l.t.Helper()
+	bucket := "lake-west"
+	out, err := l.s3[west].ListObjectVersions(l.t.Context(), &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix})
+	l.must(err)
+	for _, m := range out.DeleteMarkers {
+		_, err := l.s3[west].DeleteObject(l.t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: m.Key, VersionId: m.VersionId})
+		l.must(err)
+	}
+}
+
+// holds promotes a table and holds what a reader finds against the truth.
+func (l *lake) holds(name string) {
+	l.t.Helper()
+	r, _ := l.do("table.promote", name)
+	l.verified("table.promote", r, verdict.Pass)
+	p, _, _ := l.point("orders").Table(name)
+	log, store := l.log(west, name)
+	s, err := log.Snapshot(l.t.Context(), log.Head())
+	l.must(err)
+	got, err := scan.Sum(l.t.Context(), store, s)
+	l.must(err)
+	if want := l.truth[name][p.Version]; log.Head() != p.Version || got != want {
+		l.t.Errorf("%s promoted to %d: head %d holds %v, the writer's journal says %v", name, p.Version, log.Head(), got, want)
+	}
+	golden := l.recorded("access.golden-queries")
+	obs, err := golden.Verify(l.t.Context(), l.request(golden, name), nil)
+	l.must(err)
+	if action.Worst(obs) == verdict.Fail {
+		l.t.Errorf("golden queries on %s:\n%s", name, told(obs))
+	}
+}
