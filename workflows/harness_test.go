@@ -63,12 +63,13 @@ func TestMain(m *testing.M) {
 // effects that can be counted and faults that can be injected.
 type model struct {
 	mu       sync.Mutex
-	state    map[string]string // "action/item" → "applied by …"
-	effects  map[string]int    // how often the state really changed
-	applies  map[string]int    // how often Apply was called
-	order    []string          // effects in order, "apply …" and "undo …"
-	fault    func(action, item string, p wire.Phase) error
-	planText map[string]string // "action/item" → what Plan sees, "" by default
+	state    map[string]string                             // "action/item" → "applied by …"
+	effects  map[string]int                                // how often the state really changed
+	applies  map[string]int                                // how often Apply was called
+	order    []string                                      // effects in order, "apply …" and "undo …"
+	fault    func(action, item string, p wire.Phase) error // before the effect
+	after    func(action, item string, p wire.Phase) error // after it: the answer gets lost
+	planText map[string]string                             // "action/item" → what Plan sees, "" by default
 	unproven map[string]action.Observation
 }
 
@@ -87,6 +88,14 @@ func (m *model) fail(a, item string, p wire.Phase) error {
 		return nil
 	}
 	return f(a, item, p)
+}
+
+// lose says whether the answer of an Apply gets lost after its effect.
+func (m *model) lose(a, item string, p wire.Phase) error {
+	if m.after == nil {
+		return nil
+	}
+	return m.after(a, item, p)
 }
 
 func (m *model) break_(f func(action, item string, p wire.Phase) error) {
@@ -120,7 +129,7 @@ func (m *model) action(d *action.Definition) action.Action[map[string]any] {
 			m.applies[key]++
 			if m.state[key] == want {
 				m.mu.Unlock()
-				return action.Outcome{Summary: "already done"}, m.fail(d.Name, c.Item.Name, p)
+				return action.Outcome{Summary: "already done"}, m.lose(d.Name, c.Item.Name, p)
 			}
 			m.mu.Unlock()
 			if err := c.Guard(ctx); err != nil {
@@ -130,11 +139,11 @@ func (m *model) action(d *action.Definition) action.Action[map[string]any] {
 				return action.Outcome{}, err
 			}
 			m.mu.Lock()
-			defer m.mu.Unlock()
 			m.state[key] = want
 			m.effects[key]++
 			m.order = append(m.order, string(p)+" "+key)
-			return action.Outcome{Summary: "done", Mutations: 1}, nil
+			m.mu.Unlock()
+			return action.Outcome{Summary: "done", Mutations: 1}, m.lose(d.Name, c.Item.Name, p)
 		}
 	}
 	look := func(p wire.Phase, want string) func(context.Context, call) ([]action.Observation, error) {
@@ -441,7 +450,11 @@ func (b *bench) carry(r client.WorkflowRun, onFailure func(wire.Status) approval
 			if onFailure == nil {
 				b.t.Fatalf("the run asks: %+v", s.Ask)
 			}
-			b.decide(r, onFailure(s))
+			d := onFailure(s)
+			d.By = "" // whoever: what is asked here needs no authority of its own
+			if a := b.decide(r, d); !a.Counted {
+				b.t.Fatalf("%+v did not count: %s", d, a.Outcome)
+			}
 		}
 	}
 }
