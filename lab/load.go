@@ -13,6 +13,7 @@ import (
 
 	"breakwater/lab/oracle"
 	"breakwater/lab/traffic"
+	"breakwater/lab/wan"
 )
 
 func (l *Lab) trafficTable(region string, g group, table string) traffic.Table {
@@ -148,9 +149,10 @@ func newestRecords(ctx context.Context, broker string) (map[string]time.Time, er
 }
 
 // Resync makes the primary's object store deliver what it still owes the
-// standby. MinIO keeps what waits to be replicated in memory: what a killed
-// source owed, it never sends by itself.
-func (l *Lab) Resync(ctx context.Context) error {
+// standby, and waits until it has, at most 90 seconds. MinIO keeps what waits to
+// be replicated in memory: what a killed source owed, it never sends by itself.
+// Meanwhile the line is fast, since every object is asked for across it.
+func (l *Lab) Resync(ctx context.Context) (err error) {
 	root := l.secret(Primary, adminUser)
 	c, err := minio.New(l.addr("minio-"+Primary), &minio.Options{
 		Creds: credentials.NewStaticV4(root.AccessKey, root.SecretKey, ""), Region: Primary,
@@ -158,16 +160,37 @@ func (l *Lab) Resync(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("resync: %w", err)
 	}
+	was, err := l.Line(ctx, LineObjects)
+	if err != nil {
+		return fmt.Errorf("resync: %w", err)
+	}
+	if err := l.SetLine(ctx, LineObjects, wan.Condition{Cut: was.Cut}); err != nil {
+		return fmt.Errorf("resync: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.SetLine(context.WithoutCancel(ctx), LineObjects, was)) }()
 	arn := view(&l.state, func(k kept) string { return k.ARN })
-	wait, cancel := context.WithTimeout(ctx, 60*time.Second)
+	wait, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	// Refused while an earlier resync is under way.
-	err = until(wait, 500*time.Millisecond, func(ctx context.Context) error {
-		_, err := c.ResetBucketReplicationOnTarget(ctx, buckets()[Primary], 0, arn)
-		return err
+	began := time.Now()
+	var asked time.Time
+	err = until(wait, 250*time.Millisecond, func(ctx context.Context) error {
+		behind, err := l.replicated(ctx)
+		if err != nil || behind == 0 {
+			return err
+		}
+		if time.Since(asked) > 5*time.Second {
+			asked = time.Now()
+			// Refused while an earlier one is under way, also one that a kill
+			// interrupted and that MinIO takes up again by itself.
+			short, cancel := context.WithTimeout(ctx, 3*time.Second) // the client library repeats what is refused
+			defer cancel()
+			_, err = c.ResetBucketReplicationOnTarget(short, buckets()[Primary], 0, arn)
+		}
+		return errors.Join(fmt.Errorf("%d objects are not at the standby", behind), err)
 	})
 	if err != nil {
 		return fmt.Errorf("resync %s to %s: %w", buckets()[Primary], buckets()[Standby], err)
 	}
+	l.say("resynced in %.1f s", time.Since(began).Seconds())
 	return nil
 }
