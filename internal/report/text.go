@@ -1,0 +1,100 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"breakwater/internal/recovery"
+)
+
+// Text writes the report's outcome for a terminal of that many columns: the
+// verdict, the milestones, what was lost and what is left to prove, in at most
+// 25 lines. A width below 40 counts as 40.
+func (r Report) Text(w io.Writer, width int) error {
+	width = max(width, 40)
+	var out strings.Builder
+	line := func(format string, args ...any) {
+		out.WriteString(clip(clean(fmt.Sprintf(format, args...)), width))
+		out.WriteByte('\n')
+	}
+	// some writes the first few lines of a list, and how many it left out.
+	some := func(title string, n, most int, each func(i int)) {
+		if n == 0 {
+			return
+		}
+		line("%s", title)
+		for i := range min(n, most) {
+			each(i)
+		}
+		if n > most {
+			line("  and %d more", n-most)
+		}
+	}
+	line("%s: %s", r.headline(), r.open())
+	if !strings.HasPrefix(r.Summary, "pass") {
+		line("%s", r.Summary)
+	}
+	line("%s of estate %s, %s, %s", r.Runbook, r.Estate, r.Mode, r.route())
+	line("took %s: %s", duration(r.Time.Total), brief(r.Time))
+	some("Milestones", len(r.Milestones), 5, func(i int) {
+		m := r.Milestones[i]
+		line("  tier %d  %-12s %-14s %s", m.Tier, m.Name, m.when(), objective(m.Met, m.RTOSeconds))
+	})
+	some("Lost", len(r.Recovery), 5, func(i int) {
+		l := r.Recovery[i]
+		line("  %-20s %s; %s; RPO %s", l.Dataset, lost(l.Loss), lostSeconds(l.Loss), objective(l.Met, l.RPOSeconds))
+	})
+	some("Left to prove", len(r.Obligations), 4, func(i int) {
+		o := r.Obligations[i]
+		line("  %s %s (%s)", o.ID, o.What, owner(o))
+	})
+	line("Evidence: %s", r.Ledger.sentence())
+	_, err := io.WriteString(w, out.String())
+	if err != nil {
+		return fmt.Errorf("write the report of %s as text: %w", r.Run, err)
+	}
+	return nil
+}
+
+// when is when a milestone was reached, counted from the start of the clock.
+func (m Milestone) when() string {
+	if m.At == nil {
+		return "not reached"
+	}
+	return duration(m.Seconds)
+}
+
+// brief names the parts of the clock that took any time.
+func brief(t recovery.Breakdown) string {
+	var words []string
+	for _, p := range parts(t) {
+		if p.Seconds > 0 {
+			words = append(words, p.Name+" "+duration(p.Seconds))
+		}
+	}
+	if len(words) == 0 {
+		return "nothing"
+	}
+	return strings.Join(words, ", ")
+}
+
+// sentence says what the evidence is worth.
+func (e Evidence) sentence() string {
+	switch {
+	case e.Fault != nil:
+		return fmt.Sprintf("NOT VERIFIED, entry %d: %s", e.Fault.Seq, e.Fault.Wrong)
+	case e.Verified:
+		return fmt.Sprintf("%d entries and %d documents verified, signed by %s", e.Entries, e.Documents, strings.Join(e.Signers, ", "))
+	}
+	return "NOT VERIFIED"
+}
+
+// clip shortens s to that many characters.
+func clip(s string, width int) string {
+	if utf8.RuneCountInString(s) <= width {
+		return strings.TrimRight(s, " ")
+	}
+	return string([]rune(s)[:width-1]) + "…"
+}
