@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"breakwater/internal/action"
@@ -55,7 +56,7 @@ func (s *Systems) evidence(ctx context.Context, c action.Call[none]) (*groupEvid
 		rpo = tier.RPO.Std().Seconds()
 	}
 	ev := &groupEvidence{tables: make([]*tableEvidence, len(g.Tables)), skew: c.Estate.ClockSkew.Std()}
-	var done int64
+	var done atomic.Int64
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(inBatch)
 	for i, decl := range g.Tables {
@@ -73,7 +74,11 @@ func (s *Systems) evidence(ctx context.Context, c action.Call[none]) (*groupEvid
 			if err := t.look(wctx); err != nil {
 				return fmt.Errorf("table %s in %s: %w", decl.Table, c.Run.Target, err)
 			}
-			return s.sightings(wctx, c, t)
+			if err := s.sightings(wctx, c, t); err != nil {
+				return err
+			}
+			c.Progress(done.Add(1), int64(len(g.Tables)), "looking at what of its tables is there")
+			return nil
 		})
 	}
 	if err := work.Wait(); err != nil {
@@ -99,7 +104,6 @@ func (s *Systems) evidence(ctx context.Context, c action.Call[none]) (*groupEvid
 		}
 		ev.topics = append(ev.topics, state)
 	}
-	c.Progress(done+int64(len(ev.tables)), int64(len(ev.tables)), "tables looked at")
 	return ev, s.source(ctx, c, ev)
 }
 
@@ -377,14 +381,28 @@ func (s *Systems) sourceHead(ctx context.Context, c action.Call[none], name stri
 	return &recovery.Head{Version: snap.Version.Number, Rows: snap.Rows(), CommittedAt: snap.Version.Time}, nil
 }
 
-// fenced reports whether this run has proven that writes to every bucket of the
-// group's tables are denied at the source.
+// fenced reports whether this live run has proven that writes to every bucket of
+// the group's tables are denied at the source. In a group without tables it is
+// kafka.recovery-point that saw every partition of the source stand still.
 func fenced(ctx context.Context, c action.Call[none], ev *groupEvidence) bool {
+	if c.Run.Mode != action.ModeLive {
+		return false
+	}
 	for _, t := range ev.tables {
 		obs, err := c.Records.Observations(ctx, "storage.fence", t.decl.Bucket)
 		if err != nil || action.Worst(obs) != verdict.Pass {
 			return false
 		}
 	}
-	return len(ev.tables) > 0
+	if len(ev.tables) > 0 {
+		return true
+	}
+	for _, t := range ev.topics {
+		for _, p := range t.Partitions {
+			if p.Source == nil {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -1,0 +1,282 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/delta"
+	"breakwater/internal/delta/deltatest"
+	"breakwater/internal/delta/write"
+	"breakwater/internal/estate"
+	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/recovery"
+)
+
+var firstCommit = time.Date(2026, 11, 1, 2, 0, 0, 0, time.UTC)
+
+// inMemory is a group whose tables lie in memory.
+type inMemory struct {
+	t     *testing.T
+	store *deltatest.Store
+	ev    groupEvidence
+}
+
+func (m *inMemory) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// table writes a table of some versions, one every ten seconds, each of one row.
+func (m *inMemory) table(name string, versions int, every int64) *tableEvidence {
+	m.t.Helper()
+	root := delta.Root{Bucket: "lake", Prefix: name}
+	clock := firstCommit
+	w, err := write.Create(m.t.Context(), m.store, root, []write.Column{{Name: "id", Type: write.Int64}},
+		write.Options{CheckpointEvery: every, Now: func() time.Time { return clock }})
+	m.must(err)
+	for v := 1; v < versions; v++ {
+		clock = clock.Add(10 * time.Second)
+		_, err := w.Append(m.t.Context(), []write.Row{{int64(v)}})
+		m.must(err)
+	}
+	t := &tableEvidence{tableSite: tableSite{name: name, store: m.store, root: root}, incomplete: map[int64]bool{}}
+	t.state.Name = name
+	m.ev.tables = append(m.ev.tables, t)
+	return t
+}
+
+// lose removes what a version brought, and its log entry if asked.
+func (m *inMemory) lose(name string, version int, log bool) {
+	m.t.Helper()
+	key := entry(name, version)
+	body, err := m.store.Get(m.t.Context(), key)
+	m.must(err)
+	for _, f := range m.store.Keys(name + "/") {
+		if bytes.Contains(body, []byte(`"`+strings.TrimPrefix(f, name+"/")+`"`)) {
+			m.store.Delete(f)
+		}
+	}
+	if log {
+		m.store.Delete(key)
+	}
+}
+
+func (m *inMemory) choose() (recovery.Cut, error) {
+	m.t.Helper()
+	for _, t := range m.ev.tables {
+		if err := t.look(m.t.Context()); err != nil {
+			return recovery.Cut{}, err
+		}
+	}
+	return m.ev.choose(m.t.Context())
+}
+
+func TestCutLiesFurtherBackThanWasRead(t *testing.T) {
+	m := &inMemory{t: t, store: &deltatest.Store{}}
+	fast := m.table("fast", 300, 50)
+	m.table("slow", 300, 0)
+	m.lose("slow", 7, false)
+	_, before := m.store.Calls()
+	cut, err := m.choose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after := m.store.Calls()
+	if cut.Tables[0].Version != 6 || cut.Tables[1].Version != 6 {
+		t.Errorf("cut %+v; want both at 6, before the version that lost its file", cut.Tables)
+	}
+	if fast.from > 6 {
+		t.Errorf("fast was read from version %d on, and the cut lies at 6", fast.from)
+	}
+	if reads := after - before; reads > 2500 {
+		t.Errorf("%d reads for two tables of 300 versions", reads)
+	}
+}
+
+// A version whose file was removed by a later one can be incomplete below one
+// that is complete. It is found out when the cut falls on it.
+func TestCutStepsBackFromAnIncompleteOlderVersion(t *testing.T) {
+	m := &inMemory{t: t, store: &deltatest.Store{}}
+	big := m.table("big", 6, 0)
+	m.table("small", 6, 0)
+	m.lose("small", 5, false) // holds the group before version 5
+	body, err := m.store.Get(t.Context(), entry("big", 3))
+	m.must(err)
+	var path string
+	for _, f := range m.store.Keys("big/") {
+		if bytes.Contains(body, []byte(`"`+strings.TrimPrefix(f, "big/")+`"`)) {
+			path = strings.TrimPrefix(f, "big/")
+		}
+	}
+	m.must(m.store.Put(t.Context(), entry("big", 6), fmt.Appendf(nil, `{"commitInfo":{"timestamp":%d,"operation":"DELETE"}}
+{"remove":{"path":%q,"dataChange":true}}
+`, firstCommit.Add(time.Minute).UnixMilli(), path)))
+	m.lose("big", 3, false)
+	cut, err := m.choose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if big.newest.Version.Number != 6 || cut.Tables[0].Version != 2 || cut.Tables[1].Version != 2 {
+		t.Errorf("newest complete %d, cut %+v; want 6, and both at 2: versions 3 to 5 of big need the file", big.newest.Version.Number, cut.Tables)
+	}
+	if cut.Tables[0].Rows != 2 {
+		t.Errorf("big has %d rows at version 2, want 2", cut.Tables[0].Rows)
+	}
+}
+
+func TestNoCutNamesTheTable(t *testing.T) {
+	for name, tc := range map[string]struct {
+		breaks func(*inMemory)
+	}{
+		"nothing arrived":  {func(m *inMemory) { m.ev.tables[1].root.Prefix = "elsewhere" }},
+		"no whole version": {func(m *inMemory) { m.store.Delete(entry("two", 0)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &inMemory{t: t, store: &deltatest.Store{}}
+			m.table("one", 3, 0)
+			m.table("two", 3, 0)
+			tc.breaks(m)
+			_, err := m.choose()
+			var none *recovery.NoCutError
+			if !errors.As(err, &none) || none.Dataset != "two" {
+				t.Errorf("choose = %v; want no cut, because of two", err)
+			}
+		})
+	}
+}
+
+// A store that does not answer concludes nothing.
+func TestUnreadEvidenceIsNoEvidence(t *testing.T) {
+	m := &inMemory{t: t, store: &deltatest.Store{}}
+	m.table("one", 5, 2)
+	lost := errors.New("no answer")
+	for _, op := range []string{"list", "get"} {
+		m.store.Fail = func(did, _ string) error {
+			if did == op {
+				return lost
+			}
+			return nil
+		}
+		if cut, err := m.choose(); !errors.Is(err, lost) {
+			t.Errorf("without %s: %+v, %v; want the store's error", op, cut, err)
+		}
+	}
+}
+
+// The oldest partition of a topic holds the tables back too.
+func TestTopicBindsTheCut(t *testing.T) {
+	m := &inMemory{t: t, store: &deltatest.Store{}}
+	m.table("one", 9, 0)
+	m.ev.topics = []recovery.TopicState{{Name: "events", Partitions: []recovery.PartitionState{
+		{Partition: 0, MirroredThrough: 10, NewestAt: firstCommit.Add(time.Hour)},
+		{Partition: 1, MirroredThrough: 10, NewestAt: firstCommit.Add(35 * time.Second)},
+	}}}
+	cut, err := m.choose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cut.Tables[0].Version != 3 || cut.Binding.Dataset != "events/1" {
+		t.Errorf("version %d bound by %s; want 3 by events/1", cut.Tables[0].Version, cut.Binding.Dataset)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"":                        7 * 24 * time.Hour,
+		"interval 1 week":         7 * 24 * time.Hour,
+		"interval 36 hours":       36 * time.Hour,
+		"INTERVAL '2' DAYS":       48 * time.Hour,
+		"interval 1 day 12 hours": 36 * time.Hour,
+		"a fortnight or so":       0,
+	} {
+		var m delta.Metadata
+		if text != "" {
+			m.Configuration = map[string]string{"delta.deletedFileRetentionDuration": text}
+		}
+		if got := retention(m); got != want {
+			t.Errorf("retention of %q = %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestSpeaksOf(t *testing.T) {
+	for name, want := range map[string]int64{
+		"00000000000000000007.json":                                                    7,
+		"00000000000000000007.crc":                                                     7,
+		"00000000000000000010.checkpoint.parquet":                                      10,
+		"00000000000000000010.checkpoint.0000000001.0000000002.parquet":                10,
+		"00000000000000000004.00000000000000000009.compacted.json":                     9,
+		"00000000000000000010.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.parquet": 10,
+		"_last_checkpoint":                                                             -1,
+		"_sidecars/3a0d65cd-4056-49b8-937b-95f9e3ee90e5.parquet":                       -1,
+	} {
+		if got, ok := speaksOf(name); got != want || ok != (want >= 0) {
+			t.Errorf("speaksOf(%s) = %d, %v; want %d", name, got, ok, want)
+		}
+	}
+}
+
+func TestSlotNeverOverwrites(t *testing.T) {
+	kept := map[string]objectState{
+		"q/_delta_log/7.json":   {ETag: "a", Size: 1},
+		"q/2/_delta_log/7.json": {ETag: "b", Size: 1},
+	}
+	for etag, want := range map[string]string{"a": "q/_delta_log/7.json", "b": "q/2/_delta_log/7.json", "c": "q/3/_delta_log/7.json"} {
+		if got := slot(kept, "q/", "_delta_log/7.json", objectState{ETag: etag, Size: 1}); got != want {
+			t.Errorf("slot for ETag %s = %s, want %s", etag, got, want)
+		}
+	}
+}
+
+// BenchmarkRecoveryPoint plans the recovery point of a group of 100 tables of 25
+// versions each, on one MinIO.
+func BenchmarkRecoveryPoint(b *testing.B) {
+	const tables, versions = 100, 25
+	m := miniotest.Start(b)
+	bucket := m.Client(b).Bucket("lake-west")
+	if err := bucket.Client().CreateBucket(b.Context(), bucket.Name(), true); err != nil {
+		b.Fatal(err)
+	}
+	e := &estate.Estate{
+		Estate: "bench", Buckets: []estate.Bucket{{Bucket: "lake", In: map[string]string{west: bucket.Name()}}},
+		Groups: []estate.Group{{Group: "g", Tier: 1}},
+		Regions: []estate.Region{{Region: west, Storage: estate.Storage{
+			Provider: "minio", Endpoint: m.Endpoint, SigningName: "us-east-1", Credentials: "env:BENCH_CREDENTIALS",
+		}}},
+	}
+	b.Setenv("BENCH_CREDENTIALS", fmt.Sprintf(`{"access_key":%q,"secret_key":%q}`, miniotest.RootUser, miniotest.RootPassword))
+	for n := range tables {
+		name := fmt.Sprintf("t%03d", n)
+		e.Groups[0].Tables = append(e.Groups[0].Tables, estate.Table{Table: name, Format: "delta", Bucket: "lake", Path: "g/" + name})
+		clock := firstCommit
+		w, err := write.Create(b.Context(), sourceStore{deltaStore{bucket}}, delta.Root{Bucket: bucket.Name(), Prefix: "g/" + name},
+			[]write.Column{{Name: "id", Type: write.Int64}}, write.Options{CheckpointEvery: 10, Now: func() time.Time { return clock }})
+		for v := 1; v < versions && err == nil; v++ {
+			clock = clock.Add(10 * time.Second)
+			_, err = w.Append(b.Context(), []write.Row{{int64(v)}})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	s := &Systems{Folder: b.TempDir()}
+	c := action.Call[none]{Request: action.Request{
+		Run:    action.Run{Mode: action.ModeLive, Target: west, SourceUnreachable: true},
+		Estate: e, Item: estate.Item{Kind: estate.GroupKind, Name: "g"}, Records: noRecords{},
+		Progress: func(int64, int64, string) {}, Guard: func(context.Context) error { return nil },
+	}}
+	for b.Loop() {
+		ch, err := s.planPoint(b.Context(), c)
+		if err != nil || len(ch.Effects) != tables {
+			b.Fatalf("%d effects, %v", len(ch.Effects), err)
+		}
+	}
+}
