@@ -153,8 +153,12 @@ func (b *builder) stage(id string, undo bool) *Stage {
 	return &b.rep.Stages[i]
 }
 
-// step returns the report's step, in the stage of taking back with undo.
+// step returns the report's step, in the stage of taking back with undo. A step
+// belongs to its own stage, also where an entry of a later stage is about it.
 func (b *builder) step(stage, id string, undo bool) *Step {
+	if own, _, ok := b.compiled.Step(id); ok {
+		stage = own.ID
+	}
 	s := b.stage(stage, undo)
 	for i := range s.Steps {
 		if s.Steps[i].ID == id {

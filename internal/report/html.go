@@ -37,15 +37,15 @@ type segment struct {
 // view is what the page shows, beside the report itself.
 type view struct {
 	Report
-	Headline, Open, Tone, Command string
-	Identity                      [][2]string
-	Parts                         []part
-	Bar                           []segment
-	Reach                         []reach
-	Lanes                         []lane
-	Findings, Passed              []Observation
-	MoreFindings                  int
-	ShowClock                     bool
+	Headline, Missed, Tone, Command string
+	Identity                        [][2]string
+	Parts                           []part
+	Bar                             []segment
+	Reach                           []reach
+	Lanes                           []lane
+	Findings, Passed                []Observation
+	MoreFindings                    int
+	ShowClock                       bool
 }
 
 // reach is a milestone against its objective.
@@ -63,7 +63,7 @@ type lane struct {
 }
 
 // trouble is a finding of a step, shown under its stage.
-type trouble struct{ Step, Attempt, Text string }
+type trouble struct{ Step, Attempt, Text, Tone string }
 
 // findingsPage is how many observations that did not pass the page lists; the
 // JSON has all of them.
@@ -73,7 +73,7 @@ const findingsPage = 300
 // font, no picture from anywhere. It can be kept, mailed and printed.
 func (r Report) HTML(w io.Writer) error {
 	v := view{
-		Report: r, Headline: r.headline(), Open: r.open(), Tone: tone(r.Verdict), Command: r.verifyCommand(),
+		Report: r, Headline: r.headline(), Missed: r.missed(), Tone: tone(r.Verdict), Command: r.verifyCommand(),
 		Identity: r.identity(), Parts: parts(r.Time), ShowClock: r.Time.Total > 0,
 	}
 	v.bar()
@@ -156,12 +156,12 @@ func (v *view) lanes() {
 					continue
 				}
 				for _, f := range append(slices.Clone(t.Errors), t.Findings...) {
-					l.Troubles = append(l.Troubles, trouble{p.Title, fmt.Sprint(t.Attempt), f})
+					l.Troubles = append(l.Troubles, trouble{p.Title, fmt.Sprint(t.Attempt), f, tone(t.Verdict)})
 				}
 			}
 			if len(p.Tries) == 0 {
 				for _, f := range p.Findings {
-					l.Troubles = append(l.Troubles, trouble{p.Title, fmt.Sprint(max(1, p.Attempts)), f})
+					l.Troubles = append(l.Troubles, trouble{p.Title, fmt.Sprint(max(1, p.Attempts)), f, tone(p.Verdict)})
 				}
 			}
 		}

@@ -86,9 +86,9 @@ func (r Report) Markdown(w io.Writer) error {
 	p := &page{}
 	fmt.Fprintf(p, "# %s: %s\n\n", md(r.Runbook), md(r.headline()))
 	p.prose("", "**"+md(r.Summary)+"**")
-	if r.Why != "" {
+	if m := r.missed(); m != "" {
 		p.WriteByte('\n')
-		p.prose("", md(r.Why))
+		p.prose("", "**"+m+"**")
 	}
 	p.WriteByte('\n')
 	r.facts(p)
@@ -223,12 +223,16 @@ func (r Report) mdStages(p *page) {
 			p.row(md(st.Title), code(st.Action), md(string(st.State)), fmt.Sprint(st.Items), fmt.Sprint(st.Mutations), fmt.Sprint(st.Attempts))
 		}
 		p.WriteByte('\n')
+		troubles := p.Len()
 		for _, st := range s.Steps {
 			for _, t := range st.Tries {
 				if t.Verdict != verdict.Pass {
 					p.prose("- ", fmt.Sprintf("%s, attempt %d: %s. %s", md(st.Title), t.Attempt, t.Verdict, md(strings.Join(append(append([]string{}, t.Errors...), t.Findings...), "; "))))
 				}
 			}
+		}
+		if p.Len() > troubles {
+			p.WriteByte('\n')
 		}
 	}
 }

@@ -158,7 +158,7 @@ func (b *book) points(table string) {
 			Outcome: action.Outcome{Mutations: int64(len(p.Losses)), Data: data},
 		}))
 		looks = append(looks, b.doc("point/group.recovery-point", p.Group, 1, ledger.DocObserved, wire.ObservedDoc{
-			Step: "point/group.recovery-point", Item: estate.Item{Name: p.Group}, Verdict: verdict.Pass,
+			Step: "point/group.recovery-point", Item: estate.Item{Kind: estate.GroupKind, Name: p.Group}, Verdict: verdict.Pass,
 			Observations: []action.Observation{saw("the recorded cut is the planned one", "equal", "equal", true)},
 		}))
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -32,25 +33,29 @@ func (r Report) Text(w io.Writer, width int) error {
 			line("  and %d more", n-most)
 		}
 	}
-	line("%s: %s", r.headline(), r.open())
+	line("%s", strings.Join(slices.DeleteFunc([]string{r.headline(), r.open(), r.missed()}, func(s string) bool { return s == "" }), "; "))
 	if !strings.HasPrefix(r.Summary, "pass") {
 		line("%s", r.Summary)
 	}
 	line("%s of estate %s, %s, %s", r.Runbook, r.Estate, r.Mode, r.route())
-	line("took %s: %s", duration(r.Time.Total), brief(r.Time))
+	line("took %s", duration(r.Time.Total))
+	if r.Time.Total > 0 {
+		line("  %s", brief(r.Time))
+	}
 	some("Milestones", len(r.Milestones), 5, func(i int) {
 		m := r.Milestones[i]
 		line("  tier %d  %-12s %-14s %s", m.Tier, m.Name, m.when(), objective(m.Met, m.RTOSeconds))
 	})
 	some("Lost", len(r.Recovery), 5, func(i int) {
 		l := r.Recovery[i]
-		line("  %-20s %s; %s; RPO %s", l.Dataset, lost(l.Loss), lostSeconds(l.Loss), objective(l.Met, l.RPOSeconds))
+		back := strings.TrimSuffix(lostSeconds(l.Loss), ", no upper bound")
+		line("  %-16s %s; %s; RPO %s", l.Dataset, lost(l.Loss), back, objective(l.Met, l.RPOSeconds))
 	})
 	some("Left to prove", len(r.Obligations), 4, func(i int) {
 		o := r.Obligations[i]
 		line("  %s %s (%s)", o.ID, o.What, owner(o))
 	})
-	line("Evidence: %s", r.Ledger.sentence())
+	line("Evidence: %s", r.Ledger.state())
 	_, err := io.WriteString(w, out.String())
 	if err != nil {
 		return fmt.Errorf("write the report of %s as text: %w", r.Run, err)
@@ -78,6 +83,14 @@ func brief(t recovery.Breakdown) string {
 		return "nothing"
 	}
 	return strings.Join(words, ", ")
+}
+
+// state says what the evidence is worth, in short.
+func (e Evidence) state() string {
+	if e.Verified {
+		return fmt.Sprintf("verified, head %s", clip(e.Head, 24))
+	}
+	return e.sentence()
 }
 
 // sentence says what the evidence is worth.

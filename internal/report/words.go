@@ -36,10 +36,14 @@ func duration(seconds float64) string {
 	case d < time.Minute:
 		return fmt.Sprintf("%.0f s", d.Seconds())
 	case d < time.Hour:
-		d = d.Round(time.Second)
+		if d = d.Round(time.Second); d%time.Minute == 0 {
+			return fmt.Sprintf("%d min", int(d.Minutes()))
+		}
 		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
 	default:
-		d = d.Round(time.Minute)
+		if d = d.Round(time.Minute); d%time.Hour == 0 {
+			return fmt.Sprintf("%d h", int(d.Hours()))
+		}
 		return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
 	}
 }
@@ -108,11 +112,11 @@ func objective(met verdict.Verdict, seconds float64) string {
 	case seconds <= 0:
 		return "no objective"
 	case met == verdict.Pass:
-		return "met " + duration(seconds)
+		return "met (" + duration(seconds) + ")"
 	case met == verdict.Fail:
-		return "missed " + duration(seconds)
+		return "missed (" + duration(seconds) + ")"
 	}
-	return "unknown against " + duration(seconds)
+	return "unknown (" + duration(seconds) + ")"
 }
 
 // headline is the verdict in a few words, for the top of every form.
@@ -139,6 +143,34 @@ func (r Report) open() string {
 	default:
 		return fmt.Sprintf("%d obligations open", n)
 	}
+}
+
+// missed says how many objectives were missed: a run may prove everything that
+// it did, too late.
+func (r Report) missed() string {
+	var words []string
+	count := func(n int, what string) {
+		switch {
+		case n == 1:
+			words = append(words, "1 "+what+" missed")
+		case n > 1:
+			words = append(words, fmt.Sprintf("%d %ss missed", n, what))
+		}
+	}
+	rto, rpo := 0, 0
+	for _, m := range r.Milestones {
+		if m.Met == verdict.Fail {
+			rto++
+		}
+	}
+	for _, l := range r.Recovery {
+		if l.Met == verdict.Fail {
+			rpo++
+		}
+	}
+	count(rto, "RTO")
+	count(rpo, "RPO")
+	return strings.Join(words, ", ")
 }
 
 // route is from where to where the run moved.

@@ -99,6 +99,7 @@ type book struct {
 	now      time.Time
 	compiled runbook.Compiled
 	estate   estate.Estate
+	stage    string // of the newest plan
 	attempt  int    // of the newest plan
 	root     string // of the newest plan
 	opened   approval.Statement
@@ -171,7 +172,7 @@ func (b *book) start(mode action.Mode, detected *time.Time) {
 // plan records a stage's plan; each item is an item of the step that it names.
 func (b *book) plan(stage string, docs ...ledger.DocRef) {
 	b.t.Helper()
-	b.attempt++
+	b.attempt, b.stage = b.next(stage), stage
 	body := wire.PlannedBody{Attempt: b.attempt, Intervals: b.worked(wire.PlanPhase, 1.5)}
 	for _, d := range docs {
 		leaf, err := d.Leaf()
@@ -191,9 +192,26 @@ func (b *book) plan(stage string, docs ...ledger.DocRef) {
 	b.pass(0.1)
 }
 
+// next is the number of the stage's next plan.
+func (b *book) next(stage string) int {
+	if b.stage == stage {
+		return b.attempt + 1
+	}
+	return 1
+}
+
+// thing is an item of that name; the estate itself has no kind.
+func thing(name string) estate.Item {
+	if name == "lab" {
+		return estate.Item{Name: name}
+	}
+	return estate.Item{Kind: estate.TableKind, Name: name}
+}
+
 func (b *book) planDoc(step, item string, found ...action.Observation) ledger.DocRef {
 	b.t.Helper()
-	return b.doc(step, item, b.attempt+1, ledger.DocPlan, wire.PlanDoc{Step: step, Action: "x", Item: estate.Item{Name: item}, Found: found})
+	stage, name, _ := strings.Cut(step, "/")
+	return b.doc(step, item, b.next(stage), ledger.DocPlan, wire.PlanDoc{Step: step, Action: name, Item: thing(item), Found: found})
 }
 
 func (b *book) open(stage, role string, quorum int) {
@@ -242,7 +260,7 @@ func (b *book) apply(stage, step, item string, attempt int, data any, look ...ac
 		raw, err = action.Encode(data)
 		b.must(err)
 	}
-	it := estate.Item{Name: item}
+	it := thing(item)
 	outcome := b.doc(step, item, attempt, ledger.DocOutcome, wire.OutcomeDoc{
 		Step: step, Action: name, Item: it, Start: start, End: b.now, Outcome: action.Outcome{Summary: "done", Mutations: 2, Data: raw},
 	})
@@ -271,7 +289,7 @@ func (b *book) observe(stage, step, item string, attempt int, took []wire.Interv
 		name = "undo-" + name
 	}
 	b.entry(ledger.Observed, stage, step, body, b.doc(step, item, attempt, name, wire.ObservedDoc{
-		Step: step, Item: estate.Item{Name: item}, Verdict: body.Verdict, Observations: look,
+		Step: step, Item: thing(item), Verdict: body.Verdict, Observations: look,
 	}))
 	b.pass(0.1)
 }
