@@ -21,6 +21,8 @@ func TestAccess(t *testing.T) {
 		w.do(t, readOnly, "orders")
 		proveAction(t, readWrite, w.request(readWrite, "orders"), set)
 	})
+	t.Run("read-write, broken off", func(t *testing.T) { proveHalfway(t, readWrite, w.request(readWrite, "orders")) })
+	t.Run("read-only, broken off", func(t *testing.T) { proveHalfway(t, readOnly, w.request(readOnly, "clicks")) })
 	w.nothingLeft(west, "lake-west")
 
 	t.Run("somebody changes a user between plan and apply", func(t *testing.T) {

@@ -32,8 +32,9 @@ type proof struct {
 //   - Apply, then Verify passes, and a new plan has no effects left;
 //   - every fault of RedWhen forces its verdict, and healed, twice, is green again;
 //   - Apply again makes no mutation;
-//   - Undo is planned, done and verified; done again it makes no mutation, and
-//     Verify of the action itself no longer passes.
+//   - Undo is planned on the approved plan, then done and verified on its own plan,
+//     as the interpreter does it; done again it makes no mutation, Undo.Verify does
+//     not pass before it, nor Verify of the action itself after it.
 //
 // An action that only looks is verified, and seen red under each of its faults.
 // The request needs no Plan, Prior or Guard: the driver gives them.
@@ -192,6 +193,11 @@ func (p *proof) undo() {
 	if effects != (len(back.Effects) > 0) {
 		p.t.Errorf("Undo.Plan of %s has %d effects, and the plan had %d", p.def.Name, len(back.Effects), len(done.Plan.Effects))
 	}
+	if effects {
+		if obs, err := p.def.UndoVerify(p.t.Context(), p.req, nil); err == nil && action.Worst(obs) == verdict.Pass {
+			p.t.Errorf("Undo.Verify of %s passes before anything was taken back\n%s", p.def.Name, told(obs))
+		}
+	}
 	for n := range 2 {
 		if n == 1 {
 			p.req.Prior = nil // an Apply that died half-way left no outcome
@@ -246,4 +252,46 @@ func told(obs []action.Observation) string {
 		fmt.Fprintf(b, "  %s\n", finding(o))
 	}
 	return b.String()
+}
+
+// proveHalfway breaks Apply off before its second mutation, where it asks its
+// Guard more than once: Apply again finishes it, and what was broken off is taken
+// back by the plan alone, since no outcome was left.
+func proveHalfway(t *testing.T, def *action.Definition, r action.Request) {
+	t.Helper()
+	for _, then := range []string{"apply", "undo"} {
+		p := &proof{t: t, def: def, req: r}
+		p.req.Guard = func(context.Context) error { p.guards.Add(1); return nil }
+		p.req.Plan = p.plan("Plan", def.Plan)
+		broken := p.req
+		broken.Guard = func(context.Context) error {
+			if p.guards.Add(1) > 1 {
+				return errGuard
+			}
+			return nil
+		}
+		p.guards.Store(0)
+		if _, err := def.Apply(t.Context(), broken, nil); !errors.Is(err, errGuard) {
+			t.Fatalf("Apply of %s, broken off = %v; want it to ask its guard twice", def.Name, err)
+		}
+		if obs, err := def.Verify(t.Context(), p.req, nil); err == nil && action.Worst(obs) == verdict.Pass {
+			t.Errorf("%s passes half done\n%s", def.Name, told(obs))
+		}
+		if then == "apply" {
+			out, err := def.Apply(t.Context(), p.req, nil)
+			p.must("Apply after a broken one", err)
+			if out.Mutations == 0 {
+				t.Errorf("Apply of %s after a broken one had nothing to do", def.Name)
+			}
+			p.looks("after a broken Apply and a whole one", verdict.Pass)
+		}
+		p.req.Plan = p.plan("Undo.Plan", def.UndoPlan)
+		_, err := def.UndoApply(t.Context(), p.req, nil)
+		p.must("Undo.Apply after a broken Apply", err)
+		obs, err := def.UndoVerify(t.Context(), p.req, nil)
+		p.must("Undo.Verify after a broken Apply", err)
+		if got := action.Worst(obs); got != verdict.Pass {
+			t.Errorf("Undo.Verify of %s after a broken Apply: %s\n%s", def.Name, got, told(obs))
+		}
+	}
 }

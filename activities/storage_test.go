@@ -22,6 +22,7 @@ func TestStorageFence(t *testing.T) {
 	proveAction(t, def, w.request(def, "lake"), slices.Concat(faults.Storages(w.faults), faults.Regions(w.faults)))
 	w.nothingLeft(east, "lake-east")
 
+	t.Run("half of the writers are left out", func(t *testing.T) { w.halfFence(t, def) })
 	t.Run("two buckets share their writers", func(t *testing.T) { w.twoFences(t, def) })
 	t.Run("the source is dead", func(t *testing.T) { w.deadSource(t, def) })
 }
@@ -40,6 +41,52 @@ func (w *world) nothingLeft(region, bucket string) {
 		if strings.Contains(*m.Key, probePart) {
 			w.t.Errorf("a probe's delete marker was left: %s", *m.Key)
 		}
+	}
+}
+
+// halfFence is what an Apply leaves that dies between two writers: Apply again
+// completes it, and a half one is taken back.
+func (w *world) halfFence(t *testing.T, def *action.Definition) {
+	r := w.request(def, "lake")
+	plan, err := def.Plan(t.Context(), r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Plan = &plan
+	half := func() {
+		if out, err := def.Apply(t.Context(), r, nil); err != nil || out.Mutations == 0 {
+			t.Fatalf("Apply = %+v, %v", out, err)
+		}
+		if obs, err := def.Verify(t.Context(), r, nil); err != nil || action.Worst(obs) != verdict.Pass {
+			t.Fatalf("Verify of the whole fence: %v\n%s", err, told(obs))
+		}
+		info, err := w.admin[east].GetUserInfo(t.Context(), "orders-writer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range strings.SplitSeq(info.PolicyName, ",") {
+			if strings.HasPrefix(p, "breakwater-") {
+				if _, err := w.admin[east].DetachPolicy(t.Context(), attach(p, "orders-writer")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if obs, err := def.Verify(t.Context(), r, nil); err != nil || action.Worst(obs) != verdict.Fail {
+			t.Errorf("Verify of half a fence: %v\n%s", err, told(obs))
+		}
+	}
+	half()
+	half() // Apply completes what the first one left
+	back, err := def.UndoPlan(t.Context(), r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Plan, r.Prior = &back, nil
+	if out, err := def.UndoApply(t.Context(), r, nil); err != nil || out.Mutations == 0 {
+		t.Errorf("UndoApply = %+v, %v", out, err)
+	}
+	if obs, err := def.UndoVerify(t.Context(), r, nil); err != nil || action.Worst(obs) != verdict.Pass {
+		t.Errorf("UndoVerify: %v\n%s", err, told(obs))
 	}
 }
 
