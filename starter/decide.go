@@ -1,0 +1,373 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/approval"
+	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
+	"breakwater/internal/wire"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
+)
+
+// voteFlags are those of approve and reject.
+type voteFlags struct {
+	key, as, reason               string
+	expires                       time.Duration
+	print, text, yes, all, signal bool
+}
+
+func (f *voteFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.key, "key", "", "your SSH key: private, or public with the private one in the agent\n(default: the agent's key that the role knows)")
+	c.Flags().StringVar(&f.as, "as", "", "the member of the role that you are (default: whose key it is)")
+	c.Flags().StringVar(&f.reason, "reason", "", "why, for the record")
+	c.Flags().DurationVar(&f.expires, "expires", 15*time.Minute, "until when the signature counts; 0 for always")
+	c.Flags().BoolVar(&f.print, "print", false, "send nothing: print the signed JSON, to paste into the UI or tctl")
+	c.Flags().BoolVar(&f.text, "text", false, "with --print: only the statement, and the ssh-keygen command that signs it")
+	c.Flags().BoolVar(&f.signal, "signal", false, "send a signal, which waits for a worker, and gives no answer")
+}
+
+func (a *app) approveCommand() *cobra.Command {
+	var f voteFlags
+	c := &cobra.Command{
+		Use:   "approve RUN --key FILE",
+		Short: "Approve the plan of a run's open gate, after recomputing it",
+		Long: `Shows the plan of the open gate and approves it with your SSH signature.
+
+The plan is read from the ledger, not from Temporal: every document is held
+against its digest, their root against the gate's, the ledger's head against a
+signature that the estate trusts. If anything differs, nothing is signed and the
+exit code is 4. So the estate must be at hand, and its ledger readable.`,
+		Example: `  breakwater approve RegionalFailover-lab-20261121-031205 --key ~/.ssh/id_ed25519
+  breakwater approve RegionalFailover-lab-20261121-031205 --key me.pub --yes
+  breakwater approve RegionalFailover-lab-20261121-031205 --key me --print
+  breakwater approve RegionalFailover-lab-20261121-031205 --print --text`,
+		Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.approve(c.Context(), parseName(args[0]), f) },
+	}
+	f.add(c)
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask: approve if the recomputed plan is the gate's")
+	c.Flags().BoolVar(&f.all, "all", false, "show every item and every change of the plan")
+	return c
+}
+
+func (a *app) rejectCommand() *cobra.Command {
+	var f voteFlags
+	c := &cobra.Command{
+		Use:   "reject RUN --key FILE --reason TEXT",
+		Short: "Reject the plan of a run's open gate: the run stops there",
+		Long: `Rejects the plan of the open gate. The run stops there and nothing is undone by
+itself. It is signed like an approval; the plan is not recomputed, since nothing
+comes of it.`,
+		Example: `  breakwater reject RegionalFailover-lab-20261121-031205 --key ~/.ssh/id_ed25519 \
+      --reason "the region is back"`,
+		Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.reason == "" && !f.print {
+				return wrong(errUsage, "", `reject needs --reason, for the record: --reason "the region is back"`)
+			}
+			n := parseName(args[0])
+			s, err := a.atGate(c.Context(), n)
+			if err != nil {
+				return err
+			}
+			role, err := a.role(c.Context(), s)
+			if err != nil {
+				return err
+			}
+			return a.vote(c.Context(), n, s, approval.Reject, role, f)
+		},
+	}
+	f.add(c)
+	return c
+}
+
+// atGate asks a run for its open gate.
+func (a *app) atGate(ctx context.Context, n name) (wire.Status, error) {
+	s, err := a.status(ctx, n)
+	if err != nil {
+		return s, err
+	}
+	if s.Gate == nil {
+		return s, wrong(errRefused, "breakwater status "+n.workflow, "run %s has no open gate: it is %s, %s", n, s.State, s.Doing)
+	}
+	return s, nil
+}
+
+func (a *app) approve(ctx context.Context, n name, f voteFlags) error {
+	s, err := a.atGate(ctx, n)
+	if err != nil {
+		return err
+	}
+	p, err := a.recompute(ctx, s)
+	if err != nil {
+		return err
+	}
+	role, ok := p.compiled.Role(s.Gate.Role)
+	if !ok {
+		return wrong(errRefused, "", "role %q of the gate is not in the run's estate", s.Gate.Role)
+	}
+	if !f.print {
+		if a.json {
+			a.line("plan", struct {
+				Run      string         `json:"run"`
+				Gate     string         `json:"gate"`
+				Attempt  int            `json:"attempt"`
+				Root     string         `json:"root"`
+				Verified bool           `json:"verified"` // recomputed from the ledger
+				Docs     []wire.PlanDoc `json:"docs"`
+			}{n.workflow, s.Gate.ID, s.Gate.Attempt, s.Gate.Root, true, p.docs})
+		}
+		p.show(a.people(), s, f.all)
+		if err := a.sure(ctx, f.yes, fmt.Sprintf("Approve %s?", s.Gate.Stage)); err != nil {
+			return err
+		}
+	}
+	return a.vote(ctx, n, s, approval.Approve, role, f)
+}
+
+// sure asks on a terminal; without one it wants --yes.
+func (a *app) sure(ctx context.Context, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if !terminal(a.in) {
+		return wrong(errUsage, "", "nobody can be asked, since this is no terminal: add --yes to approve what is shown above")
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() { // a read from a terminal cannot be cancelled
+		line, err := bufio.NewReader(a.in).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		answer <- line
+	}()
+	select {
+	case <-ctx.Done():
+		return wrong(errInterrupted, "", "interrupted: nothing was signed")
+	case line := <-answer:
+		if slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(line))) {
+			return nil
+		}
+		return wrong(errRefused, "", "not approved: nothing was signed")
+	}
+}
+
+// role is the gate's, from the estate here; its keys tell whose signature it is.
+func (a *app) role(ctx context.Context, s wire.Status) (estate.Role, error) {
+	e, err := a.estate(ctx, "find the members of role "+s.Gate.Role, s.Estate)
+	if err != nil {
+		return estate.Role{}, err
+	}
+	r, ok := e.Role(s.Gate.Role)
+	if !ok {
+		return estate.Role{}, wrong(errRefused, "breakwater estate check "+s.Estate, "role %q of the gate is not in estate %s here", s.Gate.Role, s.Estate)
+	}
+	return *r, nil
+}
+
+// vote signs and sends a decision about the open gate, or prints it.
+func (a *app) vote(ctx context.Context, n name, s wire.Status, verb approval.Verb, role estate.Role, f voteFlags) error {
+	g := s.Gate
+	about := approval.Statement{
+		Namespace: a.options.Namespace, Run: ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun},
+		Gate: g.ID, Attempt: g.Attempt, Decision: verb, Plan: g.Root, Estate: g.EstateDigest, Head: g.Head,
+	}
+	d := approval.Decision{Gate: g.ID, Attempt: g.Attempt, Verb: verb, Plan: g.Root, By: f.as, Reason: f.reason}
+	if f.expires > 0 {
+		about.Expires = time.Now().Add(f.expires).UTC().Truncate(time.Second)
+		d.Expires = about.Expires
+	}
+	if f.text {
+		return a.printStatement(about, d, f)
+	}
+	switch role.Method {
+	case estate.Signed:
+		key, who, err := signer(ctx, f.key, f.as, role)
+		if err != nil {
+			return err
+		}
+		if d.Signature, err = about.Sign(key); err != nil {
+			return err
+		}
+		d.By = who
+	case estate.PrincipalMethod: // only a signal carries who sent it
+		f.signal = true
+	default:
+		if d.By == "" {
+			return wrong(errUsage, "", "role %s goes by names: say who you are with --as, one of %s", role.Role, members(role))
+		}
+	}
+	if f.print {
+		return a.printDecision(string(verb), n, d)
+	}
+	return a.send(ctx, n, string(verb), d, f.signal)
+}
+
+// printStatement prints what is to be signed, and how.
+func (a *app) printStatement(about approval.Statement, d approval.Decision, f voteFlags) error {
+	if !f.print {
+		return wrong(errUsage, "", "--text goes with --print")
+	}
+	key := f.key
+	if key == "" {
+		key = "~/.ssh/id_ed25519"
+	}
+	if a.json {
+		a.line("statement", struct {
+			Text     string            `json:"text"`
+			Command  string            `json:"command"`
+			Decision approval.Decision `json:"decision"`
+		}{string(about.Text()), about.Shell(key), d})
+		return nil
+	}
+	fmt.Fprintln(a.out, about.Shell(key))
+	fmt.Fprintf(a.err, "Send the signature as the member \"signature\", with \"expires\": %q, of the signal\n%s.\n", d.Expires.Format(time.RFC3339), about.Decision)
+	return nil
+}
+
+// printDecision prints the payload of a signal.
+func (a *app) printDecision(signal string, n name, d approval.Decision) error {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("write the decision as JSON: %w", err)
+	}
+	fmt.Fprintf(a.out, "%s\n", raw)
+	fmt.Fprintf(a.err, "Paste it into the UI as signal %s, or:\n  tctl workflow signal -w %s -n %s --input '…'\n", signal, n, signal)
+	return nil
+}
+
+// send gives a decision to the run and says what became of it.
+func (a *app) send(ctx context.Context, n name, signal string, d approval.Decision, bySignal bool) error {
+	c, err := a.temporal(ctx)
+	if err != nil {
+		return err
+	}
+	sctx, cancel := context.WithTimeout(ctx, 3*patience)
+	defer cancel()
+	if bySignal {
+		if err := c.SignalWorkflow(sctx, n.workflow, "", signal, d); err != nil {
+			return a.explain("send "+signal, n, err)
+		}
+		a.say("Sent. The run takes it when a worker serves it; see what became of it with:\n  breakwater status %s", n)
+		if a.json {
+			a.line("sent", struct {
+				Run    string `json:"run"`
+				Signal string `json:"signal"`
+			}{n.workflow, signal})
+		}
+		return nil
+	}
+	var answer wire.Answer
+	h, err := c.UpdateWorkflow(sctx, client.UpdateWorkflowOptions{
+		WorkflowID: n.workflow, UpdateName: wire.UpdateDecide, Args: []any{d}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = h.Get(sctx, &answer)
+	}
+	var late *client.WorkflowUpdateServiceTimeoutOrCanceledError
+	switch {
+	case ctx.Err() != nil:
+		return wrong(errInterrupted, "breakwater status "+n.workflow, "interrupted while %s was under way: whether it counted is not known", signal)
+	case errors.As(err, &late), noWorker(err):
+		return wrong(errUnknown, "breakwater "+signal+" "+n.workflow+" … --signal", "%s: no worker answered for run %s; a signal waits for one", signal, n)
+	case err != nil:
+		return a.explain("send "+signal, n, err)
+	}
+	if a.json {
+		a.line("answer", struct {
+			Run string `json:"run"`
+			wire.Answer
+		}{n.workflow, answer})
+	}
+	if !answer.Counted && !strings.HasPrefix(answer.Outcome, string(approval.Duplicate)) {
+		return wrong(errRefused, "breakwater status "+n.workflow, "%s did not count: %s", signal, strings.TrimPrefix(answer.Outcome, string(approval.Refused)+": "))
+	}
+	a.say("%s", answer.Outcome)
+	return nil
+}
+
+func (a *app) decideCommand() *cobra.Command {
+	var d approval.Decision
+	var signal bool
+	c := &cobra.Command{
+		Use:   "decide RUN retry|undo|abort|done",
+		Short: "Answer a question of a run",
+		Long: `Answers what a run asks: a step that did not pass, or a manual step.
+
+  retry   do the step again, from where it stands
+  undo    plan taking back what the run did; that plan is approved at a gate
+  abort   stop the run; nothing is taken back by itself
+  done    the manual step was done; its check then proves it or does not`,
+		Example: `  breakwater decide RegionalFailover-lab-20261121-031205 retry --by ana
+  breakwater decide RegionalFailover-lab-20261121-031205 done \
+      --owner ana --due 2026-12-01`,
+		Args: exactly(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			n := parseName(args[0])
+			d.Verb = approval.Verb(strings.ToLower(args[1]))
+			s, err := a.status(c.Context(), n)
+			switch {
+			case err != nil && !signal:
+				return err
+			case err == nil && s.Ask == nil:
+				return wrong(errRefused, "breakwater status "+n.workflow, "run %s asks nothing now: it is %s, %s", n, s.State, s.Doing)
+			case err == nil && !slices.Contains(s.Ask.Choices, string(d.Verb)):
+				return wrong(errUsage, "breakwater status "+n.workflow, "%q is no answer here: %q takes %s", d.Verb, s.Ask.Question, strings.Join(s.Ask.Choices, ", "))
+			case err == nil:
+				d.Gate = s.Ask.ID
+			}
+			if d.Due != "" {
+				if _, err := time.Parse(time.DateOnly, d.Due); err != nil {
+					return wrong(errUsage, "", "--due %q is no date such as 2026-12-01", d.Due)
+				}
+			}
+			return a.send(c.Context(), n, wire.SignalDecide, d, signal)
+		},
+	}
+	c.Flags().StringVar(&d.By, "by", "", "who decides: a member of the role that is asked")
+	c.Flags().StringVar(&d.Reason, "reason", "", "why, for the record")
+	c.Flags().StringVar(&d.Owner, "owner", "", "who takes over the obligations that are open")
+	c.Flags().StringVar(&d.Due, "due", "", "until when, as 2026-12-01")
+	c.Flags().BoolVar(&signal, "signal", false, "send a signal, which waits for a worker, and gives no answer")
+	return c
+}
+
+func (a *app) abortCommand() *cobra.Command {
+	d := approval.Decision{Verb: approval.Abort}
+	var signal bool
+	c := &cobra.Command{
+		Use:   "abort RUN --reason TEXT",
+		Short: "Stop a run where it is; nothing is undone by itself",
+		Long: `Stops a run at the next safe moment: what is being applied is finished first.
+Nothing is undone by itself, and the report says what was done. It works in every
+state of the run.`,
+		Example: `  breakwater abort RegionalFailover-lab-20261121-031205 \
+      --reason "the region is back"`,
+		Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if d.Reason == "" {
+				return wrong(errUsage, "", `abort needs --reason, for the record: --reason "the region is back"`)
+			}
+			if d.By == "" {
+				d.By = os.Getenv("USER")
+			}
+			return a.send(c.Context(), parseName(args[0]), wire.SignalAbort, d, signal)
+		},
+	}
+	c.Flags().StringVar(&d.Reason, "reason", "", "why, for the record")
+	c.Flags().StringVar(&d.By, "by", "", "who decides (default: your login)")
+	c.Flags().BoolVar(&signal, "signal", false, "send a signal, which waits for a worker, and gives no answer")
+	return c
+}
