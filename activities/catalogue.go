@@ -7,6 +7,8 @@ func Catalogue(s *Systems) *action.Catalogue {
 	c := action.NewCatalogue()
 	for _, add := range []func(*action.Catalogue){
 		s.obligationActions,
+		s.kafkaActions,
+		s.pipelineActions,
 		s.witnessActions,
 		s.recoveryPointActions,
 		s.tableActions,
