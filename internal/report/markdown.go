@@ -61,6 +61,7 @@ func (p *page) prose(first, text string) {
 			p.WriteString(first)
 			at = len(first)
 		case at+1+len([]rune(w)) > column:
+			w = inert(w)
 			p.WriteString("\n" + indent)
 			at = len(indent)
 		default:
@@ -71,6 +72,18 @@ func (p *page) prose(first, text string) {
 		at += len([]rune(w))
 	}
 	p.WriteString("\n")
+}
+
+// inert keeps a word that comes to stand at the beginning of a line from
+// beginning a heading or a list there.
+func inert(w string) string {
+	if strings.ContainsRune("#+-=", rune(w[0])) {
+		return "\\" + w
+	}
+	if n := len(w) - len(strings.TrimLeft(w, "0123456789")); n > 0 && n < len(w) && (w[n] == '.' || w[n] == ')') {
+		return w[:n] + "\\" + w[n:]
+	}
+	return w
 }
 
 func (p *page) table(head ...string) {

@@ -51,7 +51,7 @@ func (r Report) Text(w io.Writer, width int) error {
 		back := strings.TrimSuffix(lostSeconds(l.Loss), ", no upper bound")
 		line("  %-16s %s; %s; RPO %s", l.Dataset, lost(l.Loss), back, objective(l.Met, l.RPOSeconds))
 	})
-	some("Left to prove", len(r.Obligations), 4, func(i int) {
+	some("Left to prove", len(r.Obligations), 3, func(i int) {
 		o := r.Obligations[i]
 		line("  %s %s (%s)", o.ID, o.What, owner(o))
 	})
