@@ -65,9 +65,9 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 		return ref
 	}
 	res = wire.CompileResult{
-		Compiled: *c,
-		Files:    wire.Files{Compiled: keep("compiled", c), Estate: keep("estate", e)},
-		Runbook:  keep("runbook", rb),
+		Run: in.Run, Compiled: *c,
+		Files:   wire.Files{Compiled: keep("compiled", c), Estate: keep("estate", e)},
+		Runbook: keep("runbook", rb),
 	}
 	return res, err
 }

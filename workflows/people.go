@@ -126,7 +126,11 @@ func (r *run) judge(ctx workflow.Context) {
 // decide says what becomes of a decision, and writes it down either way.
 func (r *run) decide(ctx workflow.Context, in received) (counted bool, outcome string) {
 	d := approval.Decode(in.Data)
-	if in.Name != "" {
+	switch {
+	case in.Name == "":
+	case len(in.Data) == 0 || string(in.Data) == "null": // a signal sent without input
+		d = approval.Decision{Verb: in.Name}
+	default:
 		d = d.Under(in.Name)
 	}
 	body := wire.DecisionBody{

@@ -87,7 +87,6 @@ func Run(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
 			Namespace: info.Namespace, Workflow: info.WorkflowExecution.ID, FirstRun: info.FirstRunID,
 			Runbook: info.WorkflowType.Name, Started: info.WorkflowStartTime.UTC(),
 		}
-		r.Chain = ledger.NewChain(ledger.Run{Workflow: r.Run.Workflow, FirstRun: r.Run.FirstRun})
 		r.Status = wire.Status{State: wire.StateStarting, Doing: "reading the runbook and the estate"}
 	}
 	if err := r.listen(ctx); err != nil {
@@ -124,7 +123,8 @@ func (r *run) compile(ctx workflow.Context, input json.RawMessage, scheduled boo
 			runbook.Engine, res.Compiled.Engine), wire.ErrTypeBadInput, nil)
 	}
 	in := res.Compiled.Input
-	r.Compiled, r.Files, r.File = res.Compiled, res.Files, res.Runbook
+	r.Run, r.Compiled, r.Files, r.File = res.Run, res.Compiled, res.Files, res.Runbook
+	r.Chain = ledger.NewChain(ledger.Run{Workflow: r.Run.Workflow, FirstRun: r.Run.FirstRun})
 	r.Run.Mode, r.Run.Source, r.Run.Target = in.Mode, in.Source(), in.Target()
 	r.Run.Incident, r.Run.Groups, r.Run.OutageStart, r.Run.DetectedAt = in.Incident, in.Groups, in.OutageStart, in.DetectedAt
 	r.Status.Estate, r.Status.Summary = res.Compiled.Estate, res.Compiled.Summary

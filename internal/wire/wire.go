@@ -80,6 +80,9 @@ type CompileInput struct {
 
 // CompileResult is the compiled run, and where it lies in the ledger.
 type CompileResult struct {
+	// Run is the run's identity as it was asked with. The interpreter takes it
+	// from here, so that a history replays to the same signatures under any name.
+	Run      action.Run       `json:"run"`
 	Compiled runbook.Compiled `json:"compiled"`
 	Files    Files            `json:"files"`
 	Runbook  ledger.DocRef    `json:"runbook"` // the file as it was read
