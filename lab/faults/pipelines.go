@@ -1,0 +1,156 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"breakwater/internal/fault"
+
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+)
+
+// Pipelines is a Temporal server with the schedules of a group's pipelines.
+type Pipelines struct {
+	Client client.Client
+	Source string // a schedule that ran at the source
+	Target string // the same pipeline's at the target
+	Person string // a schedule that a person had paused
+
+	// Stop and Start end and bring back the server: SIGKILL, and the same port and
+	// data again. Nil where the environment cannot.
+	Stop, Start func(context.Context) error
+}
+
+// Schedules are the faults of pipelines.
+func Schedules(p Pipelines) fault.Set {
+	return fault.Set{
+		p.flipped("pipelines.source-unpaused", "somebody resumes a pipeline at the source", p.Source, true),
+		p.flipped("pipelines.target-paused", "somebody pauses a pipeline at the target", p.Target, false),
+		p.flipped("pipelines.person-overruled", "somebody resumes what a person had paused", p.Person, true),
+		p.runByHand(),
+		p.down(),
+	}
+}
+
+func (p Pipelines) has(schedule string) func() error {
+	return func() error {
+		if p.Client == nil {
+			return errors.New("this environment has no Temporal client")
+		}
+		return needs(map[string]string{"schedule": schedule})()
+	}
+}
+
+// flipped resumes what is paused, or pauses what runs, and puts back state and note.
+func (p Pipelines) flipped(name fault.Name, doc, schedule string, paused bool) fault.Fault {
+	var held kept[string]
+	set := func(ctx context.Context, paused bool, note string) error {
+		h := p.Client.ScheduleClient().GetHandle(ctx, schedule)
+		if paused {
+			return h.Pause(ctx, client.SchedulePauseOptions{Note: note})
+		}
+		return h.Unpause(ctx, client.ScheduleUnpauseOptions{Note: note})
+	}
+	return fault.Fault{
+		Name: name, Doc: doc, Available: p.has(schedule),
+		Inject: func(ctx context.Context) error {
+			d, err := p.Client.ScheduleClient().GetHandle(ctx, schedule).Describe(ctx)
+			if err != nil {
+				return err
+			}
+			if d.Schedule.State.Paused != paused {
+				return fmt.Errorf("schedule %s is paused: %t; the fault needs the opposite", schedule, !paused)
+			}
+			return errors.Join(held.put(d.Schedule.State.Note), set(ctx, !paused, "somebody was here"))
+		},
+		Heal: func(ctx context.Context) error {
+			return held.heal(func(note string) error { return set(ctx, paused, note) })
+		},
+	}
+}
+
+// runByHand has a paused schedule act, which the pause does not hinder.
+func (p Pipelines) runByHand() fault.Fault {
+	var held kept[struct{}]
+	running := func(ctx context.Context) ([]client.ScheduleWorkflowExecution, error) {
+		d, err := p.Client.ScheduleClient().GetHandle(ctx, p.Source).Describe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return d.Info.RunningWorkflows, nil
+	}
+	return fault.Fault{
+		Name: "pipelines.run-by-hand", Doc: "somebody triggers a paused pipeline at the source", Available: p.has(p.Source),
+		Inject: func(ctx context.Context) error {
+			if err := held.put(struct{}{}); err != nil {
+				return err
+			}
+			if err := p.Client.ScheduleClient().GetHandle(ctx, p.Source).Trigger(ctx, client.ScheduleTriggerOptions{}); err != nil {
+				return err
+			}
+			return until(ctx, func(ctx context.Context) error {
+				all, err := running(ctx)
+				if err == nil && len(all) == 0 {
+					err = errors.New("the schedule has not acted yet")
+				}
+				return err
+			})
+		},
+		Heal: func(ctx context.Context) error {
+			return held.heal(func(struct{}) error {
+				all, err := running(ctx)
+				if err != nil {
+					return err
+				}
+				for _, r := range all {
+					if err := p.Client.TerminateWorkflow(ctx, r.WorkflowID, "", "the fault is over"); err != nil {
+						return err
+					}
+				}
+				return until(ctx, func(ctx context.Context) error {
+					list, err := p.Client.ListWorkflow(ctx, listRunning(p.Source))
+					if err == nil && len(list.GetExecutions()) > 0 {
+						err = errors.New("the run is still listed")
+					}
+					return err
+				})
+			})
+		},
+	}
+}
+
+func listRunning(schedule string) *workflowservice.ListWorkflowExecutionsRequest {
+	return &workflowservice.ListWorkflowExecutionsRequest{
+		Query: fmt.Sprintf("TemporalScheduledById = '%s' AND ExecutionStatus = 'Running'", schedule),
+	}
+}
+
+func (p Pipelines) down() fault.Fault {
+	var held kept[struct{}]
+	return fault.Fault{
+		Name: "pipelines.temporal-down", Doc: "the Temporal server of the schedules is killed",
+		Available: func() error {
+			if p.Stop == nil || p.Start == nil {
+				return errors.New("this environment does not stop Temporal")
+			}
+			return p.has(p.Source)()
+		},
+		Inject: func(ctx context.Context) error { return errors.Join(held.put(struct{}{}), p.Stop(ctx)) },
+		Heal: func(ctx context.Context) error {
+			return held.heal(func(struct{}) error {
+				if err := p.Start(ctx); err != nil {
+					return err
+				}
+				return until(ctx, func(ctx context.Context) error {
+					ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+					defer cancel()
+					_, err := p.Client.ScheduleClient().GetHandle(ctx, p.Source).Describe(ctx)
+					return err
+				})
+			})
+		},
+	}
+}
