@@ -181,18 +181,19 @@ func worstLoss(losses []recovery.Loss) *action.Loss {
 	return actionLoss(slices.MaxFunc(losses, func(a, b recovery.Loss) int {
 		switch {
 		case (a.Count.AtMost == nil) != (b.Count.AtMost == nil):
-			return boundless(a.Count.AtMost == nil)
+			return ranks(a.Count.AtMost == nil)
 		case (a.Seconds.AtMost == nil) != (b.Seconds.AtMost == nil):
-			return boundless(a.Seconds.AtMost == nil)
+			return ranks(a.Seconds.AtMost == nil)
 		case a.Seconds.AtMost != nil && *a.Seconds.AtMost != *b.Seconds.AtMost:
-			return boundless(*a.Seconds.AtMost > *b.Seconds.AtMost)
+			return ranks(*a.Seconds.AtMost > *b.Seconds.AtMost)
 		}
-		return boundless(a.Count.AtLeast > b.Count.AtLeast)
+		return ranks(a.Count.AtLeast > b.Count.AtLeast)
 	}))
 }
 
-func boundless(first bool) int {
-	if first {
+// ranks is a comparison of two things that differ.
+func ranks(above bool) int {
+	if above {
 		return 1
 	}
 	return -1

@@ -64,7 +64,7 @@ func (s *Systems) demotion(ctx context.Context, c action.Call[none]) (demotion, 
 	}
 	slices.SortFunc(d.missing, func(a, b aside) int {
 		if x, y := isCheckpoint(a.Key), isCheckpoint(b.Key); x != y {
-			return boundless(x)
+			return ranks(x)
 		}
 		return strings.Compare(a.Key, b.Key)
 	})

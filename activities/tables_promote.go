@@ -134,7 +134,7 @@ func (s *Systems) planPromote(ctx context.Context, c action.Call[none]) (action.
 	switch lacks, n, err := t.lacking(ctx, snap); {
 	case err != nil:
 		return fail("list its objects", err)
-	case len(lacks) > 0 || n == 0:
+	case len(lacks) > 0:
 		return fail(fmt.Sprintf("%d of its %d objects lack now, the first: %v; choose the recovery point again", len(lacks), n, lacks[0]), action.ErrMoved)
 	}
 	cut, err := l.LaterThan(ctx, p.Version)
