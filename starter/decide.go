@@ -28,7 +28,7 @@ type voteFlags struct {
 }
 
 func (f *voteFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.key, "key", "", "your SSH key: private, or public with the private one in the agent\n(default: the agent's key that the role knows)")
+	c.Flags().StringVar(&f.key, "key", "", "your SSH key: private, or public with the private one in the agent (default: the agent's key that the role knows)")
 	c.Flags().StringVar(&f.as, "as", "", "the member of the role that you are (default: whose key it is)")
 	c.Flags().StringVar(&f.reason, "reason", "", "why, for the record")
 	c.Flags().DurationVar(&f.expires, "expires", 15*time.Minute, "until when the signature counts; 0 for always")
@@ -351,8 +351,8 @@ func (a *app) abortCommand() *cobra.Command {
 		Use:   "abort RUN --reason TEXT",
 		Short: "Stop a run where it is; nothing is undone by itself",
 		Long: `Stops a run at the next safe moment: what is being applied is finished first.
-Nothing is undone by itself, and the report says what was done. It works in every
-state of the run.`,
+Nothing is undone by itself, and the report says what was done. It works in
+every state of the run.`,
 		Example: `  breakwater abort RegionalFailover-lab-20261121-031205 \
       --reason "the region is back"`,
 		Args: exactly(1),

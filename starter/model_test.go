@@ -13,7 +13,6 @@ import (
 	"breakwater/internal/verdict"
 	"breakwater/workflows"
 
-
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"

@@ -75,6 +75,8 @@ func (a *app) root() *cobra.Command {
 	c.SetErr(a.err)
 	c.SetIn(a.in)
 	c.SetVersionTemplate("breakwater {{.Version}}\n")
+	c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), "FlagUsages |", "FlagUsagesWrapped 80 |"))
+	c.SuggestionsMinimumDistance = 2
 	c.CompletionOptions.DisableDefaultCmd = true
 	config.Flags(c.PersistentFlags())
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "one typed JSON object per line on standard output")
@@ -131,10 +133,14 @@ func (a *app) finish(ctx context.Context, err error) int {
 	if err != nil && ctx.Err() != nil && code == exitFailed {
 		code = exitInterrupted
 	}
-	if err == nil || errors.Is(err, errSaid) {
+	if err == nil {
 		return code
 	}
-	fmt.Fprintln(a.err, "breakwater:", err)
+	text := "breakwater: " + err.Error()
+	if terminal(a.err) {
+		text = readable(text)
+	}
+	fmt.Fprintln(a.err, text)
 	if a.json {
 		var f *fault
 		next := ""
@@ -151,8 +157,18 @@ func (a *app) finish(ctx context.Context, err error) int {
 	return code
 }
 
-// errSaid marks an error that was shown already.
-var errSaid = errors.New("said")
+// readable breaks long lines at words, and leaves commands to paste whole.
+func readable(text string) string {
+	var out []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.HasPrefix(line, "  ") {
+			out = append(out, line)
+			continue
+		}
+		out = append(out, wrap(line, 80, "  ")...)
+	}
+	return strings.Join(out, "\n")
+}
 
 func (a *app) close() {
 	if a.temp != nil {

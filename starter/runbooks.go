@@ -254,15 +254,22 @@ and the faults that turn its proof red, each of which is injected by a test.`,
 
 // described is an action as JSON shows it.
 type described struct {
-	Name    string         `json:"name"`
-	Doc     string         `json:"doc"`
-	Each    estate.Kind    `json:"each,omitempty"`
-	Needs   []string       `json:"needs,omitempty"`
-	Effect  action.Effect  `json:"effect"`
-	Drill   action.Drill   `json:"drill"`
-	Undo    bool           `json:"undo"`
-	Params  []action.Param `json:"params,omitempty"`
-	RedWhen []red          `json:"red_when"`
+	Name    string        `json:"name"`
+	Doc     string        `json:"doc"`
+	Each    estate.Kind   `json:"each,omitempty"`
+	Needs   []string      `json:"needs,omitempty"`
+	Effect  action.Effect `json:"effect"`
+	Drill   action.Drill  `json:"drill"`
+	Undo    bool          `json:"undo"`
+	Params  []param       `json:"params,omitempty"`
+	RedWhen []red         `json:"red_when"`
+}
+
+type param struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Doc      string `json:"doc"`
+	Required bool   `json:"required"`
 }
 
 type red struct {
@@ -271,7 +278,10 @@ type red struct {
 }
 
 func describe(d *action.Definition) described {
-	out := described{Name: d.Name, Doc: d.Doc, Each: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, Undo: d.CanUndo(), Params: d.Params}
+	out := described{Name: d.Name, Doc: d.Doc, Each: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, Undo: d.CanUndo()}
+	for _, p := range d.Params {
+		out.Params = append(out.Params, param(p))
+	}
 	for _, r := range d.RedWhen {
 		out.RedWhen = append(out.RedWhen, red{string(r.Fault), r.Want.String()})
 	}
@@ -312,15 +322,23 @@ func (a *app) explainAction(d *action.Definition) {
 	put(d.Name, "")
 	put("  "+d.Doc, "  ")
 	fmt.Fprintln(a.out)
-	each := "  each:    nothing; it acts once, on the estate"
-	if d.Over != estate.Nothing {
-		each = "  each:    " + string(d.Over)
+	field := func(key, text string) {
+		for i, l := range wrap(text, 69, "") {
+			if i > 0 {
+				key = ""
+			}
+			fmt.Fprintf(a.out, "  %-8s %s\n", key, l)
+		}
 	}
-	put(each, "           ")
-	put("  effect:  "+map[action.Effect]string{
+	each := "nothing; it acts once, on the estate"
+	if d.Over != estate.Nothing {
+		each = string(d.Over)
+	}
+	field("each:", each)
+	field("effect:", map[action.Effect]string{
 		action.ReadOnly: "none: it only looks", action.RecordsOnly: "writes records alone, and runs in every mode",
 		action.Mutates: "changes the estate: needs an approved plan",
-	}[d.Effect], "           ")
+	}[d.Effect])
 	undo := "impossible"
 	switch {
 	case d.IsCheck():
@@ -328,10 +346,10 @@ func (a *app) explainAction(d *action.Definition) {
 	case d.CanUndo():
 		undo = "planned, approved and proven like the act"
 	}
-	put("  undo:    "+undo, "           ")
-	put("  drill:   "+string(d.Drill), "           ")
+	field("undo:", undo)
+	field("drill:", string(d.Drill))
 	if len(d.Needs) > 0 {
-		put("  needs:   "+strings.Join(d.Needs, ", ")+" in an earlier stage", "           ")
+		field("needs:", strings.Join(d.Needs, ", ")+" in an earlier step")
 	}
 	fmt.Fprintln(a.out, "  with:")
 	if len(d.Params) == 0 {

@@ -18,7 +18,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	var export string
 	c := &cobra.Command{
 		Use:   "verify-evidence [RUN] [--dir DIR]",
-		Short: "Verify a run's ledger against the signed heads, offline if need be",
+		Short: "Verify a run's ledger against its signed heads, offline",
 		Long: `Walks the ledger of a run from its first entry and holds every hash, every
 document and every signed head against what is there. It names the first thing
 that is wrong. Neither Temporal nor a worker is asked.

@@ -74,9 +74,10 @@ func (v *lines) show(s wire.Status, problem string) {
 		return
 	}
 	v.problem = ""
-	if s.State != v.state || s.Doing != v.doing {
+	changed := s.State != v.state || s.Doing != v.doing
+	v.state, v.doing = s.State, s.Doing
+	if changed && s.State != wire.StateEnded {
 		v.add("%s: %s", s.State, s.Doing)
-		v.state, v.doing = s.State, s.Doing
 	}
 	if v.steps == nil {
 		v.steps = map[string]string{}
@@ -104,6 +105,9 @@ func (v *lines) show(s wire.Status, problem string) {
 		}
 	}
 	v.waiting(s)
+	if changed && s.State == wire.StateEnded { // what led to the end comes before it
+		v.add("%s: %s", s.State, s.Doing)
+	}
 }
 
 // waiting says what the run waits for, once per gate and question.
@@ -384,19 +388,21 @@ func count(n int, thing string) string {
 }
 
 // wrap breaks text into lines of at most width, the later ones behind indent.
+// Spaces within a line stay as they are.
 func wrap(text string, width int, indent string) []string {
 	lead := text[:len(text)-len(strings.TrimLeft(text, " "))]
-	line, empty := lead, true
+	line, gap := lead, ""
 	var out []string
-	for _, word := range strings.Fields(text) {
-		if !empty && ansi.StringWidth(line)+1+ansi.StringWidth(word) > width {
+	for word := range strings.SplitSeq(strings.ReplaceAll(text[len(lead):], "\n", " "), " ") {
+		switch {
+		case word == "":
+			gap += " "
+			continue
+		case strings.TrimSpace(line) != "" && ansi.StringWidth(line+gap+word) > width:
 			out = append(out, line)
-			line, empty = indent, true
+			line, gap = indent, ""
 		}
-		if !empty {
-			line += " "
-		}
-		line, empty = line+word, false
+		line, gap = line+gap+word, " "
 	}
 	return append(out, line)
 }
