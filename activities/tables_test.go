@@ -17,8 +17,9 @@ import (
 	"breakwater/internal/witness"
 )
 
-// ordersLake has two tables with different lag: of orders everything up to 7, of
-// 8 the log entry alone; of payments all but the data of 5, while 6 is whole.
+// ordersLake has two tables with different lag. Of orders only the data of
+// version 8 did not arrive; of payments neither data nor log entry of 7, while 8
+// arrived. So 7 of orders is complete, and the group comes back to 6.
 func ordersLake(t *testing.T) *lake {
 	t.Helper()
 	l := newLake(t)
