@@ -34,7 +34,7 @@ func (s *Systems) canary() action.Action[none] {
 }
 
 // canaryTime is how long a canary may take to come back.
-const canaryTime = 10 * time.Second
+const canaryTime = 5 * time.Second
 
 // verifyCanary sends a record at every look, since only a new one says that the
 // topic works now. It is marked by its header, for consumers that leave it alone;

@@ -223,41 +223,45 @@ func (s *Systems) verifyStopMirror(ctx context.Context, c action.Call[none]) ([]
 	if reg.Connect == nil {
 		return []action.Observation{saw("nothing mirrors into "+c.Run.Target, "no Connect in the estate", noMirror(c.Run.Target), true)}, nil
 	}
-	obs, err := s.connectorsAre(ctx, c, connect.Stopped, connect.Status.Stopped)
-	if err != nil {
-		return nil, err
-	}
 	var topics []string
 	for _, i := range c.Estate.Items(estate.TopicKind, estate.Filter{}) {
 		topics = append(topics, i.Name)
 	}
-	look := func(what string, topics ...string) {
-		want := fmt.Sprintf("the same ends at two looks, %s apart", apart)
-		if len(topics) == 0 {
-			return
-		}
-		k, err := s.Kafka(ctx, c.Estate, c.Run.Target)
-		if err != nil {
-			obs = append(obs, unknown(c.Run, c.Run.Target, what, want, err, ""))
-			return
-		}
-		moved, n, err := moving(ctx, k, topics)
-		switch {
-		case err != nil:
-			obs = append(obs, unknown(c.Run, c.Run.Target, what, want, err, ""))
-		case len(moved) > 0:
-			obs = append(obs, saw(what, want, "moved: "+strings.Join(moved, ", "), false))
-		default:
-			obs = append(obs, saw(what, want, fmt.Sprintf("%d partitions unmoved", n), true))
-		}
-	}
-	look("no record arrives in a mirrored topic", topics...)
 	internal := []string{reg.Connect.OffsetsTopic}
 	if src, err := region(c.Estate, c.Run.Source); err == nil && src.Kafka != nil {
 		internal = append(internal, src.Kafka.Alias+".checkpoints.internal", src.Kafka.Alias+".heartbeats")
 	}
-	look("no connector notes any progress", internal...)
-	return obs, nil
+	// All look at the same time: what does not answer costs its time-out once.
+	var states []action.Observation
+	looks := make([]action.Observation, 2)
+	var g errgroup.Group
+	g.Go(func() error {
+		var err error
+		states, err = s.connectorsAre(ctx, c, connect.Stopped, connect.Status.Stopped)
+		return err
+	})
+	for i, what := range []string{"no record arrives in a mirrored topic", "no connector notes any progress"} {
+		g.Go(func() error {
+			looks[i] = s.unmoved(ctx, c, what, [][]string{topics, internal}[i])
+			return nil
+		})
+	}
+	err = g.Wait()
+	return append(states, looks...), err
+}
+
+// unmoved observes that topics of the target are the same at two looks.
+func (s *Systems) unmoved(ctx context.Context, c action.Call[none], what string, topics []string) action.Observation {
+	want := fmt.Sprintf("the same ends at two looks, %s apart", apart)
+	k, err := s.Kafka(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return unknown(c.Run, c.Run.Target, what, want, err, "")
+	}
+	moved, n, err := moving(ctx, k, topics)
+	if err != nil {
+		return unknown(c.Run, c.Run.Target, what, want, err, "")
+	}
+	return verdictOf(what, want, fmt.Sprintf("%d partitions of %d topics unmoved", n, len(topics)), moved, 1)
 }
 
 // connectorsAre observes every connector's state by the worker's status.

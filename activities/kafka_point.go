@@ -349,8 +349,12 @@ func (s *Systems) verifyTopicPoint(ctx context.Context, c action.Call[none]) ([]
 		}
 		obs = append(obs, saw(what, sums(planned), sums(st), same))
 	}
-	obs = append(obs, s.deliveredSame(ctx, c, st), s.targetSame(ctx, c, st))
-	return append(obs, s.sourceSame(ctx, c, st)...), nil
+	looks := []func() []action.Observation{
+		func() []action.Observation { return []action.Observation{s.deliveredSame(ctx, c, st)} },
+		func() []action.Observation { return []action.Observation{s.targetSame(ctx, c, st)} },
+		func() []action.Observation { return s.sourceSame(ctx, c, st) },
+	}
+	return append(obs, together(looks, func(look func() []action.Observation) []action.Observation { return look() })...), nil
 }
 
 // deliveredSame observes what the worker says that the mirror has delivered.

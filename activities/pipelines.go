@@ -165,16 +165,13 @@ func (s *Systems) verifyPause(ctx context.Context, c action.Call[none]) ([]actio
 	if len(all) == 0 {
 		return noPipelines("pipelines are paused"), nil
 	}
-	var obs []action.Observation
-	for _, p := range all {
+	return together(all, func(p scheduled) []action.Observation {
 		seen := s.seenPaused(ctx, c, p)
-		obs = append(obs, seen)
 		if seen.Verdict == verdict.Unknown {
-			continue // who does not answer this does not answer the next
+			return []action.Observation{seen} // who does not answer this does not answer the next
 		}
-		obs = append(obs, s.seenIdle(ctx, c, p))
-	}
-	return obs, nil
+		return []action.Observation{seen, s.seenIdle(ctx, c, p)}
+	}), nil
 }
 
 // seenPaused observes that a schedule is paused.
@@ -314,9 +311,7 @@ func (s *Systems) verifyUnpause(ctx context.Context, c action.Call[none]) ([]act
 	if len(back) == 0 {
 		return noPipelines("what this run paused runs again"), nil
 	}
-	var obs []action.Observation
-	for _, f := range back {
-		obs = append(obs, s.seenRunning(ctx, c, f.scheduled)...)
-	}
-	return obs, nil
+	return together(back, func(f PipelineFound) []action.Observation {
+		return []action.Observation{s.seenRunning(ctx, c, f.scheduled)}
+	}), nil
 }

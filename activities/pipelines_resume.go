@@ -176,21 +176,21 @@ func (s *Systems) scheduleSeen(ctx context.Context, id string) (*client.Schedule
 }
 
 // seenRunning observes that a schedule is not paused, and when it acts next.
-func (s *Systems) seenRunning(ctx context.Context, c action.Call[none], p scheduled) []action.Observation {
+func (s *Systems) seenRunning(ctx context.Context, c action.Call[none], p scheduled) action.Observation {
 	what := p.String() + " runs"
 	const want = "not paused, with a time at which it acts next"
 	d, err := s.scheduleSeen(ctx, p.Schedule)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return []action.Observation{about(p, saw(what, want, "there is no such schedule: correct the pipeline in the estate", false))}
+		return about(p, saw(what, want, "there is no such schedule: correct the pipeline in the estate", false))
 	case err != nil:
-		return []action.Observation{about(p, unknown(c.Run, "", what, want, err, ""))}
+		return about(p, unknown(c.Run, "", what, want, err, ""))
 	case d.Schedule.State.Paused:
-		return []action.Observation{about(p, saw(what, want, fmt.Sprintf("paused, noted %q", d.Schedule.State.Note), false))}
+		return about(p, saw(what, want, fmt.Sprintf("paused, noted %q", d.Schedule.State.Note), false))
 	case len(d.Info.NextActionTimes) == 0:
-		return []action.Observation{about(p, saw(what, want, "not paused, and it never acts again: its calendar is over", false))}
+		return about(p, saw(what, want, "not paused, and it never acts again: its calendar is over", false))
 	}
-	return []action.Observation{about(p, saw(what, want, "next at "+d.Info.NextActionTimes[0].UTC().Format(time.RFC3339), true))}
+	return about(p, saw(what, want, "next at "+d.Info.NextActionTimes[0].UTC().Format(time.RFC3339), true))
 }
 
 // verifyResume looks at both regions: what ran before runs at the target alone,
@@ -203,26 +203,27 @@ func (s *Systems) verifyResume(ctx context.Context, c action.Call[none]) ([]acti
 	if len(r.Resume)+len(r.Keep) == 0 {
 		return noPipelines("pipelines of " + c.Item.Name + " run at the target"), nil
 	}
-	var obs []action.Observation
-	for _, p := range r.Resume {
-		obs = append(obs, s.seenRunning(ctx, c, p.Target)...)
-		obs = append(obs, s.seenPaused(ctx, c, p.Source))
+	obs := together(r.Resume, func(p resumed) []action.Observation {
+		return []action.Observation{s.seenRunning(ctx, c, p.Target), s.seenPaused(ctx, c, p.Source)}
+	})
+	return append(obs, together(r.Keep, func(f PipelineFound) []action.Observation {
+		return []action.Observation{s.seenKept(ctx, c, f)}
+	})...), nil
+}
+
+// seenKept observes that what somebody had paused is paused as it was.
+func (s *Systems) seenKept(ctx context.Context, c action.Call[none], f PipelineFound) action.Observation {
+	what := f.String() + " is paused as it was before this run"
+	want := fmt.Sprintf("paused, noted %q", f.Note)
+	d, err := s.scheduleSeen(ctx, f.Schedule)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return about(f.scheduled, saw(what, want, "there is no such schedule", false))
+	case err != nil:
+		return about(f.scheduled, unknown(c.Run, "", what, want, err, ""))
 	}
-	for _, f := range r.Keep {
-		what := f.String() + " is paused as it was before this run"
-		want := fmt.Sprintf("paused, noted %q", f.Note)
-		d, err := s.scheduleSeen(ctx, f.Schedule)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			obs = append(obs, about(f.scheduled, saw(what, want, "there is no such schedule", false)))
-		case err != nil:
-			obs = append(obs, about(f.scheduled, unknown(c.Run, "", what, want, err, "")))
-		default:
-			st := d.Schedule.State
-			obs = append(obs, about(f.scheduled, saw(what, want, fmt.Sprintf("paused: %t, noted %q", st.Paused, st.Note), st.Paused && st.Note == f.Note)))
-		}
-	}
-	return obs, nil
+	st := d.Schedule.State
+	return about(f.scheduled, saw(what, want, fmt.Sprintf("paused: %t, noted %q", st.Paused, st.Note), st.Paused && st.Note == f.Note))
 }
 
 // planPauseAgain pauses at the target what this run resumed there, with the note
@@ -280,9 +281,7 @@ func (s *Systems) verifyPauseAgain(ctx context.Context, c action.Call[none]) ([]
 	if len(back) == 0 {
 		return noPipelines("what this run resumed is paused"), nil
 	}
-	var obs []action.Observation
-	for _, p := range back {
-		obs = append(obs, s.seenPaused(ctx, c, p.Target))
-	}
-	return obs, nil
+	return together(back, func(p resumed) []action.Observation {
+		return []action.Observation{s.seenPaused(ctx, c, p.Target)}
+	}), nil
 }

@@ -205,6 +205,22 @@ func eachSchedule[T any](ctx context.Context, all []T, f func(context.Context, T
 	return n, err
 }
 
+// together looks at all of them, a few at a time, and gives the observations in
+// order: a silent server costs its time-out once and not for each.
+func together[T any](all []T, look func(T) []action.Observation) []action.Observation {
+	found := make([][]action.Observation, len(all))
+	var g errgroup.Group
+	g.SetLimit(inBatch)
+	for i, p := range all {
+		g.Go(func() error {
+			found[i] = look(p)
+			return nil
+		})
+	}
+	_ = g.Wait() // none of them errs: not having seen is an observation
+	return slices.Concat(found...)
+}
+
 // Notes say who paused or resumed a schedule, since Temporal does not, and what
 // the note before them said.
 const (

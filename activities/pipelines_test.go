@@ -81,6 +81,7 @@ func pipelineOf(name string) estate.Pipeline {
 }
 
 func TestPipelines(t *testing.T) {
+	t.Parallel()
 	srv, err := temporaltest.Start(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
