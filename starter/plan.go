@@ -235,7 +235,7 @@ func (p *plan) show(w io.Writer, s wire.Status, all bool) {
 	if len(g.Approved) > 0 {
 		put("", "  ", "Approved so far by "+strings.Join(g.Approved, ", "))
 	}
-	put("", "  ", fmt.Sprintf("Plan %s…, recomputed from %s in the ledger: it is the gate's.", g.Root[:min(16, len(g.Root))], count(len(p.docs), "document")))
+	put("", "  ", fmt.Sprintf("Plan %s… recomputed from %s in the ledger: a match", g.Root[:min(16, len(g.Root))], count(len(p.docs), "document")))
 	if len(p.body.Changed) > 0 {
 		fmt.Fprintln(w, "\nChanged since the last attempt:")
 		for _, c := range p.body.Changed {

@@ -186,7 +186,9 @@ func picture(s wire.Status, problem string, now time.Time, width, height int, st
 	wait := waitLines(s, width, st)
 	tail := tailLines(s, width, st)
 	room := height - len(head) - len(wait) - len(tail)
-	all := append(head, stageLines(s, room, st)...)
+	stages := stageLines(s, room, st)
+	stages = stages[:max(0, min(room, len(stages)))] // what waits matters more
+	all := append(head, stages...)
 	all = append(append(all, wait...), tail...)
 	for i, l := range all {
 		// Commands are to be pasted: their line is left whole.
@@ -224,8 +226,8 @@ func headLines(s wire.Status, problem string, now time.Time, width int, st style
 		times := fmt.Sprintf("running for %s", ago(now.Sub(s.Run.Started)))
 		if s.State == wire.StateEnded {
 			times = "started " + s.Run.Started.UTC().Format("2006-01-02 15:04:05 UTC")
-		} else if s.Finish != nil {
-			times += fmt.Sprintf("; would finish at %s UTC if nobody were waited for", s.Finish.UTC().Format("15:04:05"))
+		} else if finish := finish(s, now); !finish.IsZero() {
+			times += fmt.Sprintf("; would finish at %s UTC if nobody were waited for", finish.UTC().Format("15:04:05"))
 		}
 		out = append(out, st.dim(times))
 	}
@@ -242,6 +244,20 @@ func headLines(s wire.Status, problem string, now time.Time, width int, st style
 	return append(out, "")
 }
 
+// finish is the forecast as of now: what people take at a gate comes on top. It
+// is zero where there is none that holds.
+func finish(s wire.Status, now time.Time) time.Time {
+	switch {
+	case s.Finish == nil:
+		return time.Time{}
+	case s.Gate != nil && now.After(s.Gate.Opened):
+		return s.Finish.Add(now.Sub(s.Gate.Opened))
+	case s.Finish.Before(now):
+		return time.Time{}
+	}
+	return *s.Finish
+}
+
 // stageLines shows the stages, with the steps of the one that is at work. Where
 // there is no room for all, those around it.
 func stageLines(s wire.Status, room int, st styles) []string {
@@ -249,11 +265,15 @@ func stageLines(s wire.Status, room int, st styles) []string {
 		return nil
 	}
 	at := min(s.Current, len(s.Stages)-1)
-	steps := len(s.Stages[at].Steps)
+	steps := s.Stages[at].Steps
+	if s.Gate != nil || s.State == wire.StateEnded { // the gate lists them
+		steps = nil
+	}
 	from, to := 0, len(s.Stages)
-	if most := max(3, room-steps-1); to > most {
+	if to+len(steps)+1 > room {
+		most := max(1, room-len(steps)-3) // two lines say what was left out
 		from = max(0, min(at-1, to-most))
-		to = from + most
+		to = min(to, from+most)
 	}
 	var out []string
 	if from > 0 {
@@ -285,8 +305,8 @@ func stageLines(s wire.Status, room int, st styles) []string {
 			line += fmt.Sprintf(" %d of %d steps proven", ok, len(stage.Steps))
 		}
 		out = append(out, line)
-		if i == at && s.State != wire.StateEnded {
-			for _, step := range stage.Steps {
+		if i == at {
+			for _, step := range steps {
 				out = append(out, stepLine(step, st))
 			}
 		}
@@ -317,7 +337,9 @@ func stepLine(step wire.StepStatus, st styles) string {
 func waitLines(s wire.Status, width int, st styles) []string {
 	var out []string
 	if g := s.Gate; g != nil {
-		out = append(out, st.wait(fmt.Sprintf("Gate %q, attempt %d: %s of role %s", g.Stage, g.Attempt, people(g.Quorum), g.Role)))
+		for _, l := range wrap(fmt.Sprintf("Gate %q, attempt %d, needs %s by %s", g.Stage, g.Attempt, people(g.Quorum), g.Role), width, "  ") {
+			out = append(out, st.wait(l))
+		}
 		who := "members: " + strings.Join(g.Members, ", ")
 		if len(g.Approved) > 0 {
 			who += "; approved by " + strings.Join(g.Approved, ", ")
