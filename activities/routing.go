@@ -19,7 +19,7 @@ import (
 func (s *Systems) routingActions(c *action.Catalogue) {
 	action.Add(c, action.Action[none]{
 		Name: "routing.secret", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Needs: []string{"access.read-write"},
+		Needs: []string{"access.read-only"},
 		Doc:   "Point a group's clients at the target: its routing secret there gets the target's whole value, by check-and-set.",
 		Plan:  s.planRouting, Apply: s.applyRouting, Verify: s.verifyRouting,
 		Undo: &action.Undo[none]{Plan: s.planRoutingBack, Apply: s.applyRouting, Verify: s.verifyRouting},

@@ -37,13 +37,13 @@ func (r *run) open(ctx workflow.Context, n int, p stagePlan) (stagePlan, error) 
 		if err != nil {
 			return p, err
 		}
-		if again.root == p.root {
-			r.accepted(p)
-			return p, nil
-		}
 		again.changed = difference(p, again)
 		if err := r.recordPlan(ctx, s.ID, again, false); err != nil {
 			return p, err
+		}
+		if again.root == p.root {
+			r.accepted(p)
+			return p, nil
 		}
 		p = again
 	}

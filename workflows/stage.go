@@ -24,7 +24,10 @@ type batchPlan struct {
 	Prior *wire.ApplyResult  `json:"prior,omitempty"`
 	Seen  *wire.VerifyResult `json:"seen,omitempty"`
 	Error string             `json:"error,omitempty"` // of the last attempt
-	stage int
+	// Applied is the attempt that Prior is of. An outcome stays when a later
+	// attempt fails, since an undo needs it, but it is not that attempt's.
+	Applied int `json:"applied,omitempty"`
+	stage   int
 }
 
 // stepPlan is a step with the plans of its batches. Checks in a stage that acts
@@ -301,6 +304,7 @@ func (r *run) concluded(ctx workflow.Context, n, i int, look wire.Look) error {
 	}
 	st.State = "obligation"
 	if r.Run.Mode == action.ModePlan {
+		st.State = "not proven"
 		return nil
 	}
 	what := look.Obligations

@@ -102,7 +102,7 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 				b.Error = "apply: " + short(err)
 				return
 			}
-			b.Prior = &res
+			b.Prior, b.Applied = &res, attempt
 			st.Applied += b.Batch.To - b.Batch.From
 			r.show(ctx)
 		}
@@ -143,7 +143,7 @@ func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, att
 		if b.Error != "" {
 			out.Errors = append(out.Errors, b.Batch.Label+": "+b.Error)
 		}
-		if b.Prior != nil {
+		if b.Prior != nil && b.Applied == attempt {
 			out.Mutations += b.Prior.Mutations
 			out.Intervals = append(out.Intervals, b.Prior.Interval)
 			outcomes = append(outcomes, b.Prior.Doc)

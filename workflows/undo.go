@@ -143,7 +143,7 @@ func (r *run) takeBack(ctx workflow.Context, st runbook.Step, attempt int, b, or
 		b.Error = "take back: " + short(err)
 		return
 	}
-	b.Prior = &res
+	b.Prior, b.Applied = &res, attempt
 	options = phase(b.Batch.Label+" · prove taken back "+st.Title, st.Timeout)
 	var seen wire.VerifyResult
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), wire.Activity(st.Action, wire.UndoVerifyPhase), in).Get(ctx, &seen); err != nil {

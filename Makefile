@@ -1,0 +1,58 @@
+# make help lists the targets. Whatever is needed is built or installed into
+# $(CACHE), which git ignores; nothing outside this folder is touched.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+CACHE ?= .cache
+SEEDS ?= 30
+GO ?= go
+export BREAKWATER_PYTHON := $(abspath $(CACHE))/python/bin/python
+
+include lab/tools/tools.mk
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILD := $(GO) build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)'
+
+.PHONY: help build demo demo-down test test-fast torture bench lint replay docs clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
+
+build: ## build bin/breakwater, bin/breakwater-worker and bin/breakwater-lab
+	@mkdir -p bin
+	$(BUILD) -o bin/breakwater ./starter
+	$(BUILD) -o bin/breakwater-worker ./worker
+	$(BUILD) -o bin/breakwater-lab ./lab/cmd/breakwater-lab
+	$(BUILD) -o bin/breakwater-demo ./lab/cmd/breakwater-demo
+
+demo: tools build ## lose a region and fail over, on real servers; leaves out/demo/report.html
+	bin/breakwater-demo --bin bin --lab out/demo-lab --out out/demo
+
+demo-down: ## stop what a demo left running
+	bin/breakwater-lab down --dir out/demo-lab
+
+test: tools ## run all tests, the demo among them
+	./.ci/test
+
+test-fast: ## run the tests that need no server
+	$(GO) test ./internal/action ./internal/approval/... ./internal/delta/... ./internal/estate/... ./internal/ledger \
+		./internal/mistake ./internal/reach ./internal/recovery ./internal/report ./internal/runbook/... ./internal/strictyaml ./internal/table/... ./internal/verdict
+
+torture: tools build ## SEEDS random disasters, and a worker killed at every point
+	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows -count=1 -timeout 6h -v
+
+bench: tools ## measure, as ratios from one run
+	$(GO) test ./internal/recovery ./internal/delta ./internal/table -run xxx -bench . -benchtime 2x
+	BREAKWATER_BENCH=1 $(GO) test ./workflows -run TestOverhead -count=1 -v -timeout 30m
+
+lint: tools-lint ## golangci-lint with the layers as rules, and workflowcheck
+	$(TOOLS_BIN)/golangci-lint run ./...
+	$(TOOLS_BIN)/workflowcheck -config workflows/workflowcheck.yaml ./workflows/...
+
+replay: tools ## replay the stored histories
+	$(GO) test ./workflows -run TestReplay -count=1
+
+docs: ## write the generated pages of docs/
+	$(GO) test ./internal/docs -update
+
+clean: ## remove what was built here, but not the servers in the cache
+	rm -rf bin out

@@ -1,0 +1,232 @@
+package failover
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/delta"
+	"breakwater/internal/delta/scan"
+	"breakwater/internal/estate"
+	"breakwater/internal/estate/load"
+	"breakwater/internal/mistake"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/recovery"
+	"breakwater/internal/report"
+	"breakwater/lab"
+	"breakwater/lab/oracle"
+)
+
+// Truth is what a report is held against: the oracle, the estate, and the
+// standby as it is now.
+type truth struct {
+	s      *Session
+	estate *estate.Estate
+	oracle *oracle.Oracle
+	store  *objectstore.Client
+	rep    report.Report
+}
+
+// HoldAgainstTruth compares a report, and the standby, with what the laboratory
+// knows to have happened: every table holds at its recovery point what the
+// primary held at that version, every true loss lies inside the interval that
+// the report claims, and no consumer group skips a record. All that is wrong is
+// said at once.
+func (s *Session) HoldAgainstTruth(ctx context.Context, rep report.Report) error {
+	e, ms := load.File(s.Lab.EstateFile())
+	if err := mistake.Error(ms); err != nil {
+		return err
+	}
+	o, err := oracle.Read(s.Lab.OracleDir(), lab.Primary)
+	if err != nil {
+		return err
+	}
+	store, err := objectstore.New(s.Lab.Storage(lab.Standby))
+	if err != nil {
+		return err
+	}
+	t := &truth{s: s, estate: e, oracle: o, store: store, rep: rep}
+	var errs []error
+	for _, g := range e.Groups {
+		for _, table := range g.Tables {
+			if err := t.table(ctx, table); err != nil {
+				errs = append(errs, fmt.Errorf("table %s: %w", table.Table, err))
+			}
+		}
+		for _, topic := range g.Topics {
+			if err := t.topic(ctx, topic.Topic); err != nil {
+				errs = append(errs, fmt.Errorf("topic %s: %w", topic.Topic, err))
+			}
+		}
+		for _, c := range g.ConsumerGroups {
+			if err := t.consumers(ctx, c); err != nil {
+				errs = append(errs, fmt.Errorf("consumer group %s: %w", c.ConsumerGroup, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// claim is what the report says about a dataset.
+func (t *truth) claim(kind, name string) (report.Recovered, error) {
+	i := slices.IndexFunc(t.rep.Recovery, func(r report.Recovered) bool { return r.Kind == kind && r.Dataset == name })
+	if i < 0 {
+		return report.Recovered{}, errors.New("the report says nothing about it")
+	}
+	return t.rep.Recovery[i], nil
+}
+
+func (t *truth) table(ctx context.Context, decl estate.Table) error {
+	claim, err := t.claim("table", decl.Table)
+	if err != nil {
+		return err
+	}
+	if claim.Version == nil {
+		return errors.New("the report names no version")
+	}
+	version := *claim.Version
+	want, err := t.oracle.RowsAt(decl.Table, version)
+	if err != nil {
+		return err
+	}
+	got, err := t.rows(ctx, decl, version)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("version %d holds %d rows at the standby, and the primary held %d there; the first difference is %s",
+			version, len(got), len(want), firstDifference(got, want))
+	}
+	if err := t.deltaRS(ctx, decl, version, want); err != nil {
+		return err
+	}
+	lost, last := int64(0), time.Time{}
+	for _, c := range t.oracle.After(decl.Table, version) {
+		lost += int64(len(c.Rows))
+		last = c.Time
+	}
+	return inside(claim.Loss, lost, last)
+}
+
+// inside asks that a true loss lies in the claimed interval. In seconds the
+// clocks of this machine are one, so nothing but the commit's own time counts.
+func inside(claim recovery.Loss, lost int64, last time.Time) error {
+	if lost < claim.Count.AtLeast || claim.Count.AtMost != nil && lost > *claim.Count.AtMost {
+		return fmt.Errorf("%d %s were lost, and the report claims %s", lost, claim.Unit, interval(claim.Count))
+	}
+	if lost == 0 {
+		return nil
+	}
+	seconds := last.Sub(claim.RecoveryPoint).Seconds()
+	if most := claim.Seconds.AtMost; most != nil && seconds > *most+0.05 {
+		return fmt.Errorf("%.2f s were lost, and the report claims at most %.2f s", seconds, *most)
+	}
+	return nil
+}
+
+func interval(c recovery.CountInterval) string {
+	if c.AtMost == nil {
+		return fmt.Sprintf("at least %d", c.AtLeast)
+	}
+	return fmt.Sprintf("%d to %d", c.AtLeast, *c.AtMost)
+}
+
+func firstDifference(got, want []oracle.Row) string {
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			return fmt.Sprintf("row %d: %+v, want %+v", i, got[i], want[i])
+		}
+	}
+	return fmt.Sprintf("after row %d", min(len(got), len(want)))
+}
+
+// rows reads a version at the standby.
+func (t *truth) rows(ctx context.Context, decl estate.Table, version int64) ([]oracle.Row, error) {
+	bucket, err := t.estate.RealBucket(decl.Bucket, lab.Standby)
+	if err != nil {
+		return nil, err
+	}
+	store := bucketStore{t.store.Bucket(bucket)}
+	log, err := delta.Open(ctx, store, delta.Root{Bucket: bucket, Prefix: decl.Path})
+	if err != nil {
+		return nil, err
+	}
+	snap, err := log.Snapshot(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	var rows []oracle.Row
+	for r, err := range scan.Rows(ctx, store, snap) {
+		if err != nil {
+			return nil, err
+		}
+		id, _ := r.Value("id")
+		at, _ := r.Value("event_time")
+		payload, _ := r.Value("payload")
+		rows = append(rows, oracle.Row{ID: id.Int, Time: at.Int, Sum: oracle.Sum(bytes.Clone(payload.Bytes))})
+	}
+	slices.SortFunc(rows, func(a, b oracle.Row) int { return cmp.Compare(a.ID, b.ID) })
+	return rows, nil
+}
+
+// reader lets delta-rs, which shares no code with ours, read a version.
+const reader = `
+import json, sys
+from deltalake import DeltaTable
+q = json.load(sys.stdin)
+t = DeltaTable(q["uri"], version=q["version"], storage_options=q["options"]).to_pyarrow_table(columns=["id"])
+ids = sorted(t.column("id").to_pylist())
+json.dump({"rows": len(ids), "sum": sum(ids)}, sys.stdout)
+`
+
+// deltaRS asks that delta-rs reads the same version, where the tests' Python is
+// at hand: it is in `+"`make demo` and `make test`"+`.
+func (t *truth) deltaRS(ctx context.Context, decl estate.Table, version int64, want []oracle.Row) error {
+	python := os.Getenv("BREAKWATER_PYTHON")
+	if python == "" {
+		return nil
+	}
+	bucket, err := t.estate.RealBucket(decl.Bucket, lab.Standby)
+	if err != nil {
+		return err
+	}
+	cfg := t.s.Lab.Storage(lab.Standby)
+	query, err := json.Marshal(map[string]any{
+		"uri": "s3://" + bucket + "/" + decl.Path, "version": version,
+		"options": map[string]string{
+			"AWS_ENDPOINT_URL": cfg.Endpoint, "AWS_ACCESS_KEY_ID": cfg.AccessKey, "AWS_SECRET_ACCESS_KEY": cfg.SecretKey,
+			"AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true",
+		},
+	})
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, python, "-c", reader)
+	cmd.Stdin = bytes.NewReader(query)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("delta-rs could not read version %d: %w: %s", version, err, stderr.String())
+	}
+	var got struct{ Rows, Sum int64 }
+	if err := json.Unmarshal(out, &got); err != nil {
+		return fmt.Errorf("delta-rs answered %q: %w", out, err)
+	}
+	sum := int64(0)
+	for _, r := range want {
+		sum += r.ID
+	}
+	if got.Rows != int64(len(want)) || got.Sum != sum {
+		return fmt.Errorf("delta-rs reads %d rows with sum %d at version %d, the primary held %d with sum %d", got.Rows, got.Sum, version, len(want), sum)
+	}
+	return nil
+}
