@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -28,20 +29,9 @@ type plan struct {
 	estate   estate.Estate // as the run was compiled for
 }
 
-// recompute reads the plan of an open gate from the ledger and refuses unless
-// every digest, the root, the head of the ledger and the estate are the ones
-// that an approval would sign.
+// recompute reads the plan of an open gate from the estate's ledger.
 func (a *app) recompute(ctx context.Context, s wire.Status) (*plan, error) {
-	g := s.Gate
-	doing := fmt.Sprintf("recompute the plan of gate %s of run %s", g.ID, s.Run.Workflow)
-	refuse := func(format string, args ...any) (*plan, error) {
-		err := fmt.Errorf(format, args...)
-		if reach.Unreachable(err) { // nothing was found to be wrong
-			return nil, wrong(errUnknown, "", "%s: %w; nothing was signed", doing, err)
-		}
-		return nil, wrong(errRefused, "breakwater verify-evidence "+s.Run.Workflow,
-			"%s: %w; nothing was signed. Do not approve: find out who changed it", doing, err)
-	}
+	doing := fmt.Sprintf("recompute the plan of gate %s of run %s", s.Gate.ID, s.Run.Workflow)
 	local, err := a.estate(ctx, doing, s.Estate)
 	if err != nil {
 		return nil, err
@@ -50,14 +40,34 @@ func (a *app) recompute(ctx context.Context, s wire.Status) (*plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
-	run := ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun}
-	entries, _, err := store.Load(ctx, from, run)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", doing, err)
+	p, err := recompute(ctx, from, local, s)
+	switch {
+	case reach.Unreachable(err): // nothing was found to be wrong
+		return nil, wrong(errUnknown, "", "%s: %w; nothing was signed", doing, err)
+	case errors.Is(err, context.Canceled):
+		return nil, err
+	case err != nil:
+		return nil, wrong(errRefused, "breakwater verify-evidence "+s.Run.Workflow,
+			"%s: %w; nothing was signed. Do not approve: find out who changed it", doing, err)
 	}
-	opened, err := a.atHead(ctx, from, local, entries, g)
+	if here, err := local.Digest(); err != nil || here != s.Gate.EstateDigest {
+		fmt.Fprintf(a.err, "Note: estate %s here is not the one that this run was started with; the run keeps its own.\n", s.Estate)
+	}
+	return p, nil
+}
+
+// recompute reads the plan of an open gate and refuses unless every digest, the
+// root, the head of the ledger and the estate are the ones that an approval
+// would sign. The estate at hand says which workers are trusted.
+func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wire.Status) (*plan, error) {
+	g := s.Gate
+	entries, _, err := store.Load(ctx, from, ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun})
 	if err != nil {
-		return refuse("%w", err)
+		return nil, err
+	}
+	opened, err := atHead(ctx, from, local, entries, g)
+	if err != nil {
+		return nil, err
 	}
 	p := &plan{}
 	var entry ledger.Entry
@@ -67,37 +77,37 @@ func (a *app) recompute(ctx context.Context, s wire.Status) (*plan, error) {
 			break
 		}
 	}
+	if entry.Seq == 0 {
+		return nil, fmt.Errorf("the ledger has no plan before the gate's opening")
+	}
 	if err := json.Unmarshal(entry.Body, &p.body); err != nil {
-		return refuse("entry %d holds no plan: %w", entry.Seq, err)
+		return nil, fmt.Errorf("entry %d holds no plan: %w", entry.Seq, err)
 	}
 	var leaves []ledger.Leaf
 	for _, ref := range entry.Docs {
 		leaf, err := activities.Leaf(ctx, from, ref)
 		if err != nil {
-			return refuse("%w", err)
+			return nil, err
 		}
 		leaves = append(leaves, leaf)
 		docs, err := planDocs(ctx, from, ref)
 		if err != nil {
-			return refuse("%w", err)
+			return nil, err
 		}
 		p.docs = append(p.docs, docs...)
 	}
 	if root := ledger.Root(leaves); root != g.Root || p.body.Attempt != g.Attempt {
-		return refuse("the gate asks for plan %s, attempt %d, and the documents in the ledger make plan %s, attempt %d", g.Root, g.Attempt, root, p.body.Attempt)
+		return nil, fmt.Errorf("the gate asks for plan %s, attempt %d, and the documents in the ledger make plan %s, attempt %d", g.Root, g.Attempt, root, p.body.Attempt)
 	}
 	if err := p.readCompiled(ctx, from, entries); err != nil {
-		return refuse("%w", err)
+		return nil, err
 	}
 	digest, err := p.estate.Digest()
 	if err != nil {
 		return nil, err
 	}
 	if digest != g.EstateDigest || p.compiled.EstateDigest != digest {
-		return refuse("the gate names estate %s, and the ledger's is %s", g.EstateDigest, digest)
-	}
-	if here, err := local.Digest(); err != nil || here != digest {
-		fmt.Fprintf(a.err, "Note: estate %s here is not the one that this run was started with; the run keeps its own.\n", s.Estate)
+		return nil, fmt.Errorf("the gate names estate %s, and the ledger's is %s", g.EstateDigest, digest)
 	}
 	return p, nil
 }
@@ -105,11 +115,11 @@ func (a *app) recompute(ctx context.Context, s wire.Status) (*plan, error) {
 // atHead finds the entry at the head that the gate names: the opening of this
 // very gate, signed by a worker that the estate here trusts. It returns the
 // entry's index.
-func (a *app) atHead(ctx context.Context, from ledger.Reader, local *estate.Estate, entries []ledger.Entry, g *wire.GateStatus) (int, error) {
-	var chain ledger.Chain
-	if len(entries) > 0 {
-		chain = ledger.NewChain(entries[0].Run)
+func atHead(ctx context.Context, from ledger.Reader, local *estate.Estate, entries []ledger.Entry, g *wire.GateStatus) (int, error) {
+	if len(entries) == 0 {
+		return 0, fmt.Errorf("the ledger has no entry of this run")
 	}
+	chain := ledger.NewChain(entries[0].Run)
 	for i, e := range entries {
 		_, head, err := chain.Append(e)
 		if err != nil {
@@ -122,27 +132,33 @@ func (a *app) atHead(ctx context.Context, from ledger.Reader, local *estate.Esta
 		if err := json.Unmarshal(e.Body, &body); err != nil || e.Kind != ledger.GateOpened || body.Gate != g.ID || body.Attempt != g.Attempt || body.Root != g.Root {
 			return 0, fmt.Errorf("entry %d of the ledger is not the opening of gate %s, attempt %d, with plan %s", e.Seq, g.ID, g.Attempt, g.Root)
 		}
-		trusted, err := sshsig.ParseKeys(local.Ledger.Signers)
-		if err != nil {
-			return 0, err
-		}
-		raw, err := from.Get(ctx, ledger.HeadKey(e.Run, e.Seq))
-		if err != nil {
-			return 0, fmt.Errorf("the head of entry %d is not signed: %w", e.Seq, err)
-		}
-		signed, err := ledger.ParseSignedHead(raw)
-		if err == nil {
-			_, err = signed.Verify(trusted)
-		}
-		if err == nil && signed.Head != head {
-			err = fmt.Errorf("what is signed is %s", signed.Head)
-		}
-		if err != nil {
-			return 0, fmt.Errorf("the signed head of entry %d: %w", e.Seq, err)
-		}
-		return i, nil
+		return i, signedBy(ctx, from, local.Ledger.Signers, head)
 	}
 	return 0, fmt.Errorf("the gate was opened at ledger head %s, and the ledger here has no such head", g.Head)
+}
+
+// signedBy demands that one of the signers signed a head.
+func signedBy(ctx context.Context, from ledger.Reader, signers []string, head ledger.Head) error {
+	fail := func(err error) error { return fmt.Errorf("the signed head of entry %d: %w", head.Seq, err) }
+	trusted, err := sshsig.ParseKeys(signers)
+	if err != nil {
+		return fail(err)
+	}
+	raw, err := from.Get(ctx, ledger.HeadKey(head.Run, head.Seq))
+	if err != nil {
+		return fail(err)
+	}
+	signed, err := ledger.ParseSignedHead(raw)
+	if err != nil {
+		return fail(err)
+	}
+	if _, err := signed.Verify(trusted); err != nil {
+		return fail(err)
+	}
+	if signed.Head != head {
+		return fail(fmt.Errorf("what is signed is %s", signed.Head))
+	}
+	return nil
 }
 
 // readCompiled reads the compiled run and its estate.

@@ -231,7 +231,7 @@ func headLines(s wire.Status, problem string, now time.Time, width int, st style
 		}
 		out = append(out, st.dim(times))
 	}
-	if s.Doing != "" && s.State != wire.StateGate {
+	if s.Doing != "" && (s.State == wire.StateRunning || s.State == wire.StateStarting) {
 		out = append(out, wrap("now: "+s.Doing, width, "     ")...)
 	}
 	if problem != "" {

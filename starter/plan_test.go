@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/approval/sshsig"
+	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/runbook"
+	"breakwater/internal/wire"
+)
+
+// forger makes the ledger of a run at an open gate, honest or not.
+type forger struct {
+	t       *testing.T
+	folder  *store.Folder
+	local   *estate.Estate
+	run     ledger.Run
+	chain   ledger.Chain
+	doc     ledger.DocRef // of the plan
+	planned wire.PlannedBody
+	opened  wire.GateBody
+	signKey byte // whose key signs the last head; 0 for nobody
+	status  wire.Status
+}
+
+func newForger(t *testing.T) *forger {
+	folder, err := store.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	worker, _ := testKey(t, 1)
+	run := ledger.Run{Workflow: "w", FirstRun: "f"}
+	f := &forger{
+		t: t, folder: folder, run: run, chain: ledger.NewChain(run), signKey: 1,
+		local: &estate.Estate{Estate: "lab", Ledger: estate.Ledger{Signers: []string{sshsig.Public(worker).String()}}},
+	}
+	f.doc = f.keep(ledger.DocKey(run, "fence/1-storage.fence", "lake", 1, ledger.DocPlan), wire.PlanDoc{
+		Step: "fence/1-storage.fence", Action: "storage.fence", Item: estate.Item{Name: "lake"}, Change: action.Change{Summary: "deny writes"},
+	})
+	leaf, err := f.doc.Leaf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := ledger.Root([]ledger.Leaf{leaf})
+	f.planned = wire.PlannedBody{Attempt: 1, Root: root}
+	f.opened = wire.GateBody{Gate: "fence", Attempt: 1, Role: "commander", Root: root}
+	digest, err := f.local.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.status = wire.Status{Run: action.Run{Workflow: "w", FirstRun: "f"}, Gate: &wire.GateStatus{ID: "fence", Attempt: 1, Root: root, EstateDigest: digest}}
+	return f
+}
+
+func (f *forger) keep(key string, v any) ledger.DocRef {
+	f.t.Helper()
+	raw, err := ledger.Encode(v)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ref, _, err := store.PutDoc(f.t.Context(), f.folder, key, raw)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return ref
+}
+
+func (f *forger) add(kind ledger.Kind, body any, docs ...ledger.DocRef) {
+	f.t.Helper()
+	raw, err := json.Marshal(body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	data, head, err := f.chain.Append(ledger.Entry{Kind: kind, Time: time.Unix(1, 0), Body: raw, Docs: docs})
+	if err == nil {
+		err = store.Append(f.t.Context(), f.folder, head, data)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// write puts the run down as the forger has it, up to the open gate.
+func (f *forger) write() {
+	f.t.Helper()
+	digest, err := f.local.Digest()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	compiled := f.keep(ledger.DocKey(f.run, "compiled", "lab", 1, "compiled"), runbook.Compiled{Estate: "lab", EstateDigest: digest})
+	pinned := f.keep(ledger.DocKey(f.run, "compiled", "lab", 1, "estate"), f.local)
+	f.add(ledger.Compiled, wire.CompiledBody{}, compiled, pinned)
+	if f.planned.Root != "" {
+		f.add(ledger.Planned, f.planned, f.doc)
+	}
+	f.add(ledger.GateOpened, f.opened)
+	if f.status.Gate.Head == "" {
+		f.status.Gate.Head = f.chain.Head.String()
+	}
+	if f.signKey == 0 {
+		return
+	}
+	key, _ := testKey(f.t, f.signKey)
+	signed, err := ledger.SignHead(key, f.chain.Head)
+	if err == nil {
+		err = store.PutHead(f.t.Context(), f.folder, signed)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// Whoever lies about a plan, Temporal, a worker or the ledger, is refused before
+// anything is signed.
+func TestRecompute(t *testing.T) {
+	other := strings.Repeat("a", 64)
+	for name, tc := range map[string]struct {
+		lie  func(*forger)
+		want string // in the refusal; empty where there is none
+	}{
+		"nobody lies": {func(*forger) {}, ""},
+		"a worker names a root that its documents do not make": {func(f *forger) {
+			f.planned.Root, f.opened.Root, f.status.Gate.Root = other, other, other
+		}, "the documents in the ledger make plan"},
+		"a worker plans another attempt":     {func(f *forger) { f.planned.Attempt = 2 }, "attempt 2"},
+		"a worker opens a gate without plan": {func(f *forger) { f.planned.Root = "" }, "no plan before"},
+		"a worker names another document": {func(f *forger) {
+			f.doc = f.keep(ledger.DocKey(f.run, "fence/1-storage.fence", "lake", 2, ledger.DocPlan), wire.PlanDoc{Action: "storage.open"})
+		}, "the documents in the ledger make plan"},
+		"Temporal shows another root":    {func(f *forger) { f.status.Gate.Root = other }, "is not the opening of gate"},
+		"Temporal shows another gate":    {func(f *forger) { f.status.Gate.ID = "writes" }, "is not the opening of gate"},
+		"Temporal shows another attempt": {func(f *forger) { f.status.Gate.Attempt = 2 }, "is not the opening of gate"},
+		"Temporal shows another head":    {func(f *forger) { f.status.Gate.Head = "3:" + other }, "has no such head"},
+		"Temporal shows another estate":  {func(f *forger) { f.status.Gate.EstateDigest = "sha256:" + other }, "the gate names estate"},
+		"nobody signed the head":         {func(f *forger) { f.signKey = 0 }, "the signed head"},
+		"a stranger signed the head":     {func(f *forger) { f.signKey = 6 }, "unknown signer"},
+		"the ledger lost the document": {func(f *forger) {
+			f.doc.Key = ledger.DocKey(f.run, "fence/1-storage.fence", "lake", 7, ledger.DocPlan)
+		}, "read ledger document"},
+		"the ledger has another document": {func(f *forger) { f.doc.SHA256 = other }, "not the document"},
+		"another run's":                   {func(f *forger) { f.status.Run.FirstRun = "g" }, "no entry of this run"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newForger(t)
+			tc.lie(f)
+			f.write()
+			p, err := recompute(t.Context(), f.folder, f.local, f.status)
+			switch {
+			case tc.want == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case tc.want == "" && (len(p.docs) != 1 || p.docs[0].Change.Summary != "deny writes"):
+				t.Errorf("the plan is %+v", p.docs)
+			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
