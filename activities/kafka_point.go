@@ -183,7 +183,7 @@ func (s *Systems) topicState(ctx context.Context, c action.Call[none]) (recovery
 		state.RPOSeconds = tier.RPO.Std().Seconds()
 	}
 	if t.PeakMessages > 0 {
-		state.Peak = &recovery.Peak{PerSecond: t.PeakMessages}
+		state.Peak = &recovery.Peak{PerSecond: t.PeakMessages, Burst: t.PeakBurst}
 	}
 	latest := time.Now().Add(c.Estate.ClockSkew.Std())
 	for _, p := range slices.SortedFunc(maps.Keys(at), kafka.Partition.Compare) {
@@ -277,7 +277,8 @@ func (s *Systems) planTopicPoint(ctx context.Context, c action.Call[none]) (acti
 }
 
 // applyTopicPoint records what was planned, with the time at which the source
-// still ended where the plan saw it.
+// still ended where the plan saw it. Where it has moved on since, or fallen
+// silent, the record says nothing of its end: less than the plan, and never more.
 func (s *Systems) applyTopicPoint(ctx context.Context, c action.Call[none]) (action.Outcome, error) {
 	st, err := action.Decode[recovery.TopicState](c.Plan.Data)
 	if err != nil {
@@ -292,7 +293,7 @@ func (s *Systems) applyTopicPoint(ctx context.Context, c action.Call[none]) (act
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return action.Outcome{}, err
 	}
-	if err := s.timed(ctx, c, st); err != nil {
+	if st, err = s.timed(ctx, c, st); err != nil {
 		return action.Outcome{}, err
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s: %s", st.Name, sums(st)), Mutations: 1}
@@ -300,32 +301,40 @@ func (s *Systems) applyTopicPoint(ctx context.Context, c action.Call[none]) (act
 	return out, err
 }
 
+// endless is a state that says nothing of its source's end.
+func endless(st recovery.TopicState) recovery.TopicState {
+	st.Partitions = slices.Clone(st.Partitions)
+	for i := range st.Partitions {
+		st.Partitions[i].Source = nil
+	}
+	return st
+}
+
 // timed asks the source again, and puts the time before asking into the state.
-func (s *Systems) timed(ctx context.Context, c action.Call[none], st recovery.TopicState) error {
+func (s *Systems) timed(ctx context.Context, c action.Call[none], st recovery.TopicState) (recovery.TopicState, error) {
 	if !slices.ContainsFunc(st.Partitions, func(p recovery.PartitionState) bool { return p.Source != nil }) {
-		return nil
+		return st, nil
 	}
 	k, err := s.Kafka(ctx, c.Estate, c.Run.Source)
 	if err != nil {
-		return err
+		return st, err
 	}
 	now := time.Now().UTC()
 	ends, err := dataEnds(ctx, k, st.Name)
 	if reach.Unreachable(err) {
-		return fmt.Errorf("%w: the source answered the plan, and does not answer any more; plan again without it: %w", action.ErrMoved, err)
+		return endless(st), nil
 	}
 	if err != nil {
-		return err
+		return st, err
 	}
 	for i, p := range st.Partitions {
-		at := kafka.Partition{Topic: st.Name, ID: p.Partition}
-		e, ok := ends[at]
+		e, ok := ends[kafka.Partition{Topic: st.Name, ID: p.Partition}]
 		if p.Source == nil || !ok || e.Data != p.Source.Offset || e.Stable != e.End {
-			return fmt.Errorf("%w: %v ends at %d in the source, and the plan saw another end: it is still written to; fence its producers and plan again", action.ErrMoved, at, e.Data)
+			return endless(st), nil
 		}
 		st.Partitions[i].Source.At = now
 	}
-	return nil
+	return st, nil
 }
 
 // verifyTopicPoint holds the record against the worker's own answer, the logs of
@@ -344,6 +353,9 @@ func (s *Systems) verifyTopicPoint(ctx context.Context, c action.Call[none]) ([]
 			return nil, err
 		}
 		same, err := sameState(planned, st)
+		if err == nil && !same {
+			same, err = sameState(endless(planned), st)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
+	"breakwater/internal/witness"
 	"breakwater/lab/faults"
 	labkafka "breakwater/lab/kafka"
 
@@ -363,6 +364,22 @@ func TestKafka(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a source that moves between plan and apply", func(t *testing.T) {
+		r := m.request(point, "paid")
+		r.Records = &kept{}
+		c, err := point.Plan(t.Context(), r, nil)
+		m.must(err)
+		m.transact("paid", 1)
+		r.Plan = &c
+		o, err := m.action("kafka.recovery-point").Apply(t.Context(), r, nil)
+		m.must(err)
+		for _, p := range mustDecode[recovery.TopicState](t, o.Data).Partitions {
+			if p.Source != nil {
+				t.Errorf("partition %d: the record says that a source that went on ended at %d", p.Partition, p.Source.Offset)
+			}
+		}
+		m.is(point, m.request(point, "paid"), verdict.Fail) // recorded before, and no longer true
+	})
 	m.lap("recovery point")
 	t.Run("promote", func(t *testing.T) { m.promote(t) })
 	m.lap("promoted")
@@ -528,4 +545,30 @@ func (m *mirroredWorld) sourceGone(t *testing.T, point *action.Definition) {
 		}
 	})
 	m.must(back.Ready(t.Context()))
+}
+
+func TestTopicEndsAreBounded(t *testing.T) {
+	at := time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
+	look := func(minute int, end int64) TopicEnds {
+		when := at.Add(time.Duration(minute) * time.Minute)
+		return TopicEnds{First: when, Last: when, Run: strconv.Itoa(minute), Partitions: []PartitionEnds{{Data: end, Stable: end, End: end}}}
+	}
+	var all []TopicEnds
+	for i := range 2 * witness.Kept {
+		all = addEnds(all, look(i, int64(i)))
+	}
+	if len(all) != witness.Kept || all[len(all)-1].Run != strconv.Itoa(2*witness.Kept-1) {
+		t.Errorf("%d looks are kept, the newest by run %s", len(all), all[len(all)-1].Run)
+	}
+	all = nil
+	for i := range 100 {
+		all = addEnds(all, look(i, 7))
+	}
+	if len(all) != 1 || !all[0].First.Equal(at) || !all[0].Last.Equal(at.Add(99*time.Minute)) {
+		t.Errorf("100 looks at a topic that rests are %+v", all)
+	}
+	all = addEnds(all, look(50, 6)) // a slower reader, who looked earlier
+	if len(all) != 2 || all[0].Partitions[0].End != 6 {
+		t.Errorf("a late look is not in its place: %+v", all)
+	}
 }

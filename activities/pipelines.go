@@ -44,6 +44,9 @@ type PipelineFound struct {
 	scheduled
 	State string `json:"state"` // running, paused or not there
 	Note  string `json:"note,omitempty"`
+	// PausedBy is another run that had paused it: no person wanted it to rest, so it
+	// goes on at the target, and this run leaves the pause itself to that one.
+	PausedBy string `json:"paused_by,omitempty"`
 }
 
 // found lists the schedules of the run as they were before it: what has this
@@ -57,9 +60,13 @@ func (s *Systems) found(ctx context.Context, c action.Call[none]) (was []Pipelin
 		return nil, nil, err
 	}
 	for i, p := range all {
-		f := PipelineFound{p, now[i].state, now[i].note}
-		if before, mine := ours(c.Run, notePaused, f.Note); mine && f.State == schedulePaused {
-			f.State, f.Note = scheduleRuns, before
+		f := PipelineFound{scheduled: p, State: now[i].state, Note: now[i].note}
+		if f.State == schedulePaused {
+			if before, mine := ours(c.Run, notePaused, f.Note); mine {
+				f.State, f.Note = scheduleRuns, before
+			} else {
+				f.PausedBy = otherRun(f.Note)
+			}
 		}
 		was = append(was, f)
 	}

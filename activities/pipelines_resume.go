@@ -67,7 +67,8 @@ func (s *Systems) pausedBefore(ctx context.Context, c action.Call[none]) ([]Pipe
 // planResume starts at the target what ran at the source. The standby's schedules
 // wait paused, by the design of the estate, so whether they were paused says
 // nothing; the source's say whether a person wanted the pipeline to rest. Their
-// notes are shown, for whoever approves.
+// notes are shown, for whoever approves. A pause by an earlier run that got no
+// further is no person's.
 func (s *Systems) planResume(ctx context.Context, c action.Call[none]) (action.Change, error) {
 	g, err := inGroup(c)
 	if err != nil {
@@ -98,7 +99,7 @@ func (s *Systems) planResume(ctx context.Context, c action.Call[none]) (action.C
 		if err != nil {
 			return action.Change{}, err
 		}
-		if source.State != scheduleRuns {
+		if source.State != scheduleRuns && source.PausedBy == "" {
 			stay = append(stay, fmt.Sprintf("%s was %s at the source (%s)", p.Pipeline, source.State, source.Note))
 			for _, f := range []PipelineFound{source, target} {
 				if f.State == schedulePaused {

@@ -244,6 +244,16 @@ func ours(run action.Run, says, note string) (before string, ok bool) {
 	return strings.TrimPrefix(rest, noteBefore), ok
 }
 
+// otherRun names the run that a note says paused a schedule; empty for a person's.
+func otherRun(note string) string {
+	rest, ok := strings.CutPrefix(note, "breakwater ")
+	run, _, paused := strings.Cut(rest, notePaused)
+	if !ok || !paused {
+		return ""
+	}
+	return run
+}
+
 // noPipelines is the observation of a run without pipelines.
 func noPipelines(what string) []action.Observation {
 	return []action.Observation{saw(what, "every pipeline of the estate", "the estate names none here", true)}

@@ -196,6 +196,24 @@ func TestPipelines(t *testing.T) {
 		is("backfill-west", true, person)
 		is("rollup-east", true, note(w.run, notePaused, "runs while "+east+" is active"))
 	})
+	t.Run("what an earlier run paused is no person's pause", func(t *testing.T) {
+		next, before := request(stop, ""), recs.outcomes["pipelines.pause test"]
+		next.Run.FirstRun = "6f0d1a52-0002"
+		c, err := stop.Plan(t.Context(), next, nil)
+		w.must(err)
+		if len(c.Effects) > 0 {
+			t.Errorf("the next run would pause again: %+v", c.Effects)
+		}
+		next.Plan = &c
+		_, err = stop.Apply(t.Context(), next, nil)
+		w.must(err)
+		r := request(resume, "orders")
+		r.Run = next.Run
+		if c, err = resume.Plan(t.Context(), r, nil); err != nil || len(c.Effects) != 1 || !strings.Contains(c.Effects[0].On, "rollup-west") || !strings.Contains(c.Summary, person) {
+			t.Errorf("Plan = %+v, %v; want the rollup to go on and the backfill to stay", c, err)
+		}
+		recs.put("pipelines.pause", "test", before)
+	})
 	t.Run("resume is not for a source that runs again", func(t *testing.T) {
 		again := request(resume, "clicks")
 		c, err := resume.Plan(t.Context(), again, nil)

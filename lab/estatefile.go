@@ -125,7 +125,7 @@ func (l *Lab) estate() (*estate.Estate, error) {
 func (l *Lab) estateGroup(g group, user func(place, name string) estate.Ref) estate.Group {
 	out := estate.Group{
 		Group: g.name, Tier: g.tier, Owner: g.owner,
-		Topics:         []estate.Topic{{Topic: g.topic, PeakMessages: g.peakMessages}},
+		Topics:         []estate.Topic{{Topic: g.topic, PeakMessages: g.peakMessages, PeakBurst: burst}},
 		ConsumerGroups: []estate.ConsumerGroup{{ConsumerGroup: g.consumerGroup, Topics: []string{g.topic}}},
 		Access:         &estate.Access{},
 		Routing:        &estate.Routing{Secret: g.secret(), Values: l.routing(g)},
@@ -133,7 +133,7 @@ func (l *Lab) estateGroup(g group, user func(place, name string) estate.Ref) est
 	}
 	for _, t := range g.tables {
 		out.Tables = append(out.Tables, estate.Table{
-			Table: t, Format: "delta", Bucket: logicalBucket, Path: g.path(t), PeakRows: g.peakRows,
+			Table: t, Format: "delta", Bucket: logicalBucket, Path: g.path(t), PeakRows: g.peakRows, PeakBurst: burst,
 		})
 	}
 	for _, region := range Regions() {

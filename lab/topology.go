@@ -27,6 +27,10 @@ type pipeline struct {
 	note string
 }
 
+// burst is how many rows or messages may come at once beside the declared peak:
+// two commits and a pipeline's rows, or a second's messages.
+const burst = 100
+
 func groups() []group {
 	return []group{
 		{

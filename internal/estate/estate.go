@@ -203,6 +203,9 @@ type Topic struct {
 	Topic string `json:"topic" yaml:"topic"`
 	// PeakMessages is the owner's promise, as [Table.PeakRows] is.
 	PeakMessages float64 `json:"peak_messages_per_second,omitempty" yaml:"peak_messages_per_second,omitempty"`
+	// PeakBurst is how many messages a burst may add to that, as [Table.PeakBurst]
+	// is for rows.
+	PeakBurst int64 `json:"peak_burst_messages,omitempty" yaml:"peak_burst_messages,omitempty"`
 }
 
 // ConsumerGroup is a Kafka consumer group and the topics whose offsets it keeps.
