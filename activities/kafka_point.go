@@ -28,7 +28,6 @@ func (s *Systems) kafkaPoint() action.Action[none] {
 		Plan:  s.planTopicPoint, Apply: s.applyTopicPoint, Verify: s.verifyTopicPoint,
 		RedWhen: []action.Red{
 			{Fault: "kafka.mirror-offset-moved", Want: verdict.Fail},
-			{Fault: "kafka.connect-frozen", Want: verdict.Unknown},
 			{Fault: "kafka.target-frozen", Want: verdict.Unknown},
 			{Fault: "kafka.source-frozen", Want: verdict.Unknown},
 		},
