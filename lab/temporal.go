@@ -26,7 +26,7 @@ func (l *Lab) startTemporal(ctx context.Context, bin string) error {
 	return l.ensure(ctx, "temporal", func() (process, error) {
 		return spawn(l.path("logs", "temporal.log"), nil, bin+"/temporal-lab",
 			"-port", strconv.Itoa(port), "-ui-port", strconv.Itoa(ui), "-db", l.path("data", "temporal", "temporal.db"),
-			"-namespace", namespace, "-search-attributes", searchAttributes)
+			"-namespace", namespace)
 	}, func(ctx context.Context) error {
 		if err := l.answers(l.UI() + "/api/v1/settings")(ctx); err != nil {
 			return err

@@ -112,6 +112,3 @@ func Conditions() map[string]wan.Condition {
 		LineKafka:   {Latency: 30 * time.Millisecond, Out: 1 << 20, Back: 1 << 20},
 	}
 }
-
-// searchAttributes are registered in Temporal: runs may set them.
-const searchAttributes = "DrRunbook=Keyword,DrState=Keyword,DrStage=Keyword,DrMode=Keyword,DrTier=Keyword,DrIncident=Keyword"
