@@ -25,7 +25,8 @@ type forger struct {
 	doc     ledger.DocRef // of the plan
 	planned wire.PlannedBody
 	opened  wire.GateBody
-	signKey byte // whose key signs the last head; 0 for nobody
+	signKey byte   // whose key signs the last head; 0 for nobody
+	signed  string // the hash that is signed instead of the head's
 	status  wire.Status
 }
 
@@ -34,7 +35,7 @@ func newForger(t *testing.T) *forger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { folder.Close() })
+	t.Cleanup(func() { folder.Close() }) //nolint:errcheck // written durably before
 	worker, _ := testKey(t, 1)
 	run := ledger.Run{Workflow: "w", FirstRun: "f"}
 	f := &forger{
@@ -108,7 +109,11 @@ func (f *forger) write() {
 		return
 	}
 	key, _ := testKey(f.t, f.signKey)
-	signed, err := ledger.SignHead(key, f.chain.Head)
+	head := f.chain.Head
+	if f.signed != "" {
+		head.Hash = f.signed
+	}
+	signed, err := ledger.SignHead(key, head)
 	if err == nil {
 		err = store.PutHead(f.t.Context(), f.folder, signed)
 	}
@@ -141,6 +146,7 @@ func TestRecompute(t *testing.T) {
 		"Temporal shows another estate":  {func(f *forger) { f.status.Gate.EstateDigest = "sha256:" + other }, "the gate names estate"},
 		"nobody signed the head":         {func(f *forger) { f.signKey = 0 }, "the signed head"},
 		"a stranger signed the head":     {func(f *forger) { f.signKey = 6 }, "unknown signer"},
+		"a worker signed another head":   {func(f *forger) { f.signed = other }, "what is signed is"},
 		"the ledger lost the document": {func(f *forger) {
 			f.doc.Key = ledger.DocKey(f.run, "fence/1-storage.fence", "lake", 7, ledger.DocPlan)
 		}, "read ledger document"},

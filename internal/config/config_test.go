@@ -21,7 +21,9 @@ func settings(t *testing.T, file string, env map[string]string, args ...string) 
 	t.Helper()
 	for _, name := range []string{"BREAKWATER_UI", "TEMPORAL_UI", "BREAKWATER_ESTATES", "BREAKWATER_CONFIG"} {
 		t.Setenv(name, "")
-		os.Unsetenv(name)
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for k, v := range env {
 		t.Setenv(k, v)
@@ -127,7 +129,9 @@ func TestTemporalProfile(t *testing.T) {
 	}
 	t.Setenv("TEMPORAL_CONFIG_FILE", path)
 	t.Setenv("TEMPORAL_ADDRESS", "")
-	os.Unsetenv("TEMPORAL_ADDRESS")
+	if err := os.Unsetenv("TEMPORAL_ADDRESS"); err != nil {
+		t.Fatal(err)
+	}
 	for profile, want := range map[string][2]string{"": {"one:1", "default"}, "west": {"two:2", "dr"}} {
 		o, err := Config{Profile: profile}.Temporal(nil)
 		if err != nil || o.HostPort != want[0] || o.Namespace != want[1] {
