@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"breakwater/activities"
@@ -45,6 +46,9 @@ func prepare(cfg config.Config) (*prepared, error) {
 	catalogue := activities.Catalogue(p.systems)
 	errs = append(errs, catalogue.Err())
 	books, ms := load.Lint(cfg.RunbookFS(), catalogue, nil)
+	for i := range ms { // as an editor opens them
+		ms[i].At.File = filepath.Join(cfg.Runbooks, ms[i].At.File)
+	}
 	if err := mistake.Error(ms); err != nil {
 		errs = append(errs, fmt.Errorf("%d mistakes in %s; nothing is served until they are mended:\n%w", len(ms), cfg.From(), err))
 	}

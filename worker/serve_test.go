@@ -62,7 +62,7 @@ func TestRefusesToStart(t *testing.T) {
 		"an unknown flag":     {[]string{"--colour"}, exitUsage, []string{"--colour"}},
 		"no such folder":      {[]string{"--estates", "/nowhere"}, exitUsage, []string{"there is no such folder"}},
 		"no runbook":          {[]string{"--estates", good, "--runbooks", t.TempDir()}, exitUsage, []string{"holds no *.yaml runbook"}},
-		"two broken runbooks": {[]string{"--estates", good, "--runbooks", folder(t, "bad.yaml", strings.Replace(strings.Replace(look, "region.probe", "region.prob", 1), "owner: data-platform\n", "", 1))}, exitFailed, []string{"bad.yaml:1:1: ", `did you mean "region.probe"?`}},
+		"two broken runbooks": {[]string{"--estates", good, "--runbooks", folder(t, "bad.yaml", strings.Replace(strings.Replace(look, "region.probe", "region.prob", 1), "owner: data-platform\n", "", 1))}, exitFailed, []string{"/bad.yaml:1:1: ", `did you mean "region.probe"?`}},
 		"no server":           {[]string{"--estates", good, "--runbooks", good, "--wait", "0s"}, exitFailed, []string{"connect to Temporal at 127.0.0.1:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
