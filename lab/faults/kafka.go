@@ -54,13 +54,19 @@ func Kafkas(k Kafka) fault.Set {
 		k.topicClosed(),
 		k.transactionOpen(),
 		k.journal("witness.topic-ends-changed", "the journal says that the source goes further than it does", func(body []byte) ([]byte, error) {
-			var all []map[string]any
+			type look struct {
+				First      json.RawMessage  `json:"first"`
+				Last       json.RawMessage  `json:"last"`
+				Partitions []map[string]any `json:"partitions"`
+				Run        string           `json:"run"`
+			}
+			var all []look
 			if err := json.Unmarshal(body, &all); err != nil {
 				return nil, err
 			}
 			for _, e := range all {
-				for _, p := range e["partitions"].([]any) {
-					p.(map[string]any)["end"] = 1 << 30
+				for _, p := range e.Partitions {
+					p["end"] = 1 << 30
 				}
 			}
 			return json.Marshal(all)
