@@ -10,7 +10,8 @@
 //
 //	plan every step → gate → plan again: same root? → intent → apply → verify → ledger
 //
-// A stage that only looks runs its checks as its plan, so that its gate shows
+// A stage without a gate plans, applies and proves step by step. One that only
+// looks runs its checks as its plan, so that its gate shows
 // what they found. A step that does not pass stops the run there and asks a
 // person; nothing is undone by itself, since that can reopen a split brain.
 //

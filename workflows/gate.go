@@ -53,7 +53,7 @@ func (r *run) open(ctx workflow.Context, n int, p stagePlan) (stagePlan, error) 
 // the first one does.
 func (r *run) planAgain(ctx workflow.Context, n, attempt int) (stagePlan, error) {
 	for ; ; attempt++ {
-		p, err := r.plan(ctx, n, attempt)
+		p, err := r.plan(ctx, n, all, attempt)
 		if err != nil || len(p.errs) == 0 {
 			return p, err
 		}
@@ -221,5 +221,5 @@ func (r *run) attributes(ctx workflow.Context, stage string) error {
 	}
 	return workflow.UpsertTypedSearchAttributes(ctx,
 		set(wire.AttrState, string(r.Status.State)), set(wire.AttrStage, stage), set(wire.AttrMode, string(r.Run.Mode)),
-		set(wire.AttrEstate, r.Status.Estate), set(wire.AttrIncident, r.Run.Incident))
+		set(wire.AttrEstate, r.Status.Estate), set(wire.AttrIncident, r.Run.Incident), set(wire.AttrVerdict, r.Status.Verdict.String()))
 }

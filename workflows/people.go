@@ -212,7 +212,11 @@ func (r *run) answer(d approval.Decision, body *wire.DecisionBody) (bool, string
 	}
 	body.Gate = a.id
 	a.got = &decided{Verb: d.Verb, Who: nameOf(d), Reason: d.Reason, Decision: d}
-	return true, string(d.Verb)
+	return true, map[approval.Verb]string{
+		choiceRetry: "the step is done again",
+		choiceUndo:  "taking back is planned; that plan is approved at a gate of its own",
+		choiceDone:  "taken as done; its check proves it now, or does not",
+	}[d.Verb]
 }
 
 // askWhatNext stops the run at something that did not pass, and asks.

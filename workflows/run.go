@@ -249,6 +249,9 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	res.Head = r.Chain.Head.String()
 	r.Status.State, r.Status.Verdict, r.Status.Why, r.Status.Doing = wire.StateEnded, res.Verdict, why, res.Summary
 	r.show(ctx)
+	if err := r.attributes(ctx, r.Compiled.Stages[min(r.Next, len(r.Compiled.Stages)-1)].Title); err != nil {
+		return res, err
+	}
 	if why == "" {
 		return res, nil
 	}

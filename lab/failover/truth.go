@@ -203,7 +203,7 @@ func (t *truth) deltaRS(ctx context.Context, decl estate.Table, version int64, w
 		"uri": "s3://" + bucket + "/" + decl.Path, "version": version,
 		"options": map[string]string{
 			"AWS_ENDPOINT_URL": cfg.Endpoint, "AWS_ACCESS_KEY_ID": cfg.AccessKey, "AWS_SECRET_ACCESS_KEY": cfg.SecretKey,
-			"AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true",
+			"AWS_REGION": cfg.Region, "AWS_ALLOW_HTTP": "true",
 		},
 	})
 	if err != nil {
