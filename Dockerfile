@@ -1,0 +1,20 @@
+# Static binaries of breakwater and breakwater-worker, run by a user without rights.
+#   docker build -t breakwater:0.1.0 .
+# The laboratory is not in the image.
+FROM golang:1.26.8-alpine AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+ENV CGO_ENABLED=0
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    mkdir /out && for c in breakwater=./starter breakwater-worker=./worker; do \
+      go build -trimpath -buildvcs=false -ldflags "-s -w" -o "/out/${c%%=*}" "${c#*=}" || exit 1; \
+    done
+
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /out/ /usr/local/bin/
+# Estates and, where they differ from those built in, runbooks are mounted here.
+ENV BREAKWATER_ESTATES=/etc/breakwater/estates
+USER nonroot:nonroot
+ENTRYPOINT ["/usr/local/bin/breakwater-worker"]
