@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,6 +98,9 @@ func (s *Server) Run(ctx context.Context) error {
 			c.Close()
 		}
 		if err == nil {
+			err = s.uiAnswers(ctx) // it listens a little later
+		}
+		if err == nil {
 			return nil
 		}
 		select {
@@ -106,6 +110,18 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+func (s *Server) uiAnswers(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.UI+"/api/v1/settings", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
 }
 
 // Client connects to the default namespace.
