@@ -69,6 +69,7 @@ type model struct {
 	order    []string                                      // effects in order, "apply …" and "undo …"
 	fault    func(action, item string, p wire.Phase) error // before the effect
 	after    func(action, item string, p wire.Phase) error // after it: the answer gets lost
+	work     time.Duration                                 // how long each phase takes
 	planText map[string]string                             // "action/item" → what Plan sees, "" by default
 	unproven map[string]action.Observation
 }
@@ -81,6 +82,9 @@ func newModel() *model {
 }
 
 func (m *model) fail(a, item string, p wire.Phase) error {
+	if m.work > 0 {
+		<-time.After(m.work)
+	}
 	m.mu.Lock()
 	f := m.fault
 	m.mu.Unlock()
