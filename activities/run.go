@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func (h *Host) appendEntry(ctx context.Context, in wire.AppendInput) error {
 		return fmt.Errorf("%w: %w", action.ErrRefused, err)
 	}
 	if entry.Kind == ledger.Outcome || entry.Kind == ledger.Observed {
-		crash.Point(fmt.Sprintf("%s/%s/returned", entry.Step, entry.Kind))
+		crash.Point(fmt.Sprintf("%s/%s/returned", cmp.Or(entry.Step, entry.Stage), entry.Kind)) // a stage that only looks has one entry for all its steps
 	}
 	e, err := h.Estates.Load(ctx, in.Estate)
 	if err != nil {
