@@ -40,6 +40,9 @@ type Session struct {
 	WorkerEnv []string
 	// WorkerBinary is started instead of Bin/breakwater-worker, where given.
 	WorkerBinary string
+	// Patience is how long a person whose decision gets no answer, because no
+	// worker or no Temporal runs, goes on trying. Zero: not at all.
+	Patience time.Duration
 
 	worker, traffic *exec.Cmd
 }
@@ -297,6 +300,18 @@ func (s *Session) Drive(ctx context.Context, run string, terminal bool, onAsk fu
 	}
 	defer c.Close()
 	seen, asked := "", ""
+	var trouble time.Time // since when decisions get no answer
+	bear := func(err error) error {
+		switch {
+		case err == nil:
+			trouble = time.Time{}
+		case trouble.IsZero() && s.Patience > 0:
+			trouble = time.Now()
+		case time.Since(trouble) > s.Patience:
+			return err
+		}
+		return nil
+	}
 	for {
 		st, err := Status(ctx, c, run)
 		switch {
@@ -311,14 +326,17 @@ func (s *Session) Drive(ctx context.Context, run string, terminal bool, onAsk fu
 		case st.Gate != nil && len(st.Gate.Approved) < st.Gate.Quorum:
 			member := st.Gate.Members[len(st.Gate.Approved)]
 			s.say("gate %q, attempt %d: %s looks at plan %.12s", st.Gate.Stage, st.Gate.Attempt, member, st.Gate.Root)
-			if err := s.Approve(ctx, run, member, terminal); err != nil {
+			if err := bear(s.Approve(ctx, run, member, terminal)); err != nil {
 				return st, err
 			}
 		case st.Ask != nil && st.Ask.ID != asked:
-			if err := s.answer(ctx, run, st, onAsk); err != nil {
+			err := s.answer(ctx, run, st, onAsk)
+			if err == nil {
+				asked = st.Ask.ID
+			}
+			if err := bear(err); err != nil {
 				return st, err
 			}
-			asked = st.Ask.ID
 		}
 		if line := Line(st); line != "" && line != seen {
 			seen = line

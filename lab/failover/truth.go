@@ -16,8 +16,6 @@ import (
 	"breakwater/internal/delta"
 	"breakwater/internal/delta/scan"
 	"breakwater/internal/estate"
-	"breakwater/internal/estate/load"
-	"breakwater/internal/mistake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/recovery"
 	"breakwater/internal/report"
@@ -38,11 +36,12 @@ type truth struct {
 // HoldAgainstTruth compares a report, and the standby, with what the laboratory
 // knows to have happened: every table holds at its recovery point what the
 // primary held at that version, every true loss lies inside the interval that
-// the report claims, and no consumer group skips a record. All that is wrong is
-// said at once.
+// the report claims, no consumer group skips a record, and Kafka's own command
+// agrees with every offset that the run promoted. It must be asked before any
+// client moves on. All that is wrong is said at once.
 func (s *Session) HoldAgainstTruth(ctx context.Context, rep report.Report) error {
-	e, ms := load.File(s.Lab.EstateFile())
-	if err := mistake.Error(ms); err != nil {
+	e, err := s.Estate()
+	if err != nil {
 		return err
 	}
 	o, err := oracle.Read(s.Lab.OracleDir(), lab.Primary)
@@ -54,7 +53,7 @@ func (s *Session) HoldAgainstTruth(ctx context.Context, rep report.Report) error
 		return err
 	}
 	t := &truth{s: s, estate: e, oracle: o, store: store, rep: rep}
-	var errs []error
+	errs := []error{t.promoted(ctx)}
 	for _, g := range e.Groups {
 		for _, table := range g.Tables {
 			if err := t.table(ctx, table); err != nil {
