@@ -1,6 +1,6 @@
 # Static binaries of breakwater and breakwater-worker, run by a user without rights.
 #   docker build -t breakwater:0.1.0 .
-# The laboratory is not in the image.
+# The laboratory is not in the image. Untested here: no image was built.
 FROM golang:1.26.8-alpine AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -12,9 +12,10 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
       go build -trimpath -buildvcs=false -ldflags "-s -w" -o "/out/${c%%=*}" "${c#*=}" || exit 1; \
     done
 
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/ /usr/local/bin/
 # Estates and, where they differ from those built in, runbooks are mounted here.
 ENV BREAKWATER_ESTATES=/etc/breakwater/estates
-USER nonroot:nonroot
+USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/breakwater-worker"]
