@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"strings"
 
@@ -82,8 +81,7 @@ func (l *Log) readPart(ctx context.Context, o table.Object, into *actions) error
 		}
 		return fmt.Errorf("read checkpoint %s of %s: %w", o.Key, l.root, reach.Mark(err))
 	}
-	var src io.ReaderAt = ReaderAt(ctx, l.store, o.Key, o.Size)
-	f, err := columns.Open(src, o.Size)
+	f, err := columns.Open(ReaderAt(ctx, l.store, o.Key, o.Size), o.Size)
 	if err != nil {
 		return fail(err)
 	}

@@ -3,6 +3,7 @@ package delta
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -297,7 +298,7 @@ func (w *window) fill(off, need int64) error {
 	}
 	w.at, w.buf = -1, make([]byte, n)
 	got, err := w.store.ReadAt(w.ctx, w.key, w.buf, off)
-	if err != nil && (err != io.EOF || int64(got) < n) {
+	if err != nil && (!errors.Is(err, io.EOF) || int64(got) < n) {
 		return fmt.Errorf("read %s at %d: %w", w.key, off, reach.Mark(err))
 	}
 	if int64(got) < n {

@@ -150,8 +150,11 @@ func uuidPath(s string) (string, error) {
 	}
 	prefix, encoded := s[:len(s)-20], s[len(s)-20:]
 	id, err := z85(encoded)
-	if err != nil || strings.Contains(prefix, "/") || dotted(prefix) {
-		return "", fmt.Errorf("%w: deletion vector id %q is no prefix and UUID: %v", ErrCorrupt, s, err)
+	if err != nil {
+		return "", fmt.Errorf("%w: deletion vector id %q is no prefix and UUID: %w", ErrCorrupt, s, err)
+	}
+	if strings.Contains(prefix, "/") || dotted(prefix) {
+		return "", fmt.Errorf("%w: deletion vector id %q has a prefix that is no folder's name", ErrCorrupt, s)
 	}
 	h := hex.EncodeToString(id)
 	name := fmt.Sprintf("deletion_vector_%s-%s-%s-%s-%s.bin", h[:8], h[8:12], h[12:16], h[16:20], h[20:])

@@ -35,7 +35,7 @@ type reads struct {
 
 func (r *reads) ReadAt(p []byte, off int64) (int, error) {
 	n, err := r.ReaderAt.ReadAt(p, off)
-	if err != nil && err != io.EOF && r.failed == nil {
+	if err != nil && !errors.Is(err, io.EOF) && r.failed == nil {
 		r.failed = err
 	}
 	return n, err
@@ -93,7 +93,7 @@ func (f *File) Rows(leaves []int) iter.Seq2[[][]parquet.Value, error] {
 			for range group.NumRows() {
 				err := f.fill(row, cursors)
 				if !yield(row, err) || err != nil {
-					f.close(cursors)
+					f.close(cursors) //nolint:errcheck // only read; the caller has its row, or the error before this one
 					return
 				}
 			}
@@ -141,9 +141,9 @@ type cursor struct {
 func (c *cursor) next(row []parquet.Value) ([]parquet.Value, error) {
 	for first := true; ; first = false {
 		if c.i == c.n {
-			if err := c.load(); err == io.EOF && !first {
+			if err := c.load(); errors.Is(err, io.EOF) && !first {
 				return row, nil
-			} else if err == io.EOF {
+			} else if errors.Is(err, io.EOF) {
 				return row, io.ErrUnexpectedEOF
 			} else if err != nil {
 				return row, err
@@ -163,7 +163,7 @@ func (c *cursor) load() error {
 	for !c.ended {
 		if c.values == nil {
 			page, err := c.pages.ReadPage()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				c.ended = true
 				break
 			}
@@ -173,10 +173,10 @@ func (c *cursor) load() error {
 			c.values = page.Values()
 		}
 		n, err := c.values.ReadValues(c.buf[:])
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		if err == io.EOF || n == 0 {
+		if errors.Is(err, io.EOF) || n == 0 {
 			c.values = nil
 		}
 		if n > 0 {
