@@ -298,7 +298,7 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 	if err != nil {
 		return fail(reach.Mark(err))
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() //nolint:errcheck // read
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		// The answer broke off: what it would have said is not known.
