@@ -73,7 +73,7 @@ func (c *Client) Replication(ctx context.Context, bucket string) ([]ReplicationR
 		return nil, nil
 	}
 	for _, r := range out.ReplicationConfiguration.Rules {
-		rule := ReplicationRule{ID: aws.ToString(r.ID), Enabled: r.Status == types.ReplicationRuleStatusEnabled, Prefix: aws.ToString(r.Prefix)}
+		rule := ReplicationRule{ID: aws.ToString(r.ID), Enabled: r.Status == types.ReplicationRuleStatusEnabled, Prefix: aws.ToString(r.Prefix)} //nolint:staticcheck // deprecated for writers; rules made before Filter still have it
 		if f := r.Filter; f != nil {
 			rule.Narrowed = f.Tag != nil || f.And != nil && len(f.And.Tags) > 0
 			if f.Prefix != nil {
@@ -103,7 +103,7 @@ func (c *Client) SetReplication(ctx context.Context, bucket, role string, rules 
 	cfg := &types.ReplicationConfiguration{Role: &role}
 	for i, r := range rules {
 		cfg.Rules = append(cfg.Rules, types.ReplicationRule{
-			ID: aws.String(r.ID), Priority: aws.Int32(int32(i + 1)), //nolint:gosec // a handful of rules
+			ID: aws.String(r.ID), Priority: aws.Int32(int32(i + 1)), // a handful of rules
 			Status:      types.ReplicationRuleStatus(onOff[r.Enabled]),
 			Filter:      &types.ReplicationRuleFilter{Prefix: aws.String(r.Prefix)},
 			Destination: &types.Destination{Bucket: aws.String(r.Destination)},

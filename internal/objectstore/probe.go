@@ -15,6 +15,7 @@ const ProbePrefix = ".breakwater/probe/"
 // ProbeOutcome is what came of one attempt.
 type ProbeOutcome string
 
+// The outcomes of a probe.
 const (
 	ProbeOther       ProbeOutcome = "other"       // it failed in a way that proves nothing
 	ProbeDenied      ProbeOutcome = "denied"      // the store answered AccessDenied

@@ -81,7 +81,7 @@ func lost(why string, kinds []error, lookErr error) error {
 	}
 	text := why
 	for _, k := range kinds {
-		if k == ErrSame || k == fs.ErrNotExist {
+		if errors.Is(k, ErrSame) || errors.Is(k, fs.ErrNotExist) {
 			text += "; " + k.Error()
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/minio/madmin-go/v3"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
@@ -42,7 +43,10 @@ func New(cfg objectstore.Config) (*Admin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("minio endpoint %q: %w", cfg.Endpoint, err)
 	}
-	mc, err := madmin.New(u.Host, cfg.AccessKey, cfg.SecretKey, u.Scheme == "https")
+	mc, err := madmin.NewWithOptions(u.Host, &madmin.Options{
+		Creds:  credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, ""),
+		Secure: u.Scheme == "https",
+	})
 	if err != nil {
 		return nil, fmt.Errorf("minio at %s: %w", cfg.Endpoint, err)
 	}

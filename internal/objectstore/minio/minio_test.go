@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/minio/madmin-go/v3"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
@@ -80,7 +81,7 @@ func TestFence(t *testing.T) {
 	etl := newUser(t, s, a, "etl", "etl-own")
 	boss := newUser(t, s, a, "boss", "consoleAdmin", "readwrite")
 	reader := newUser(t, s, a, "reader", "etl-own") // shares the writer's policy, and is not named
-	mc, err := madmin.New(strings.TrimPrefix(s.Endpoint, "http://"), miniotest.RootUser, miniotest.RootPassword, false)
+	mc, err := madmin.NewWithOptions(strings.TrimPrefix(s.Endpoint, "http://"), &madmin.Options{Creds: credentials.NewStaticV4(miniotest.RootUser, miniotest.RootPassword, "")})
 	must(t, err)
 	_, err = mc.AddServiceAccount(t.Context(), madmin.AddServiceAccountReq{TargetUser: "etl", AccessKey: "etl-robot", SecretKey: "etl-robot-secret"})
 	must(t, err)

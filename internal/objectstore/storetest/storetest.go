@@ -401,7 +401,10 @@ func testList(t *testing.T, target Target, b objectstore.Bucket, p string) {
 		t.Errorf("ListVersions = %d keys, want %d in order", len(got), len(want))
 	}
 	n := 0
-	for range b.List(t.Context(), p) {
+	for _, err := range b.List(t.Context(), p) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if n++; n == 3 {
 			break
 		}
