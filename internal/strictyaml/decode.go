@@ -50,19 +50,18 @@ func (d *decoder) want(n *Node, kind Kind, what string) bool {
 	return false
 }
 
-var (
-	nodeType = reflect.TypeFor[*Node]()
-	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
+var nodeType = reflect.TypeFor[*Node]()
 
 func (d *decoder) value(n *Node, v reflect.Value) {
 	if v.Type() == nodeType {
 		v.Set(reflect.ValueOf(n))
 		return
 	}
-	if v.CanAddr() && v.Addr().Type().Implements(textType) {
-		d.textual(n, v.Addr().Interface().(encoding.TextUnmarshaler))
-		return
+	if v.CanAddr() {
+		if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+			d.textual(n, u)
+			return
+		}
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
