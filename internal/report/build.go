@@ -224,10 +224,9 @@ func (b *builder) states() {
 // conclude says what the whole comes to. A run is no better than its evidence.
 func (b *builder) conclude(last int64) {
 	r := &b.rep
-	switch {
-	case b.end == nil:
+	if b.end == nil {
 		r.How, r.Summary = "running", fmt.Sprintf("still running at entry %d", last)
-	default:
+	} else {
 		r.Verdict, r.Summary, r.How, r.Why = b.end.Verdict, b.end.Summary, b.end.How, b.end.Why
 		r.Exercised = Exercised{Steps: b.end.Exercised, Of: max(b.end.Steps, r.Exercised.Of)}
 	}

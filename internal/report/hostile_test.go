@@ -202,9 +202,11 @@ func TestTimeAddsUp(t *testing.T) {
 				rt.Errorf("the parts of the %s's time make %v s, the whole is %v s", name, sum, c[6])
 			}
 		}
-		if from := r.Started; r.OutageStart != nil {
+		from := r.Started
+		if r.OutageStart != nil {
 			from = *r.OutageStart
-		} else if got := r.AsOf.Sub(from).Seconds(); r.Ended == nil && r.Time.Total != got {
+		}
+		if got := r.AsOf.Sub(from).Seconds(); r.Ended == nil && r.Time.Total != got {
 			rt.Errorf("the whole is %v s, want %v s", r.Time.Total, got)
 		}
 	})

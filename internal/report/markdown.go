@@ -348,7 +348,7 @@ func (r Report) verifyCommand() string {
 // quote makes one word for a shell of s.
 func quote(s string) string {
 	if s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_./:@", r))
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./:@", r)
 	}) < 0 {
 		return s
 	}
