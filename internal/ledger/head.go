@@ -40,12 +40,9 @@ func (s SignedHead) Bytes() []byte { return append(s.Head.Text(), s.Signature...
 
 // ParseSignedHead is the inverse of [SignedHead.Bytes]. It verifies nothing.
 func ParseSignedHead(data []byte) (SignedHead, error) {
-	fail := func(err error) (SignedHead, error) {
-		return SignedHead{}, fmt.Errorf("parse signed ledger head: %w", err)
-	}
 	text, sig, ok := bytes.Cut(data, []byte("-----BEGIN"))
 	if !ok {
-		return fail(errors.New("there is no signature in it"))
+		return SignedHead{}, errors.New("parse signed ledger head: there is no signature in it")
 	}
 	s := SignedHead{Signature: "-----BEGIN" + string(sig)}
 	for line := range strings.Lines(string(text)) {
@@ -62,11 +59,11 @@ func ParseSignedHead(data []byte) (SignedHead, error) {
 			s.Head.Hash = value
 		}
 		if err != nil {
-			return fail(fmt.Errorf("line %q: %w", line, err))
+			return SignedHead{}, fmt.Errorf("parse signed ledger head: line %q: %w", line, err)
 		}
 	}
 	if !bytes.Equal(s.Head.Text(), text) {
-		return fail(errors.New("its text is not the text of a head"))
+		return SignedHead{}, errors.New("parse signed ledger head: its text is not the text of a head")
 	}
 	return s, nil
 }
