@@ -67,7 +67,7 @@ func (d *Definition) Verify(ctx context.Context, r Request, with json.RawMessage
 	return d.verify(ctx, r, with)
 }
 
-// UndoPlan, UndoApply and UndoVerify run the phases of taking an outcome back.
+// UndoPlan plans to take the outcome back.
 func (d *Definition) UndoPlan(ctx context.Context, r Request, with json.RawMessage) (Change, error) {
 	return d.undoPlan(ctx, r, with)
 }

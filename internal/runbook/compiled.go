@@ -107,7 +107,7 @@ func (s Step) Filter(tier int, groups []string) estate.Filter {
 	return estate.Filter{Tier: tier, Groups: groups, Where: s.Where}
 }
 
-// Stage returns the compiled stage that holds the step of that id, and the step.
+// Step returns the compiled stage that holds the step of that id, and the step.
 func (c *Compiled) Step(id string) (*Stage, *Step, bool) {
 	for si := range c.Stages {
 		for ti := range c.Stages[si].Steps {
