@@ -22,7 +22,7 @@ func TestUnreachable(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		_, err = http.Get("http://" + addr) //nolint:noctx // a refused connection needs no deadline
+		_, err = http.Get("http://" + addr)
 		return err
 	}
 	died := func() error {
@@ -36,7 +36,7 @@ func TestUnreachable(t *testing.T) {
 				c.Close()
 			}
 		}()
-		_, err = http.Get("http://" + l.Addr().String()) //nolint:noctx // the peer hangs up
+		_, err = http.Get("http://" + l.Addr().String())
 		return err
 	}
 	late, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
