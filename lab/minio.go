@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/minio/madmin-go/v3"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
 )
@@ -41,7 +42,7 @@ func (l *Lab) answers(url string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer res.Body.Close()
+		defer res.Body.Close() //nolint:errcheck // only the status matters
 		if res.StatusCode != http.StatusOK {
 			return fmt.Errorf("GET %s: %s", url, res.Status)
 		}
@@ -59,7 +60,7 @@ func (l *Lab) store(place string, c credential) (*objectstore.Client, error) {
 
 func (l *Lab) minioAdmin(place string) (*madmin.AdminClient, error) {
 	root := l.secret(place, adminUser)
-	return madmin.New(l.addr("minio-"+place), root.AccessKey, root.SecretKey, false)
+	return madmin.NewWithOptions(l.addr("minio-"+place), &madmin.Options{Creds: credentials.NewStaticV4(root.AccessKey, root.SecretKey, "")})
 }
 
 // user makes a user with a policy of its own, which has the user's name: MinIO

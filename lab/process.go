@@ -108,7 +108,7 @@ func spawn(log string, env []string, bin string, args ...string) (process, error
 	if err != nil {
 		return fail(err)
 	}
-	defer out.Close()
+	defer out.Close()                 //nolint:errcheck // the server has its own handle
 	cmd := exec.Command(bin, args...) //nolint:noctx // the server outlives the call that started it
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), env...)

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/vault/api"
 	"github.com/minio/madmin-go/v3"
+	miniocreds "github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // Env is the place in which faults are injected: two regions, and the names of
@@ -105,7 +106,7 @@ func (s Storage) admin() (*madmin.AdminClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return madmin.New(u.Host, s.AccessKey, s.SecretKey, u.Scheme == "https")
+	return madmin.NewWithOptions(u.Host, &madmin.Options{Creds: miniocreds.NewStaticV4(s.AccessKey, s.SecretKey, ""), Secure: u.Scheme == "https"})
 }
 
 // client is a raw client with the root token.

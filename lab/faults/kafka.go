@@ -9,10 +9,10 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"syscall"
 	"time"
 
 	"breakwater/internal/fault"
+	"breakwater/internal/freeze"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -119,12 +119,12 @@ func frozen(name fault.Name, doc string, pid int, answers func(context.Context) 
 			}
 			return nil
 		},
-		Inject: func(context.Context) error {
-			return errors.Join(k.put(struct{}{}), syscall.Kill(pid, syscall.SIGSTOP))
+		Inject: func(ctx context.Context) error {
+			return errors.Join(k.put(struct{}{}), freeze.Freeze(ctx, pid))
 		},
 		Heal: func(ctx context.Context) error {
 			return k.heal(func(struct{}) error {
-				if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+				if err := freeze.Thaw(pid); err != nil {
 					return err
 				}
 				return until(ctx, answers)

@@ -89,7 +89,7 @@ func DescribeGroup(ctx context.Context, jars, bootstrap, group string) (map[kafk
 	if err := complete(jars); err != nil {
 		return fail(err)
 	}
-	cmd := exec.CommandContext(ctx, bin, jvm(heapMB, "", jars, "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+	cmd := exec.CommandContext(ctx, bin, jvm("", jars, "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
 		"--bootstrap-server", bootstrap, "--describe", "--group", group)...)
 	out, err := cmd.Output()
 	if err != nil {

@@ -34,6 +34,7 @@ import (
 	"breakwater/internal/kafka"
 )
 
+// heapMB is each virtual machine's heap: two brokers and Connect share a laptop.
 const heapMB = 96
 
 // Config describes one broker.
@@ -125,7 +126,7 @@ func StartBroker(ctx context.Context, c Config) (*Broker, error) {
 			return fail("keep its state", err)
 		}
 	}
-	b.Process, err = start(ctx, "broker-"+c.Name, c.Dir, conf, jvm(heapMB, logConf, c.Jars, "kafka.Kafka", conf))
+	b.Process, err = start(ctx, "broker-"+c.Name, c.Dir, conf, jvm(logConf, c.Jars, "kafka.Kafka", conf))
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +198,7 @@ func (b *Broker) format(ctx context.Context, conf string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, bin, jvm(heapMB, "", b.Config.Jars, "kafka.tools.StorageTool",
+	cmd := exec.CommandContext(ctx, bin, jvm("", b.Config.Jars, "kafka.tools.StorageTool",
 		"format", "--cluster-id", b.state.ClusterID, "--config", conf)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)

@@ -75,7 +75,7 @@ func StartConnect(ctx context.Context, c ConnectConfig) (*Connect, error) {
 		return fail("write its configuration", err)
 	}
 	w.Process, err = start(ctx, "connect-"+c.Name, c.Dir, conf,
-		jvm(heapMB, logConf, c.Jars, "org.apache.kafka.connect.cli.ConnectDistributed", conf))
+		jvm(logConf, c.Jars, "org.apache.kafka.connect.cli.ConnectDistributed", conf))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,7 +70,7 @@ func java() (string, error) {
 
 // jvm is the start of every command line: quick to start and small, since two
 // brokers and Connect share a laptop with everything else.
-func jvm(heapMB int, logConf, jars, class string, args ...string) []string {
+func jvm(logConf, jars, class string, args ...string) []string {
 	path := filepath.Join(jars, "*")
 	if logConf != "" {
 		path = logConf + string(os.PathListSeparator) + path
@@ -88,8 +89,12 @@ func freePorts(n int) ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		defer l.Close() //nolint:errcheck // it held a port and no data
+		addr, err := netip.ParseAddrPort(l.Addr().String())
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		ports = append(ports, int(addr.Port()))
 	}
 	return ports, nil
 }

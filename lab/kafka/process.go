@@ -52,7 +52,7 @@ func start(ctx context.Context, name, dir, mark string, args []string) (*Process
 	if err != nil {
 		return nil, fmt.Errorf("start %s: open its log: %w", name, err)
 	}
-	defer out.Close()
+	defer out.Close()                 //nolint:errcheck // the server has its own handle
 	cmd := exec.Command(bin, args...) //nolint:noctx // the server outlives the call that started it
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

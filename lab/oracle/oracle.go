@@ -192,7 +192,7 @@ func readFile(path string, each func(line)) error {
 	if err != nil {
 		return fmt.Errorf("read the oracle's journal: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // read
 	r := bufio.NewReaderSize(f, 1<<20)
 	for n := 1; ; n++ {
 		text, err := r.ReadBytes('\n')

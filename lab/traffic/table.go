@@ -161,7 +161,7 @@ func (w *tableWriter) run(ctx context.Context, o Options, c *counts) error {
 }
 
 // seed appends rows in commits of a hundred.
-func (w *tableWriter) seed(ctx context.Context, rows int, o Options, c *counts) error {
+func (w *tableWriter) seed(ctx context.Context, rows int, c *counts) error {
 	for rows > 0 {
 		n := min(rows, 100)
 		if err := w.append(ctx, n, n*200); err != nil {

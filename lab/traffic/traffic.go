@@ -191,14 +191,13 @@ func Run(ctx context.Context, r Region, j *oracle.Journal, o Options) (Summary, 
 // under the declared peaks. What was seeded before stays.
 func Seed(ctx context.Context, r Region, j *oracle.Journal, rows, messages int) (Summary, error) {
 	c := &counts{}
-	o := Options{LargeEvery: -1}.filled()
 	var wg sync.WaitGroup
 	errs := make([]error, len(r.Tables)+len(r.Topics))
 	for i, t := range r.Tables {
 		wg.Go(func() {
 			w, err := createTable(ctx, r.Name, t, ShareOfTraffic, j)
 			if err == nil {
-				err = w.seed(ctx, rows, o, c)
+				err = w.seed(ctx, rows, c)
 			}
 			errs[i] = err
 		})

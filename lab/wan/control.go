@@ -86,7 +86,7 @@ func ask(ctx context.Context, method, control, name string, body []byte) ([]byte
 	if err != nil {
 		return nil, reach.Mark(err)
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() //nolint:errcheck // read
 	answer, err := io.ReadAll(res.Body)
 	switch {
 	case err != nil:
