@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"breakwater/internal/freeze"
 )
 
 // Binary is the path of a server's binary. A missing one wraps fs.ErrNotExist
@@ -203,49 +205,15 @@ func (p *Process) Restart(t testing.TB) {
 // answered. Thaw lets it go on.
 func (p *Process) Freeze(t testing.TB) {
 	t.Helper()
-	p.signal(t, syscall.SIGSTOP)
-	// The signal takes effect thread by thread; until the last of them stands, an
-	// answer may still come.
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !p.stopped(t) {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s does not stop", p.Bin)
-		case <-tick.C:
-		}
+	if err := freeze.Freeze(t.Context(), p.cmd.Process.Pid); err != nil {
+		t.Fatal(err)
 	}
-}
-
-// stopped reports whether every thread of the process stands still.
-func (p *Process) stopped(t testing.TB) bool {
-	t.Helper()
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
-	if err != nil || len(threads) == 0 {
-		t.Fatalf("list the threads of %s: %d found, %v", p.Bin, len(threads), err)
-	}
-	for _, path := range threads {
-		// The state is the word after the command's name, which is in parentheses.
-		// A thread that has ended meanwhile answers no more.
-		text, err := os.ReadFile(path)
-		if _, state, _ := bytes.Cut(text, []byte(") ")); err == nil && !bytes.HasPrefix(state, []byte("T")) {
-			return false
-		}
-	}
-	return true
 }
 
 // Thaw ends what Freeze began.
 func (p *Process) Thaw(t testing.TB) {
 	t.Helper()
-	p.signal(t, syscall.SIGCONT)
-}
-
-func (p *Process) signal(t testing.TB, sig os.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(sig); err != nil {
-		t.Fatalf("signal %s: %v", p.Bin, err)
+	if err := freeze.Thaw(p.cmd.Process.Pid); err != nil {
+		t.Fatal(err)
 	}
 }
