@@ -16,7 +16,12 @@ import (
 // None is the type of an action without parameters.
 type None struct{}
 
-// Flag is the type of the one action here that takes parameters.
+// Preflight is the type of estate.preflight.
+type Preflight struct {
+	Gates []string `json:"gates,omitempty" doc:"roles that must be able to open a gate"`
+}
+
+// Flag is the type of an action with a parameter of every kind.
 type Flag struct {
 	Flag  string          `json:"flag" doc:"the flag's name"`
 	Value bool            `json:"value" doc:"what to set it to"`
@@ -36,7 +41,7 @@ func Catalogue() *action.Catalogue {
 	mutates := func(name string, over estate.Kind, needs ...string) { add[None](c, name, over, action.Mutates, needs) }
 
 	check("region.probe", estate.Nothing)
-	check("estate.preflight", estate.Nothing)
+	add[Preflight](c, "estate.preflight", estate.Nothing, action.ReadOnly, nil)
 	check("secrets.readable", estate.Nothing)
 	mutates("storage.fence", estate.BucketKind)
 	mutates("storage.stop-replication", estate.BucketKind)
