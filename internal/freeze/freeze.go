@@ -14,8 +14,7 @@ import (
 
 // Freeze stops every thread of a process, and returns when the last of them
 // stands: the signal takes effect thread by thread, and until then an answer may
-// still come. A process that is
-// gone wraps syscall.ESRCH.
+// still come. A process that is gone wraps syscall.ESRCH.
 func Freeze(ctx context.Context, pid int) error {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("freeze process %d: %w", pid, err)
