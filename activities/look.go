@@ -109,7 +109,7 @@ func saw(what, want, got string, ok bool) action.Observation {
 }
 
 // records reads the results of earlier steps out of the ledger.
-type records struct{ *job }
+type records struct{ *batch }
 
 // Outcome returns what the action's last Apply on the item returned.
 func (r records) Outcome(ctx context.Context, name, item string) (action.Outcome, error) {

@@ -89,8 +89,8 @@ func orNothing(names []string) string {
 func keep[T any](s *Systems, key string, make func() (T, error)) (T, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v, ok := s.kept[key]; ok {
-		return v.(T), nil
+	if v, ok := s.kept[key].(T); ok {
+		return v, nil
 	}
 	v, err := make()
 	if err != nil {
