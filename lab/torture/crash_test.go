@@ -85,70 +85,76 @@ const failoverInput = `{"estate":%q,"mode":"live","incident":"LAB-1","source":%q
 // sampled is how many points the short set dies at.
 const sampled = 6
 
+// everywhere asks for a death at every point.
+const everywhere = -1
+
+// deaths is what became of the workers of a disaster.
+type deaths struct {
+	want, others []string // points at which one is to die, and at which one may
+	hit          []string // at which one did
+	died         int
+	temporal     bool // killed and healed
+	effects      error
+}
+
 // TestWorkerKilledEverywhere carries a live failover through while its worker
 // dies by SIGKILL at every point once, each time to be followed by a new one, and
 // Temporal once in the middle. Everything must be as if nobody had died: proven,
 // with one effect of each mutation by the servers' own counts. The short set dies
-// at a sample that BREAKWATER_SEED repeats.
+// at a sample, in the one laboratory that it has; BREAKWATER_SEED repeats it.
 func TestWorkerKilledEverywhere(t *testing.T) {
-	seed := number(t, "BREAKWATER_SEED", uint64(rand.Uint32()))
-	d := newDisaster(t, "crash", seed)
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
-	defer cancel()
-	if err := d.strike(ctx); err != nil {
-		t.Fatalf("seed %d: %v", seed, err)
+	var o outcome
+	if long() {
+		o = carry(t, "crash", number(t, "BREAKWATER_SEED", 1), everywhere)
+		o.judged(t)
+	} else {
+		o = shortSet(t)
+	}
+	if o.err != nil {
+		t.Errorf("seed %d: the run was not carried through, or not as it says", o.seed)
+	}
+	for _, p := range o.want {
+		if !slices.Contains(o.hit, p) {
+			t.Errorf("seed %d: nobody died at %s: it was never met", o.seed, p)
+		}
+	}
+	for _, p := range o.hit {
+		if !slices.Contains(o.want, p) && !slices.Contains(o.others, p) {
+			t.Errorf("seed %d: a worker died at %s, which does not derive from the compiled run", o.seed, p)
+		}
+	}
+	if o.died != len(o.hit) {
+		t.Errorf("seed %d: %d workers died, and %d of them where they were to", o.seed, o.died, len(o.hit))
+	}
+	if !o.temporal {
+		t.Errorf("seed %d: Temporal was never killed", o.seed)
+	}
+	if o.effects != nil {
+		t.Errorf("seed %d: %v", o.seed, o.effects)
+	}
+	t.Logf("seed %d: a worker died at %d of %d points, and Temporal once", o.seed, len(o.hit), len(o.want))
+	if testing.Verbose() {
+		t.Logf("died at:\n  %s", strings.Join(o.hit, "\n  "))
+	}
+}
+
+// die chooses the points, and replaces the worker by one that dies there.
+func (d *disaster) die(ctx context.Context, cancel func(), seed uint64, many int) (*keeper, deaths) {
+	d.t.Helper()
+	ds := deaths{
+		want: points(d.compile("RegionalFailover", failoverInput)),
+		// The witness's Schedule goes on, and its runs share the worker.
+		others: points(d.compile("Witness", `{"estate":%q,"source":%q,"target":%q}`)),
+	}
+	asked := "*"
+	if many != everywhere {
+		r := rand.New(rand.NewPCG(seed, 0xdead))
+		r.Shuffle(len(ds.want), func(i, j int) { ds.want[i], ds.want[j] = ds.want[j], ds.want[i] })
+		ds.want = ds.want[:many]
+		asked = strings.Join(ds.want, ",")
 	}
 	d.StopWorker(syscall.SIGTERM)
-
-	want := points(d.compile("RegionalFailover", failoverInput))
-	// The witness's Schedule goes on, and its runs share the worker.
-	others := points(d.compile("Witness", `{"estate":%q,"source":%q,"target":%q}`))
-	asked := "*"
-	if !long() {
-		r := rand.New(rand.NewPCG(seed, 0xdead))
-		r.Shuffle(len(want), func(i, j int) { want[i], want[j] = want[j], want[i] })
-		want = want[:sampled]
-		asked = strings.Join(want, ",")
-	}
-	k := d.keep(ctx, cancel, asked, len(want)/2)
-	run, err := d.Start(ctx, d.killed)
-	if err == nil {
-		d.run = run
-		_, err = d.Drive(ctx, run, false, nil)
-	}
-	if err = errors.Join(err, context.Cause(ctx)); err != nil {
-		t.Errorf("seed %d, %d deaths: %v", seed, k.deaths.Load(), err)
-	}
-	ended := err == nil
-	hit := k.hits(t)
-	for _, p := range want {
-		if !slices.Contains(hit, p) {
-			t.Errorf("seed %d: nobody died at %s: it was never met", seed, p)
-		}
-	}
-	for _, p := range hit {
-		if !slices.Contains(want, p) && !slices.Contains(others, p) {
-			t.Errorf("seed %d: a worker died at %s, which does not derive from the compiled run", seed, p)
-		}
-	}
-	if n := int(k.deaths.Load()); n != len(hit) {
-		t.Errorf("seed %d: %d workers died, and %d of them where they were to", seed, n, len(hit))
-	}
-	if !k.temporal.Load() {
-		t.Errorf("seed %d: Temporal was never killed", seed)
-	}
-	if ended {
-		if err := d.judge(ctx); err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
-		if err := d.oneEffectEach(ctx); err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
-	}
-	rows, dangling := d.rows()
-	t.Logf("seed %d: the worker died at %d of %d points and Temporal once; %d s from the kill of us-east-1 on; %d rows lost, %d log entries without data; claimed %s",
-		seed, len(hit), len(want), int(time.Since(d.killed).Seconds()), rows, dangling, d.claims())
-	k.stop()
+	return d.keep(ctx, cancel, asked, len(ds.want)/2), ds
 }
 
 // keeper starts a worker again whenever it died.

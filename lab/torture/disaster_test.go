@@ -136,8 +136,9 @@ func newDisaster(t *testing.T, name string, seed uint64) *disaster {
 			wipe(t, dir)
 			return
 		}
-		t.Logf("%s\nthe folder stays: %s\nagain: BREAKWATER_SEED=%d SEEDS=1 go test ./lab/torture -run '^%s$' -count=1 -v",
-			said, dir, seed, strings.Split(t.Name(), "/")[0])
+		set := map[string]string{"seed": "SEEDS=1 ", "crash": "BREAKWATER_TORTURE=1 "}[name]
+		t.Logf("%s\nthe folder stays: %s\nagain: BREAKWATER_SEED=%d %sgo test ./lab/torture -run '^%s$' -count=1 -v",
+			said, dir, seed, set, strings.Split(t.Name(), "/")[0])
 	})
 	d.choose(seed)
 	return d

@@ -2,9 +2,12 @@ package torture
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -28,45 +31,29 @@ const enough = 10
 
 // TestTorture kills the primary at a random moment under a random line, fails
 // over, and holds what came back against what happened. SEEDS says how many
-// (1, in the long set 30), BREAKWATER_SEED from which on (1).
+// (30 in the long set), BREAKWATER_SEED from which on. The short set has one, in
+// the laboratory of [TestWorkerKilledEverywhere].
 func TestTorture(t *testing.T) {
-	seeds := uint64(1)
-	if long() {
-		seeds = 30
+	if !long() && os.Getenv("SEEDS") == "" {
+		shortSet(t)
+		return
 	}
-	seeds = number(t, "SEEDS", seeds)
-	first := number(t, "BREAKWATER_SEED", 1)
+	seeds, first := number(t, "SEEDS", 30), number(t, "BREAKWATER_SEED", 1)
 	var passed, lossy, dangles int
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			began := time.Now()
-			d := newDisaster(t, "seed", seed)
-			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
-			defer cancel()
-			err := d.strike(ctx)
-			if err == nil {
-				if d.run, err = d.Start(ctx, d.killed); err == nil {
-					_, err = d.Drive(ctx, d.run, false, nil)
-				}
+			o := carry(t, "seed", seed, 0)
+			o.judged(t)
+			rows, dangling := o.rows()
+			if o.err == nil {
+				passed++
 			}
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			rows, dangling := d.rows()
 			if rows > 0 {
 				lossy++
 			}
 			if dangling > 0 {
 				dangles++
 			}
-			if err := d.judge(ctx); err != nil {
-				t.Errorf("seed %d: %v", seed, err)
-			} else {
-				passed++
-			}
-			t.Logf("seed %d: us-east-1 killed %.1f s after the first witness (objects %v at %d KB/s, Kafka %v), run %s, %d s in all: %d rows not whole at the standby, %d log entries without data; claimed %s",
-				seed, d.wait.Seconds(), d.objects.Latency.Round(time.Millisecond), d.objects.Out>>10, d.kafka.Latency.Round(time.Millisecond),
-				d.rep.Verdict, int(time.Since(began).Seconds()), rows, dangling, d.claims())
 		})
 	}
 	t.Logf("%d seeds from %d on: %d passed, %d lost rows, %d left a log entry without its data file", seeds, first, passed, lossy, dangles)
@@ -79,4 +66,80 @@ func TestTorture(t *testing.T) {
 	if least := int(seeds+5) / 6; dangles < least {
 		t.Errorf("too mild: %d of %d seeds left a log entry without its data file, want %d", dangles, seeds, least)
 	}
+}
+
+// outcome is a disaster that was carried through, or as far as it came.
+type outcome struct {
+	*disaster
+	deaths
+	seed uint64
+	took time.Duration
+	err  error // of the run, or of what it says
+}
+
+// carry lets a disaster happen, carries a failover through, and holds it against
+// what happened. As many times as asked, a worker dies meanwhile.
+func carry(t *testing.T, name string, seed uint64, die int) (o outcome) {
+	t.Helper()
+	began := time.Now()
+	o = outcome{disaster: newDisaster(t, name, seed), seed: seed}
+	defer func() { o.took = time.Since(began) }()
+	most := 6 * time.Minute
+	if die != 0 {
+		most = 45 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), most)
+	defer cancel()
+	if o.err = o.strike(ctx); o.err != nil {
+		return o
+	}
+	var k *keeper
+	if die != 0 {
+		k, o.deaths = o.die(ctx, cancel, seed, die)
+	}
+	if o.run, o.err = o.Start(ctx, o.killed); o.err == nil {
+		_, o.err = o.Drive(ctx, o.run, false, nil)
+	}
+	ended := o.err == nil
+	if ended {
+		o.err = o.judge(ctx)
+	}
+	if k == nil {
+		return o
+	}
+	if ended {
+		o.effects = o.oneEffectEach(ctx)
+	}
+	k.stop()
+	o.died, o.temporal, o.hit = int(k.deaths.Load()), k.temporal.Load(), k.hits(t)
+	return o
+}
+
+// judged says what a disaster was like, and fails the test if it did not end well.
+func (o outcome) judged(t *testing.T) {
+	t.Helper()
+	if o.err != nil {
+		t.Errorf("seed %d: %v", o.seed, o.err)
+	}
+	rows, dangling := o.rows()
+	t.Logf("seed %d: us-east-1 killed %.1f s after the first witness (objects %v at %d KB/s, Kafka %v), run %s, %d s in all: %d rows not whole at the standby, %d log entries without data; claimed %s",
+		o.seed, o.wait.Seconds(), o.objects.Latency.Round(time.Millisecond), o.objects.Out>>10, o.kafka.Latency.Round(time.Millisecond),
+		o.rep.Verdict, int(o.took.Seconds()), rows, dangling, o.claims())
+}
+
+// short is the short set: one laboratory, whose worker dies at a sample.
+var short struct {
+	sync.Once
+	outcome
+}
+
+// shortSet carries the short set through the first time that it is called.
+func shortSet(t *testing.T) outcome {
+	t.Helper()
+	short.Do(func() {
+		short.err = errors.New("it ended in the middle") // unless what follows says otherwise
+		short.outcome = carry(t, "short", number(t, "BREAKWATER_SEED", uint64(rand.Uint32())), sampled)
+		short.judged(t)
+	})
+	return short.outcome
 }
