@@ -40,7 +40,7 @@ type proof struct {
 // The request needs no Plan, Prior or Guard: the driver gives them.
 func proveAction(t *testing.T, def *action.Definition, r action.Request, faults fault.Set) {
 	t.Helper()
-	p := &proof{t: t, def: def, req: r}
+	p := &proof{t: t, def: mutated(def), req: r}
 	p.req.Guard = func(context.Context) error { p.guards.Add(1); return nil }
 	if p.req.Progress == nil {
 		p.req.Progress = func(int64, int64, string) {}
@@ -161,6 +161,9 @@ func (p *proof) reds(faults fault.Set) {
 				t.Fatalf("inject: %v", err)
 			}
 			inner.looks("under "+string(red.Fault), red.Want)
+			if !t.Failed() {
+				sawRed(p.def.Name, red.Fault)
+			}
 			for range 2 {
 				if err := f.Heal(t.Context()); err != nil {
 					t.Fatalf("heal: %v", err)
