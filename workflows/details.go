@@ -102,10 +102,11 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 	}
 	fmt.Fprintf(b, ".\n\nPlan `%s`, attempt %d:\n\n", cut(v.Root, 16), v.Attempt)
 	for _, p := range v.Plan {
-		fmt.Fprintf(b, "* %s (%d): %d changes\n", p.Step, p.Items, p.Effects)
+		fmt.Fprintf(b, "* **%s**: %d items, %d changes", p.Step, p.Items, p.Effects)
 		for _, t := range p.Summary[:min(len(p.Summary), 3)] {
-			fmt.Fprintf(b, "    * %s\n", span(t))
+			fmt.Fprintf(b, "; %s", span(cut(t, 240)))
 		}
+		b.WriteString("\n")
 	}
 	for _, c := range v.Changed[:min(len(v.Changed), 3)] {
 		fmt.Fprintf(b, "* **changed since the last attempt:** %s\n", span(c))
@@ -120,7 +121,7 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 	if g == nil {
 		return
 	}
-	sample, err := json.Marshal(sampleOf(g.Sample(approval.Approve)))
+	sample, err := json.MarshalIndent(sampleOf(g.Sample(approval.Approve)), "", "  ")
 	if err == nil {
 		fmt.Fprintf(b, "or send the signal `approve` (`breakwater approve --print` makes it) with\n\n```\n%s\n```\n\n", sample)
 	}
@@ -133,7 +134,7 @@ func sampleOf(d approval.Decision) approval.Decision {
 }
 
 func writeStages(b *strings.Builder, s wire.Status) {
-	b.WriteString("| stage | state | steps |\n|---|---|---|\n")
+	b.WriteString("### Stages\n\n")
 	for _, st := range s.Stages {
 		ok, of := 0, len(st.Steps)
 		doing := ""
@@ -145,7 +146,11 @@ func writeStages(b *strings.Builder, s wire.Status) {
 				doing = fmt.Sprintf(", %s %d of %d", step.Action, step.Verified, step.Items)
 			}
 		}
-		fmt.Fprintf(b, "| %s | %s | %d of %d proven%s |\n", st.Title, st.State, ok, of, doing)
+		state := st.State
+		if state == "" {
+			state = "to come"
+		}
+		fmt.Fprintf(b, "* %s: **%s**, %d of %d steps proven%s\n", st.Title, state, ok, of, doing)
 	}
 	b.WriteString("\n")
 }

@@ -112,7 +112,7 @@ func Run(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
 // compile reads runbook and estate once, and checks the input against both.
 func (r *run) compile(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
 	var res wire.CompileResult
-	cctx := workflow.WithActivityOptions(ctx, looking("read "+r.Run.Runbook+" and the estate", quick))
+	cctx := workflow.WithActivityOptions(ctx, looking("read "+r.Run.Runbook+" and the estate"))
 	err := workflow.ExecuteActivity(cctx, wire.CompileRun, wire.CompileInput{Run: r.Run, Input: input, Scheduled: scheduled}).Get(ctx, &res)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool)
 		return nil
 	}
 	var lock wire.LockResult
-	lctx := workflow.WithActivityOptions(ctx, looking("take the lock of estate "+r.Status.Estate, quick))
+	lctx := workflow.WithActivityOptions(ctx, looking("take the lock of estate "+r.Status.Estate))
 	if err := workflow.ExecuteActivity(lctx, wire.AcquireLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, &lock); err != nil {
 		return err
 	}
@@ -227,7 +227,7 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 		res.Summary = how + ": " + why
 	}
 	if r.Run.Epoch > 0 {
-		lctx := workflow.WithActivityOptions(ctx, looking("give back the lock of estate "+r.Status.Estate, quick))
+		lctx := workflow.WithActivityOptions(ctx, looking("give back the lock of estate "+r.Status.Estate))
 		err := workflow.ExecuteActivity(lctx, wire.ReleaseLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, nil)
 		if err != nil {
 			workflow.GetLogger(ctx).Error("the lock could not be given back", "error", err)
@@ -291,7 +291,7 @@ func (r *run) record(ctx workflow.Context, kind ledger.Kind, stage, step string,
 	if err != nil {
 		return err
 	}
-	actx := workflow.WithActivityOptions(ctx, looking(fmt.Sprintf("%d %s %s", head.Seq, kind, step), quick))
+	actx := workflow.WithActivityOptions(ctx, looking(fmt.Sprintf("%d %s %s", head.Seq, kind, step)))
 	err = workflow.ExecuteActivity(actx, wire.AppendEntry, wire.AppendInput{Estate: r.Compiled.Estate, Head: head, Entry: entry}).Get(ctx, nil)
 	if err != nil {
 		r.fatal = fmt.Errorf("the ledger could not be written at entry %d: %w", head.Seq, err)
@@ -342,9 +342,9 @@ const (
 
 // looking are the options of an activity that is short and may be repeated
 // without end: the worker's interceptor makes final errors final.
-func looking(summary string, timeout time.Duration) workflow.ActivityOptions {
+func looking(summary string) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
-		StartToCloseTimeout: timeout, Summary: cut(summary, 200),
+		StartToCloseTimeout: quick, Summary: cut(summary, 200),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second},
 	}
 }
