@@ -135,7 +135,7 @@ func (b browser) api(t *testing.T, method, path string, body any) []byte {
 func typed(v any) map[string]any {
 	raw, ok := v.(string)
 	if !ok {
-		b, _ := json.Marshal(v) //nolint:errchkjson // a decision of ours
+		b, _ := json.Marshal(v) // a decision of ours
 		raw = string(b)
 	}
 	return map[string]any{"payloads": []any{map[string]any{
