@@ -235,7 +235,7 @@ func (l *Lab) begin() (unlock func(), err error) {
 // that is down already, or was never up, is no error.
 func (l *Lab) Down(ctx context.Context) error {
 	if _, err := os.Stat(l.path("lab.json")); err != nil {
-		return nil //nolint:nilerr // nothing was ever started
+		return nil // nothing was ever started
 	}
 	unlock, err := l.begin()
 	if err != nil {

@@ -77,12 +77,13 @@ func (s *Session) StartWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // the child has its own handle
+
 	bin := s.WorkerBinary
 	if bin == "" {
 		bin = filepath.Join(s.Bin, "breakwater-worker")
 	}
-	cmd := exec.Command(bin) // outlives ctx: it is stopped by StopWorker
+	cmd := exec.Command(bin) //nolint:noctx // outlives ctx: it is stopped by StopWorker
 	cmd.Env = append(s.env(), s.WorkerEnv...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -214,8 +215,9 @@ func (s *Session) StartTraffic() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	cmd := exec.Command(filepath.Join(s.Bin, "breakwater-lab"), "traffic", "--dir", s.Lab.Dir)
+	defer log.Close() //nolint:errcheck // the child has its own handle
+
+	cmd := exec.Command(filepath.Join(s.Bin, "breakwater-lab"), "traffic", "--dir", s.Lab.Dir) //nolint:noctx // it works until StopTraffic
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
