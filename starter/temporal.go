@@ -199,7 +199,7 @@ func (a *app) list(ctx context.Context, query string, most int) ([]*workflowserv
 	var token []byte
 	for n := 0; n < most; {
 		actx, cancel := context.WithTimeout(ctx, patience)
-		p, err := c.ListWorkflow(actx, &workflowservice.ListWorkflowExecutionsRequest{Query: query, PageSize: int32(min(most-n, 100)), NextPageToken: token}) //nolint:gosec // at most 100
+		p, err := c.ListWorkflow(actx, &workflowservice.ListWorkflowExecutionsRequest{Query: query, PageSize: int32(min(most-n, 100)), NextPageToken: token}) // at most 100
 		cancel()
 		var bad *serviceerror.InvalidArgument
 		if errors.As(err, &bad) {
