@@ -11,9 +11,9 @@ export BREAKWATER_PYTHON := $(abspath $(CACHE))/python/bin/python
 include lab/tools/tools.mk
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUILD := $(GO) build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)'
+BUILD := $(GO) build -buildvcs=false -trimpath -ldflags '-X breakwater/internal/config.release=$(VERSION)'
 
-.PHONY: help build demo demo-down test test-fast torture bench lint replay docs clean
+.PHONY: help build demo test test-fast torture bench lint replay docs clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -26,9 +26,6 @@ build: ## build bin/breakwater, bin/breakwater-worker and bin/breakwater-lab
 
 demo: tools build ## lose a region and fail over, on real servers; leaves out/demo/report.html
 	bin/breakwater-demo --bin bin --lab out/demo-lab --out out/demo
-
-demo-down: ## stop what a demo left running
-	bin/breakwater-lab down --dir out/demo-lab
 
 test: tools ## run all tests, the demo among them
 	./.ci/test

@@ -85,7 +85,7 @@ func (b *batch) guard(ctx context.Context) error {
 	if b.in.Run.Mode != action.ModeLive || b.def.Effect != action.Mutates {
 		return nil
 	}
-	return store.NewLock(b.ledger, b.estate.Estate).CheckEpoch(ctx, b.in.Run.Epoch)
+	return store.NewLock(b.ledger, b.estate.Estate).CheckEpoch(ctx, b.run, b.in.Run.Epoch)
 }
 
 // key is where a document about an item lies.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"breakwater/activities"
@@ -54,7 +53,7 @@ Estates lie in the folder that --estates or BREAKWATER_ESTATES names. With
 func (a *app) root() *cobra.Command {
 	c := &cobra.Command{
 		Use: "breakwater", Short: "Run disaster-recovery runbooks, and prove what they did", Long: long,
-		SilenceUsage: true, SilenceErrors: true, Version: version(),
+		SilenceUsage: true, SilenceErrors: true, Version: config.Version(),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return wrong(errUsage, "breakwater --help", "there is no command %q%s", args[0], meant(args[0], c))
@@ -212,19 +211,4 @@ func (a *app) people() io.Writer {
 func terminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(f.Fd())
-}
-
-// version is the module's version and the commit that it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " (" + s.Value[:min(12, len(s.Value))] + ")"
-		}
-	}
-	return v
 }

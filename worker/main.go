@@ -13,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -75,7 +74,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 		Example: `  breakwater-worker --estates /etc/breakwater/estates
   breakwater-worker --estates ./estates --runbooks ./runbooks --log json
   TEMPORAL_ADDRESS=temporal.example.org:7233 breakwater-worker --estates ./estates`,
-		SilenceUsage: true, SilenceErrors: true, Version: version(),
+		SilenceUsage: true, SilenceErrors: true, Version: config.Version(),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("it takes no argument, found %q; %w", args[0], errUsage)
@@ -102,19 +101,4 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	config.LogFlags(c.Flags())
 	c.Flags().DurationVar(&wait, "wait", 30*time.Second, "how long to wait for Temporal at start")
 	return c
-}
-
-// version is the module's version and the commit that it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " (" + s.Value[:min(12, len(s.Value))] + ")"
-		}
-	}
-	return v
 }

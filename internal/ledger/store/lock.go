@@ -106,14 +106,15 @@ func (l Lock) Release(ctx context.Context, run ledger.Run) error {
 	return err
 }
 
-// CheckEpoch is asked before every mutation: it returns nil only if the holder
-// that was given this epoch still holds the estate, and ErrSuperseded otherwise.
-func (l Lock) CheckEpoch(ctx context.Context, epoch int64) error {
+// CheckEpoch is asked before every mutation: it returns nil only if the run still
+// holds the estate at the epoch that it was given, and ErrSuperseded otherwise.
+// Both are compared, since a lock that was taken away by hand counts anew.
+func (l Lock) CheckEpoch(ctx context.Context, run ledger.Run, epoch int64) error {
 	state, err := l.State(ctx)
 	switch {
 	case err != nil:
 		return err
-	case state.Epoch != epoch || state.Holder == nil:
+	case state.Epoch != epoch || state.Holder == nil || state.Holder.Run != run:
 		return fmt.Errorf("estate %s at epoch %d: %w: the epoch is %d, the holder %s; do not retry",
 			l.estate, epoch, ErrSuperseded, state.Epoch, state.holder())
 	}

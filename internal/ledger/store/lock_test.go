@@ -22,7 +22,7 @@ func holder(n int) store.Holder {
 
 func testLock(t *testing.T, s store.Store) {
 	lock, one, two := store.NewLock(s, "lab"), holder(1), holder(2)
-	is(t, "check before anybody held it", lock.CheckEpoch(t.Context(), 0), store.ErrSuperseded)
+	is(t, "check before anybody held it", lock.CheckEpoch(t.Context(), one.Run, 0), store.ErrSuperseded)
 	acquire := func(h store.Holder, want int64) {
 		t.Helper()
 		if epoch, err := lock.Acquire(t.Context(), h); err != nil || epoch != want {
@@ -33,7 +33,8 @@ func testLock(t *testing.T, s store.Store) {
 	later := one
 	later.Since = noon.Add(5)
 	acquire(later, 1) // the same run again
-	is(t, "check", lock.CheckEpoch(t.Context(), 1), nil)
+	is(t, "check", lock.CheckEpoch(t.Context(), one.Run, 1), nil)
+	is(t, "check of another run at the same epoch", lock.CheckEpoch(t.Context(), two.Run, 1), store.ErrSuperseded)
 
 	_, err := lock.Acquire(t.Context(), two)
 	is(t, "acquire what another holds", err, store.ErrHeld)
@@ -43,10 +44,10 @@ func testLock(t *testing.T, s store.Store) {
 	is(t, "release what another holds", lock.Release(t.Context(), two.Run), store.ErrSuperseded)
 	is(t, "release", lock.Release(t.Context(), one.Run), nil)
 	is(t, "release again", lock.Release(t.Context(), one.Run), nil)
-	is(t, "check after the release", lock.CheckEpoch(t.Context(), 1), store.ErrSuperseded)
+	is(t, "check after the release", lock.CheckEpoch(t.Context(), one.Run, 1), store.ErrSuperseded)
 	acquire(two, 2)
-	is(t, "check an epoch that passed", lock.CheckEpoch(t.Context(), 1), store.ErrSuperseded)
-	is(t, "check", lock.CheckEpoch(t.Context(), 2), nil)
+	is(t, "check an epoch that passed", lock.CheckEpoch(t.Context(), one.Run, 1), store.ErrSuperseded)
+	is(t, "check", lock.CheckEpoch(t.Context(), two.Run, 2), nil)
 
 	state, err := lock.State(t.Context())
 	is(t, "state", err, nil)
@@ -71,7 +72,7 @@ func testTakeOver(t *testing.T, s store.Store) {
 			t.Fatalf("take over: epoch %d, %v", epoch, err)
 		}
 	}
-	is(t, "the former holder's epoch", lock.CheckEpoch(t.Context(), 1), store.ErrSuperseded)
+	is(t, "the former holder's epoch", lock.CheckEpoch(t.Context(), holder(1).Run, 1), store.ErrSuperseded)
 	is(t, "the former holder's release", lock.Release(t.Context(), holder(1).Run), store.ErrSuperseded)
 	_, err = lock.TakeOver(t.Context(), holder(3), 1)
 	is(t, "take over what was taken over", err, store.ErrHeld)
@@ -104,7 +105,7 @@ func testLockRace(t *testing.T, s store.Store) {
 		if won.Load() != 1 {
 			t.Fatalf("%d runs hold the estate", won.Load())
 		}
-		is(t, "check", lock.CheckEpoch(t.Context(), turn), nil)
+		is(t, "check", lock.CheckEpoch(t.Context(), holder(int(winner.Load())).Run, turn), nil)
 		is(t, "release", lock.Release(t.Context(), holder(int(winner.Load())).Run), nil)
 	}
 }

@@ -319,7 +319,7 @@ func TestNoAnswerIsNoAnswer(t *testing.T) {
 		_, get := s.Get(t.Context(), "k")
 		_, acquire := store.NewLock(s, "lab").Acquire(t.Context(), store.Holder{Run: run})
 		return map[string]error{
-			"get": get, "acquire": acquire, "check": store.NewLock(s, "lab").CheckEpoch(t.Context(), 1),
+			"get": get, "acquire": acquire, "check": store.NewLock(s, "lab").CheckEpoch(t.Context(), holder(1).Run, 1),
 			"swap": s.Swap(t.Context(), "k", []byte("a"), []byte("b")),
 		}
 	}
