@@ -107,7 +107,7 @@ func serve(ctx context.Context, cfg config.Config, logger *slog.Logger, wait tim
 	}
 	defer w.Stop()
 	logger.Info("serving", "runbooks", p.names, "estates", cfg.Estates, "task_queue", cfg.TaskQueue,
-		"temporal", options.HostPort, "namespace", options.Namespace, "version", version())
+		"temporal", options.HostPort, "namespace", options.Namespace, "version", config.Version())
 	if ready != nil {
 		ready()
 	}

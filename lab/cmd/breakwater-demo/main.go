@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -17,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"breakwater/internal/report"
 	"breakwater/internal/verdict"
 	"breakwater/lab"
 	"breakwater/lab/failover"
@@ -27,11 +27,11 @@ func main() {
 	bin := flag.String("bin", "bin", "folder of the built binaries")
 	dir := flag.String("lab", "out/demo-lab", "folder of the laboratory")
 	out := flag.String("out", "out/demo", "folder for the report")
-	leave := flag.Bool("leave", isTerminal(), "leave the laboratory running at the end, to look at the run in the UI")
+	stay := flag.Bool("stay", isTerminal(), "keep everything running at the end until Enter, to look at the run in the UI")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, *bin, *dir, *out, *leave)
+	err := run(ctx, *bin, *dir, *out, *stay)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "breakwater-demo:", err)
 		switch {
@@ -43,7 +43,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, bin, dir, out string, leave bool) (err error) {
+func run(ctx context.Context, bin, dir, out string, stay bool) (err error) {
 	began := time.Now()
 	say := func(format string, args ...any) {
 		fmt.Printf("%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
@@ -61,9 +61,6 @@ func run(ctx context.Context, bin, dir, out string, leave bool) (err error) {
 		// Also after Ctrl-C: nothing stays behind.
 		ctx := context.WithoutCancel(ctx)
 		s.StopTraffic()
-		if err == nil && leave {
-			return
-		}
 		s.StopWorker(syscall.SIGTERM)
 		err = errors.Join(err, l.Down(ctx))
 	}()
@@ -121,8 +118,23 @@ func run(ctx context.Context, bin, dir, out string, leave bool) (err error) {
 	if rep.Verdict != verdict.Pass {
 		return fmt.Errorf("the verdict is %s: %s", rep.Verdict, rep.Why)
 	}
-	if leave {
-		say("the laboratory keeps running: look at %s, and stop it with make demo-down", page)
+	if stay {
+		say("everything keeps running: look at %s, and press Enter to stop it", page)
+		return enter(ctx)
+	}
+	return nil
+}
+
+// enter waits for a line on the terminal, or for Ctrl-C.
+func enter(ctx context.Context) error {
+	line := make(chan error, 1)
+	go func() {
+		_, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		line <- err
+	}()
+	select {
+	case <-line: // also the end of the input: there is nobody to wait for
+	case <-ctx.Done():
 	}
 	return nil
 }
@@ -152,5 +164,3 @@ func isTerminal() bool {
 	}
 	return in.Mode()&os.ModeCharDevice != 0 && o.Mode()&os.ModeCharDevice != 0
 }
-
-var _ report.Report
