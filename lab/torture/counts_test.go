@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	vault "github.com/hashicorp/vault/api"
-	"github.com/minio/madmin-go/v3"
 
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
@@ -32,27 +31,36 @@ func (d *disaster) oneEffectEach(ctx context.Context) error {
 	return errors.Join(d.secretsOnce(ctx, e), d.asideOnce(ctx, e), d.policiesOnce(ctx, e), d.schedulesOnce(ctx, e), d.outcomesOnce(ctx))
 }
 
-// secretsOnce: the routing secrets were written by the laboratory, and once more.
-func (d *disaster) secretsOnce(ctx context.Context, e *estate.Estate) error {
+// secrets connects to the standby's OpenBao with its root token.
+func (d *disaster) secrets(e *estate.Estate) (*vault.KVv2, error) {
 	text, err := os.ReadFile(filepath.Join(d.Lab.Dir, "data", "bao-"+lab.Standby, "init.json"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var keys struct {
 		Root string `json:"root_token"`
 	}
 	if err := json.Unmarshal(text, &keys); err != nil {
-		return err
+		return nil, err
 	}
 	r, _ := e.Region(lab.Standby)
 	c, err := vault.NewClient(&vault.Config{Address: r.Vault.Address})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.SetToken(keys.Root)
+	return c.KVv2(r.Vault.Mount), nil
+}
+
+// secretsOnce: the routing secrets were written by the laboratory, and once more.
+func (d *disaster) secretsOnce(ctx context.Context, e *estate.Estate) error {
+	kv, err := d.secrets(e)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, g := range e.Groups {
-		m, err := c.KVv2(r.Vault.Mount).GetMetadata(ctx, g.Routing.Secret)
+		m, err := kv.GetMetadata(ctx, g.Routing.Secret)
 		if err != nil {
 			return err
 		}
@@ -132,8 +140,7 @@ func (d *disaster) asideOnce(ctx context.Context, e *estate.Estate) error {
 // policiesOnce: each user of the standby has one policy beside its own, which
 // lets it in or, for the replicator, keeps it out; and no other was made.
 func (d *disaster) policiesOnce(ctx context.Context, e *estate.Estate) error {
-	at := d.Lab.Storage(lab.Standby)
-	adm, err := madmin.New(strings.TrimPrefix(at.Endpoint, "http://"), at.AccessKey, at.SecretKey, false)
+	adm, err := d.administer()
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,9 @@ func carry(t *testing.T, name string, seed uint64, die int) (o outcome) {
 		return o
 	}
 	if ended {
-		o.effects = o.oneEffectEach(ctx)
+		if o.effects = o.oneEffectEach(ctx); o.err == nil && o.effects == nil {
+			o.effects = o.notBlind(ctx)
+		}
 	}
 	k.stop()
 	o.died, o.temporal, o.hit = int(k.deaths.Load()), k.temporal.Load(), k.hits(t)
