@@ -89,9 +89,6 @@ func (l *Lab) Key(name string) string { return l.path("keys", name) }
 // OracleDir is the folder of the oracle's journal, for [breakwater/lab/oracle.Read].
 func (l *Lab) OracleDir() string { return l.path("oracle") }
 
-// Bin is the folder of the laboratory's server binaries, tctl among them.
-func (l *Lab) Bin() (string, error) { return binaries() }
-
 func (l *Lab) say(format string, args ...any) {
 	if l.Out == nil {
 		return

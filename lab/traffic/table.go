@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -240,19 +239,4 @@ func entryVersion(key string) (int64, bool) {
 	}
 	v, err := strconv.ParseInt(digits, 10, 64)
 	return v, err == nil
-}
-
-// EntryID is the id of the commit that a log entry holds, by which the oracle
-// knows it; empty if the entry names none.
-func EntryID(entry []byte) string {
-	first, _, _ := bytes.Cut(entry, []byte("\n"))
-	var line struct {
-		CommitInfo struct {
-			TxnID string `json:"txnId"`
-		} `json:"commitInfo"`
-	}
-	if json.Unmarshal(first, &line) != nil {
-		return ""
-	}
-	return line.CommitInfo.TxnID
 }

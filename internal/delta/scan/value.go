@@ -177,15 +177,6 @@ type Row struct {
 	values []Value
 }
 
-// Columns returns the names of the columns, sorted.
-func (r Row) Columns() []string {
-	names := make([]string, len(r.fields))
-	for i, f := range r.fields {
-		names[i] = f.name
-	}
-	return names
-}
-
 // Value returns a column's value; ok is false for a column that the table does
 // not have.
 func (r Row) Value(column string) (v Value, ok bool) {
