@@ -289,7 +289,7 @@ func (a access) could(ctx context.Context, c action.Call[none], sc scene) ([]str
 			}
 			for _, o := range samples {
 				_, _, err := store.Get(ctx, p.bucket, o.Key)
-				switch attempted(err) {
+				switch objectstore.Attempted(err) {
 				case objectstore.ProbeUnreachable:
 					return nil, err
 				case objectstore.ProbeAllowed:

@@ -232,7 +232,7 @@ func (p *preflight) login(ctx context.Context, u estate.Principal) (string, erro
 		return "", err
 	}
 	err = objectstore.CanList(c, real, "")(ctx)
-	switch attempted(err) {
+	switch objectstore.Attempted(err) {
 	case objectstore.ProbeAllowed, objectstore.ProbeDenied:
 		return "", nil
 	case objectstore.ProbeUnreachable:

@@ -3,14 +3,12 @@ package activities
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"strings"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/reach"
 )
 
 // probePart is the part of a table's prefix below which rights are tried. Table
@@ -26,22 +24,6 @@ type trial struct {
 	region     *estate.Region
 	bucket     string
 	obligation string // should the region be an unreachable source
-}
-
-// attempted says what came of a request that needs a right. Only AccessDenied is
-// a denial: other refusals say that the credentials are wrong, disabled or
-// expired, which proves nothing about rights.
-func attempted(err error) objectstore.ProbeOutcome {
-	var said interface{ ErrorCode() string }
-	switch {
-	case err == nil:
-		return objectstore.ProbeAllowed
-	case reach.Unreachable(err):
-		return objectstore.ProbeUnreachable
-	case errors.As(err, &said) && said.ErrorCode() == "AccessDenied":
-		return objectstore.ProbeDenied
-	}
-	return objectstore.ProbeOther
 }
 
 // key is a fresh key to try below a prefix.
@@ -96,13 +78,13 @@ func (t trial) cannotWrite(ctx context.Context, name string, ref estate.Ref, pre
 	for _, prefix := range prefixes {
 		key := t.key(prefix)
 		o, err := c.Put(ctx, t.bucket, key, []byte("A write of run "+t.run.FirstRun+" that should have been denied.\n"))
-		if outcome := attempted(err); outcome == objectstore.ProbeAllowed {
+		if outcome := objectstore.Attempted(err); outcome == objectstore.ProbeAllowed {
 			return saw(what, want, "it wrote "+o.Key+t.cleaned(ctx, key), false)
 		} else if outcome != objectstore.ProbeDenied {
 			return t.inconclusive(what, want, err)
 		}
 		_, err = c.Delete(ctx, t.bucket, key)
-		if outcome := attempted(err); outcome == objectstore.ProbeAllowed {
+		if outcome := objectstore.Attempted(err); outcome == objectstore.ProbeAllowed {
 			return saw(what, want, "it was denied a put and let delete "+key+t.cleaned(ctx, key), false)
 		} else if outcome != objectstore.ProbeDenied {
 			return t.inconclusive(what, want, err)
@@ -123,7 +105,7 @@ func (t trial) canWrite(ctx context.Context, name string, ref estate.Ref, prefix
 		key := t.key(prefix)
 		body := "A write of run " + t.run.FirstRun + " to prove that it may.\n"
 		_, err := c.Put(ctx, t.bucket, key, []byte(body))
-		switch attempted(err) {
+		switch objectstore.Attempted(err) {
 		case objectstore.ProbeAllowed:
 		case objectstore.ProbeUnreachable:
 			return t.unknown(what, want, err)
@@ -133,7 +115,7 @@ func (t trial) canWrite(ctx context.Context, name string, ref estate.Ref, prefix
 		back, _, err := c.Get(ctx, t.bucket, key)
 		left := t.cleaned(ctx, key)
 		switch {
-		case attempted(err) == objectstore.ProbeUnreachable:
+		case objectstore.Attempted(err) == objectstore.ProbeUnreachable:
 			return t.unknown(what, want, err)
 		case err != nil:
 			return saw(what, want, "written, but it cannot read it back: "+err.Error()+left, false)
@@ -181,7 +163,7 @@ func (t trial) canRead(ctx context.Context, name string, ref estate.Ref, samples
 	for _, o := range samples {
 		body, _, err := c.Get(ctx, t.bucket, o.Key)
 		switch {
-		case attempted(err) == objectstore.ProbeUnreachable:
+		case objectstore.Attempted(err) == objectstore.ProbeUnreachable:
 			return t.unknown(what, want, err)
 		case err != nil:
 			return saw(what, want, err.Error(), false)
@@ -201,7 +183,7 @@ func (t trial) cannotRead(ctx context.Context, name string, ref estate.Ref, samp
 	}
 	for _, o := range samples {
 		_, _, err := c.Get(ctx, t.bucket, o.Key)
-		switch attempted(err) {
+		switch objectstore.Attempted(err) {
 		case objectstore.ProbeDenied:
 		case objectstore.ProbeAllowed:
 			return saw(what, want, "it read "+o.Key, false)

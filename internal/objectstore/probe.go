@@ -57,7 +57,7 @@ func (r ProbeResult) Proven() bool { return r.Write == ProbeDenied && r.Control 
 func (p Probe) Try(ctx context.Context) ProbeResult {
 	r := ProbeResult{Key: ProbePrefix + p.Run + "/" + rand.Text()}
 	o, err := p.Writer.Put(ctx, p.Bucket, r.Key, []byte("A probe of run "+p.Run+": this write should have been denied.\n"))
-	r.Write, r.WriteError = outcome(err)
+	r.Write, r.WriteError = Attempted(err), text(err)
 	if r.Write == ProbeAllowed {
 		r.Left = p.clean(ctx, o)
 	}
@@ -65,7 +65,7 @@ func (p Probe) Try(ctx context.Context) ProbeResult {
 	if p.Control != nil {
 		err = p.Control(ctx)
 	}
-	r.Control, r.ControlError = outcome(err)
+	r.Control, r.ControlError = Attempted(err), text(err)
 	return r
 }
 
@@ -86,19 +86,26 @@ func (p Probe) clean(ctx context.Context, o Object) string {
 	return ""
 }
 
-// outcome classifies an answer. Only AccessDenied is a denial: other answers with
-// status 403 say that the credentials are wrong, disabled or expired, which no
-// fence did.
-func outcome(err error) (ProbeOutcome, string) {
+// Attempted classifies the answer to a request that needs a right. Only
+// AccessDenied is a denial: other answers with status 403 say that the
+// credentials are wrong, disabled or expired, which proves nothing about rights.
+func Attempted(err error) ProbeOutcome {
 	switch {
 	case err == nil:
-		return ProbeAllowed, ""
+		return ProbeAllowed
 	case reach.Unreachable(err):
-		return ProbeUnreachable, err.Error()
+		return ProbeUnreachable
 	case code(err) == "AccessDenied":
-		return ProbeDenied, err.Error()
+		return ProbeDenied
 	}
-	return ProbeOther, err.Error()
+	return ProbeOther
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // CanRead is a positive control: the principal reads a key that exists.
