@@ -127,13 +127,13 @@ func run(ctx context.Context, bin, dir, out string, stay bool) (err error) {
 
 // enter waits for a line on the terminal, or for Ctrl-C.
 func enter(ctx context.Context) error {
-	line := make(chan error, 1)
+	line := make(chan struct{})
 	go func() {
-		_, err := bufio.NewReader(os.Stdin).ReadString('\n')
-		line <- err
+		defer close(line)
+		bufio.NewReader(os.Stdin).ReadString('\n') //nolint:errcheck // at the end of the input there is nobody to wait for
 	}()
 	select {
-	case <-line: // also the end of the input: there is nobody to wait for
+	case <-line:
 	case <-ctx.Done():
 	}
 	return nil
