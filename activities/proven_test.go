@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -64,18 +65,31 @@ func sawRed(name string, f fault.Name) {
 // seen to force its verdict: no test can, since the others end after it.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	if furnished.folder, err = os.MkdirTemp("", "breakwater-activities-"); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(furnished.folder)) }()
 	whole := true
 	for _, filter := range []string{"run", "skip", "list"} {
 		whole = whole && flag.Lookup("test."+filter).Value.String() == ""
 	}
-	code := m.Run()
+	code = m.Run()
 	if code == 0 && whole {
 		for _, missing := range unproven(Catalogue(&Systems{}).All(), seenRed.by) {
 			fmt.Fprintln(os.Stderr, "--- FAIL: TestEveryActionIsProven:", missing)
 			code = 1
 		}
 	}
-	os.Exit(code)
+	return code, nil
 }
 
 // unproven says what of the actions' RedWhen was not seen.
@@ -161,6 +175,7 @@ func handed[R any](phase func(context.Context, action.Request, json.RawMessage) 
 // TestAlwaysPassIsCaught runs the proof of an action whose Verify always passes:
 // it must fail, and name the action. BREAKWATER_TORTURE=1 takes every action.
 func TestAlwaysPassIsCaught(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(mutateEnv) != "" {
 		t.Fatalf("%s is for the children of this test", mutateEnv)
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/minio/madmin-go/v3"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
 )
 
 // The regions of a world.
@@ -91,14 +92,16 @@ func newWorld(t *testing.T) *world {
 		},
 		Groups: []estate.Group{w.group("orders", 1, "orders", "payments"), w.group("clicks", 2, "clicks")},
 	}
+	stored, done := furnishedOnce()
+	defer done()
 	for _, r := range []string{east, west} {
-		w.region(r)
+		w.region(r, stored[r])
 	}
 	w.estate.Ledger = estate.Ledger{
 		Endpoint: w.minio[west].Endpoint, Bucket: "ledger", Prefix: "test",
 		Credentials: w.user(west, "breakwater"), SigningKey: w.file("worker", w.key()),
 	}
-	w.furnish()
+	w.furnish(stored)
 	w.faults.Source, w.faults.Target = w.place(east), w.place(west)
 	w.faults.Group = faults.Group{Prefix: "orders/orders", Reader: "orders-reader", Writer: "orders-writer", WriterSecret: secretOf("orders-writer"), Secret: "lakehouse/orders"}
 	w.faults.Other = faults.Group{Prefix: "clicks/clicks", Reader: "clicks-reader", Writer: "clicks-writer", WriterSecret: secretOf("clicks-writer"), Secret: "lakehouse/clicks"}
@@ -216,9 +219,9 @@ func (w *world) group(name string, tier int, tables ...string) estate.Group {
 }
 
 // region starts a region's servers and describes them.
-func (w *world) region(name string) {
+func (w *world) region(name, stored string) {
 	w.t.Helper()
-	w.minio[name], w.bao[name] = miniotest.Start(w.t), baotest.Start(w.t)
+	w.minio[name], w.bao[name] = miniotest.StartWith(w.t, stored), baotest.Start(w.t)
 	w.s3[name] = s3.New(s3.Options{
 		BaseEndpoint: aws.String(w.minio[name].Endpoint), Region: "us-east-1", UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(miniotest.RootUser, miniotest.RootPassword, ""),
@@ -282,19 +285,47 @@ func (w *world) servers(region string, s faults.System, m func(*miniotest.Server
 	}
 }
 
+// furnished is what the first world stored in its regions, for all that follow:
+// each user costs MinIO, and its administrator's client, two key derivations.
+var furnished struct {
+	sync.Mutex
+	folder string            // TestMain makes and removes it
+	stored map[string]string // by region
+}
+
+// furnishedOnce returns the folders to start from, none for the first world,
+// which others wait for until it calls done.
+func furnishedOnce() (stored map[string]string, done func()) {
+	furnished.Lock()
+	if furnished.stored != nil {
+		furnished.Unlock()
+		return furnished.stored, func() {}
+	}
+	return nil, furnished.Unlock
+}
+
 // furnish makes buckets, users, policies, objects and secrets, through raw clients.
-func (w *world) furnish() {
+func (w *world) furnish(stored map[string]string) {
 	w.t.Helper()
-	var wg sync.WaitGroup
-	errs := make(chan error, 2)
+	var g errgroup.Group
 	for _, r := range []string{east, west} {
-		wg.Go(func() { errs <- w.furnishStorage(r) })
+		if stored == nil {
+			g.Go(func() error { return w.furnishStorage(r) })
+		}
 		w.furnishVault(r)
 	}
-	wg.Wait()
-	for range 2 {
-		w.must(<-errs)
+	w.must(g.Wait())
+	if stored != nil {
+		return
 	}
+	all := map[string]string{}
+	for _, r := range []string{east, west} {
+		w.minio[r].Kill()
+		all[r] = filepath.Join(furnished.folder, r)
+		w.must(os.CopyFS(all[r], os.DirFS(w.minio[r].Folder)))
+		w.minio[r].Restart(w.t)
+	}
+	furnished.stored = all
 }
 
 func (w *world) furnishStorage(region string) error {

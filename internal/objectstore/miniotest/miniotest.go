@@ -4,6 +4,7 @@ package miniotest
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"breakwater/internal/objectstore"
@@ -26,6 +27,13 @@ type Server struct {
 // Start runs a server in a new folder until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return StartWith(t, "")
+}
+
+// StartWith is [Start] with what another server, killed since, has stored in a
+// folder, which is copied. An empty name stands for nothing.
+func StartWith(t testing.TB, stored string) *Server {
+	t.Helper()
 	bin, err := servertest.Binary("minio")
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +41,11 @@ func Start(t testing.TB) *Server {
 	s := &Server{Folder: t.TempDir(), Process: &servertest.Process{
 		Bin: bin, Env: []string{"MINIO_ROOT_USER=" + RootUser, "MINIO_ROOT_PASSWORD=" + RootPassword, "MINIO_BROWSER=off", "MINIO_UPDATE=off"},
 	}}
+	if stored != "" {
+		if err := os.CopyFS(s.Folder, os.DirFS(stored)); err != nil {
+			t.Fatalf("copy what a server stored: %v", err)
+		}
+	}
 	s.Ready = func(ctx context.Context) error { return servertest.Answers(ctx, s.Endpoint+"/minio/health/ready") }
 	t.Cleanup(s.Kill)
 	err = servertest.OnFreePorts(t.Context(), 2, func(port int) error {
