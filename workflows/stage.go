@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
+	"breakwater/internal/recovery"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
@@ -392,17 +393,12 @@ func merge(batches []*batchPlan, get func(*batchPlan) *wire.Look) wire.Look {
 
 // forecast says when the run would end if nobody had to be waited for.
 func (r *run) forecast(ctx workflow.Context, n int) {
-	var left time.Duration
+	var left []recovery.Estimate
 	for _, s := range r.Compiled.Stages[n:] {
 		for _, st := range s.Steps {
-			rounds := (len(st.Batches()) + atOnce - 1) / atOnce
-			per := st.Estimate
-			if b := st.Batches(); len(b) > 0 {
-				per *= time.Duration(b[0].To - b[0].From)
-			}
-			left += time.Duration(rounds) * per
+			left = append(left, recovery.Estimate{Step: st.Title, Known: true, PerItem: st.Estimate, Items: st.Items, Parallel: atOnce})
 		}
 	}
-	at := workflow.Now(ctx).Add(left).UTC().Round(time.Second)
+	at := recovery.ForecastFinish(time.Time{}, workflow.Now(ctx).UTC(), 0, left).Finish.Round(time.Second)
 	r.Status.Finish = &at
 }
