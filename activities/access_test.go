@@ -13,6 +13,7 @@ import (
 )
 
 func TestAccess(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	set := slices.Concat(faults.Accesses(w.faults), faults.Regions(w.faults))
 	readOnly, readWrite := w.action("access.read-only"), w.action("access.read-write")

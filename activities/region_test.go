@@ -82,6 +82,7 @@ func (w *world) brokers() {
 }
 
 func TestRegionProbe(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.brokers()
 	def := w.action("region.probe")
@@ -142,6 +143,7 @@ func TestRegionProbe(t *testing.T) {
 }
 
 func TestPreflight(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.brokers()
 	def := w.action("estate.preflight")

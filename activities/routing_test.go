@@ -12,6 +12,7 @@ import (
 )
 
 func TestRoutingSecret(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	def := w.action("routing.secret")
 	set := slices.Concat(faults.Vaults(w.faults), faults.Regions(w.faults))
@@ -61,6 +62,7 @@ func TestRoutingSecret(t *testing.T) {
 }
 
 func TestSecretsReadable(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	def := w.action("secrets.readable")
 	proveAction(t, def, w.request(def, ""), slices.Concat(faults.Vaults(w.faults), faults.Regions(w.faults)))

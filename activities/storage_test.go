@@ -16,6 +16,7 @@ import (
 )
 
 func TestStorageFence(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	def := w.action("storage.fence")
 	w.run.SourceUnreachable = false
@@ -163,6 +164,7 @@ func (w *world) deadSource(t *testing.T, def *action.Definition) {
 }
 
 func TestStopReplication(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.minio[east].Kill() // the source is dead: the intake is closed all the same
 	w.run.SourceUnreachable = true

@@ -46,6 +46,7 @@ func ordersLake(t *testing.T) *lake {
 }
 
 func TestProveRecoveryPoint(t *testing.T) {
+	t.Parallel()
 	l := ordersLake(t)
 	d := l.recorded("group.recovery-point")
 	proveAction(t, d, l.request(d, "orders"), l.faultSet())
@@ -64,6 +65,7 @@ func TestProveRecoveryPoint(t *testing.T) {
 }
 
 func TestProvePromotion(t *testing.T) {
+	t.Parallel()
 	l := ordersLake(t)
 	l.do("group.recovery-point", "orders")
 	d := l.recorded("table.promote")
@@ -78,6 +80,7 @@ func TestProvePromotion(t *testing.T) {
 }
 
 func TestProveHistoryAndGoldenQueries(t *testing.T) {
+	t.Parallel()
 	l := ordersLake(t)
 	l.do("group.recovery-point", "orders")
 	for _, name := range []string{"orders", "payments"} {
@@ -94,6 +97,7 @@ func TestProveHistoryAndGoldenQueries(t *testing.T) {
 }
 
 func TestProveWitness(t *testing.T) {
+	t.Parallel()
 	l := newLake(t)
 	l.tick(time.Second)
 	l.create("orders", 0)
@@ -127,8 +131,10 @@ func TestProveWitness(t *testing.T) {
 // A promotion that moved half and died is finished by the next attempt, planned
 // anew or not, and all of it can be taken back.
 func TestPromotionResumes(t *testing.T) {
+	t.Parallel()
 	for _, anew := range []bool{false, true} {
 		t.Run(fmt.Sprintf("planned anew %v", anew), func(t *testing.T) {
+			t.Parallel()
 			l := ordersLake(t)
 			l.do("group.recovery-point", "orders")
 			before := l.everything("orders/orders")
@@ -176,6 +182,7 @@ func TestPromotionResumes(t *testing.T) {
 // What came after the plan is not promoted over, and a commit made after the
 // promotion is not written over by taking it back.
 func TestPromotionNoticesWhatMoved(t *testing.T) {
+	t.Parallel()
 	l := ordersLake(t)
 	l.do("group.recovery-point", "orders")
 	d := l.recorded("table.promote")
@@ -204,6 +211,7 @@ func TestPromotionNoticesWhatMoved(t *testing.T) {
 // With the source alive and fenced the loss is what the source says, and the plan
 // does not depend on when it is made.
 func TestRecoveryPointFromAFencedSource(t *testing.T) {
+	t.Parallel()
 	l := newLake(t)
 	for range 5 {
 		l.tick(10 * time.Second)
@@ -253,6 +261,7 @@ func TestRecoveryPointFromAFencedSource(t *testing.T) {
 
 // A table of one version has no history to lose.
 func TestHistoryOfASingleVersion(t *testing.T) {
+	t.Parallel()
 	l := newLake(t)
 	l.tick(time.Second)
 	l.create("clicks", 0)
@@ -271,6 +280,7 @@ func TestHistoryOfASingleVersion(t *testing.T) {
 // writer journalled for the versions of the cut, and the claimed loss contains
 // the truth.
 func TestRandomArrivals(t *testing.T) {
+	t.Parallel()
 	l := newLake(t)
 	const commits = 8
 	for range commits {
