@@ -28,6 +28,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/hashicorp/vault/api"
 	"github.com/minio/madmin-go/v3"
+	miniocreds "github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 )
@@ -229,7 +230,9 @@ func (w *world) region(name, stored string) {
 	})
 	u, err := url.Parse(w.minio[name].Endpoint)
 	w.must(err)
-	w.admin[name], err = madmin.New(u.Host, miniotest.RootUser, miniotest.RootPassword, false)
+	w.admin[name], err = madmin.NewWithOptions(u.Host, &madmin.Options{
+		Creds: miniocreds.NewStaticV4(miniotest.RootUser, miniotest.RootPassword, ""),
+	})
 	w.must(err)
 	w.vault[name], err = api.NewClient(&api.Config{Address: w.bao[name].Address, Timeout: 10 * time.Second})
 	w.must(err)
