@@ -87,6 +87,28 @@ func TestPlanModeChangesNothing(t *testing.T) {
 	}
 }
 
+func TestPlanModeReportsWhatCannotBePlanned(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, shipped(t))
+	b.model.break_(func(a, _ string, p wire.Phase) error {
+		if a == "group.recovery-point" && p == wire.PlanPhase {
+			return fmt.Errorf("%w: the mirror stands nowhere", action.ErrRefused)
+		}
+		return nil
+	})
+	r := b.start("RegionalFailover", `{"estate":"lab","source":"us-east-1","target":"us-west-2"}`)
+	_, err := b.carry(r, nil)
+	endedAs(t, err, wire.ErrTypeNotProven)
+	if err == nil || !strings.Contains(err.Error(), "the mirror stands nowhere") {
+		t.Errorf("the run ended with %v, want the planner's own words", err)
+	}
+	for key := range b.model.applies {
+		if strings.HasPrefix(key, "group.recovery-point") {
+			t.Errorf("%s was applied without a plan", key)
+		}
+	}
+}
+
 func TestBadInputTouchesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, shipped(t))

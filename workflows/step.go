@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
@@ -32,6 +33,13 @@ func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 	s, st := sp.Step, &r.Status.Stages[n].Steps[i]
 	if !r.runs(s) {
 		st.State = "not run"
+		r.show(ctx)
+		return nil
+	}
+	if s.Kind == runbook.Do && slices.ContainsFunc(sp.Batches, func(b *batchPlan) bool { return b.Plan.Doc.Key == "" }) {
+		// In mode plan nobody was asked about a plan that failed: its error is in the
+		// report, and there is nothing to apply.
+		st.State = "not proven"
 		r.show(ctx)
 		return nil
 	}
