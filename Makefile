@@ -35,7 +35,7 @@ test-fast: ## run the tests that need no server
 		./internal/mistake ./internal/reach ./internal/recovery ./internal/report ./internal/runbook/... ./internal/strictyaml ./internal/table/... ./internal/verdict
 
 torture: tools build ## SEEDS random disasters, and a worker killed at every point
-	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows -count=1 -timeout 6h -v
+	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities -run "TestTorture|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass" -count=1 -timeout 6h -v
 
 bench: tools ## measure, as ratios from one run
 	$(GO) test ./internal/recovery ./internal/delta ./internal/table -run xxx -bench . -benchtime 2x

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/minio/madmin-go/v3"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.temporal.io/sdk/client"
@@ -68,7 +69,9 @@ func (d *disaster) keepAside(ctx context.Context, e *estate.Estate) error {
 // administer connects to the standby's object store as its root.
 func (d *disaster) administer() (*madmin.AdminClient, error) {
 	at := d.Lab.Storage(lab.Standby)
-	return madmin.New(strings.TrimPrefix(at.Endpoint, "http://"), at.AccessKey, at.SecretKey, false)
+	return madmin.NewWithOptions(strings.TrimPrefix(at.Endpoint, "http://"), &madmin.Options{
+		Creds: credentials.NewStaticV4(at.AccessKey, at.SecretKey, ""),
+	})
 }
 
 func (d *disaster) givePolicy(ctx context.Context, e *estate.Estate) error {

@@ -66,7 +66,7 @@ func python(t *testing.T) {
 	if err != nil {
 		t.Fatalf("delta-rs is part of this test; run make tools: %v", err)
 	}
-	if err := os.Setenv("BREAKWATER_PYTHON", path); err != nil {
+	if err := os.Setenv("BREAKWATER_PYTHON", path); err != nil { //nolint:usetesting // for every test of the package, whichever comes first
 		t.Fatal(err)
 	}
 }
