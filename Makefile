@@ -24,7 +24,7 @@ build: ## build bin/breakwater, bin/breakwater-worker and bin/breakwater-lab
 	$(BUILD) -o bin/breakwater-lab ./lab/cmd/breakwater-lab
 	$(BUILD) -o bin/breakwater-demo ./lab/cmd/breakwater-demo
 
-demo: tools build ## lose a region and fail over, on real servers; leaves out/demo/report.html
+demo: tools-demo build ## lose a region and fail over, on real servers; leaves out/demo/report.html
 	bin/breakwater-demo --bin bin --lab out/demo-lab --out out/demo
 
 test: tools ## run all tests, the demo among them

@@ -10,6 +10,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/crash"
+	"breakwater/internal/credential"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/runbook"
@@ -36,10 +37,8 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 		return bad("%w", err)
 	}
 	e, err := h.Estates.Load(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil { // a file that is missing or wrong: no retry mends it
 		return bad("%w", err)
-	} else if err != nil {
-		return res, err
 	}
 	input, err := runbook.ParseInput(rb, e, in.Input)
 	if err != nil {
@@ -53,7 +52,9 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 		return bad("%w", err)
 	}
 	s, err := h.Estates.Ledger(ctx, e)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, credential.ErrReference) {
+		return bad("the ledger cannot be opened: %w", err) // missing credentials
+	} else if err != nil {
 		return res, err
 	}
 	run := ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun}

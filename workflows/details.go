@@ -38,6 +38,9 @@ func (r *run) shown() *approval.Gate {
 func Details(s wire.Status, g *approval.Gate) string {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "## %s\n\n%s\n\n", headline(s), s.Doing)
+	if s.Finish != nil && s.State != wire.StateEnded {
+		fmt.Fprintf(b, "Would finish at `%s` if nobody were waited for.\n\n", s.Finish.Format("15:04:05 MST"))
+	}
 	if s.Ask != nil {
 		writeAsk(b, s)
 	}

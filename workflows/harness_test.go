@@ -216,6 +216,7 @@ type estates struct {
 	e      *estate.Estate
 	ledger store.Store
 	key    ssh.Signer
+	broken error // of opening the ledger
 }
 
 func (s estates) Load(_ context.Context, name string) (*estate.Estate, error) {
@@ -224,8 +225,10 @@ func (s estates) Load(_ context.Context, name string) (*estate.Estate, error) {
 	}
 	return s.e, nil
 }
-func (s estates) Ledger(context.Context, *estate.Estate) (store.Store, error) { return s.ledger, nil }
-func (s estates) Signer(context.Context, *estate.Estate) (ssh.Signer, error)  { return s.key, nil }
+func (s estates) Ledger(context.Context, *estate.Estate) (store.Store, error) {
+	return s.ledger, s.broken
+}
+func (s estates) Signer(context.Context, *estate.Estate) (ssh.Signer, error) { return s.key, nil }
 
 // people are the members of the test's roles, with their keys.
 var people = []string{"ana", "ben", "cleo", "dora", "emil", "fay"}
@@ -309,7 +312,7 @@ func newBench(t testing.TB, books []*runbook.Runbook) *bench {
 	b := &bench{t: t, model: newModel(), estate: testEstate(t), ledger: folder, client: c, queue: "q-" + filepath.Base(t.TempDir()) + t.Name(), books: books}
 	b.host = &activities.Host{
 		Catalogue: b.model.catalogue(definitions(t)), Runbooks: books,
-		Estates: estates{b.estate, folder, signer(t, 99)},
+		Estates: estates{e: b.estate, ledger: folder, key: signer(t, 99)},
 	}
 	if err := b.host.Catalogue.Err(); err != nil {
 		t.Fatal(err)

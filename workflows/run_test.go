@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -135,6 +136,37 @@ func TestBadInputTouchesNothing(t *testing.T) {
 	}
 	if len(b.model.applies) > 0 {
 		t.Errorf("bad input applied %v", b.model.applies)
+	}
+}
+
+func TestMissingCredentialsAreSaidAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, shipped(t))
+	b.host.Estates = estates{e: b.estate, broken: fmt.Errorf("file:ledger.json for the ledger of estate lab: %w", fs.ErrNotExist)}
+	err := b.start("RegionalFailover", liveInput).Get(t.Context(), nil)
+	endedAs(t, err, wire.ErrTypeBadInput)
+	if err == nil || !strings.Contains(err.Error(), "file:ledger.json") {
+		t.Errorf("error %v does not name what is missing", err)
+	}
+}
+
+// A drill runs what is declared for drills and nothing else: no step of this
+// release has a sandbox yet, so nothing is changed and the rest is reported.
+func TestDrillAppliesNothingUndeclared(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, shipped(t))
+	for _, d := range b.host.Catalogue.All() {
+		if d.IsCheck() {
+			d.Drill = action.DrillReadOnly
+		}
+	}
+	r := b.start("RegionalFailover", `{"estate":"lab","mode":"drill","source":"us-east-1","target":"us-west-2"}`)
+	res, err := b.carry(r, nil)
+	if err != nil || res.Exercised == 0 || res.Exercised == res.Steps {
+		t.Errorf("the drill ended with %+v, %v; want a part of the runbook exercised", res, err)
+	}
+	if len(b.model.applies) > 0 {
+		t.Errorf("the drill applied %v", b.model.applies)
 	}
 }
 

@@ -30,8 +30,9 @@ else status=$$?; rm -f '$@'; tail -n 15 '$(TOOLS_LOG)/$(1).log' >&2; \
   echo 'error: $(1) was not built: the whole output is in $(TOOLS_LOG)/$(1).log' >&2; exit $$status; fi
 endef
 
-.PHONY: tools tools-lint tools-check
-tools: tools-check $(TOOLS_BIN)/temporal-lab $(TOOLS_BIN)/minio $(TOOLS_BIN)/bao-lab $(TOOLS_BIN)/tctl $(KAFKA_LIB)/.stamp $(CACHE_ABS)/python/.stamp ## build the laboratory's servers (cold about 12 min on 2 cores, all of it compiling)
+.PHONY: tools tools-demo tools-lint tools-check
+tools-demo: tools-check $(TOOLS_BIN)/temporal-lab $(TOOLS_BIN)/minio $(TOOLS_BIN)/bao-lab $(KAFKA_LIB)/.stamp $(CACHE_ABS)/python/.stamp
+tools: tools-demo $(TOOLS_BIN)/tctl ## build the laboratory's servers (cold about 12 min on 2 cores, all of it compiling)
 tools-lint: $(TOOLS_BIN)/golangci-lint $(TOOLS_BIN)/workflowcheck ## build the linters
 
 # All that is missing is said at once, before minutes of compiling.
