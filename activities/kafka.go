@@ -154,10 +154,15 @@ func (s *Systems) planStopMirror(ctx context.Context, c action.Call[none]) (acti
 	return ch, err
 }
 
-// applyStopMirror stops what the plan stops. A connector that is neither as the
-// plan saw it nor stopped is [action.ErrMoved]: then what undo would put back is
-// not what there was.
+// applyStopMirror stops what the plan stops.
 func (s *Systems) applyStopMirror(ctx context.Context, c action.Call[none]) (action.Outcome, error) {
+	return s.moveConnectors(ctx, c, "stopped", connectorStopped, (*connect.Client).Stop)
+}
+
+// moveConnectors brings the plan's connectors to a state. One that is neither as
+// the plan saw it nor there already is [action.ErrMoved]: then what an undo would
+// put back is not what there was.
+func (s *Systems) moveConnectors(ctx context.Context, c action.Call[none], word, want string, move func(*connect.Client, context.Context, string) (connect.Status, error)) (action.Outcome, error) {
 	planned, err := action.Decode[[]connector](c.Plan.Data)
 	if err != nil {
 		return action.Outcome{}, err
@@ -165,10 +170,10 @@ func (s *Systems) applyStopMirror(ctx context.Context, c action.Call[none]) (act
 	if len(planned) == 0 {
 		return action.Outcome{Summary: c.Plan.Summary}, nil
 	}
-	return s.eachConnector(ctx, c, planned, "stopped", func(ctx context.Context, w *connect.Client, k connector) (bool, error) {
+	return s.eachConnector(ctx, c, planned, word, func(ctx context.Context, w *connect.Client, k connector) (bool, error) {
 		now, err := connectorState(ctx, w, k.Name)
 		switch {
-		case err != nil || now == connectorStopped:
+		case err != nil || now == want:
 			return false, err
 		case now != k.State && now != connectorEnding:
 			return false, fmt.Errorf("%w: %s is %s, and the plan saw it %s; plan again", action.ErrMoved, onConnector(k.Name, c.Run.Target), now, k.State)
@@ -178,7 +183,7 @@ func (s *Systems) applyStopMirror(ctx context.Context, c action.Call[none]) (act
 		if err := c.Guard(ctx); err != nil {
 			return false, err
 		}
-		_, err = w.Stop(ctx, k.Name)
+		_, err = move(w, ctx, k.Name)
 		return err == nil, err
 	})
 }
@@ -387,29 +392,7 @@ func (s *Systems) planResumeMirror(ctx context.Context, c action.Call[none]) (ac
 }
 
 func (s *Systems) applyResumeMirror(ctx context.Context, c action.Call[none]) (action.Outcome, error) {
-	back, err := action.Decode[[]connector](c.Plan.Data)
-	if err != nil {
-		return action.Outcome{}, err
-	}
-	if len(back) == 0 {
-		return action.Outcome{Summary: c.Plan.Summary}, nil
-	}
-	return s.eachConnector(ctx, c, back, "resumed", func(ctx context.Context, w *connect.Client, k connector) (bool, error) {
-		now, err := connectorState(ctx, w, k.Name)
-		switch {
-		case err != nil || now == connectorRuns:
-			return false, err
-		case now != k.State && now != connectorEnding:
-			return false, fmt.Errorf("%w: %s is %s, and the plan saw it %s; plan again", action.ErrMoved, onConnector(k.Name, c.Run.Target), now, k.State)
-		case now == connectorMissing:
-			return false, nil
-		}
-		if err := c.Guard(ctx); err != nil {
-			return false, err
-		}
-		_, err = w.Resume(ctx, k.Name)
-		return err == nil, err
-	})
+	return s.moveConnectors(ctx, c, "resumed", connectorRuns, (*connect.Client).Resume)
 }
 
 func (s *Systems) verifyResumeMirror(ctx context.Context, c action.Call[none]) ([]action.Observation, error) {
