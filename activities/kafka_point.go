@@ -466,6 +466,18 @@ func (s *Systems) sourceSame(ctx context.Context, c action.Call[none], st recove
 	case err != nil:
 		return []action.Observation{unknown(c.Run, c.Run.Source, what, want, err, lost)}
 	}
+	// An open transaction is not counted as data, and yet is a write since: no
+	// source's end was recorded while one was open.
+	ends, err := k.Ends(ctx, st.Name)
+	if err != nil {
+		return []action.Observation{unknown(c.Run, c.Run.Source, what, want, err, lost)}
+	}
+	for _, p := range st.Partitions {
+		at := ends[kafka.Partition{Topic: st.Name, ID: p.Partition}]
+		if p.Source != nil && at.Stable < at.End {
+			return []action.Observation{saw(what, want, fmt.Sprintf("an open transaction in partition %d, from %d to %d", p.Partition, at.Stable, at.End), false)}
+		}
+	}
 	return []action.Observation{compare(c, what, want, st, func(p recovery.PartitionState) (was, now int64) {
 		if p.Source == nil {
 			return 0, 0
