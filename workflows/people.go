@@ -25,10 +25,8 @@ type received struct {
 
 // decided is a decision that ends something beside a gate.
 type decided struct {
-	Verb   approval.Verb
-	Who    string
-	Reason string
 	approval.Decision
+	Who string
 }
 
 // The choices at a step that did not pass, and at a manual step.
@@ -147,7 +145,7 @@ func (r *run) decide(ctx workflow.Context, in received) (counted bool, outcome s
 		outcome = "refused: the run has ended"
 	case d.Verb == choiceAbort:
 		counted, outcome = true, "the run stops; nothing is undone by itself"
-		r.abort = &decided{Verb: d.Verb, Who: nameOf(d), Reason: d.Reason}
+		r.abort = &decided{Decision: d, Who: nameOf(d)}
 	case d.Verb == approval.Approve || d.Verb == approval.Reject:
 		counted, outcome = r.vote(ctx, d, &body)
 	default:
@@ -211,7 +209,7 @@ func (r *run) answer(d approval.Decision, body *wire.DecisionBody) (bool, string
 		return false, fmt.Sprintf("refused: %q is not a member of role %s", d.By, a.role)
 	}
 	body.Gate = a.id
-	a.got = &decided{Verb: d.Verb, Who: nameOf(d), Reason: d.Reason, Decision: d}
+	a.got = &decided{Decision: d, Who: nameOf(d)}
 	return true, map[approval.Verb]string{
 		choiceRetry: "the step is done again",
 		choiceUndo:  "taking back is planned; that plan is approved at a gate of its own",

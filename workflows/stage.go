@@ -28,7 +28,6 @@ type batchPlan struct {
 	// Applied is the attempt that Prior is of. An outcome stays when a later
 	// attempt fails, since an undo needs it, but it is not that attempt's.
 	Applied int `json:"applied,omitempty"`
-	stage   int
 }
 
 // stepPlan is a step with the plans of its batches. Checks in a stage that acts
@@ -199,7 +198,7 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 		}
 		sp := stepPlan{Step: st}
 		for _, b := range st.Batches() {
-			sp.Batches = append(sp.Batches, &batchPlan{Batch: b, stage: n})
+			sp.Batches = append(sp.Batches, &batchPlan{Batch: b})
 		}
 		if st.Kind == runbook.Do || s.ChecksOnly() {
 			status := &r.Status.Stages[n].Steps[i]

@@ -61,7 +61,7 @@ func (r *run) planUndo(ctx workflow.Context, back []done, attempt int) (stagePla
 		st := d.Plan.Step
 		sp := stepPlan{Step: st}
 		for _, b := range d.Plan.Batches {
-			sp.Batches = append(sp.Batches, &batchPlan{Batch: b.Batch, stage: d.Stage})
+			sp.Batches = append(sp.Batches, &batchPlan{Batch: b.Batch})
 		}
 		errs := make([]string, len(sp.Batches))
 		err := r.each(ctx, sp.Batches, func(ctx workflow.Context, b *batchPlan) {
