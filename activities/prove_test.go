@@ -21,6 +21,7 @@ type proof struct {
 	t      *testing.T
 	def    *action.Definition
 	req    action.Request
+	with   json.RawMessage // the step's parameters
 	guards atomic.Int64
 }
 
@@ -40,7 +41,13 @@ type proof struct {
 // The request needs no Plan, Prior or Guard: the driver gives them.
 func proveAction(t *testing.T, def *action.Definition, r action.Request, faults fault.Set) {
 	t.Helper()
-	p := &proof{t: t, def: mutated(def), req: r}
+	proveActionWith(t, def, r, nil, faults)
+}
+
+// proveActionWith is [proveAction] of a step with parameters.
+func proveActionWith(t *testing.T, def *action.Definition, r action.Request, with json.RawMessage, faults fault.Set) {
+	t.Helper()
+	p := &proof{t: t, def: mutated(def), req: r, with: with}
 	p.req.Guard = func(context.Context) error { p.guards.Add(1); return nil }
 	if p.req.Progress == nil {
 		p.req.Progress = func(int64, int64, string) {}
@@ -69,7 +76,7 @@ func (p *proof) must(phase string, err error) {
 // looks verifies, and holds the verdict against what is wanted.
 func (p *proof) looks(when string, want verdict.Verdict) []action.Observation {
 	p.t.Helper()
-	obs, err := p.def.Verify(p.t.Context(), p.req, nil)
+	obs, err := p.def.Verify(p.t.Context(), p.req, p.with)
 	p.must("Verify "+when, err)
 	if got := action.Worst(obs); got != want {
 		p.t.Errorf("%s on %s %s: verdict %s, want %s\n%s", p.def.Name, p.req.Item, when, got, want, told(obs))
@@ -86,7 +93,7 @@ func (p *proof) plan(what string, f func(context.Context, action.Request, json.R
 	before := p.guards.Load()
 	for i := range texts {
 		var err error
-		c, err = f(p.t.Context(), p.req, nil)
+		c, err = f(p.t.Context(), p.req, p.with)
 		p.must(what, err)
 		b, err := json.MarshalIndent(c, "", " ")
 		p.must(what, err)
@@ -114,13 +121,13 @@ func (p *proof) apply() {
 	p.req.Plan = p.plan("Plan", p.def.Plan)
 	effects := len(p.req.Plan.Effects) > 0
 	if effects {
-		if obs, err := p.def.Verify(p.t.Context(), p.req, nil); err == nil && action.Worst(obs) == verdict.Pass {
+		if obs, err := p.def.Verify(p.t.Context(), p.req, p.with); err == nil && action.Worst(obs) == verdict.Pass {
 			p.t.Errorf("%s passes before anything was done\n%s", p.def.Name, told(obs))
 		}
 		if p.def.Effect == action.Mutates {
 			lost := p.req
 			lost.Guard = func(context.Context) error { return errGuard }
-			if _, err := p.def.Apply(p.t.Context(), lost, nil); !errors.Is(err, errGuard) {
+			if _, err := p.def.Apply(p.t.Context(), lost, p.with); !errors.Is(err, errGuard) {
 				p.t.Errorf("Apply of %s without the epoch = %v, want the guard's error", p.def.Name, err)
 			}
 			if left := p.plan("Plan after a refused Apply", p.def.Plan); !cmp.Equal(left, p.req.Plan) {
@@ -129,7 +136,7 @@ func (p *proof) apply() {
 		}
 	}
 	p.guards.Store(0)
-	out, err := p.def.Apply(p.t.Context(), p.req, nil)
+	out, err := p.def.Apply(p.t.Context(), p.req, p.with)
 	p.must("Apply", err)
 	if effects != (out.Mutations > 0) {
 		p.t.Errorf("Apply of %s: %d mutations for %d planned effects", p.def.Name, out.Mutations, len(p.req.Plan.Effects))
@@ -175,11 +182,11 @@ func (p *proof) reds(faults fault.Set) {
 }
 
 // p2 is the proof for a subtest.
-func p2(p *proof, t *testing.T) *proof { return &proof{t: t, def: p.def, req: p.req} }
+func p2(p *proof, t *testing.T) *proof { return &proof{t: t, def: p.def, req: p.req, with: p.with} }
 
 func (p *proof) again() {
 	p.t.Helper()
-	out, err := p.def.Apply(p.t.Context(), p.req, nil)
+	out, err := p.def.Apply(p.t.Context(), p.req, p.with)
 	p.must("Apply again", err)
 	if out.Mutations != 0 {
 		p.t.Errorf("Apply of %s again made %d mutations", p.def.Name, out.Mutations)
@@ -197,7 +204,7 @@ func (p *proof) undo() {
 		p.t.Errorf("Undo.Plan of %s has %d effects, and the plan had %d", p.def.Name, len(back.Effects), len(done.Plan.Effects))
 	}
 	if effects {
-		if obs, err := p.def.UndoVerify(p.t.Context(), p.req, nil); err == nil && action.Worst(obs) == verdict.Pass {
+		if obs, err := p.def.UndoVerify(p.t.Context(), p.req, p.with); err == nil && action.Worst(obs) == verdict.Pass {
 			p.t.Errorf("Undo.Verify of %s passes before anything was taken back\n%s", p.def.Name, told(obs))
 		}
 	}
@@ -206,7 +213,7 @@ func (p *proof) undo() {
 			p.req.Prior = nil // an Apply that died half-way left no outcome
 		}
 		p.guards.Store(0)
-		out, err := p.def.UndoApply(p.t.Context(), p.req, nil)
+		out, err := p.def.UndoApply(p.t.Context(), p.req, p.with)
 		p.must(fmt.Sprintf("Undo.Apply %d", n+1), err)
 		if (out.Mutations > 0) != (effects && n == 0) {
 			p.t.Errorf("Undo.Apply %d of %s made %d mutations", n+1, p.def.Name, out.Mutations)
@@ -214,7 +221,7 @@ func (p *proof) undo() {
 		if out.Mutations > 0 && p.guards.Load() == 0 {
 			p.t.Errorf("Undo.Apply of %s never asked for the epoch", p.def.Name)
 		}
-		obs, err := p.def.UndoVerify(p.t.Context(), p.req, nil)
+		obs, err := p.def.UndoVerify(p.t.Context(), p.req, p.with)
 		p.must("Undo.Verify", err)
 		if got := action.Worst(obs); got != verdict.Pass {
 			p.t.Errorf("Undo.Verify of %s: %s\n%s", p.def.Name, got, told(obs))
@@ -222,7 +229,7 @@ func (p *proof) undo() {
 		wellFormed(p.t, p.def, obs)
 	}
 	if effects {
-		obs, err := p.def.Verify(p.t.Context(), done, nil)
+		obs, err := p.def.Verify(p.t.Context(), done, p.with)
 		p.must("Verify after Undo", err)
 		if action.Worst(obs) == verdict.Pass {
 			p.t.Errorf("%s still passes after it was taken back\n%s", p.def.Name, told(obs))
@@ -262,8 +269,14 @@ func told(obs []action.Observation) string {
 // back by the plan alone, since no outcome was left.
 func proveHalfway(t *testing.T, def *action.Definition, r action.Request) {
 	t.Helper()
+	proveHalfwayWith(t, def, r, nil)
+}
+
+// proveHalfwayWith is [proveHalfway] of a step with parameters.
+func proveHalfwayWith(t *testing.T, def *action.Definition, r action.Request, with json.RawMessage) {
+	t.Helper()
 	for _, then := range []string{"apply", "undo"} {
-		p := &proof{t: t, def: def, req: r}
+		p := &proof{t: t, def: def, req: r, with: with}
 		p.req.Guard = func(context.Context) error { p.guards.Add(1); return nil }
 		p.req.Plan = p.plan("Plan", def.Plan)
 		broken := p.req
@@ -274,14 +287,14 @@ func proveHalfway(t *testing.T, def *action.Definition, r action.Request) {
 			return nil
 		}
 		p.guards.Store(0)
-		if _, err := def.Apply(t.Context(), broken, nil); !errors.Is(err, errGuard) {
+		if _, err := def.Apply(t.Context(), broken, with); !errors.Is(err, errGuard) {
 			t.Fatalf("Apply of %s, broken off = %v; want it to ask its guard twice", def.Name, err)
 		}
-		if obs, err := def.Verify(t.Context(), p.req, nil); err == nil && action.Worst(obs) == verdict.Pass {
+		if obs, err := def.Verify(t.Context(), p.req, with); err == nil && action.Worst(obs) == verdict.Pass {
 			t.Errorf("%s passes half done\n%s", def.Name, told(obs))
 		}
 		if then == "apply" {
-			out, err := def.Apply(t.Context(), p.req, nil)
+			out, err := def.Apply(t.Context(), p.req, with)
 			p.must("Apply after a broken one", err)
 			if out.Mutations == 0 {
 				t.Errorf("Apply of %s after a broken one had nothing to do", def.Name)
@@ -289,9 +302,9 @@ func proveHalfway(t *testing.T, def *action.Definition, r action.Request) {
 			p.looks("after a broken Apply and a whole one", verdict.Pass)
 		}
 		p.req.Plan = p.plan("Undo.Plan", def.UndoPlan)
-		_, err := def.UndoApply(t.Context(), p.req, nil)
+		_, err := def.UndoApply(t.Context(), p.req, with)
 		p.must("Undo.Apply after a broken Apply", err)
-		obs, err := def.UndoVerify(t.Context(), p.req, nil)
+		obs, err := def.UndoVerify(t.Context(), p.req, with)
 		p.must("Undo.Verify after a broken Apply", err)
 		if got := action.Worst(obs); got != verdict.Pass {
 			t.Errorf("Undo.Verify of %s after a broken Apply: %s\n%s", def.Name, got, told(obs))

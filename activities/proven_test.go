@@ -148,9 +148,9 @@ func mutated(d *action.Definition) *action.Definition {
 	if os.Getenv(mutateEnv) != d.Name {
 		return d
 	}
-	a := action.Action[none]{
+	a := action.Action[map[string]any]{
 		Name: d.Name, Doc: d.Doc, Over: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, Timing: d.Timing, RedWhen: d.RedWhen,
-		Verify: func(context.Context, action.Call[none]) ([]action.Observation, error) {
+		Verify: func(context.Context, action.Call[map[string]any]) ([]action.Observation, error) {
 			return []action.Observation{saw("anything", "what is there", "it", true)}, nil
 		},
 	}
@@ -158,7 +158,7 @@ func mutated(d *action.Definition) *action.Definition {
 		a.Plan, a.Apply = handed(d.Plan), handed(d.Apply)
 	}
 	if d.CanUndo() {
-		a.Undo = &action.Undo[none]{Plan: handed(d.UndoPlan), Apply: handed(d.UndoApply), Verify: handed(d.UndoVerify)}
+		a.Undo = &action.Undo[map[string]any]{Plan: handed(d.UndoPlan), Apply: handed(d.UndoApply), Verify: handed(d.UndoVerify)}
 	}
 	c := action.NewCatalogue()
 	action.Add(c, a)
@@ -166,10 +166,16 @@ func mutated(d *action.Definition) *action.Definition {
 	return m
 }
 
-// handed gives a call on to the phase of another definition; a proof has no
-// parameters.
-func handed[R any](phase func(context.Context, action.Request, json.RawMessage) (R, error)) func(context.Context, action.Call[none]) (R, error) {
-	return func(ctx context.Context, c action.Call[none]) (R, error) { return phase(ctx, c.Request, nil) }
+// handed gives a call on to the phase of another definition, with whatever
+// parameters the proof has.
+func handed[R any](phase func(context.Context, action.Request, json.RawMessage) (R, error)) func(context.Context, action.Call[map[string]any]) (R, error) {
+	return func(ctx context.Context, c action.Call[map[string]any]) (R, error) {
+		with, err := json.Marshal(c.With)
+		if err != nil || len(c.With) == 0 {
+			with = nil
+		}
+		return phase(ctx, c.Request, with)
+	}
 }
 
 // TestAlwaysPassIsCaught runs the proof of an action whose Verify always passes:
