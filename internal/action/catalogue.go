@@ -36,7 +36,7 @@ type Definition struct {
 // Param is one parameter of an action, as `with` takes it.
 type Param struct {
 	Name     string
-	Type     string // "string", "bool", "number", "list", "map", "duration"
+	Type     string // "string", "bool", "number", "list", "map", "duration", "time"
 	Doc      string // from the field's `doc` tag
 	Required bool   // no omitempty
 }
@@ -210,6 +210,12 @@ func params(t reflect.Type) []Param {
 }
 
 func kindWord(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer { // how an optional time or number is written
+		t = t.Elem()
+	}
+	if t == reflect.TypeFor[time.Time]() {
+		return "time"
+	}
 	if t == reflect.TypeFor[estate.Duration]() {
 		return "duration"
 	}

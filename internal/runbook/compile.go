@@ -80,9 +80,14 @@ func (c *Compiled) stage(rb *Runbook, e *estate.Estate, cat *action.Catalogue, s
 			errs = append(errs, fmt.Errorf("%s: no action %q", d.ActionAt, d.Action))
 			continue
 		}
+		with, where, err := d.resolve(rb, c.Input)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		step := Step{
 			ID: fmt.Sprintf("%s/%d-%s", out.ID, n+1, d.Action), Title: d.Title, Kind: d.Kind, Action: d.Action,
-			Question: d.Question, With: d.With, Each: d.Each, Where: d.Where, Owner: d.Owner,
+			Question: d.Question, With: with, Each: d.Each, Where: where, Owner: d.Owner,
 			Effect: def.Effect, Drill: def.Drill, CanUndo: def.CanUndo(),
 			Timeout: def.Timing.Timeout, Estimate: def.Timing.Estimate,
 		}

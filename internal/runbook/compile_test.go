@@ -144,3 +144,56 @@ bad.yaml:12:9: owner "nobody" of step "Probe" is not a role of estate example`
 		t.Errorf(" got %v\nwant %s", err, want)
 	}
 }
+
+// TestInputsFillSteps puts a run's inputs where steps name them, and leaves out
+// what was not given.
+func TestInputsFillSteps(t *testing.T) {
+	const file = `runbook: Inputs
+summary: Steps that take what varies from inputs.
+owner: data-platform
+inputs:
+  flag: {type: string, help: The flag.}
+  on: {type: bool, help: What to set it to.}
+  after: {type: duration, help: How long to wait., optional: true}
+  table: {type: table, help: The one table., optional: true}
+stages:
+  - stage: Trip
+    approval: {role: incident-commander}
+    steps:
+      - step: Trip the circuit breaker
+        do: routing.flag
+        with: {flag: {input: flag}, value: {input: on}, wait: {input: after}}
+      - step: Read the history
+        check: table.history
+        each: table
+        where: {group: payments, name: {input: table}}
+`
+	rb, ms := load.File([]byte(file), "inputs.yaml")
+	e, cat := runbooktest.Estate(), runbooktest.Catalogue()
+	if err := mistake.Error(append(ms, runbook.Lint(rb, cat, e)...)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		own  map[string]string
+		with string
+	}{
+		{map[string]string{"flag": "f", "on": "true"}, `{"flag":"f","value":true}`},
+		{map[string]string{"flag": "f", "on": "false", "after": "90s", "table": "orders"}, `{"flag":"f","value":false,"wait":"90s"}`},
+	} {
+		c, err := runbook.Compile(rb, e, cat, runbook.Input{Estate: e.Estate, Own: tc.own})
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := c.Stages[0].Steps
+		if got := string(steps[0].With); got != tc.with {
+			t.Errorf("with = %s, want %s", got, tc.with)
+		}
+		want := map[string]string{"group": "payments"}
+		if name, ok := tc.own["table"]; ok {
+			want["name"] = name
+		}
+		if diff := cmp.Diff(want, steps[1].Where); diff != "" {
+			t.Errorf("where (-want +got):\n%s", diff)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
@@ -192,7 +193,7 @@ func (l *linter) each(d StepDecl, def *action.Definition) {
 }
 
 func (l *linter) where(d StepDecl, perTier bool) {
-	if len(d.Where) > 0 && d.Each == "" {
+	if (len(d.Where) > 0 || len(d.WhereInput) > 0) && d.Each == "" {
 		l.bad(d.Keys.At("where", d.At), "where narrows each, and the step has no each")
 		return
 	}
@@ -206,6 +207,17 @@ func (l *linter) where(d StepDecl, perTier bool) {
 			l.bad(at, "where: {tier: %s} inside per: tier leaves the other tiers without the step: remove it", value)
 		case l.estate != nil:
 			l.inEstate(at, d, key, value)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.WhereInput)) {
+		at, name := d.Keys.At("where."+key, d.At), d.WhereInput[key]
+		switch {
+		case !slices.Contains(fields, key):
+			l.bad(at, "where knows no %q: allowed are %s%s", key, strings.Join(fields, ", "), nearest(key, fields))
+		case key == "tier" && perTier:
+			l.bad(at, "where: {tier: …} inside per: tier leaves the other tiers without the step: remove it")
+		default:
+			l.whereInput(at, d, key, name)
 		}
 	}
 }
@@ -268,9 +280,13 @@ func (l *linter) with(d StepDecl, def *action.Definition) {
 			slipped[meant] = true
 		}
 	}
+	refs := d.References()
 	for _, p := range def.Params {
 		value, ok := given[p.Name]
+		name, named := refs[p.Name]
 		switch {
+		case named:
+			l.reference(d.Keys.At("with."+p.Name, d.At), d, p, name)
 		case !ok && p.Required && !slipped[p.Name]:
 			l.bad(d.Keys.At("with", d.ActionAt), "%s needs the parameter %s, %s", d.Action, p.Name, typeWords[p.Type])
 		case ok && string(value) != "null" && !fits(p.Type, value): // null: the loader could not read it
@@ -278,7 +294,10 @@ func (l *linter) with(d StepDecl, def *action.Definition) {
 		}
 	}
 	if len(l.mistakes) == before {
-		err := def.CheckParams(d.With)
+		with, err := sampled(d, def.Params)
+		if err == nil {
+			err = def.CheckParams(with)
+		}
 		var wrong *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &wrong):
@@ -293,6 +312,7 @@ func (l *linter) with(d StepDecl, def *action.Definition) {
 // typeWords says the types of [action.Param] as a person does.
 var typeWords = map[string]string{
 	"string": "a text", "duration": "a duration such as 90s", "bool": "true or false", "number": "a number", "list": "a list", "map": "a map",
+	"time": "a time such as 2026-11-21T03:04:05Z",
 }
 
 // fits reports whether a JSON value has the type that [action.Param] names.
@@ -303,6 +323,8 @@ func fits(kind string, value json.RawMessage) bool {
 		into = new(string)
 	case "duration":
 		into = new(estate.Duration)
+	case "time":
+		into = new(time.Time)
 	case "bool":
 		into = new(bool)
 	case "number":

@@ -191,6 +191,9 @@ func (p *paper) items(d StepDecl, perTier bool) {
 	for _, key := range slices.Sorted(maps.Keys(d.Where)) {
 		where += fmt.Sprintf(", only %s %s", key, d.Where[key])
 	}
+	for _, key := range slices.Sorted(maps.Keys(d.WhereInput)) {
+		where += fmt.Sprintf(", only the %s given as %s", key, d.WhereInput[key])
+	}
 	if p.estate == nil {
 		p.item(fmt.Sprintf("Each %s%s", d.Each, where))
 		return

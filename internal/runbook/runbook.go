@@ -121,13 +121,15 @@ const (
 type StepDecl struct {
 	Title    string
 	Kind     StepKind
-	Action   string // of do or check; the check of an ask
-	Question string // of ask: what the person is asked to do
-	With     json.RawMessage
+	Action   string          // of do or check; the check of an ask
+	Question string          // of ask: what the person is asked to do
+	With     json.RawMessage // a value {"input": NAME} stands for a run's input
 	Each     estate.Kind
 	Where    map[string]string
-	Owner    string // a role; the runbook's owner when omitted
-	At       Position
-	ActionAt Position
-	Keys     Keys
+	// WhereInput names the input that a field of the filter takes its value from.
+	WhereInput map[string]string
+	Owner      string // a role; the runbook's owner when omitted
+	At         Position
+	ActionAt   Position
+	Keys       Keys
 }

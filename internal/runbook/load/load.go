@@ -255,11 +255,30 @@ func (r *reader) step(n *strictyaml.Node) runbook.StepDecl {
 		}
 	}
 	if f.Where != nil {
-		var ms []mistake.Mistake
-		s.Where, ms = f.Where.Words()
-		r.mistakes = append(r.mistakes, ms...)
+		r.where(f.Where, &s)
 	}
 	return s
+}
+
+// where reads a filter: each value a word, or {input: NAME}.
+func (r *reader) where(n *strictyaml.Node, s *runbook.StepDecl) {
+	words := *n
+	words.Entries = nil
+	for _, e := range n.Entries {
+		if _, ref := e.Value.Get("input"); !ref || len(e.Value.Entries) != 1 {
+			words.Entries = append(words.Entries, e)
+			continue
+		}
+		named, ms := e.Value.Words()
+		r.mistakes = append(r.mistakes, ms...)
+		if s.WhereInput == nil {
+			s.WhereInput = map[string]string{}
+		}
+		s.WhereInput[e.Key] = named["input"]
+	}
+	var ms []mistake.Mistake
+	s.Where, ms = words.Words()
+	r.mistakes = append(r.mistakes, ms...)
 }
 
 // kind demands exactly one of do, check, and ask with a check of its own.
