@@ -200,22 +200,31 @@ func (c *Client) commit(ctx context.Context, doing, group string, commit kadm.Of
 	return nil
 }
 
+// loading is how long a coordinator that answers "not yet" is waited for, in
+// timeouts of one call: a broker that says so is alive, so the patience for
+// silence does not apply.
+const loading = 5
+
 // coordinated bounds a call to a group's coordinator and repeats it while there
 // is none yet: a young cluster creates its topic of commits on the first
 // question, and a broker that just took over first reads it.
 func (c *Client) coordinated(ctx context.Context, call func(context.Context) error) error {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
+	patience := time.NewTimer(loading * c.timeout)
+	defer patience.Stop()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := call(ctx)
+		once, cancel := c.bound(ctx)
+		err := call(once)
+		cancel()
 		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) &&
 			!errors.Is(err, kerr.NotCoordinator) {
 			return err
 		}
 		select {
 		case <-ctx.Done():
+			return err
+		case <-patience.C:
 			return err
 		case <-tick.C:
 		}

@@ -155,8 +155,8 @@ func TestCommitIsLookedAt(t *testing.T) {
 // TestYoungCluster asks for a group while its coordinator is not there yet.
 func TestYoungCluster(t *testing.T) {
 	c := cluster(t, kfake.SeedTopics(1, "orders"))
-	cl := client(t, kafka.Config{Brokers: c.ListenAddrs()})
-	refusals := 3
+	cl := client(t, kafka.Config{Brokers: c.ListenAddrs(), Timeout: 500 * time.Millisecond})
+	refusals := 8 // which takes longer than one call may
 	c.ControlKey(int16(kmsg.ConsumerGroupDescribe), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		if refusals == 0 {
