@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"breakwater/lab/oracle"
+	"breakwater/lab/process"
 	"breakwater/lab/traffic"
 	"breakwater/lab/wan"
 )
@@ -59,8 +60,8 @@ func (l *Lab) startChild(ctx context.Context, name string, probe func(context.Co
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	return l.ensure(ctx, name, func() (process, error) {
-		return spawn(l.path("logs", name+".log"), []string{childEnv + "=" + name, childDirEnv + "=" + l.Dir}, self)
+	return l.ensure(ctx, name, func() (process.Process, error) {
+		return process.Start(process.Command{Log: l.path("logs", name+".log"), Env: []string{childEnv + "=" + name, childDirEnv + "=" + l.Dir}, Bin: self})
 	}, probe)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	labkafka "breakwater/lab/kafka"
+	"breakwater/lab/process"
 )
 
 // brokerAddrs are the addresses of a region's broker, kept in the state so that
@@ -43,19 +44,19 @@ func (l *Lab) brokerConfig(region, jars string) labkafka.Config {
 func (l *Lab) startBroker(ctx context.Context, jars, region string) (*labkafka.Broker, error) {
 	c := l.brokerConfig(region, jars)
 	var b *labkafka.Broker
-	err := l.ensureOther(ctx, "broker-"+region, func() (int, error) {
+	err := l.ensureOther(ctx, "broker-"+region, func() (process.Process, error) {
 		var err error
 		if b, err = labkafka.StartBroker(ctx, c); errors.Is(err, fs.ErrExist) {
 			b, err = labkafka.OpenBroker(c)
 		}
 		if err != nil {
-			return 0, err
+			return process.Process{}, err
 		}
 		addrs := brokerAddrs{Admin: b.Admin(), Client: b.Client(), Mirror: b.MirrorListen(), ClusterID: b.ClusterID()}
 		if err := l.state.change(func(k *kept) { k.Brokers[region] = addrs }); err != nil {
-			return 0, err
+			return process.Process{}, err
 		}
-		return b.Pid, nil
+		return b.Process.Process, nil
 	}, func(ctx context.Context) error { return b.Ready(ctx) })
 	if err == nil && b == nil { // it ran already
 		b, err = labkafka.OpenBroker(c)
@@ -84,18 +85,18 @@ func (l *Lab) startConnect(ctx context.Context, jars string) error {
 		Dir: l.path("data", "connect-"+Standby), Jars: jars, Name: Standby, Broker: l.brokerAddrs(Standby).Admin,
 	}
 	var w *labkafka.Connect
-	return l.ensureOther(ctx, "connect-"+Standby, func() (int, error) {
+	return l.ensureOther(ctx, "connect-"+Standby, func() (process.Process, error) {
 		var err error
 		if w, err = labkafka.StartConnect(ctx, c); errors.Is(err, fs.ErrExist) {
 			w, err = labkafka.OpenConnect(c)
 		}
 		if err != nil {
-			return 0, err
+			return process.Process{}, err
 		}
 		if err := l.state.change(func(k *kept) { k.ConnectURL = w.URL() }); err != nil {
-			return 0, err
+			return process.Process{}, err
 		}
-		return w.Pid, nil
+		return w.Process.Process, nil
 	}, func(ctx context.Context) error { return w.Ready(ctx) })
 }
 
@@ -118,7 +119,7 @@ func (l *Lab) rejoinMirror(ctx context.Context) error {
 		url := fmt.Sprintf("%s/connectors/%s/restart?includeTasks=true&onlyFailed=true", l.connectURL(), name)
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		// Refused while the worker rebalances.
-		err := until(ctx, 250*time.Millisecond, func(ctx context.Context) error {
+		err := process.Until(ctx, 250*time.Millisecond, func(ctx context.Context) error {
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 			if err != nil {
 				return err

@@ -29,6 +29,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"breakwater/lab/process"
 )
 
 // The places of the laboratory.
@@ -131,22 +133,22 @@ func (l *Lab) Kill(ctx context.Context, what string) error {
 	defer unlock()
 	start := time.Now()
 	var errs []error
-	var found []process
+	var found []process.Process
 	if slices.Contains(Regions(), what) {
 		// A host that dies takes with it what its kernel had still to send; a
 		// process that dies does not. So the lines end with the region.
 		errs = append(errs, l.cut(ctx, true))
 	}
 	for _, s := range chosen {
-		if p := s.process(); p.running() {
+		if p := s.process(); p.Running() {
 			found = append(found, p)
 		}
 	}
 	for _, p := range found { // no waiting in between: the region dies at one moment
-		errs = append(errs, p.signal(syscall.SIGKILL))
+		errs = append(errs, p.Signal(syscall.SIGKILL))
 	}
 	for _, p := range found {
-		errs = append(errs, p.wait(ctx, 10*time.Second))
+		errs = append(errs, p.Gone(ctx))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("kill %s: %w", what, err)
@@ -179,7 +181,7 @@ func (l *Lab) Heal(ctx context.Context, what string) error {
 // cut cuts or joins the lines between the regions. Without the process that
 // carries them there is nothing to cut.
 func (l *Lab) cut(ctx context.Context, cut bool) error {
-	if !view(&l.state, func(k kept) process { return k.Processes["wan"] }).running() {
+	if !view(&l.state, func(k kept) process.Process { return k.Processes["wan"] }).Running() {
 		return nil
 	}
 	for _, name := range []string{LineObjects, LineKafka} {
@@ -251,12 +253,12 @@ func (l *Lab) Down(ctx context.Context) error {
 				continue
 			}
 			p := s.process()
-			if !p.running() {
+			if !p.Running() {
 				continue
 			}
 			stopped++
 			wg.Go(func() {
-				if err := p.stop(ctx); err != nil {
+				if err := p.Stop(ctx); err != nil {
 					l.mu.Lock()
 					defer l.mu.Unlock()
 					errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/estate/load"
 	"breakwater/internal/objectstore"
 	"breakwater/lab/oracle"
+	"breakwater/lab/process"
 	"breakwater/lab/traffic"
 )
 
@@ -270,21 +271,21 @@ func TestUnknownRegionAndNoLaboratory(t *testing.T) {
 
 // A pid whose process started at another moment than ours is somebody else's.
 func TestReusedPidIsNotOurs(t *testing.T) {
-	p, err := spawn(t.TempDir()+"/log", nil, "/bin/sleep", "60")
+	p, err := process.Start(process.Command{Log: t.TempDir() + "/log", Bin: "/bin/sleep", Args: []string{"60"}})
 	must(t, err)
-	if !p.running() {
+	if !p.Running() {
 		t.Fatal("a fresh process does not run")
 	}
-	other := process{Pid: p.Pid, Started: p.Started - 1}
-	if other.running() {
+	other := process.Process{Pid: p.Pid, Started: p.Started - 1}
+	if other.Running() {
 		t.Error("a process with another start time counts as ours")
 	}
-	must(t, other.stop(t.Context()))
-	if !p.running() {
+	must(t, other.Stop(t.Context()))
+	if !p.Running() {
 		t.Error("somebody else's process was stopped")
 	}
-	must(t, p.stop(t.Context()))
-	if p.running() {
+	must(t, p.Stop(t.Context()))
+	if p.Running() {
 		t.Error("a stopped process runs")
 	}
 }

@@ -13,19 +13,20 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
+	"breakwater/lab/process"
 )
 
 // startMinIO starts the object store of a place and waits until it serves.
 func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 	name := "minio-" + place
 	root := l.secret(place, adminUser)
-	return l.ensure(ctx, name, func() (process, error) {
-		return spawn(l.path("logs", name+".log"), []string{
+	return l.ensure(ctx, name, func() (process.Process, error) {
+		return process.Start(process.Command{Log: l.path("logs", name+".log"), Bin: bin + "/minio", Env: []string{
 			"MINIO_ROOT_USER=" + root.AccessKey, "MINIO_ROOT_PASSWORD=" + root.SecretKey,
 			"MINIO_SITE_REGION=" + place, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
-		}, bin+"/minio", "server", "--quiet",
+		}, Args: []string{"server", "--quiet",
 			// Each user that is made costs a key derivation of 64 MB, which it keeps otherwise.
-			"--memlimit", "256MiB", "--address", l.addr(name), "--console-address", l.addr(name+"-console"), l.path("data", name))
+			"--memlimit", "256MiB", "--address", l.addr(name), "--console-address", l.addr(name + "-console"), l.path("data", name)}})
 	}, l.answers("http://"+l.addr(name)+"/minio/health/ready"))
 }
 

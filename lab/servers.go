@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"breakwater/lab/process"
 )
 
 // server is one process of the laboratory.
@@ -15,8 +17,8 @@ type server struct {
 	lab    *Lab
 }
 
-func (s server) process() process {
-	return view(&s.lab.state, func(k kept) process { return k.Processes[s.name] })
+func (s server) process() process.Process {
+	return view(&s.lab.state, func(k kept) process.Process { return k.Processes[s.name] })
 }
 
 // servers lists every process of the laboratory, running or not.
@@ -52,57 +54,39 @@ func ports() (names []string, width map[string]int) {
 }
 
 // ensure starts a server unless it runs, and waits until probe answers.
-func (l *Lab) ensure(ctx context.Context, name string, start func() (process, error), probe func(context.Context) error) error {
+func (l *Lab) ensure(ctx context.Context, name string, start func() (process.Process, error), probe func(context.Context) error) error {
 	began := time.Now()
-	p := view(&l.state, func(k kept) process { return k.Processes[name] })
-	if !p.running() {
+	p := view(&l.state, func(k kept) process.Process { return k.Processes[name] })
+	if !p.Running() {
 		var err error
 		if p, err = start(); err != nil {
 			return err
 		}
 		if err := l.state.change(func(k *kept) { k.Processes[name] = p }); err != nil {
-			return errors.Join(err, p.stop(ctx))
+			return errors.Join(err, p.Stop(ctx))
 		}
 	}
 	wait, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	gone := false
-	err := until(wait, 20*time.Millisecond, func(ctx context.Context) error {
-		if !p.running() {
-			gone = true
-			cancel()
-			return errors.New("it ended")
-		}
-		return probe(ctx)
-	})
-	if err != nil {
-		if gone {
-			err = errors.New("it ended by itself")
-		}
-		log := l.path("logs", name+".log")
-		return fmt.Errorf("%s is not ready: %w; the end of %s:\n%s", name, err, log, tail(log))
+	if err := p.Ready(wait, name, l.path("logs", name+".log"), 20*time.Millisecond, probe); err != nil {
+		return err
 	}
 	l.say("ready  %-22s %5.1f s", name, time.Since(began).Seconds())
 	return nil
 }
 
-// ensureOther is ensure for a server that another package starts and watches;
-// start returns its pid.
-func (l *Lab) ensureOther(ctx context.Context, name string, start func() (int, error), ready func(context.Context) error) error {
+// ensureOther is ensure for a server that another package starts and watches.
+func (l *Lab) ensureOther(ctx context.Context, name string, start func() (process.Process, error), ready func(context.Context) error) error {
 	began := time.Now()
-	if view(&l.state, func(k kept) process { return k.Processes[name] }).running() {
+	if view(&l.state, func(k kept) process.Process { return k.Processes[name] }).Running() {
 		l.say("ready  %-22s %5.1f s", name, time.Since(began).Seconds())
 		return nil
 	}
-	pid, err := start()
+	p, err := start()
 	if err != nil {
 		return err
 	}
-	ticks, _, err := started(pid)
-	if err != nil {
-		return fmt.Errorf("%s ended at once: %w", name, err)
-	}
-	if err := l.state.change(func(k *kept) { k.Processes[name] = process{Pid: pid, Started: ticks} }); err != nil {
+	if err := l.state.change(func(k *kept) { k.Processes[name] = p }); err != nil {
 		return err
 	}
 	wait, cancel := context.WithTimeout(ctx, 60*time.Second)

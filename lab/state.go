@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+
+	"breakwater/lab/process"
 )
 
 // state is lab.json: what must be the same when the laboratory is started again.
@@ -20,11 +22,11 @@ type state struct {
 }
 
 type kept struct {
-	Ports     map[string]int        `json:"ports"`
-	Processes map[string]process    `json:"processes"`
-	Secrets   map[string]credential `json:"secrets"` // by place and user
-	Tokens    map[string]string     `json:"tokens"`  // by region: recovery's own, at OpenBao
-	ARN       string                `json:"arn"`     // of the replication's remote target
+	Ports     map[string]int             `json:"ports"`
+	Processes map[string]process.Process `json:"processes"`
+	Secrets   map[string]credential      `json:"secrets"` // by place and user
+	Tokens    map[string]string          `json:"tokens"`  // by region: recovery's own, at OpenBao
+	ARN       string                     `json:"arn"`     // of the replication's remote target
 
 	Brokers    map[string]brokerAddrs `json:"brokers"` // by region
 	ConnectURL string                 `json:"connect_url"`
@@ -60,7 +62,7 @@ func (s *state) init(path string) {
 	defer s.mu.Unlock()
 	s.file = path
 	s.kept = kept{
-		Ports: map[string]int{}, Processes: map[string]process{}, Secrets: map[string]credential{}, Tokens: map[string]string{},
+		Ports: map[string]int{}, Processes: map[string]process.Process{}, Secrets: map[string]credential{}, Tokens: map[string]string{},
 		Brokers: map[string]brokerAddrs{}, Done: map[string]bool{},
 	}
 }

@@ -37,7 +37,7 @@ func (l *Lab) Status() (Status, error) {
 	s := Status{Dir: l.Dir, Estate: l.EstateFile(), Temporal: l.TemporalAddress(), UI: l.UI()}
 	for _, v := range l.servers() {
 		p := v.process()
-		one := ServerStatus{Name: v.name, Place: v.place, Running: p.running(), RSS: p.rss(), Address: l.address(v)}
+		one := ServerStatus{Name: v.name, Place: v.place, Running: p.Running(), RSS: p.RSS(), Address: l.address(v)}
 		if one.Running {
 			one.Pid = p.Pid
 		}

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 
+	"breakwater/lab/process"
 	"breakwater/lab/traffic"
 
 	enums "go.temporal.io/api/enums/v1"
@@ -23,10 +24,10 @@ func (l *Lab) startTemporal(ctx context.Context, bin string) error {
 	if err := os.MkdirAll(l.path("data", "temporal"), 0o755); err != nil {
 		return fmt.Errorf("start temporal: %w", err)
 	}
-	return l.ensure(ctx, "temporal", func() (process, error) {
-		return spawn(l.path("logs", "temporal.log"), nil, bin+"/temporal-lab",
+	return l.ensure(ctx, "temporal", func() (process.Process, error) {
+		return process.Start(process.Command{Log: l.path("logs", "temporal.log"), Bin: bin + "/temporal-lab", Args: []string{
 			"-port", strconv.Itoa(port), "-ui-port", strconv.Itoa(ui), "-db", l.path("data", "temporal", "temporal.db"),
-			"-namespace", namespace)
+			"-namespace", namespace}})
 	}, func(ctx context.Context) error {
 		if err := l.answers(l.UI() + "/api/v1/settings")(ctx); err != nil {
 			return err

@@ -187,7 +187,7 @@ func (l *Lab) startKafka(ctx context.Context, bin, jars string, here func(string
 // allRun reports whether every process of a region runs.
 func (l *Lab) allRun(region string) bool {
 	for _, s := range l.servers() {
-		if s.place == region && !s.process().running() {
+		if s.place == region && !s.process().Running() {
 			return false
 		}
 	}

@@ -126,7 +126,7 @@ func StartBroker(ctx context.Context, c Config) (*Broker, error) {
 			return fail("keep its state", err)
 		}
 	}
-	b.Process, err = start(ctx, "broker-"+c.Name, c.Dir, conf, jvm(logConf, c.Jars, "kafka.Kafka", conf))
+	b.Process, err = start(ctx, "broker-"+c.Name, c.Dir, jvm(logConf, c.Jars, "kafka.Kafka", conf))
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func OpenBroker(c Config) (*Broker, error) {
 		return nil, fmt.Errorf("open broker %s: %w", c.Name, err)
 	}
 	var err error
-	b.Process, err = adopt("broker-"+c.Name, c.Dir, filepath.Join(c.Dir, "server.properties"))
+	b.Process, err = adopt("broker-"+c.Name, c.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func StartConnect(ctx context.Context, c ConnectConfig) (*Connect, error) {
 	if err := os.WriteFile(conf, []byte(w.properties()), 0o644); err != nil {
 		return fail("write its configuration", err)
 	}
-	w.Process, err = start(ctx, "connect-"+c.Name, c.Dir, conf,
+	w.Process, err = start(ctx, "connect-"+c.Name, c.Dir,
 		jvm(logConf, c.Jars, "org.apache.kafka.connect.cli.ConnectDistributed", conf))
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func OpenConnect(c ConnectConfig) (*Connect, error) {
 		return nil, fmt.Errorf("open connect %s: %w", c.Name, err)
 	}
 	var err error
-	w.Process, err = adopt("connect-"+c.Name, c.Dir, filepath.Join(c.Dir, "connect.properties"))
+	w.Process, err = adopt("connect-"+c.Name, c.Dir)
 	if err != nil {
 		return nil, err
 	}
