@@ -1,0 +1,106 @@
+package restore
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"breakwater/internal/delta"
+)
+
+// The writer features under which a commit of adds and removes of files that
+// other versions already held, as this package makes it, is correct. Features
+// that forbid what a restore does (icebergCompatV1 and later ask that every add
+// be rewritten in their terms) or that are not known are refused by name.
+var knownWriter = map[string]bool{
+	"appendOnly": true, "invariants": true, "checkConstraints": true, "generatedColumns": true, "allowColumnDefaults": true,
+	"changeDataFeed": true, "columnMapping": true, "identityColumns": true, "deletionVectors": true, "rowTracking": true,
+	"timestampNtz": true, "domainMetadata": true, "v2Checkpoint": true, "clustering": true, "vacuumProtocolCheck": true,
+	"inCommitTimestamp": true, "typeWidening": true, "typeWidening-preview": true, "checkpointProtection": true,
+	"variantType": true, "variantType-preview": true, "variantShredding": true, "variantShredding-preview": true,
+}
+
+func managed(feature string) bool {
+	return feature == "catalogManaged" || feature == "catalogOwned-preview"
+}
+
+// writable refuses a version whose protocol asks of writers what is not known.
+func writable(s *delta.Snapshot) error {
+	if slices.ContainsFunc(s.Protocol.WriterFeatures, managed) {
+		return fmt.Errorf("%w: restore it through its catalog", ErrCatalogManaged)
+	}
+	for name := range s.Metadata.Configuration {
+		if strings.HasPrefix(name, "delta.coordinatedCommits.commitCoordinator") {
+			return fmt.Errorf("%w (property %s): restore it through its commit coordinator", ErrCatalogManaged, name)
+		}
+	}
+	var unknown []string
+	if s.Protocol.MinWriterVersion > 7 {
+		unknown = append(unknown, fmt.Sprintf("minWriterVersion %d", s.Protocol.MinWriterVersion))
+	}
+	for _, f := range s.Protocol.WriterFeatures {
+		if !knownWriter[f] {
+			unknown = append(unknown, f)
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	return &FeatureError{s.Root.String(), s.Version.Number, unknown}
+}
+
+// The features that a protocol without a list of them has by its version.
+var (
+	impliedWriter = [][]string{2: {"appendOnly", "invariants"}, 3: {"checkConstraints"}, 4: {"changeDataFeed", "generatedColumns"}, 5: {"columnMapping"}, 6: {"identityColumns"}}
+	impliedReader = [][]string{2: {"columnMapping"}}
+)
+
+func features(version int, listed []string, table int, implied [][]string) map[string]bool {
+	all := map[string]bool{}
+	if version >= table {
+		for _, f := range listed {
+			all[f] = true
+		}
+		return all
+	}
+	for v := 0; v <= version && v < len(implied); v++ {
+		for _, f := range implied[v] {
+			all[f] = true
+		}
+	}
+	return all
+}
+
+// upward is the least protocol that has everything that either has.
+func upward(a, b delta.Protocol) delta.Protocol {
+	p := delta.Protocol{
+		MinReaderVersion: max(a.MinReaderVersion, b.MinReaderVersion),
+		MinWriterVersion: max(a.MinWriterVersion, b.MinWriterVersion),
+	}
+	union := func(x, y map[string]bool) []string {
+		maps.Copy(x, y)
+		all := slices.Sorted(maps.Keys(x))
+		if all == nil {
+			return []string{}
+		}
+		return all
+	}
+	if p.MinWriterVersion >= 7 {
+		p.WriterFeatures = union(features(a.MinWriterVersion, a.WriterFeatures, 7, impliedWriter), features(b.MinWriterVersion, b.WriterFeatures, 7, impliedWriter))
+	}
+	if p.MinReaderVersion >= 3 {
+		p.ReaderFeatures = union(features(a.MinReaderVersion, a.ReaderFeatures, 3, impliedReader), features(b.MinReaderVersion, b.ReaderFeatures, 3, impliedReader))
+	}
+	return p
+}
+
+// covers reports whether p has everything that o has.
+func covers(p, o delta.Protocol) bool {
+	u := upward(p, o)
+	same := func(a, b []string) bool {
+		return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+	}
+	return u.MinReaderVersion == p.MinReaderVersion && u.MinWriterVersion == p.MinWriterVersion &&
+		(p.MinWriterVersion < 7 || same(u.WriterFeatures, p.WriterFeatures)) && (p.MinReaderVersion < 3 || same(u.ReaderFeatures, p.ReaderFeatures))
+}

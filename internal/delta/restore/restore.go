@@ -1,0 +1,329 @@
+// Package restore plans and commits a RESTORE: a new commit after which a Delta
+// table holds what an older version held.
+//
+// Nothing is truncated and no version number is used twice: the log grows by one
+// commit, and the versions in between stay readable as evidence. The commit
+// follows PROTOCOL.md of delta-io/delta and the RESTORE of its Spark engine:
+//
+//   - logical files are told apart by path and deletion vector; those that only
+//     the target has are added again, with every field that their last add had,
+//     and those that only the head has are removed, both as changes of data;
+//   - metadata becomes the target's, but what counts upward never falls: identity
+//     columns, row ids, column ids, the protocol, in-commit timestamps;
+//   - transaction identifiers and the domains of users stay as they are.
+//
+// A [Plan] is worked out against one observed head and can be committed only
+// right above it, by put-if-absent. Each commit carries the caller's token, so
+// that a caller who lost the answer finds its own commit and makes no second one
+// (trap 29).
+//
+// # What is refused
+//
+// A table whose commits belong to a catalog ([ErrCatalogManaged]), a protocol
+// that asks writers for something unknown here ([FeatureError]), an append-only
+// table from which files would be removed, and a target of which an object is
+// gone or has another size ([MissingError]). All of them are [ErrRefused].
+package restore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"breakwater/internal/delta"
+	"breakwater/internal/table"
+)
+
+// ErrRefused says that a rule of the protocol, or the state of the target,
+// forbids the restore: no retry can help.
+var ErrRefused = errors.New("restore refused")
+
+// ErrMoved says that the head is no longer the one that was planned against.
+// Nothing was written.
+var ErrMoved = errors.New("the table has another head than planned")
+
+// ErrCatalogManaged says that a catalog, and not the file system, decides which
+// commits of the table count. It is also an [ErrRefused].
+var ErrCatalogManaged = fmt.Errorf("%w: its commits are managed by a catalog", ErrRefused)
+
+// FeatureError names what the table asks of writers and is not known here.
+type FeatureError struct {
+	Table    string
+	Version  int64
+	Features []string
+}
+
+func (e *FeatureError) Error() string {
+	return fmt.Sprintf("delta table %s at version %d asks its writers for what is not known here: %s; restore it with an engine that supports that",
+		e.Table, e.Version, strings.Join(e.Features, ", "))
+}
+
+// Unwrap makes it an [ErrRefused].
+func (e *FeatureError) Unwrap() error { return ErrRefused }
+
+// MissingError tells of objects of the target that are not there as recorded.
+type MissingError struct {
+	Table   string
+	Version int64
+	Lacks   []table.Lack
+	Of      int // objects that the version needs
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%d of the %d objects of version %d of delta table %s are not there as recorded, the first: %s; bring these %d back with storage.undelete first, or choose another version",
+		len(e.Lacks), e.Of, e.Version, e.Table, e.Lacks[0], len(e.Lacks))
+}
+
+// Unwrap makes it an [ErrRefused].
+func (e *MissingError) Unwrap() error { return ErrRefused }
+
+// Metrics count what a restore does, as the operation metrics of its commit.
+// Sizes are in bytes. Rows are -1 where the statistics do not say.
+type Metrics struct {
+	Restored      int   `json:"restored"`
+	RestoredBytes int64 `json:"restored_bytes"`
+	Removed       int   `json:"removed"`
+	RemovedBytes  int64 `json:"removed_bytes"`
+	FilesAfter    int   `json:"files_after"`
+	BytesAfter    int64 `json:"bytes_after"`
+	RowsBefore    int64 `json:"rows_before"`
+	RowsAfter     int64 `json:"rows_after"`
+}
+
+// Plan is the exact commit that takes a table from the head that was seen back
+// to the content of a version.
+type Plan struct {
+	Root         delta.Root
+	Head, Target table.Version
+	Metrics      Metrics
+	Between      Between
+	Marks        Marks // that the restored table must not fall below
+	// Digest is the SHA-256, in hexadecimal, of everything in the commit but its
+	// time and its token: equal digests mean equal commits.
+	Digest string
+	// Outside names the folders outside of the table from which files are added
+	// again.
+	Outside []string
+	// Kept names domains of metadata that stay as the head has them.
+	Kept []string
+	// Differs says that the target's metadata is not the head's.
+	Differs bool
+
+	protocol   []byte
+	metadata   map[string]json.RawMessage
+	enablesICT bool // the commit turns in-commit timestamps on
+	preserved  bool // stable row ids are all kept; false without row tracking
+	domains    []domain
+	removes    []removal
+	adds       []map[string]json.RawMessage
+}
+
+// Empty reports whether the head has the target's files and metadata already.
+func (p *Plan) Empty() bool { return len(p.adds) == 0 && len(p.removes) == 0 && !p.Differs }
+
+// Added yields the paths of the files that are added again, in order.
+func (p *Plan) Added() []string {
+	paths := make([]string, len(p.adds))
+	for i, a := range p.adds {
+		paths[i] = pathOf(a)
+	}
+	return paths
+}
+
+// Removed yields the paths of the files that are removed, in order.
+func (p *Plan) Removed() []string {
+	paths := make([]string, len(p.removes))
+	for i, r := range p.removes {
+		paths[i] = pathOf(r)
+	}
+	return paths
+}
+
+func pathOf(fields map[string]json.RawMessage) string {
+	var path string
+	if json.Unmarshal(fields["path"], &path) != nil {
+		return string(fields["path"])
+	}
+	return path
+}
+
+// removal is a remove action without its time.
+type removal = map[string]json.RawMessage
+
+type fileID struct{ bucket, key, vector string }
+
+func idOf(a delta.Add) fileID {
+	bucket, key := a.File()
+	return fileID{bucket, key, a.Vector.ID()}
+}
+
+// New plans the restore of a version against the log's head. It reads the log and
+// lists the table once, and asks for no object by itself.
+func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*Plan, error) {
+	fail := func(doing string, err error) (*Plan, error) {
+		return nil, fmt.Errorf("plan to restore delta table %s to version %d: %s: %w", l.Root(), target, doing, err)
+	}
+	now, err := snapshot(ctx, l, l.Head())
+	if err != nil {
+		return fail("read its head", err)
+	}
+	then, err := snapshot(ctx, l, target)
+	if err != nil {
+		return fail("read that version", err)
+	}
+	d := difference(now, then)
+	p := &Plan{Root: l.Root(), Head: now.Version, Target: then.Version}
+	p.Metrics = Metrics{
+		Restored: len(d.back), Removed: len(d.away), FilesAfter: then.Len(), BytesAfter: then.Bytes(),
+		RowsBefore: now.Rows(), RowsAfter: then.Rows(),
+	}
+	if err := present(ctx, store, then, d, p); err != nil {
+		return fail("look for its objects", err)
+	}
+	h, err := replay(ctx, l, now, then, d)
+	if err != nil {
+		return fail("read its log", err)
+	}
+	p.Between = h.between
+	if err := p.merge(now, then, h); err != nil {
+		return fail("merge its metadata", err)
+	}
+	if err := p.collect(d, h); err != nil {
+		return fail("collect its files", err)
+	}
+	if err := p.appendOnly(now); err != nil {
+		return fail("remove files", err)
+	}
+	p.Digest, err = p.digest()
+	return p, err
+}
+
+// snapshot reads a version that a restore may start from or go to.
+func snapshot(ctx context.Context, l *delta.Log, v int64) (*delta.Snapshot, error) {
+	s, err := l.Snapshot(ctx, v)
+	var feature *delta.FeatureError
+	if errors.As(err, &feature) && slices.ContainsFunc(feature.Features, managed) {
+		return nil, fmt.Errorf("%w (feature %s): restore it through its catalog: %w", ErrCatalogManaged, strings.Join(feature.Features, ", "), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, writable(s)
+}
+
+// diff is what tells two versions apart by path and deletion vector.
+type diff struct {
+	back, away map[fileID]delta.Add // only the target has, only the head has
+}
+
+func difference(now, then *delta.Snapshot) diff {
+	d := diff{back: make(map[fileID]delta.Add), away: make(map[fileID]delta.Add, now.Len())}
+	for a := range now.Files() {
+		d.away[idOf(a)] = a
+	}
+	for a := range then.Files() {
+		if id := idOf(a); d.has(id) {
+			delete(d.away, id)
+		} else {
+			d.back[id] = a
+		}
+	}
+	return d
+}
+
+func (d diff) has(id fileID) bool { _, ok := d.away[id]; return ok }
+
+// present holds the target against one listing of the table. Files that are live
+// already and lie in a bucket that is not listed here are none of its business;
+// files that come back must be seen.
+func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d diff, p *Plan) error {
+	prefixes := []string{then.Root.Prefix + "/"}
+	if then.Root.Prefix == "" {
+		prefixes[0] = ""
+	}
+	outside := map[string]bool{}
+	closure := func(yield func(table.File, error) bool) {
+		for a := range then.Files() {
+			_, back := d.back[idOf(a)]
+			for _, f := range a.Needs() {
+				if f.Bucket != "" && !back {
+					continue
+				}
+				if !yield(f, nil) {
+					return
+				}
+			}
+		}
+	}
+	for _, uri := range then.Outside() {
+		if dir, ok := strings.CutPrefix(uri, "s3://"+then.Root.Bucket+"/"); ok {
+			prefixes = append(prefixes, dir+"/")
+		}
+		outside[uri] = true
+	}
+	lacks, of, err := table.Lacking(once(closure), func(yield func(table.Object, error) bool) {
+		for _, prefix := range prefixes {
+			for o, err := range store.List(ctx, prefix) {
+				if !yield(o, err) {
+					return
+				}
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	p.Outside = slices.Sorted(maps.Keys(outside))
+	if len(lacks) > 0 {
+		return &MissingError{then.Root.String(), then.Version.Number, lacks, of}
+	}
+	return nil
+}
+
+// once yields each object once, with the largest size that is asked of it: one
+// file holds several deletion vectors, and one data file may stand in for none.
+func once(all table.Closure) table.Closure {
+	return func(yield func(table.File, error) bool) {
+		vectors := map[[2]string]table.File{}
+		for f, err := range all {
+			if err == nil && f.Why == table.DeletionVector {
+				at := [2]string{f.Bucket, f.Key}
+				f.Size = max(f.Size, vectors[at].Size)
+				vectors[at] = f
+				continue
+			}
+			if !yield(f, err) {
+				return
+			}
+		}
+		for _, f := range vectors {
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}
+}
+
+// appendOnly refuses to remove files from a table that promises to keep them.
+func (p *Plan) appendOnly(now *delta.Snapshot) error {
+	if len(p.removes) > 0 && now.Metadata.Configuration["delta.appendOnly"] == "true" {
+		return fmt.Errorf("%w: the table is append-only and %d files would be removed; set delta.appendOnly to false first", ErrRefused, len(p.removes))
+	}
+	return nil
+}
+
+// encode is JSON without escapes that only HTML needs.
+func encode(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSpace(b.Bytes()), nil
+}
