@@ -129,6 +129,9 @@ func TestOffline(t *testing.T) {
 			public := writeKeys(t, filepath.Join(e.WorkDir, "keys"))
 			writeEstate(t, filepath.Join(e.WorkDir, "estates"), "http://127.0.0.1:1", public)
 			exported(t, filepath.Join(e.WorkDir, "evidence"))
+			if strings.HasPrefix(filepath.Base(e.WorkDir), "script-table") {
+				unpackTables(t, filepath.Join(e.WorkDir, "lake"))
+			}
 			// Nothing listens there: who asks Temporal hears nothing.
 			e.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
 			e.Setenv("TEMPORAL_CONFIG_FILE", filepath.Join(e.WorkDir, "none.toml"))

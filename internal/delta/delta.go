@@ -38,6 +38,15 @@ type Store interface {
 	ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error)
 }
 
+// Mapper is a [Store] that has objects which a log names by absolute URIs, in
+// other places than these URIs say. [Open] asks whether its store is one.
+type Mapper interface {
+	// Map tells under which key of the store an object is found; bucket is
+	// "s3://name", "file://" or the like. It reports false for one that it leaves
+	// where the log says that it is. A key may be a URI itself.
+	Map(bucket, key string) (string, bool)
+}
+
 // ErrNoStart says that a version cannot be reconstructed: no complete
 // checkpoint lies at or below it from which the commits are contiguous, and
 // they are not contiguous from 0 either. [fs.ErrNotExist] is for a version that
@@ -63,12 +72,22 @@ func (e *FeatureError) Error() string {
 
 // Root says where a table lies.
 type Root struct {
-	Bucket string // as absolute paths in the log would name it; may be empty
+	Bucket string // as absolute paths in the log would name it; "file://" for files; may be empty
 	Prefix string // of the table in the bucket, without a final slash
+
+	mapper Mapper // the store's, or nil
 }
 
-// String is the table's s3 URI.
-func (r Root) String() string { return "s3://" + r.Bucket + "/" + r.Prefix }
+// String is the table's URI.
+func (r Root) String() string { return bucketURI(r.Bucket) + "/" + r.Prefix }
+
+// bucketURI is a bucket as a URI: S3's have their plain name.
+func bucketURI(bucket string) string {
+	if strings.Contains(bucket, "://") {
+		return bucket
+	}
+	return "s3://" + bucket
+}
 
 // key is the key of a path relative to the table.
 func (r Root) key(rel string) string {

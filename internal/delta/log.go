@@ -29,6 +29,7 @@ type Log struct {
 // checkpoint is [fs.ErrNotExist]: nothing there is not an empty table.
 func Open(ctx context.Context, store Store, root Root) (*Log, error) {
 	root.Prefix = strings.TrimSuffix(root.Prefix, "/")
+	root.mapper, _ = store.(Mapper)
 	l := &Log{store: store, root: root, entries: *newEntries()}
 	dir := root.key("_delta_log/")
 	objects := map[string]table.Object{}
@@ -263,7 +264,16 @@ const readAhead = 4 << 20
 // ReaderAt reads one object of a store through a window, so that the many small
 // reads of a Parquet library become few requests. It is not for concurrent use.
 func ReaderAt(ctx context.Context, store Store, key string, size int64) io.ReaderAt {
-	return &window{ctx: ctx, store: store, key: key, size: size, at: -1}
+	return &window{ctx: ctx, store: store, key: key, size: size, at: -1, ahead: readAhead}
+}
+
+// tail is the length in bytes of the end of a Parquet file in which most footers
+// lie whole.
+const tail = 64 << 10
+
+// TailReaderAt is [ReaderAt] for whoever wants a Parquet file's footer alone.
+func TailReaderAt(ctx context.Context, store Store, key string, size int64) io.ReaderAt {
+	return &window{ctx: ctx, store: store, key: key, size: size, at: -1, ahead: tail}
 }
 
 type window struct {
@@ -271,6 +281,7 @@ type window struct {
 	store Store
 	key   string
 	size  int64
+	ahead int64 // bytes to read at least, where there are as many
 	at    int64
 	buf   []byte
 }
@@ -292,7 +303,7 @@ func (w *window) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (w *window) fill(off, need int64) error {
-	n := min(max(need, readAhead), w.size)
+	n := min(max(need, w.ahead), w.size)
 	if off+n > w.size { // the footer is read first, from the end
 		off = w.size - n
 	}

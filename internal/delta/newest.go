@@ -338,3 +338,20 @@ func (h *holdings) lacks(ctx context.Context, a Add) ([]table.Lack, error) {
 	}
 	return out, nil
 }
+
+// Why says in words what keeps the version from being complete.
+func (a Above) Why() string {
+	var parts []string
+	if a.Fault != "" {
+		parts = append(parts, a.Fault)
+	}
+	if n := len(a.Lacks); n == 1 {
+		parts = append(parts, a.Lacks[0].String())
+	} else if n > 1 {
+		parts = append(parts, fmt.Sprintf("%d objects of its own lack, the first: %s", n, a.Lacks[0]))
+	}
+	if a.Inherited > 0 {
+		parts = append(parts, fmt.Sprintf("it lacks %d that earlier versions brought", a.Inherited))
+	}
+	return strings.Join(parts, "; ")
+}

@@ -38,9 +38,15 @@ func (r Root) resolve(path string) (place, error) {
 		return place{key: r.key(rel)}, nil
 	}
 	scheme := strings.ToLower(m[1])
-	rest, ok := strings.CutPrefix(path[len(m[1])+1:], "//")
-	authority, encoded, found := strings.Cut(rest, "/")
-	if !ok || !found || authority == "" || encoded == "" {
+	rest := path[len(m[1])+1:]
+	authority, encoded := "", strings.TrimLeft(rest, "/")
+	if scheme != "file" { // whose URIs have no authority, and one slash or three
+		rest, ok := strings.CutPrefix(rest, "//")
+		if authority, encoded, _ = strings.Cut(rest, "/"); !ok || authority == "" {
+			encoded = ""
+		}
+	}
+	if encoded == "" {
 		return place{}, fmt.Errorf("%w: absolute path %q names no bucket and key", ErrCorrupt, path)
 	}
 	key, err := url.PathUnescape(encoded)
@@ -50,14 +56,19 @@ func (r Root) resolve(path string) (place, error) {
 	if dotted(key) {
 		return place{}, fmt.Errorf("%w: absolute path %q has dots for a folder", ErrCorrupt, path)
 	}
-	switch scheme {
-	case "s3", "s3a", "s3n":
-		if authority == r.Bucket {
-			return place{key: key}, nil
-		}
-		return place{authority, key}, nil
+	bucket := authority // S3's have their plain name
+	if scheme != "s3" && scheme != "s3a" && scheme != "s3n" {
+		bucket = scheme + "://" + authority
 	}
-	return place{scheme + "://" + authority, key}, nil
+	if r.mapper != nil {
+		if mapped, ok := r.mapper.Map(bucketURI(bucket), key); ok {
+			return place{key: mapped}, nil
+		}
+	}
+	if bucket == r.Bucket {
+		return place{key: key}, nil
+	}
+	return place{bucket, key}, nil
 }
 
 func dotted(path string) bool {

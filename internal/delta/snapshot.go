@@ -127,11 +127,10 @@ func outside(r Root, f table.File) string {
 	for len(parts) > 0 && strings.Contains(parts[len(parts)-1], "=") {
 		parts = parts[:len(parts)-1]
 	}
-	bucket := cmp.Or(f.Bucket, r.Bucket)
-	if !strings.Contains(bucket, "://") {
-		bucket = "s3://" + bucket
+	if f.Bucket == "" && schemed.MatchString(f.Key) { // a mapped one
+		return strings.Join(parts, "/")
 	}
-	return bucket + "/" + strings.Join(parts, "/")
+	return bucketURI(cmp.Or(f.Bucket, r.Bucket)) + "/" + strings.Join(parts, "/")
 }
 
 // Snapshot reconstructs a version. [ErrNoStart] says that the log cannot give

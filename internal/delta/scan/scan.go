@@ -28,12 +28,13 @@ import (
 
 	"breakwater/internal/delta"
 	"breakwater/internal/delta/columns"
+	"breakwater/internal/delta/vector"
 	"breakwater/internal/reach"
 )
 
 // ErrElsewhere says that an object lies in a bucket that the store does not
 // serve.
-var ErrElsewhere = errors.New("lies in another bucket")
+var ErrElsewhere = vector.ErrElsewhere
 
 // Digest is what a table's rows come down to.
 type Digest struct {
@@ -136,7 +137,7 @@ func fileRows(ctx context.Context, store delta.Store, s *delta.Snapshot, cols []
 			fail(fmt.Errorf("%w: %s", ErrElsewhere, bucket))
 			return
 		}
-		hidden, err := vector(ctx, store, a.Vector)
+		hidden, err := vector.Read(ctx, store, a.Vector)
 		if err != nil {
 			fail(err)
 			return

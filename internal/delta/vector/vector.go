@@ -1,9 +1,12 @@
-package scan
+// Package vector reads the deletion vectors of live files: which rows of a data
+// file are deleted.
+package vector
 
 import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -13,6 +16,10 @@ import (
 	"breakwater/internal/reach"
 )
 
+// ErrElsewhere says that an object lies in a bucket that the store does not
+// serve.
+var ErrElsewhere = errors.New("lies in another bucket")
+
 // vectorMagic begins a serialised deletion vector in the portable format, the
 // only one the protocol names.
 const vectorMagic = 1681511377
@@ -20,9 +27,10 @@ const vectorMagic = 1681511377
 // maxVector bounds what a descriptor alone can make us allocate.
 const maxVector = 1 << 30
 
-// vector reads the deletion vector of a live file: nil without one. Its size,
-// checksum and cardinality must be as recorded.
-func vector(ctx context.Context, store delta.Store, d *delta.DeletionVector) (*roaring64.Bitmap, error) {
+// Read reads the deletion vector of a live file: nil without one. Its size,
+// checksum and cardinality must be as recorded, or it is [delta.ErrCorrupt]. Bits
+// are the numbers of the rows that it hides, from 0.
+func Read(ctx context.Context, store delta.Store, d *delta.DeletionVector) (*roaring64.Bitmap, error) {
 	if d == nil {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package scan
+package vector
 
 import (
 	"encoding/binary"
@@ -23,12 +23,12 @@ func inline(t testing.TB) []byte {
 
 func TestInlineVector(t *testing.T) {
 	d := &delta.DeletionVector{StorageType: "i", PathOrInlineDv: "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L", SizeInBytes: 44, Cardinality: 6}
-	bits, err := vector(t.Context(), nil, d)
+	bits, err := Read(t.Context(), nil, d)
 	if err != nil || !slices.Equal(bits.ToArray(), []uint64{3, 4, 7, 11, 18, 29}) {
 		t.Errorf("hides %v, %v", bits, err)
 	}
 	d.Cardinality = 7
-	if _, err := vector(t.Context(), nil, d); !errors.Is(err, delta.ErrCorrupt) {
+	if _, err := Read(t.Context(), nil, d); !errors.Is(err, delta.ErrCorrupt) {
 		t.Errorf("with another cardinality: %v", err)
 	}
 }

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"breakwater/internal/delta"
+	"breakwater/internal/delta/location"
+
+	"github.com/spf13/cobra"
+)
+
+const tableLong = `Looks at a table where it lies, and changes nothing. LOCATION is a folder,
+file:///folder or s3://bucket/prefix. An s3:// location is reached with the
+usual AWS variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_SESSION_TOKEN, AWS_REGION and AWS_ENDPOINT_URL, or --endpoint.
+
+Without --version and --at it is the newest complete version: the largest one of
+which the log and every data file and deletion vector are there at their sizes.
+--at takes the last version committed at or before a time, by in-commit
+timestamps where the table has them, else by the times of the log's files, and
+says which. A copy changes the times of files.
+
+A table that was copied may name objects where they were: --map FROM=TO says
+where they are now, as in --map s3://primary-lake=s3://standby-lake.`
+
+func (a *app) tableCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use: "table", Short: "Look at a Delta table: its content, history and integrity", Long: tableLong,
+	}, a.tableShowCommand())
+}
+
+// tableFlags say how a table is reached and which of its versions is meant.
+type tableFlags struct {
+	endpoint string
+	maps     []string
+	version  string
+	at       string
+}
+
+// reach adds the flags that say how a table is reached.
+func (f *tableFlags) reach(c *cobra.Command) {
+	c.Flags().StringVar(&f.endpoint, "endpoint", "", "URL of the S3 endpoint (default: AWS_ENDPOINT_URL, else AWS)")
+	c.Flags().StringArrayVar(&f.maps, "map", nil, "FROM=TO: read what the log names under FROM under TO (repeatable)")
+}
+
+// choice adds the flags that say which version is meant.
+func (f *tableFlags) choice(c *cobra.Command) {
+	c.Flags().StringVar(&f.version, "version", "", "this version (default: the newest complete one)")
+	c.Flags().StringVar(&f.at, "at", "", "the last version at or before a time, such as 2026-11-21T03:12:05Z")
+	c.MarkFlagsMutuallyExclusive("version", "at")
+}
+
+// open lists the log of the table at a location.
+func (f *tableFlags) open(ctx context.Context, where string) (location.Location, *delta.Log, error) {
+	o := location.Options{Endpoint: f.endpoint, Env: os.Getenv}
+	for _, text := range f.maps {
+		m, err := location.ParseMap(text)
+		if err != nil {
+			return location.Location{}, nil, wrong(errUsage, "breakwater table --help", "--map: %w", err)
+		}
+		o.Maps = append(o.Maps, m)
+	}
+	loc, err := location.Open(where, o)
+	if errors.Is(err, location.ErrBad) {
+		err = wrong(errUsage, "breakwater table --help", "%w", err)
+	}
+	if err != nil {
+		return loc, nil, err
+	}
+	l, err := loc.Log(ctx)
+	return loc, l, refusal(err)
+}
+
+// want reads which version is meant.
+func (f *tableFlags) want() (delta.Want, error) {
+	var w delta.Want
+	switch {
+	case f.version != "":
+		n, err := strconv.ParseInt(f.version, 10, 64)
+		if err != nil || n < 0 {
+			return w, wrong(errUsage, "", "--version %q is no version; give a number from 0", f.version)
+		}
+		w.Version = &n
+	case f.at != "":
+		for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", time.DateOnly} {
+			if t, err := time.Parse(layout, f.at); err == nil { // without a zone: UTC
+				w.At = t
+				return w, nil
+			}
+		}
+		return w, wrong(errUsage, "", "--at %q is no time; write it as 2026-11-21T03:12:05Z", f.at)
+	}
+	return w, nil
+}
+
+// refusal makes an error about a table that asks for more than is known here a
+// refusal: reading it anyway could give a plausible wrong table.
+func refusal(err error) error {
+	var f *delta.FeatureError
+	if errors.As(err, &f) {
+		return wrong(errRefused, "", "%w", err)
+	}
+	return err
+}
