@@ -35,7 +35,7 @@ type tableView struct {
 	// Properties are the table's, such as delta.logRetentionDuration.
 	Properties map[string]string `json:"properties"`
 	Complete   bool              `json:"complete"`
-	Lacks      []table.Lack      `json:"lacks"`
+	Lacks      []table.Lack      `json:"lacks,omitempty"`
 	Above      []delta.Above     `json:"above,omitempty"`
 	Outside    []string          `json:"outside,omitempty"`
 	Txns       map[string]int64  `json:"txns,omitempty"` // last version of each streaming writer
@@ -84,29 +84,10 @@ func (a *app) tableShow(c *cobra.Command, where string, f tableFlags) error {
 		return refusal(err)
 	}
 	s := p.Snapshot
-	v := tableView{
-		Format: "delta", Location: loc.Root.String(), ID: s.Metadata.ID, Name: s.Metadata.Name,
-		Version: s.Version.Number, Head: l.Head(), Timestamp: p.Time.Time, From: p.Time.From,
-		Files: s.Len(), Bytes: s.Bytes(), Partition: s.Metadata.PartitionColumns, Protocol: s.Protocol, Features: s.Protocol.Features(),
-		Properties: s.Metadata.Configuration, Complete: p.Complete, Lacks: p.Lacks, Above: p.Above, Outside: p.Outside, Txns: s.Txns, Warnings: p.Warnings,
-	}
-	if p.Time.From == table.None { // log cleanup took the commit: the checkpoint's time is something
-		v.Timestamp, v.From = s.Version.Time, s.Version.From
-	}
-	if v.From != table.None {
-		v.Millis = v.Timestamp.UnixMilli()
-	}
-	if v.Partition == nil {
-		v.Partition = []string{}
-	}
+	v := describeTable(loc.Root.String(), l.Head(), s, p.Time)
+	v.Complete, v.Lacks, v.Above, v.Outside, v.Warnings = p.Complete, p.Lacks, p.Above, p.Outside, p.Warnings
 	if v.Lacks == nil {
 		v.Lacks = []table.Lack{}
-	}
-	for add := range s.Files() {
-		if add.Vector != nil {
-			v.Vectors++
-			v.Deleted += add.Vector.Cardinality
-		}
 	}
 	rows, read, err := check.Rows(ctx, loc.Store, s)
 	switch {
@@ -125,6 +106,31 @@ func (a *app) tableShow(c *cobra.Command, where string, f tableFlags) error {
 		return wrong(errFailed, "breakwater table check "+where, "version %d of %s is not complete: %s", v.Version, v.Location, lacking(v.Lacks))
 	}
 	return nil
+}
+
+// describeTable is what a snapshot says of itself.
+func describeTable(where string, head int64, s *delta.Snapshot, t table.Version) tableView {
+	v := tableView{
+		Format: "delta", Location: where, ID: s.Metadata.ID, Name: s.Metadata.Name, Version: s.Version.Number, Head: head,
+		Timestamp: t.Time, From: t.From, Files: s.Len(), Bytes: s.Bytes(), Partition: s.Metadata.PartitionColumns,
+		Protocol: s.Protocol, Features: s.Protocol.Features(), Properties: s.Metadata.Configuration, Txns: s.Txns,
+	}
+	if t.From == table.None { // log cleanup took the commit: the checkpoint's time is something
+		v.Timestamp, v.From = s.Version.Time, s.Version.From
+	}
+	if v.From != table.None {
+		v.Millis = v.Timestamp.UnixMilli()
+	}
+	if v.Partition == nil {
+		v.Partition = []string{}
+	}
+	for add := range s.Files() {
+		if add.Vector != nil {
+			v.Vectors++
+			v.Deleted += add.Vector.Cardinality
+		}
+	}
+	return v
 }
 
 func (a *app) showTable(v tableView) {

@@ -102,6 +102,10 @@ func badLog(key, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %w", ErrCorrupt, key, fmt.Errorf(format, args...))
 }
 
+// Broken reports whether an error says that an object of the log is gone or
+// unreadable, which one can step around, rather than that it was not answered.
+func Broken(err error) bool { return broken(err) }
+
 // broken tells what can be stepped around (an object of the log that is gone or
 // unreadable) from what ends the walk (no answer, a cancelled context).
 func broken(err error) bool {

@@ -54,6 +54,33 @@ func ParseHint(body []byte) (Hint, error) {
 	return h, nil
 }
 
+// HintState is what [Log.Hinted] found.
+type HintState int
+
+// The states of _last_checkpoint.
+const (
+	HintAbsent HintState = iota
+	HintGood             // it names a checkpoint that is there whole
+	HintWrong            // it names one that is not
+)
+
+// Hinted reads _last_checkpoint and holds it against the listing. Content that
+// is no hint is [ErrCorrupt].
+func (l *Log) Hinted(ctx context.Context) (Hint, HintState, error) {
+	if l.hint == nil {
+		return Hint{}, HintAbsent, nil
+	}
+	body, err := l.get(ctx, *l.hint)
+	if err != nil {
+		return Hint{}, HintAbsent, err
+	}
+	h, err := ParseHint(body)
+	if err != nil || h.Version > l.Head() || !l.checkpointed(h) {
+		return h, HintWrong, err
+	}
+	return h, HintGood, nil
+}
+
 // LaterThan works out what must move aside so that v becomes the head. It reads
 // the hint and the footer of the checkpoint that the hint should name, and
 // nothing else; it does not check that v can be read: open the log again

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -65,7 +66,23 @@ func (l *Log) Head() int64 {
 }
 
 // Range is a run of consecutive versions, both ends included.
-type Range struct{ First, Last int64 }
+type Range struct {
+	First int64 `json:"first"`
+	Last  int64 `json:"last"`
+}
+
+// String is for people: one version, or the first and the last.
+func (r Range) String() string {
+	if r.First == r.Last {
+		return strconv.FormatInt(r.First, 10)
+	}
+	return fmt.Sprintf("%d to %d", r.First, r.Last)
+}
+
+// Ranges groups versions, which are in order, into runs.
+func Ranges(versions []int64) []Range {
+	return runs(func(int64, int64) bool { return true }, versions)
+}
 
 // Versions returns, in order, the runs of versions that the listing lets
 // reconstruct: from 0 or from a checkpoint with all its parts, through commits
@@ -192,8 +209,10 @@ type Commit struct {
 	// operation that rewrites files (Removed > 0) it counts rewritten rows too.
 	// -1 where the statistics do not say.
 	Rows    int64
-	Removed int             // logical files removed
-	Info    json.RawMessage // commitInfo, whole
+	Removed int // logical files removed
+	// Committed is the clock of whoever committed, zero where it is not recorded.
+	Committed time.Time
+	Info      json.RawMessage // commitInfo, whole
 }
 
 // Commit reads one log entry. Its time is not moved past the previous version's,
@@ -217,7 +236,11 @@ func (l *Log) CommitRows(ctx context.Context, v int64) (int64, error) {
 }
 
 func newCommit(acts *actions, v table.Version) Commit {
-	return Commit{Version: v, Operation: acts.info.Operation, Rows: acts.appended(), Removed: len(acts.removes), Info: acts.rawInfo}
+	c := Commit{Version: v, Operation: acts.info.Operation, Rows: acts.appended(), Removed: len(acts.removes), Info: acts.rawInfo}
+	if ms := acts.info.Timestamp; ms != nil {
+		c.Committed = time.UnixMilli(*ms).UTC()
+	}
+	return c
 }
 
 // History yields the listed commits from version from on, in order, and ends

@@ -32,6 +32,7 @@ type Point struct {
 	// Lacks are those that are not.
 	Complete bool
 	Lacks    []table.Lack
+	Objects  int // data files and deletion vectors that were looked for
 	// Above is what the versions above lack, for the newest complete one.
 	Above []Above
 	// Outside is [Snapshot.Outside] of the version.
@@ -83,6 +84,7 @@ func (l *Log) Point(ctx context.Context, w Want) (Point, error) {
 			return Point{}, err
 		}
 		p.Lacks = append(p.Lacks, lacks...)
+		p.Objects += len(a.needs())
 	}
 	p.Lacks, p.Outside = unique(p.Lacks), p.Snapshot.Outside()
 	p.Complete = len(p.Lacks) == 0

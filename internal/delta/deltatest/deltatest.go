@@ -165,6 +165,14 @@ type Truth struct {
 	Prefix   string         `json:"prefix"`
 	Features []string       `json:"features"`
 	Versions []VersionTruth `json:"versions"`
+
+	// Of the newest version. TableFeatures and Properties are Spark's; delta-rs
+	// tells neither.
+	Partition     []string          `json:"partition_columns"`
+	MinReader     int               `json:"min_reader"`
+	MinWriter     int               `json:"min_writer"`
+	TableFeatures []string          `json:"table_features"`
+	Properties    map[string]string `json:"properties"`
 }
 
 // VersionTruth is what the engine says of one version. SumID is the sum of the

@@ -1,0 +1,167 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"breakwater/internal/table"
+)
+
+// State is whether one version can be read in full.
+type State struct {
+	Version table.Version
+	Lacks   int    // objects that live files need and that are not there as recorded
+	Fault   string // why the log does not give the version; empty where it does
+}
+
+// Complete reports whether the version can be read in full.
+func (s State) Complete() bool { return s.Lacks == 0 && s.Fault == "" }
+
+// States yields, in order, what time travel finds at each listed version. It
+// lists the table once and reads each commit once.
+func (l *Log) States(ctx context.Context) iter.Seq2[State, error] {
+	return func(yield func(State, error) bool) {
+		have, err := l.listData(ctx)
+		if err != nil {
+			yield(State{}, err)
+			return
+		}
+		w := &surveyor{l: l, have: have, yield: yield, next: -1}
+		for _, r := range l.Versions() {
+			if !w.run(ctx, r) {
+				return
+			}
+		}
+		w.unknown(l.Head()+1, nil)
+	}
+}
+
+// surveyor yields states in the order of versions.
+type surveyor struct {
+	l     *Log
+	have  *holdings
+	yield func(State, error) bool
+	next  int64 // the least version not yielded yet
+	ended bool
+}
+
+// say yields a state, and before it those of versions that no start leads to.
+func (w *surveyor) say(s State) bool {
+	if s.Version.Number < w.next || s.Version.Number < 0 || w.ended {
+		return !w.ended
+	}
+	if !w.unknown(s.Version.Number, nil) || !w.yield(s, nil) {
+		w.ended = true
+	}
+	w.next = s.Version.Number + 1
+	return !w.ended
+}
+
+// unknown yields the listed versions below one as not to be reconstructed.
+func (w *surveyor) unknown(below int64, why error) bool {
+	for _, v := range w.l.known() {
+		if v < w.next || v >= below || w.ended {
+			continue
+		}
+		fault := "cannot be reconstructed: a part of the log before it is absent or corrupt"
+		if why != nil {
+			fault, why = why.Error(), nil
+		}
+		w.next = v + 1
+		if !w.yield(State{Version: table.Version{Number: v}, Fault: fault}, nil) {
+			w.ended = true
+		}
+	}
+	return !w.ended
+}
+
+// run surveys a run of versions from its first start on, and begins anew at a
+// later start where it cannot go on.
+func (w *surveyor) run(ctx context.Context, r Range) bool {
+	for at := r.First; at <= r.Last; {
+		c, ok := w.l.startFrom(at, r.Last)
+		if !ok {
+			return true
+		}
+		reached, err := w.segment(ctx, c, r.Last)
+		switch {
+		case w.ended:
+			return false
+		case err == nil:
+			return true
+		case !broken(err):
+			w.yield(State{}, err)
+			w.ended = true
+			return false
+		}
+		at = max(reached, c.version) + 1
+		if !w.unknown(at, err) {
+			return false
+		}
+	}
+	return true
+}
+
+// startFrom is the oldest start at or after a version.
+func (l *Log) startFrom(at, last int64) (checkpoint, bool) {
+	if _, ok := l.commits[0]; ok && at == 0 {
+		return checkpoint{version: -1}, true
+	}
+	var found checkpoint
+	ok := false
+	for _, c := range l.checkpoints { // newest first
+		if c.whole() && c.version >= at && c.version <= last {
+			found, ok = c, true
+		}
+	}
+	return found, ok
+}
+
+// segment surveys from a start and returns the last version that it reached.
+func (w *surveyor) segment(ctx context.Context, c checkpoint, last int64) (int64, error) {
+	r, err := w.l.start(ctx, c)
+	if err != nil {
+		return c.version, err
+	}
+	lacking, total := map[fileID]int{}, 0
+	var fail error
+	judge := func(id fileID, a Add, live bool) {
+		total -= lacking[id]
+		delete(lacking, id)
+		if !live {
+			return
+		}
+		lacks, err := w.have.lacks(ctx, a)
+		fail = errors.Join(fail, err)
+		if len(lacks) > 0 {
+			lacking[id] = len(lacks)
+			total += len(lacks)
+		}
+	}
+	if c.version >= 0 {
+		for a := range r.s.Files() {
+			judge(a.id(), a, true)
+		}
+		w.say(State{Version: r.s.Version, Lacks: total})
+	}
+	err = w.l.replay(ctx, r, last, func(acts *actions) {
+		for _, id := range acts.removes {
+			judge(id, Add{}, false)
+		}
+		for _, a := range acts.adds {
+			judge(a.id(), a, true)
+		}
+		if fail == nil {
+			w.say(State{Version: r.s.Version, Lacks: total})
+		}
+	})
+	if fail != nil {
+		err = fail
+	}
+	if err != nil {
+		err = fmt.Errorf("survey delta table %s: %w", w.l.root, err)
+	}
+	return r.s.Version.Number, err
+}

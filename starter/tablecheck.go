@@ -1,0 +1,175 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"breakwater/internal/delta"
+	"breakwater/internal/delta/check"
+	"breakwater/internal/table"
+
+	"github.com/spf13/cobra"
+)
+
+// checkView is what `table check` found, as JSON has it: what `table show` says
+// of the version, and the findings.
+type checkView struct {
+	*tableView
+	check.Result
+	Version  int64    `json:"version"`
+	Head     int64    `json:"head"`
+	Complete bool     `json:"complete"`
+	Warnings []string `json:"warnings"`
+	Sound    bool     `json:"sound"`
+}
+
+func (a *app) tableCheckCommand() *cobra.Command {
+	var f tableFlags
+	var against string
+	var sample int
+	var full bool
+	var seed uint64
+	c := &cobra.Command{
+		Use: "check LOCATION", Short: "Check that a table is whole and is what its log says",
+		Long: `Checks the head of the log, or another version: that the log has no hole and
+agrees with its checksums, that every data file and deletion vector is there at
+its size, that data files are Parquet with as many rows as recorded, that
+deletion vectors have their checksum and cardinality, and which older versions
+can still be read in full. It reads the footers of a sample of the data files,
+or of all with --full, and says which.
+
+With --against it compares the log with that of another copy of the table and
+finds the version after which both have commits of their own.
+
+It exits with 0 only if nothing is wrong. What older versions lack is a warning.`,
+		Example: `  breakwater table check s3://standby-lake/orders
+  breakwater table check /backup/lake/orders --full --json
+  breakwater table check s3://standby-lake/orders --against s3://primary-lake/orders`,
+		Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o := check.Options{Sample: sample, Seed: seed, Now: time.Now()}
+			if full {
+				o.Sample = -1
+			} else if sample < 0 {
+				return wrong(errUsage, "", "--sample %d: give how many files, or --full", sample)
+			}
+			return a.tableCheck(c, args[0], f, o, against)
+		},
+	}
+	f.reach(c)
+	f.choice(c)
+	c.Flags().Lookup("version").Usage = "this version (default: the head of the log)"
+	c.Flags().IntVar(&sample, "sample", 100, "read the footers of so many data files")
+	c.Flags().BoolVar(&full, "full", false, "read the footers of all data files")
+	c.Flags().Uint64Var(&seed, "seed", 1, "draws the sample: the same seed draws the same files")
+	c.Flags().StringVar(&against, "against", "", "location of another copy of the table, whose log to compare")
+	return c
+}
+
+func (a *app) tableCheck(c *cobra.Command, where string, f tableFlags, o check.Options, against string) error {
+	ctx := c.Context()
+	var err error
+	if o.Want, err = f.want(); err != nil {
+		return err
+	}
+	loc, l, err := f.open(ctx, where)
+	if err != nil {
+		return err
+	}
+	if against != "" {
+		if _, o.Against, err = f.open(ctx, against); err != nil {
+			return err
+		}
+	}
+	r, err := check.Table(ctx, loc.Store, l, o)
+	if err != nil {
+		return refusal(err)
+	}
+	v := checkView{Result: r, Version: r.Version, Head: r.Head, Complete: r.Complete, Warnings: r.Warnings, Sound: r.Sound()}
+	if r.Snapshot != nil {
+		t := describeTable(loc.Root.String(), l.Head(), r.Snapshot, r.Time)
+		if n := r.Snapshot.Rows(); n >= 0 {
+			t.Rows = &n
+		}
+		v.tableView = &t
+	}
+	if a.json {
+		a.line("check", v)
+	} else {
+		a.showCheck(loc.Root.String(), r)
+	}
+	if v.Sound {
+		return nil
+	}
+	return wrong(errFailed, "breakwater table show "+where, "%s is not sound: %s", loc.Root, verdictOf(r))
+}
+
+// verdictOf is what is wrong, in a few words.
+func verdictOf(r check.Result) string {
+	var parts []string
+	for _, p := range []struct {
+		n         int
+		one, more string
+	}{{len(r.Missing), "object is missing", "objects are missing"}, {len(r.Resized), "object has another size", "objects have another size"}, {len(r.Problems), "problem", "problems"}} {
+		if p.n > 0 {
+			parts = append(parts, countOf(int64(p.n), p.one, p.more))
+		}
+	}
+	if parts == nil {
+		return "nothing is known to be wrong, and it is not complete"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (a *app) showCheck(where string, r check.Result) {
+	a.say("%s", where)
+	a.say("  version %d, the head of the log is %d", r.Version, r.Head)
+	footers := fmt.Sprintf("the footers of all %d data files read", r.Footers)
+	if r.Sampled {
+		footers = fmt.Sprintf("the footers of %d of %d data files read (seed %d)", r.Footers, r.Files, r.Seed)
+	}
+	a.text("  ", fmt.Sprintf("looked for %s, %s, %s read", countOf(int64(r.Objects), "object", "objects"), footers,
+		countOf(int64(r.Vectors), "deletion vector", "deletion vectors")))
+	if t := r.Travel; t != nil && len(t.Readable) > 0 {
+		a.text("  ", "can be read in full: versions "+ranges(t.Readable))
+	}
+	if f := r.Fork; f != nil {
+		a.text("  ", fmt.Sprintf("compared %s with the other copy; the last common version is %d", countOf(int64(f.Compared), "commit", "commits"), f.Common))
+	}
+	const most = 20
+	for _, part := range []struct {
+		name  string
+		lacks []table.Lack
+	}{{"MISSING: ", r.Missing}, {"RESIZED: ", r.Resized}} {
+		for i, l := range part.lacks {
+			if i == most {
+				a.say("  %s%d more; --json has all", part.name, len(part.lacks)-most)
+				break
+			}
+			a.text("  ", part.name+l.String())
+		}
+	}
+	for i, p := range r.Problems {
+		if i == most {
+			a.say("  %d more problems; --json has all", len(r.Problems)-most)
+			break
+		}
+		a.text("  ", fmt.Sprintf("PROBLEM (%s): %s", p.Kind, p.Text))
+	}
+	for _, w := range r.Warnings {
+		a.text("  ", "warning: "+w)
+	}
+	if r.Sound() {
+		a.say("  sound: nothing is wrong with what was looked at")
+	}
+}
+
+// ranges are runs of versions, for people.
+func ranges(all []delta.Range) string {
+	var parts []string
+	for _, r := range all {
+		parts = append(parts, r.String())
+	}
+	return strings.Join(parts, ", ")
+}
