@@ -10,7 +10,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/delta"
-	"breakwater/internal/delta/scan"
+	"breakwater/internal/delta/rows"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
@@ -138,7 +138,7 @@ func (t tableSite) notSeen(run action.Run, what, want string, err error) action.
 // rather than about our way to it or what we know of its format.
 func tableAnswered(err error) bool {
 	var feature *delta.FeatureError
-	var typ *scan.TypeError
+	var typ *rows.TypeError
 	switch {
 	case reach.Unreachable(err), errors.Is(err, fs.ErrPermission), errors.Is(err, objectstore.ErrNoBucket),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),

@@ -13,8 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
+
 	"breakwater/internal/delta"
-	"breakwater/internal/delta/scan"
+	"breakwater/internal/delta/rows"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/recovery"
@@ -162,18 +164,33 @@ func (t *truth) rows(ctx context.Context, decl estate.Table, version int64) ([]o
 	if err != nil {
 		return nil, err
 	}
-	var rows []oracle.Row
-	for r, err := range scan.Rows(ctx, store, snap) {
-		if err != nil {
-			return nil, err
-		}
-		id, _ := r.Value("id")
-		at, _ := r.Value("event_time")
-		payload, _ := r.Value("payload")
-		rows = append(rows, oracle.Row{ID: id.Int, Time: at.Int, Sum: oracle.Sum(bytes.Clone(payload.Bytes))})
+	content, err := rows.Of(store, snap)
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(rows, func(a, b oracle.Row) int { return cmp.Compare(a.ID, b.ID) })
-	return rows, nil
+	r, err := content.Read(ctx, []string{"id", "event_time", "payload"})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Release()
+	var all []oracle.Row
+	for r.Next() {
+		b := r.RecordBatch()
+		id, ok1 := b.Column(0).(*array.Int64)
+		at, ok2 := b.Column(1).(*array.Timestamp)
+		payload, ok3 := b.Column(2).(*array.String)
+		if !ok1 || !ok2 || !ok3 {
+			return nil, fmt.Errorf("columns of %s are %s", decl.Path, b.Schema())
+		}
+		for i := range int(b.NumRows()) {
+			all = append(all, oracle.Row{ID: id.Value(i), Time: int64(at.Value(i)), Sum: oracle.Sum([]byte(payload.Value(i)))})
+		}
+	}
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b oracle.Row) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
 }
 
 // reader lets delta-rs, which shares no code with ours, read a version.

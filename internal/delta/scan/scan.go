@@ -1,5 +1,5 @@
-// Package scan reads the live rows of a Delta snapshot and boils them down to a
-// count and a digest.
+// Package scan boils the live rows of a Delta snapshot down to a count and a
+// digest.
 //
 // The digest does not depend on the order of rows, on the layout of files or on
 // the width of types, so the same rows give the same digest after a copy, a
@@ -8,8 +8,8 @@
 // canonical encoding: every column by name with its typed value. It is not
 // meant to withstand somebody who constructs rows.
 //
-// Deletion vectors are applied and column mapping and widened types are
-// followed. Nested and other types are refused by name ([TypeError]).
+// Package rows reads the rows: what it refuses is refused here, and never left
+// out.
 package scan
 
 import (
@@ -19,22 +19,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"iter"
 	"math/bits"
+	"slices"
 	"sync"
 
-	"github.com/parquet-go/parquet-go"
+	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/internal/delta"
-	"breakwater/internal/delta/columns"
-	"breakwater/internal/delta/vector"
-	"breakwater/internal/reach"
+	"breakwater/internal/delta/rows"
 )
-
-// ErrElsewhere says that an object lies in a bucket that the store does not
-// serve.
-var ErrElsewhere = vector.ErrElsewhere
 
 // Digest is what a table's rows come down to.
 type Digest struct {
@@ -62,21 +56,23 @@ func (d *Digest) add(n [32]byte) {
 	}
 }
 
-// filesAtOnce is how many data files are read at the same time: it bounds the
-// memory, at a window and a page per column each.
-const filesAtOnce = 4
-
 // Sum reads all live rows of a snapshot, several files at once. Any error means
 // that nothing is known of the rows.
 func Sum(ctx context.Context, store delta.Store, s *delta.Snapshot) (Digest, error) {
-	cols, err := fields(s)
+	t, err := rows.Of(store, s)
 	if err != nil {
 		return Digest{}, err
 	}
+	// By name, so that a column's place has no say.
+	columns := []string{}
+	for _, f := range t.Schema().Fields() {
+		columns = append(columns, f.Name)
+	}
+	slices.Sort(columns)
 	var mu sync.Mutex
 	var all Digest
 	group, each := errgroup.WithContext(ctx)
-	group.SetLimit(filesAtOnce)
+	group.SetLimit(rows.AtOnce)
 	for a := range s.Files() {
 		if each.Err() != nil {
 			break
@@ -84,13 +80,14 @@ func Sum(ctx context.Context, store delta.Store, s *delta.Snapshot) (Digest, err
 		group.Go(func() error {
 			var d Digest
 			var enc []byte
-			for row, err := range fileRows(each, store, s, cols, a) {
+			for batch, err := range t.File(each, a, columns) {
+				if err == nil {
+					enc, err = d.take(batch, enc)
+					batch.Release()
+				}
 				if err != nil {
 					return err
 				}
-				enc = row.append(enc[:0])
-				d.Rows++
-				d.add(sha256.Sum256(enc))
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -104,130 +101,27 @@ func Sum(ctx context.Context, store delta.Store, s *delta.Snapshot) (Digest, err
 	return all, nil
 }
 
-// Rows yields the live rows of a snapshot, file by file in the order of paths.
-// A row is valid until the next one.
-func Rows(ctx context.Context, store delta.Store, s *delta.Snapshot) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		cols, err := fields(s)
-		if err != nil {
-			yield(Row{}, err)
-			return
-		}
-		for a := range s.Files() {
-			for row, err := range fileRows(ctx, store, s, cols, a) {
-				if !yield(row, err) || err != nil {
-					return
-				}
-			}
-		}
-	}
-}
-
-// fileRows yields the live rows of one file.
-func fileRows(ctx context.Context, store delta.Store, s *delta.Snapshot, cols []field, a delta.Add) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		fail := func(err error) {
-			if errors.Is(err, columns.ErrMalformed) {
-				err = fmt.Errorf("%w: %w", delta.ErrCorrupt, err)
-			}
-			yield(Row{}, fmt.Errorf("scan %s of delta table %s at version %d: %w", a.Path, s.Root, s.Version.Number, reach.Mark(err)))
-		}
-		bucket, key := a.File()
-		if bucket != "" {
-			fail(fmt.Errorf("%w: %s", ErrElsewhere, bucket))
-			return
-		}
-		hidden, err := vector.Read(ctx, store, a.Vector)
-		if err != nil {
-			fail(err)
-			return
-		}
-		f, err := columns.Open(delta.ReaderAt(ctx, store, key, a.Size), a.Size)
-		if err != nil {
-			fail(err)
-			return
-		}
-		if a.Records >= 0 && f.NumRows() != a.Records {
-			fail(fmt.Errorf("%w: %d rows in the file, recorded %d", delta.ErrCorrupt, f.NumRows(), a.Records))
-			return
-		}
-		if hidden != nil && !hidden.IsEmpty() && hidden.Maximum() >= uint64(f.NumRows()) {
-			fail(fmt.Errorf("%w: deletion vector hides row %d of %d", delta.ErrCorrupt, hidden.Maximum(), f.NumRows()))
-			return
-		}
-		row := Row{cols, make([]Value, len(cols))}
-		leaves, types, err := bind(f, cols, a, row.values)
-		if err != nil {
-			fail(err)
-			return
-		}
-		var n uint64
-		for raw, err := range f.Rows(leaves) {
-			if err == nil && n%1024 == 0 {
-				err = ctx.Err()
-			}
-			if err == nil && (hidden == nil || !hidden.Contains(n)) {
-				if err = convert(row.values, raw, cols, types, leaves); err == nil && !yield(row, nil) {
-					return
-				}
-			}
-			if err != nil {
-				fail(err)
-				return
-			}
-			n++
-		}
-	}
-}
-
-// bind finds each column in the file, and fills in the values that are the same
-// for all its rows: partition columns, and nulls for columns that are younger
-// than the file.
-func bind(f *columns.File, cols []field, a delta.Add, values []Value) (leaves []int, types []parquet.Type, err error) {
-	names := f.Leaves()
-	ids := map[int]int{}
-	for _, c := range f.Root().Columns() {
-		if c.Leaf() {
-			ids[c.ID()] = c.Index()
-		}
-	}
-	leaves, types = make([]int, len(cols)), make([]parquet.Type, len(cols))
-	for i, col := range cols {
-		leaves[i] = -1
-		if col.partition {
-			if values[i], err = col.parse(a.PartitionValues[col.physical]); err != nil {
-				return nil, nil, err
-			}
-			continue
-		}
-		leaf, ok := names[col.physical]
-		if col.id != 0 {
-			leaf, ok = ids[col.id]
-		}
-		if !ok {
-			continue
-		}
-		column, ok := f.Schema().Lookup(f.Schema().Columns()[leaf]...)
-		if !ok {
-			return nil, nil, fmt.Errorf("%w: column %s cannot be looked up", delta.ErrCorrupt, col.name)
-		}
-		leaves[i], types[i] = leaf, column.Node.Type()
-	}
-	return leaves, types, nil
-}
-
-func convert(values []Value, raw [][]parquet.Value, cols []field, types []parquet.Type, leaves []int) error {
-	for i, col := range cols {
-		if leaves[i] < 0 {
-			continue
-		}
-		if len(raw[i]) != 1 {
-			return fmt.Errorf("%w: column %s has %d values in a row", delta.ErrCorrupt, col.name, len(raw[i]))
-		}
+// take adds the rows of a batch. A row's encoding is every column, each as the
+// length of its name, the name, and the value. The buffer is given back to be
+// used again.
+func (d *Digest) take(batch arrow.RecordBatch, enc []byte) ([]byte, error) {
+	cols := make([]encoder, batch.NumCols())
+	names := make([][]byte, len(cols))
+	for i := range cols {
+		name := batch.ColumnName(i)
+		names[i] = append(binary.AppendUvarint(nil, uint64(len(name))), name...)
 		var err error
-		if values[i], err = col.value(raw[i][0], types[i]); err != nil {
-			return err
+		if cols[i], err = values(batch.Column(i)); err != nil {
+			return enc, fmt.Errorf("column %s: %w", name, err)
 		}
 	}
-	return nil
+	for n := range int(batch.NumRows()) {
+		enc = enc[:0]
+		for i, value := range cols {
+			enc = value(append(enc, names[i]...), n)
+		}
+		d.Rows++
+		d.add(sha256.Sum256(enc))
+	}
+	return enc, nil
 }

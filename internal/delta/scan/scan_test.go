@@ -2,15 +2,14 @@ package scan_test
 
 import (
 	"errors"
-	"hash/crc32"
 	"io/fs"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"breakwater/internal/delta"
 	"breakwater/internal/delta/deltatest"
+	"breakwater/internal/delta/rows"
 	"breakwater/internal/delta/scan"
 	"breakwater/internal/reach"
 )
@@ -35,45 +34,6 @@ func load(t testing.TB, names ...string) *deltatest.Store {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// The rows of every readable version of every fixture are the engine's, and the
-// digest tells exactly the versions with equal rows apart from the others.
-func TestRowsAreTheEngines(t *testing.T) {
-	truths, err := deltatest.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := load(t)
-	for _, truth := range truths {
-		t.Run(truth.Name, func(t *testing.T) {
-			for _, want := range truth.Versions {
-				if !want.Readable {
-					continue
-				}
-				snap := snapshot(t, store, truth.Name, want.Version)
-				var rows, sum, crc int64
-				for row, err := range scan.Rows(t.Context(), store, snap) {
-					if err != nil {
-						t.Fatalf("version %d: %v", want.Version, err)
-					}
-					id, ok := row.Value("id")
-					if !ok || id.Kind != scan.Int {
-						t.Fatalf("version %d: id is %+v", want.Version, id)
-					}
-					rows, sum = rows+1, sum+id.Int
-					crc += int64(crc32.ChecksumIEEE([]byte(strconv.FormatInt(id.Int, 10))))
-				}
-				if rows != want.Rows || sum != want.SumID || crc != want.CRC32Sum {
-					t.Errorf("version %d: rows %d, sum %d, crc %d; want %d, %d, %d", want.Version, rows, sum, crc, want.Rows, want.SumID, want.CRC32Sum)
-				}
-				digest, err := scan.Sum(t.Context(), store, snap)
-				if err != nil || digest.Rows != want.Rows {
-					t.Errorf("version %d: Sum = %v, %v", want.Version, digest, err)
-				}
-			}
-		})
-	}
 }
 
 // OPTIMIZE and REORG rewrite files and not rows: the digest must not move. A
@@ -169,7 +129,7 @@ func TestUnknownTypeIsRefused(t *testing.T) {
 	snap := snapshot(t, s, "basic_part", 1)
 	snap.Metadata.SchemaString = strings.Replace(snap.Metadata.SchemaString, `"integer"`, `"variant"`, 1)
 	_, err := scan.Sum(t.Context(), s, snap)
-	var refused *scan.TypeError
+	var refused *rows.TypeError
 	if !errors.As(err, &refused) || refused.Column != "n" || refused.Type != "variant" {
 		t.Errorf("%v", err)
 	}

@@ -16,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
+
 	"breakwater/internal/delta"
 	"breakwater/internal/delta/deltatest"
+	"breakwater/internal/delta/rows"
 	"breakwater/internal/delta/scan"
 	"breakwater/internal/delta/write"
 )
@@ -83,19 +86,31 @@ func TestAppendsAreReadBack(t *testing.T) {
 		t.Errorf("%d rows in %d files from checkpoint %d", snap.Rows(), snap.Len(), snap.Start)
 	}
 	var sum int64
-	for row, err := range scan.Rows(t.Context(), s, snap) {
-		if err != nil {
-			t.Fatal(err)
+	content, err := rows.Of(s, snap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := content.Read(t.Context(), []string{"id", "region", "name"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	for r.Next() {
+		b := r.RecordBatch()
+		ids, regions, names := b.Column(0).(*array.Int64), b.Column(1).(*array.String), b.Column(2)
+		for i := range int(b.NumRows()) {
+			id := ids.Value(i)
+			if want := []string{"eu", "a b/ü%", ""}[id%3]; regions.Value(i) != want || (want == "") != regions.IsNull(i) {
+				t.Errorf("row %d is in region %q", id, regions.Value(i))
+			}
+			if names.IsNull(i) != (id%5 == 0) {
+				t.Errorf("row %d has name %s", id, names.ValueStr(i))
+			}
+			sum += id
 		}
-		id, _ := row.Value("id")
-		region, _ := row.Value("region")
-		if want := []string{"eu", "a b/ü%", ""}[id.Int%3]; string(region.Bytes) != want || (want == "") != (region.Kind == scan.Null) {
-			t.Errorf("row %d is in region %q", id.Int, region.Bytes)
-		}
-		if name, _ := row.Value("name"); (name.Kind == scan.Null) != (id.Int%5 == 0) {
-			t.Errorf("row %d has name %+v", id.Int, name)
-		}
-		sum += id.Int
+	}
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
 	}
 	if sum != 69*70/2 {
 		t.Errorf("ids add up to %d", sum)

@@ -1,0 +1,84 @@
+package rows
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+// errPartition says that a partition value is not one of its type.
+var errPartition = errors.New("partition value")
+
+// constant is an array of n times a partition value as the protocol serialises
+// it. The empty string is null, as is none.
+func (c *column) constant(mem memory.Allocator, value *string, n int) (arrow.Array, error) {
+	if value == nil || *value == "" {
+		return array.MakeArrayOfNull(mem, c.typ, n), nil
+	}
+	b := array.NewBuilder(mem, c.typ)
+	defer b.Release()
+	b.Reserve(n)
+	one, err := parsed(b, *value)
+	if err != nil {
+		return nil, fmt.Errorf("%w %q of column %s, %s: %w", errPartition, *value, c.name, c.typ, err)
+	}
+	for range n {
+		one()
+	}
+	return b.NewArray(), nil
+}
+
+// parsed reads a value once, for a builder to append many times.
+func parsed(b array.Builder, s string) (appendOne func(), err error) {
+	switch b := b.(type) {
+	case *array.StringBuilder:
+		return func() { b.Append(s) }, nil
+	case *array.BinaryBuilder:
+		return func() { b.Append([]byte(s)) }, nil
+	case *array.BooleanBuilder:
+		v, err := strconv.ParseBool(s)
+		return func() { b.Append(v) }, err
+	case *array.Int8Builder:
+		v, err := strconv.ParseInt(s, 10, 8)
+		return func() { b.Append(int8(v)) }, err
+	case *array.Int16Builder:
+		v, err := strconv.ParseInt(s, 10, 16)
+		return func() { b.Append(int16(v)) }, err
+	case *array.Int32Builder:
+		v, err := strconv.ParseInt(s, 10, 32)
+		return func() { b.Append(int32(v)) }, err
+	case *array.Int64Builder:
+		v, err := strconv.ParseInt(s, 10, 64)
+		return func() { b.Append(v) }, err
+	case *array.Float32Builder:
+		v, err := strconv.ParseFloat(s, 32)
+		return func() { b.Append(float32(v)) }, err
+	case *array.Float64Builder:
+		v, err := strconv.ParseFloat(s, 64)
+		return func() { b.Append(v) }, err
+	case *array.Date32Builder:
+		t, err := time.Parse(time.DateOnly, s)
+		return func() { b.Append(arrow.Date32(t.Unix() / 86400)) }, err
+	case *array.TimestampBuilder:
+		t, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			t, err = time.Parse("2006-01-02 15:04:05.999999999", s)
+		}
+		return func() { b.Append(arrow.Timestamp(t.UnixMicro())) }, err
+	case *array.Decimal128Builder:
+		typ := b.Type().(*arrow.Decimal128Type) //nolint:errcheck // it is that builder's
+		if _, frac, _ := strings.Cut(s, "."); strings.ContainsAny(s, "eE") || len(strings.TrimRight(frac, "0")) > int(typ.Scale) {
+			return nil, fmt.Errorf("not a number with %d decimal places", typ.Scale)
+		}
+		v, err := decimal128.FromString(s, typ.Precision, typ.Scale)
+		return func() { b.Append(v) }, err
+	}
+	return nil, fmt.Errorf("no column can be partitioned by %s", b.Type())
+}
