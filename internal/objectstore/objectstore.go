@@ -23,7 +23,8 @@
 // are tried [Config.Attempts] times in all, which means that the answer of a
 // write may be lost although the write took place. [Client.PutIfAbsent] and
 // [Client.PutIfMatch] resolve that: the second attempt then loses against the
-// first, and says [ErrSame].
+// first, and says [ErrSame]. A store that asks to slow down is asked again with
+// longer and longer waits, for about 20 s.
 //
 // Verified against MinIO by package storetest, which runs against any endpoint.
 package objectstore
@@ -76,7 +77,8 @@ type Config struct {
 	// server-side copy is silent for as long as it works and gets 20 times as
 	// much.
 	AnswerTimeout time.Duration
-	// Attempts is how often a request is sent at most; 3 when zero.
+	// Attempts is how often a request is sent at most; 3 when zero. Where the
+	// store asks to slow down it is 10 at least.
 	Attempts int
 }
 
@@ -138,8 +140,8 @@ func (c *Client) AccessKey() string { return c.cfg.AccessKey }
 // retryer tries again what was refused or broken, at once and few times. Silence
 // is not tried again: it has already cost as much as the caller wants to wait.
 func retryer(attempts int) aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = attempts
+	return patient{attempts: attempts, Standard: retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = max(attempts, slowAttempts)
 		o.MaxBackoff = 400 * time.Millisecond
 		// The default bucket of retry tokens would make the outcome of a request
 		// depend on the failures of others.
@@ -154,8 +156,9 @@ func retryer(attempts int) aws.Retryer {
 			}),
 			// Two conditional writes met; the loser must ask again to learn why.
 			retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}}},
+			retry.RetryableErrorCode{Codes: slowCodes},
 		}, o.Retryables...)
-	})
+	})}
 }
 
 // Object is what a store says about one version of a key.
@@ -169,6 +172,7 @@ type Object struct {
 	// target, and empty where no rule applies or where the store does not say, as
 	// in listings.
 	ReplicationStatus string
+	StorageClass      string // as listings of versions say it; empty elsewhere
 }
 
 // Version is one entry of a key's history.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // Get reads the current version of a key, all of it into memory.
@@ -80,7 +81,7 @@ func (c *Client) orNoBucket(ctx context.Context, bucket string, notFound error) 
 // yielded before it is then a part, not the whole.
 func (c *Client) List(ctx context.Context, bucket, prefix string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix}
+		in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
 		for {
 			page, err := c.s3.ListObjectsV2(ctx, in)
 			if err != nil {
@@ -88,8 +89,13 @@ func (c *Client) List(ctx context.Context, bucket, prefix string) iter.Seq2[Obje
 				return
 			}
 			for _, o := range page.Contents {
+				key, err := decoded(o.Key, page.EncodingType)
+				if err != nil {
+					yield(Object{}, c.fail("list", bucket, prefix, err))
+					return
+				}
 				if !yield(Object{
-					Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), ETag: unquoteETag(o.ETag), LastModified: aws.ToTime(o.LastModified),
+					Key: key, Size: aws.ToInt64(o.Size), ETag: unquoteETag(o.ETag), LastModified: aws.ToTime(o.LastModified),
 				}, nil) {
 					return
 				}
@@ -107,45 +113,6 @@ func (c *Client) List(ctx context.Context, bucket, prefix string) iter.Seq2[Obje
 }
 
 var errNoToken = errors.New("the store says that there is more and not how to go on; nothing can be concluded from this listing")
-
-// ListVersions yields every version and delete marker of the keys that start
-// with prefix, a page of up to 1,000 at a time. Keys come in order; within a
-// page the versions come before the delete markers. An error ends it.
-func (c *Client) ListVersions(ctx context.Context, bucket, prefix string) iter.Seq2[Version, error] {
-	return func(yield func(Version, error) bool) {
-		in := &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix}
-		for {
-			page, err := c.s3.ListObjectVersions(ctx, in)
-			if err != nil {
-				yield(Version{}, c.fail("list versions", bucket, prefix, err))
-				return
-			}
-			for _, v := range page.Versions {
-				if !yield(Version{Latest: aws.ToBool(v.IsLatest), Object: Object{
-					Key: aws.ToString(v.Key), Size: aws.ToInt64(v.Size), ETag: unquoteETag(v.ETag),
-					VersionID: aws.ToString(v.VersionId), LastModified: aws.ToTime(v.LastModified),
-				}}, nil) {
-					return
-				}
-			}
-			for _, m := range page.DeleteMarkers {
-				if !yield(Version{Latest: aws.ToBool(m.IsLatest), DeleteMarker: true, Object: Object{
-					Key: aws.ToString(m.Key), VersionID: aws.ToString(m.VersionId), LastModified: aws.ToTime(m.LastModified),
-				}}, nil) {
-					return
-				}
-			}
-			if !aws.ToBool(page.IsTruncated) {
-				return
-			}
-			if aws.ToString(page.NextKeyMarker) == "" {
-				yield(Version{}, c.fail("list versions", bucket, prefix, errNoToken))
-				return
-			}
-			in.KeyMarker, in.VersionIdMarker = page.NextKeyMarker, page.NextVersionIdMarker
-		}
-	}
-}
 
 // Reader reads parts of one version of an object, as Parquet files want it. It
 // is an [io.ReaderAt], so it carries the context it was opened with.

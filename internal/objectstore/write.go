@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -114,12 +112,7 @@ type Source struct {
 // copies 5 GiB at most; a store refuses what is larger. The copy has its own
 // modification time.
 func (c *Client) Copy(ctx context.Context, from Source, bucket, key string) (Object, error) {
-	// A plus sign would be read as a space.
-	path := strings.ReplaceAll((&url.URL{Path: from.Bucket + "/" + from.Key}).EscapedPath(), "+", "%2B")
-	if from.VersionID != "" {
-		path += "?versionId=" + url.QueryEscape(from.VersionID)
-	}
-	in := &s3.CopyObjectInput{Bucket: &bucket, Key: &key, CopySource: &path}
+	in := &s3.CopyObjectInput{Bucket: &bucket, Key: &key, CopySource: from.header()}
 	if from.ETag != "" {
 		in.CopySourceIfMatch = quoteETag(from.ETag)
 	}
