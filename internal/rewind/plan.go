@@ -1,0 +1,171 @@
+package rewind
+
+import (
+	"cmp"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Do is what is done to a key.
+type Do byte
+
+// What is done to a key. None is the zero value: nothing.
+const (
+	None   Do = iota
+	Copy      // put the content of version Then over it
+	Unmark    // remove the delete markers that hide Then, for good
+	Mark      // add a delete marker: there was nothing at T
+)
+
+// Line is one key of a plan.
+type Line struct {
+	Key     string // where the content goes
+	Do      Do
+	Now     Version  // as the plan saw it
+	Then    Version  // what it is to be; zero for Mark
+	Markers []string // that Unmark removes, newest first
+	// Ask says that the two may be equal all the same: they have the same size,
+	// and an ETag need not be the content's. What Now is a copy of decides.
+	Ask bool
+}
+
+// Choice says how far a plan may go.
+type Choice struct {
+	// Unmark allows to remove delete markers where nothing else is newer than
+	// what is to come back: far fewer requests, and the markers are gone for good.
+	Unmark bool
+}
+
+// Diff says what closes the difference of a key, or false where there is none.
+func Diff(h History, c Choice) (Line, bool) {
+	l := Line{Key: h.Key, Now: h.Now, Then: h.Then}
+	switch {
+	case h.Now.Same(h.Then):
+		return Line{}, false
+	case !h.Then.There():
+		l.Do, l.Then = Mark, Version{}
+	case c.Unmark && len(h.Markers) > 0:
+		l.Do, l.Markers = Unmark, h.Markers
+	default:
+		l.Do = Copy
+		l.Ask = h.Now.There() && h.Now.Size == h.Then.Size
+	}
+	return l, true
+}
+
+// Back is the line that takes a line back: to what Now was. A removed delete
+// marker is added again as a new one.
+func (l Line) Back() Line {
+	b := Line{Key: l.Key, Now: l.Then, Then: l.Now, Do: Copy}
+	if !l.Now.There() {
+		b.Do, b.Then = Mark, Version{}
+	}
+	return b
+}
+
+// Totals are a plan's counts.
+type Totals struct {
+	Copies  int64 `json:"copies,omitempty"`
+	Bytes   int64 `json:"bytes,omitempty"` // that are copied
+	Unmarks int64 `json:"unmarks,omitempty"`
+	Markers int64 `json:"markers,omitempty"` // that are removed
+	Marks   int64 `json:"marks,omitempty"`
+	// Described are copies that need two requests or more: of objects uploaded
+	// in parts.
+	Described int64 `json:"described,omitempty"`
+}
+
+// Add counts a line.
+func (t *Totals) Add(l Line) {
+	switch l.Do {
+	case Copy:
+		t.Copies++
+		t.Bytes += l.Then.Size
+		if strings.Contains(l.Then.ETag, "-") {
+			t.Described++
+		}
+	case Unmark:
+		t.Unmarks++
+		t.Markers += int64(len(l.Markers))
+	case Mark:
+		t.Marks++
+	}
+}
+
+// Lines is how many keys change.
+func (t Totals) Lines() int64 { return t.Copies + t.Unmarks + t.Marks }
+
+// Requests is how many requests the changes take, without listings.
+func (t Totals) Requests(perDelete int64) int64 {
+	return t.Copies + t.Described + (t.Markers+perDelete-1)/perDelete + (t.Marks+perDelete-1)/perDelete
+}
+
+// Archived reports whether a storage class must be restored before it can be
+// copied.
+func Archived(class string) bool { return class == "GLACIER" || class == "DEEP_ARCHIVE" }
+
+// Phase is the order in which lines are done so that no reader of a table sees a
+// log that names data which is not there: data comes back first, then
+// checkpoints, commits in ascending order and the pointers; then the log's later
+// files go, the highest first, and last the data that nothing names any more.
+type Phase int
+
+// The phases.
+const (
+	DataBack Phase = iota
+	CheckpointsBack
+	CommitsBack
+	Pointers
+	LogGone
+	DataGone
+	Phases // how many there are
+)
+
+// InOrder reports whether the lines of a phase are done one after the other in
+// each folder, rather than all at once.
+func (p Phase) InOrder() bool { return p == CommitsBack }
+
+// PhaseOf is the phase of a line, by the names that Delta Lake and Iceberg use.
+func PhaseOf(l Line) Phase {
+	dir, name := path.Split(l.Key)
+	log := strings.Contains("/"+dir, "/_delta_log/") || strings.HasSuffix("/"+dir, "/metadata/")
+	switch {
+	case log && (name == "_last_checkpoint" || name == "version-hint.text"):
+		return Pointers
+	case log && l.Do == Mark:
+		return LogGone
+	case l.Do == Mark:
+		return DataGone
+	case log && (strings.HasSuffix(name, ".metadata.json") || strings.HasSuffix(dir, "/_delta_log/") && commit(name)):
+		return CommitsBack
+	case log:
+		return CheckpointsBack
+	}
+	return DataBack
+}
+
+// commit reports whether a file of a Delta log is a commit: 20 digits and .json.
+func commit(name string) bool {
+	digits, ok := strings.CutSuffix(name, ".json")
+	return ok && len(digits) == 20 && strings.Trim(digits, "0123456789") == ""
+}
+
+// Order sorts the lines into phases; in LogGone the highest key comes first.
+func Order(lines []Line) [Phases][]Line {
+	var by [Phases][]Line
+	for _, l := range lines {
+		p := PhaseOf(l)
+		by[p] = append(by[p], l)
+	}
+	slices.SortFunc(by[LogGone], func(a, b Line) int { return cmp.Compare(b.Key, a.Key) })
+	return by
+}
+
+// MaxLines is how many lines a plan may have. The plan is one document of the
+// ledger, and people approve it by its digest.
+const MaxLines = 250_000
+
+// ErrTooMany says that a plan would have more than [MaxLines] lines.
+var ErrTooMany = errors.New("more keys differ than one plan holds (250000); narrow the prefix and rewind in parts")
