@@ -16,6 +16,7 @@ func Catalogue(s *Systems) *action.Catalogue {
 		s.secretActions,
 		s.routingActions,
 		s.storageActions,
+		s.rewindActions,
 		s.accessActions,
 		s.regionActions,
 	} {

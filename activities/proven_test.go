@@ -39,6 +39,7 @@ var proofs = map[string]string{
 	"routing.secret":           "TestRoutingSecret/life",
 	"secrets.readable":         "TestSecretsReadable",
 	"storage.fence":            "TestStorageFence",
+	"storage.rewind":           "TestProveRewind",
 	"storage.stop-replication": "TestStopReplication",
 	"table.history":            "TestProveHistoryAndGoldenQueries/table.history",
 	"table.promote":            "TestProvePromotion",
