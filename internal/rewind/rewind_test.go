@@ -84,7 +84,7 @@ func TestRewindReachesTheStateAtT(t *testing.T) {
 		for key, all := range w {
 			was[key] = all[len(all)-1].Version
 			for _, e := range all {
-				if e.Modified.Before(noon.Add(time.Second)) && at == noon || at == noon.Add(time.Second) && e.Modified.Before(noon.Add(2*time.Second)) || !e.Modified.After(at) {
+				if e.Modified.Before(noon.Add(time.Second)) && at.Equal(noon) || at.Equal(noon.Add(time.Second)) && e.Modified.Before(noon.Add(2*time.Second)) || !e.Modified.After(at) {
 					want[key] = e.Version
 				}
 			}
