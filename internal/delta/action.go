@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"time"
 
 	"breakwater/internal/table"
@@ -12,10 +13,10 @@ import (
 // Add is one live logical file: a data file, and the deletion vector that hides
 // some of its rows.
 type Add struct {
-	Path            string // as in the log: a URI, relative or absolute
-	Size            int64  // bytes
-	Records         int64  // rows in the file by its statistics, deleted ones included; -1 where not recorded
-	PartitionValues map[string]*string
+	Path            string             // as in the log: a URI, relative or absolute
+	Size            int64              // bytes
+	Records         int64              // rows in the file by its statistics, deleted ones included; -1 where not recorded
+	PartitionValues map[string]*string // shared by files with the same values: not to be changed
 	DataChange      bool
 	Vector          *DeletionVector
 
@@ -175,28 +176,50 @@ func (acts *actions) add(root Root, f fileAction) error {
 }
 
 func newAdd(root Root, f fileAction) (Add, error) {
-	a := Add{Path: f.Path, Size: f.Size, Records: -1, PartitionValues: f.PartitionValues, DataChange: f.DataChange, Vector: f.DeletionVector}
-	var err error
-	if a.at, err = root.resolve(f.Path); err != nil {
-		return a, err
+	a := Add{
+		Path: f.Path, Size: f.Size, Records: numRecords([]byte(f.Stats)),
+		PartitionValues: f.PartitionValues, DataChange: f.DataChange, Vector: f.DeletionVector,
 	}
-	if f.Size < 0 {
-		return a, fmt.Errorf("size %d of %s is negative", f.Size, f.Path)
+	return a, a.locate(root, "")
+}
+
+// locate works out where the file and its vector lie. plain is the key of a
+// relative path that needs no decoding, if the caller has it.
+func (a *Add) locate(root Root, plain string) error {
+	var err error
+	if plain != "" && isPlain(a.Path) {
+		a.at.key = plain
+	} else if a.at, err = root.resolve(a.Path); err != nil {
+		return err
+	}
+	if a.Size < 0 {
+		return fmt.Errorf("%w: size %d of %s is negative", ErrCorrupt, a.Size, a.Path)
 	}
 	if a.Vector != nil {
-		if err := a.Vector.locate(root); err != nil {
-			return a, err
+		return a.Vector.locate(root)
+	}
+	return nil
+}
+
+// local reports whether the file lies in the table and has no vector elsewhere.
+func (a *Add) local(root Root) bool {
+	return a.at.bucket == "" && a.Vector == nil && within(root.Prefix, a.at.key)
+}
+
+// within reports whether a key lies in the folder; an empty one is the bucket.
+func within(folder, key string) bool {
+	return folder == "" || len(key) > len(folder) && key[len(folder)] == '/' && key[:len(folder)] == folder
+}
+
+// each yields the files that are added.
+func (acts *actions) each() iter.Seq[*Add] {
+	return func(yield func(*Add) bool) {
+		for i := range acts.adds {
+			if !yield(&acts.adds[i]) {
+				return
+			}
 		}
 	}
-	// Statistics are optional and may be cut short by their writer: rows are then
-	// unknown, and the file is as live as before.
-	var stats struct {
-		NumRecords *int64 `json:"numRecords"`
-	}
-	if f.Stats != "" && json.Unmarshal([]byte(f.Stats), &stats) == nil && stats.NumRecords != nil && *stats.NumRecords >= 0 {
-		a.Records = *stats.NumRecords
-	}
-	return a, nil
 }
 
 // unique refuses a logical file named twice in one commit or checkpoint: the

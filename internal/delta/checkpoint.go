@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -42,13 +43,13 @@ func (l *Log) readCheckpoint(ctx context.Context, c checkpoint) (*actions, []tab
 	if all.protocol == nil || all.metadata == nil {
 		return nil, nil, badLog(key, "checkpoint without protocol or metadata")
 	}
-	return all, objects, all.unique(key)
+	return all, objects, nil
 }
 
 // sidecar finds a sidecar that a checkpoint names in the listing.
 func (l *Log) sidecar(c checkpoint, s sidecar) (table.Object, error) {
 	name := s.Path
-	if schemed.MatchString(name) { // absolute: only its place in this log counts
+	if _, _, absolute := cutScheme(name); absolute { // absolute: only its place in this log counts
 		name = path.Base(name)
 	}
 	name = strings.TrimPrefix(name, "_sidecars/")
@@ -85,7 +86,7 @@ func (l *Log) readPart(ctx context.Context, o table.Object, into *actions) error
 	if err != nil {
 		return fail(err)
 	}
-	if err := readActions(l.root, f, into); err != nil {
+	if err := readActions(ctx, l.root, f, into); err != nil {
 		return fail(err)
 	}
 	return nil
@@ -159,7 +160,7 @@ var columnPaths = [columnCount]string{
 // locateColumns finds each column's index in a file. The groups inside of maps
 // and lists are named differently by different writers, so their leaves go by
 // position.
-func locateColumns(f *columns.File) []int {
+func locateColumns(f *columns.File) ([]int, error) {
 	leaves := f.Leaves()
 	ordered := f.Schema().Columns()
 	at := make([]int, columnCount)
@@ -170,125 +171,36 @@ func locateColumns(f *columns.File) []int {
 			if leaf, ok := leaves[want]; ok {
 				at[i] = leaf
 			}
-			continue
-		}
-		skip := int(nth[0] - '0')
-		for leaf, p := range ordered {
-			if strings.HasPrefix(strings.Join(p, "."), group+".") {
-				if skip == 0 {
-					at[i] = leaf
-					break
-				}
-				skip--
-			}
-		}
-	}
-	return at
-}
-
-// readActions appends the actions of a checkpoint or sidecar file.
-func readActions(root Root, f *columns.File, into *actions) error {
-	for raw, err := range f.Rows(locateColumns(f)) {
-		if err != nil {
-			return err
-		}
-		into.count++
-		row := checkpointRow(raw)
-		switch {
-		case row.has(cAddPath):
-			if err := into.add(root, row.add()); err != nil {
-				return err
-			}
-		case row.has(cMetaID):
-			m := &Metadata{ID: row.text(cMetaID), Name: row.text(cMetaName), SchemaString: row.text(cMetaSchema), Configuration: map[string]string{}}
-			m.PartitionColumns = row.texts(cMetaPartition)
-			m.Format.Provider = row.text(cMetaProvider)
-			for k, v := range row.pairs(cMetaConfKey, cMetaConfValue) {
-				if v != nil {
-					m.Configuration[k] = *v
+		} else {
+			skip := int(nth[0] - '0')
+			for leaf, p := range ordered {
+				if strings.HasPrefix(strings.Join(p, "."), group+".") {
+					if skip == 0 {
+						at[i] = leaf
+						break
+					}
+					skip--
 				}
 			}
-			into.metadata = m
-		case row.has(cReader):
-			into.protocol = &Protocol{
-				MinReaderVersion: int(row.integer(cReader)), MinWriterVersion: int(row.integer(cWriter)),
-				ReaderFeatures: row.texts(cReaderFeatures), WriterFeatures: row.texts(cWriterFeatures),
-			}
-		case row.has(cTxnApp):
-			into.txns = append(into.txns, txn{row.text(cTxnApp), row.integer(cTxnVersion)})
-		case row.has(cSidePath):
-			into.sidecars = append(into.sidecars, sidecar{row.text(cSidePath), row.integer(cSideSize)})
 		}
-	}
-	return nil
-}
-
-// checkpointRow is one row, by the constants above.
-type checkpointRow [][]parquet.Value
-
-func (r checkpointRow) has(c int) bool { return len(r[c]) == 1 && !r[c][0].IsNull() }
-
-func (r checkpointRow) text(c int) string {
-	if !r.has(c) {
-		return ""
-	}
-	return string(r[c][0].ByteArray())
-}
-
-// integer reads a column that some writers make 32 bits wide and others 64.
-func (r checkpointRow) integer(c int) int64 {
-	switch {
-	case !r.has(c):
-		return 0
-	case r[c][0].Kind() == parquet.Int32:
-		return int64(r[c][0].Int32())
-	}
-	return r[c][0].Int64()
-}
-
-func (r checkpointRow) texts(c int) []string {
-	var out []string
-	for _, v := range r[c] {
-		if !v.IsNull() {
-			out = append(out, string(v.ByteArray()))
-		}
-	}
-	return out
-}
-
-func (r checkpointRow) pairs(key, value int) map[string]*string {
-	out := map[string]*string{}
-	for i, k := range r[key] {
-		if k.IsNull() {
+		if at[i] < 0 {
 			continue
 		}
-		out[string(k.ByteArray())] = nil
-		if i < len(r[value]) && !r[value][i].IsNull() {
-			v := string(r[value][i].ByteArray())
-			out[string(k.ByteArray())] = &v
+		if f.Repeated(at[i]) != nested || !slices.Contains(kindsOf(i), f.Kind(at[i])) {
+			return nil, fmt.Errorf("%w: column %s is a %s or repeats otherwise than in a checkpoint", columns.ErrMalformed, want, f.Kind(at[i]))
 		}
 	}
-	return out
+	return at, nil
 }
 
-func (r checkpointRow) add() fileAction {
-	a := fileAction{
-		Path: r.text(cAddPath), Size: r.integer(cAddSize), Stats: r.text(cAddStats),
-		PartitionValues: r.pairs(cAddPartKey, cAddPartValue),
-		DataChange:      r.has(cAddDataChange) && r[cAddDataChange][0].Boolean(),
+// kindsOf are the physical types that a column may have: some writers make
+// numbers 32 bits wide and others 64.
+func kindsOf(c int) []parquet.Kind {
+	switch c {
+	case cAddDataChange:
+		return []parquet.Kind{parquet.Boolean}
+	case cAddSize, cDVOffset, cDVSize, cDVCardinality, cReader, cWriter, cTxnVersion, cSideSize, cStatsRecords:
+		return []parquet.Kind{parquet.Int32, parquet.Int64}
 	}
-	if a.Stats == "" && r.has(cStatsRecords) { // delta.checkpoint.writeStatsAsJson=false
-		a.Stats = fmt.Sprintf(`{"numRecords":%d}`, r.integer(cStatsRecords))
-	}
-	if r.has(cDVType) {
-		a.DeletionVector = &DeletionVector{
-			StorageType: r.text(cDVType), PathOrInlineDv: r.text(cDVPath),
-			SizeInBytes: int32(r.integer(cDVSize)), Cardinality: r.integer(cDVCardinality),
-		}
-		if r.has(cDVOffset) {
-			off := int32(r.integer(cDVOffset))
-			a.DeletionVector.Offset = &off
-		}
-	}
-	return a
+	return []parquet.Kind{parquet.ByteArray}
 }

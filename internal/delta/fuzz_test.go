@@ -53,7 +53,11 @@ func FuzzResolve(f *testing.F) {
 		if at.key == "" || slices.Contains(strings.Split(at.key, "/"), "..") {
 			t.Errorf("%q leads to %+v", path, at)
 		}
-		if at.bucket == "" && !schemed.MatchString(path) && !strings.HasPrefix(at.key, "t/") {
+		_, _, absolute := cutScheme(path)
+		if plain := fuzzRoot.Prefix + "/" + path; isPlain(path) && at != (place{key: plain}) {
+			t.Errorf("%q is taken for plain, and leads to %+v", path, at)
+		}
+		if at.bucket == "" && !absolute && !strings.HasPrefix(at.key, "t/") {
 			t.Errorf("relative %q leaves the table: %+v", path, at)
 		}
 	})

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"breakwater/internal/reach"
 	"breakwater/internal/table"
 )
 
@@ -52,11 +50,12 @@ type Above struct {
 // whose every live data file and deletion vector is present at its size, at or
 // before notAfter unless that is zero.
 //
-// It lists the table's prefix once, reads commits back to the newest checkpoint
-// from which some version is complete, each once, and asks for no object by
-// itself. The log was listed before the data, so a writer still at work can make
-// it miss the newest version and never make it report one too new. It holds one
-// version's files and the listing of the table's prefix in memory.
+// It lists the table's prefix once, while it reads commits back to the newest
+// checkpoint from which some version is complete, each once, and asks for no
+// object by itself. The log was listed before the data, so a writer still at work
+// can make it miss the newest version and never make it report one too new. It
+// holds one version's files in memory, and of the listing a hash and a size per
+// object.
 //
 // Files in another bucket count as lacking; files of another table in the same
 // bucket count where they are listed, and Outside names them.
@@ -64,11 +63,8 @@ type Above struct {
 // A version that asks for an unknown reader feature is a [FeatureError], since
 // nobody can say here whether it is complete.
 func (l *Log) NewestComplete(ctx context.Context, notAfter time.Time) (Newest, error) {
-	have, err := l.listData(ctx)
-	if err != nil {
-		return Newest{}, err
-	}
-	n := &newest{l: l, have: have, notAfter: notAfter, above: map[int64]*Above{}}
+	n := &newest{l: l, have: l.listAhead(ctx), notAfter: notAfter, above: map[int64]*Above{}}
+	defer n.have.stop()
 	for hi := l.Head(); ; {
 		s, err := n.search(ctx, hi)
 		if err != nil {
@@ -128,7 +124,10 @@ func (n *newest) search(ctx context.Context, hi int64) (*Snapshot, error) {
 		if err != nil {
 			return nil, err
 		}
-		if best >= 0 {
+		switch {
+		case best >= 0 && best == r.s.Version.Number:
+			return r.s, nil
+		case best >= 0:
 			return n.again(ctx, c, best)
 		}
 		hi = c.version - 1
@@ -146,23 +145,29 @@ func (n *newest) segment(ctx context.Context, r *replayer, hi int64) (int64, err
 		delete(lacking, id)
 	}
 	var fail error
-	judge := func(acts *actions, rows int64) {
-		for _, id := range acts.removes {
+	judge := func(removes []fileID, adds iter.Seq[*Add], rows int64) {
+		for _, id := range removes {
 			drop(id)
 		}
 		var own []table.Lack
-		for _, a := range acts.adds {
+		brought := 0
+		for a := range adds {
 			lacks, err := n.have.lacks(ctx, a)
-			fail = errors.Join(fail, err)
-			if drop(a.id()); len(lacks) > 0 {
+			if err != nil {
+				fail = err
+				return
+			}
+			if len(lacking) > 0 {
+				drop(a.id())
+			}
+			if len(lacks) > 0 {
 				lacking[a.id()] = len(lacks)
+				brought += len(lacks)
 				own = append(own, lacks...)
 			}
 		}
 		before := inherited
-		for _, a := range acts.adds {
-			inherited += lacking[a.id()]
-		}
+		inherited += brought
 		v := r.s.Version
 		if len(lacking) == 0 && (n.notAfter.IsZero() || !v.Time.After(n.notAfter)) {
 			best = v.Number
@@ -175,11 +180,7 @@ func (n *newest) segment(ctx context.Context, r *replayer, hi int64) (int64, err
 		}
 	}
 	if start := r.s.Version.Number; start >= 0 { // the files of a checkpoint are judged as one commit
-		all := &actions{}
-		for a := range r.s.Files() {
-			all.adds = append(all.adds, a)
-		}
-		judge(all, -1)
+		judge(nil, r.s.files.all(), -1)
 		if _, ok := n.l.commits[start]; ok && best < start {
 			rows, err := n.l.CommitRows(ctx, start)
 			if err != nil && !broken(err) {
@@ -188,7 +189,10 @@ func (n *newest) segment(ctx context.Context, r *replayer, hi int64) (int64, err
 			n.at(start).Rows = rows
 		}
 	}
-	err := n.l.replay(ctx, r, hi, func(acts *actions) { judge(acts, acts.appended()) })
+	if fail != nil {
+		return -1, fail
+	}
+	err := n.l.replay(ctx, r, hi, func(acts *actions) { judge(acts.removes, acts.each(), acts.appended()) })
 	var feature *FeatureError
 	switch {
 	case fail != nil:
@@ -252,7 +256,7 @@ func (n *newest) evidence(ctx context.Context, v int64) ([]Above, error) {
 		if e.Fault == "" {
 			e.Fault = "cannot be reconstructed: a part of the log before it is absent or corrupt"
 		}
-		for _, a := range f.adds {
+		for a := range f.each() {
 			lacks, err := n.have.lacks(ctx, a)
 			if err != nil {
 				return nil, err
@@ -278,65 +282,6 @@ func unique(lacks []table.Lack) []table.Lack {
 		seen[k] = true
 		return was
 	})
-}
-
-// holdings are the sizes of what is there.
-type holdings struct {
-	l     *Log
-	sizes map[string]int64
-	dirs  map[string]bool // folders outside of the table that were listed
-}
-
-// listData lists the table's prefix, without its log.
-func (l *Log) listData(ctx context.Context) (*holdings, error) {
-	h := &holdings{l: l, sizes: map[string]int64{}, dirs: map[string]bool{}}
-	log := l.root.key("_delta_log/")
-	objects := func(yield func(table.Object, error) bool) {
-		for o, err := range l.store.List(ctx, l.root.key("")) {
-			if err == nil && strings.HasPrefix(o.Key, log) {
-				continue
-			}
-			if !yield(o, err) {
-				return
-			}
-		}
-	}
-	return h, h.add(objects)
-}
-
-func (h *holdings) add(objects iter.Seq2[table.Object, error]) error {
-	for o, err := range objects {
-		if err != nil {
-			return fmt.Errorf("list the data of delta table %s: %w", h.l.root, reach.Mark(err))
-		}
-		h.sizes[o.Key] = o.Size
-	}
-	return nil
-}
-
-// lacks judges the objects behind one live file. For one outside of the table it
-// lists the folder of that file, once.
-func (h *holdings) lacks(ctx context.Context, a Add) ([]table.Lack, error) {
-	var out []table.Lack
-	for _, f := range a.needs() {
-		if f.Bucket == "" && !strings.HasPrefix(f.Key, h.l.root.key("")) {
-			dir := f.Key[:strings.LastIndexByte(f.Key, '/')+1]
-			if !h.dirs[dir] {
-				if err := h.add(h.l.store.List(ctx, dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return nil, err
-				}
-				h.dirs[dir] = true
-			}
-		}
-		size, ok := h.sizes[f.Key]
-		if !ok {
-			size = -1
-		}
-		if l, bad := table.Judge(f, size); bad {
-			out = append(out, l)
-		}
-	}
-	return out, nil
 }
 
 // Why says in words what keeps the version from being complete.

@@ -4,12 +4,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
-	"regexp"
-	"slices"
 	"strings"
 )
-
-var schemed = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*):/`)
 
 // place is where a path of the log leads.
 type place struct {
@@ -26,19 +22,20 @@ func (r Root) resolve(path string) (place, error) {
 	if path == "" {
 		return place{}, fmt.Errorf("%w: empty path", ErrCorrupt)
 	}
-	m := schemed.FindStringSubmatch(path)
-	if m == nil {
-		rel, err := url.PathUnescape(path)
-		if err != nil {
-			return place{}, fmt.Errorf("%w: path %q: %w", ErrCorrupt, path, err)
+	scheme, rest, absolute := cutScheme(path)
+	if !absolute {
+		rel := path
+		if strings.IndexByte(path, '%') >= 0 {
+			var err error
+			if rel, err = url.PathUnescape(path); err != nil {
+				return place{}, fmt.Errorf("%w: path %q: %w", ErrCorrupt, path, err)
+			}
 		}
-		if strings.HasPrefix(rel, "/") || dotted(rel) {
+		if rel == "" || rel[0] == '/' || dotted(rel) {
 			return place{}, fmt.Errorf("%w: path %q leaves the table", ErrCorrupt, path)
 		}
 		return place{key: r.key(rel)}, nil
 	}
-	scheme := strings.ToLower(m[1])
-	rest := path[len(m[1])+1:]
 	authority, encoded := "", strings.TrimLeft(rest, "/")
 	if scheme != "file" { // whose URIs have no authority, and one slash or three
 		rest, ok := strings.CutPrefix(rest, "//")
@@ -71,9 +68,35 @@ func (r Root) resolve(path string) (place, error) {
 	return place{bucket, key}, nil
 }
 
+// cutScheme takes a URI apart at the colon that a slash follows. Without one, the
+// path is relative: a colon may stand in a partition's folder.
+func cutScheme(path string) (scheme, rest string, ok bool) {
+	i := strings.IndexByte(path, ':')
+	if i < 1 || i+1 >= len(path) || path[i+1] != '/' {
+		return "", "", false
+	}
+	for n, c := range []byte(path[:i]) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (n == 0 || !('0' <= c && c <= '9' || c == '+' || c == '.' || c == '-')) {
+			return "", "", false
+		}
+	}
+	return strings.ToLower(path[:i]), path[i+1:], true
+}
+
+// isPlain reports whether a path is relative and stands for itself.
+func isPlain(path string) bool {
+	return path != "" && path[0] != '/' && path[0] != '.' && strings.IndexByte(path, '%') < 0 &&
+		!strings.Contains(path, ":/") && !strings.Contains(path, "/.")
+}
+
 func dotted(path string) bool {
-	parts := strings.Split(path, "/")
-	return slices.Contains(parts, "..") || slices.Contains(parts, ".")
+	for part := range strings.SplitSeq(path, "/") {
+		if part == ".." || part == "." {
+			return true
+		}
+	}
+	return false
 }
 
 // DeletionVector describes the rows of a data file that are deleted, as the
@@ -139,7 +162,7 @@ func (d *DeletionVector) locate(r Root) error {
 	case "i":
 		_, err = d.Inline()
 	case "p":
-		if !schemed.MatchString(d.PathOrInlineDv) {
+		if _, _, absolute := cutScheme(d.PathOrInlineDv); !absolute {
 			return fmt.Errorf("%w: deletion vector path %q is not absolute", ErrCorrupt, d.PathOrInlineDv)
 		}
 		d.at, err = r.resolve(d.PathOrInlineDv)

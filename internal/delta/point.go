@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"breakwater/internal/table"
@@ -78,7 +79,7 @@ func (l *Log) Point(ctx context.Context, w Want) (Point, error) {
 	if err != nil {
 		return Point{}, err
 	}
-	for a := range p.Snapshot.Files() {
+	for a := range p.Snapshot.files.all() {
 		lacks, err := have.lacks(ctx, a)
 		if err != nil {
 			return Point{}, err
@@ -86,6 +87,7 @@ func (l *Log) Point(ctx context.Context, w Want) (Point, error) {
 		p.Lacks = append(p.Lacks, lacks...)
 		p.Objects += len(a.needs())
 	}
+	slices.SortFunc(p.Lacks, func(a, b table.Lack) int { return strings.Compare(a.File.URI(), b.File.URI()) })
 	p.Lacks, p.Outside = unique(p.Lacks), p.Snapshot.Outside()
 	p.Complete = len(p.Lacks) == 0
 	return p, nil

@@ -29,21 +29,21 @@ type Snapshot struct {
 	// Start is the checkpoint it was read from, or -1 for commit 0.
 	Start int64
 
-	files map[fileID]Add
+	files *fileSet
 	log   []table.Object
 }
 
 // Len is how many logical files are live.
-func (s *Snapshot) Len() int { return len(s.files) }
+func (s *Snapshot) Len() int { return s.files.len() }
 
 // Files yields the live files in the order of their paths.
 func (s *Snapshot) Files() iter.Seq[Add] {
 	return func(yield func(Add) bool) {
-		ids := slices.SortedFunc(maps.Keys(s.files), func(a, b fileID) int {
-			return cmp.Or(strings.Compare(a.bucket, b.bucket), strings.Compare(a.key, b.key), strings.Compare(a.vector, b.vector))
+		sorted := slices.SortedFunc(s.files.all(), func(a, b *Add) int {
+			return cmp.Or(strings.Compare(a.at.bucket, b.at.bucket), strings.Compare(a.at.key, b.at.key), strings.Compare(a.Vector.ID(), b.Vector.ID()))
 		})
-		for _, id := range ids {
-			if !yield(s.files[id]) {
+		for _, a := range sorted {
+			if !yield(*a) {
 				return
 			}
 		}
@@ -53,7 +53,7 @@ func (s *Snapshot) Files() iter.Seq[Add] {
 // Bytes is the size of all live data files.
 func (s *Snapshot) Bytes() int64 {
 	var sum int64
-	for _, a := range s.files {
+	for a := range s.files.all() {
 		sum += a.Size
 	}
 	return sum
@@ -63,7 +63,7 @@ func (s *Snapshot) Bytes() int64 {
 // less those that deletion vectors hide. It is -1 where any file has none.
 func (s *Snapshot) Rows() int64 {
 	var sum int64
-	for _, a := range s.files {
+	for a := range s.files.all() {
 		n := a.Rows()
 		if n < 0 {
 			return -1
@@ -109,8 +109,11 @@ func (s *Snapshot) Closure() table.Closure {
 // not bring them back (trap 27).
 func (s *Snapshot) Outside() []string {
 	dirs := map[string]bool{}
-	for a := range s.files {
-		for _, f := range s.files[a].needs() {
+	for a := range s.files.all() {
+		if a.local(s.Root) {
+			continue
+		}
+		for _, f := range a.needs() {
 			if f.Bucket != "" || !strings.HasPrefix(f.Key, s.Root.key("")) {
 				dirs[outside(s.Root, f)] = true
 			}
@@ -127,7 +130,7 @@ func outside(r Root, f table.File) string {
 	for len(parts) > 0 && strings.Contains(parts[len(parts)-1], "=") {
 		parts = parts[:len(parts)-1]
 	}
-	if f.Bucket == "" && schemed.MatchString(f.Key) { // a mapped one
+	if _, _, mapped := cutScheme(f.Key); f.Bucket == "" && mapped {
 		return strings.Join(parts, "/")
 	}
 	return bucketURI(cmp.Or(f.Bucket, r.Bucket)) + "/" + strings.Join(parts, "/")
@@ -195,16 +198,22 @@ type replayer struct {
 
 // start reads a checkpoint, or begins with nothing.
 func (l *Log) start(ctx context.Context, c checkpoint) (*replayer, error) {
-	s := &Snapshot{Root: l.root, Start: c.version, Txns: map[string]int64{}, files: map[fileID]Add{}}
+	s := &Snapshot{Root: l.root, Start: c.version, Txns: map[string]int64{}}
 	s.Version.Number = c.version
 	r := &replayer{l, s}
 	if c.version < 0 {
+		s.files, _ = newFileSet(nil)
 		return r, nil
 	}
 	acts, objects, err := l.readCheckpoint(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	var twice *Add
+	if s.files, twice = newFileSet(acts.adds); twice != nil {
+		return nil, badLog(c.parts[0].Key, "adds %s with deletion vector %q twice", twice.Path, twice.Vector.ID())
+	}
+	acts.adds = nil // they are the set's
 	s.log = slices.Clone(objects)
 	// The checkpoint does not tell when its version was committed; its commit
 	// does, where log cleanup has left it.
@@ -237,10 +246,10 @@ func (r *replayer) apply(acts *actions, info commitInfo, v int64, o table.Object
 		return err
 	}
 	for _, id := range acts.removes {
-		delete(s.files, id)
+		s.files.remove(id)
 	}
 	for _, a := range acts.adds {
-		s.files[a.id()] = a
+		s.files.put(a)
 	}
 	for _, t := range acts.txns {
 		s.Txns[t.AppID] = t.Version
@@ -305,13 +314,9 @@ func (p Protocol) check(root Root, v int64) error {
 
 // audit holds a snapshot against what else is known of its version.
 func (l *Log) audit(ctx context.Context, s *Snapshot) error {
-	paths := make(map[place]string, len(s.files))
-	for id, a := range s.files {
-		if other, ok := paths[id.place]; ok {
-			return fmt.Errorf("%w: delta table %s at version %d has %s live twice, with deletion vectors %q and %q: its rows would count double",
-				ErrCorrupt, l.root, s.Version.Number, a.Path, other, id.vector)
-		}
-		paths[id.place] = id.vector
+	if a, b := s.files.double(); a != nil {
+		return fmt.Errorf("%w: delta table %s at version %d has %s live twice, with deletion vectors %q and %q: its rows would count double",
+			ErrCorrupt, l.root, s.Version.Number, a.Path, a.Vector.ID(), b.Vector.ID())
 	}
 	o, ok := l.crcs[s.Version.Number]
 	if !ok {

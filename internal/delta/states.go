@@ -127,10 +127,10 @@ func (w *surveyor) segment(ctx context.Context, c checkpoint, last int64) (int64
 	}
 	lacking, total := map[fileID]int{}, 0
 	var fail error
-	judge := func(id fileID, a Add, live bool) {
+	judge := func(id fileID, a *Add) {
 		total -= lacking[id]
 		delete(lacking, id)
-		if !live {
+		if a == nil {
 			return
 		}
 		lacks, err := w.have.lacks(ctx, a)
@@ -141,17 +141,17 @@ func (w *surveyor) segment(ctx context.Context, c checkpoint, last int64) (int64
 		}
 	}
 	if c.version >= 0 {
-		for a := range r.s.Files() {
-			judge(a.id(), a, true)
+		for a := range r.s.files.all() {
+			judge(a.id(), a)
 		}
 		w.say(State{Version: r.s.Version, Lacks: total})
 	}
 	err = w.l.replay(ctx, r, last, func(acts *actions) {
 		for _, id := range acts.removes {
-			judge(id, Add{}, false)
+			judge(id, nil)
 		}
-		for _, a := range acts.adds {
-			judge(a.id(), a, true)
+		for a := range acts.each() {
+			judge(a.id(), a)
 		}
 		if fail == nil {
 			w.say(State{Version: r.s.Version, Lacks: total})

@@ -1,0 +1,230 @@
+package delta
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+
+	"breakwater/internal/delta/columns"
+)
+
+// readActions appends the actions of a checkpoint or sidecar file.
+func readActions(ctx context.Context, root Root, f *columns.File, into *actions) error {
+	leaves, err := locateColumns(f)
+	if err != nil {
+		return err
+	}
+	// A number of rows is only claimed until they are read.
+	into.adds = slices.Grow(into.adds, int(min(max(f.NumRows(), 0), 1<<21)))
+	r := &checkpointReader{root: root, prefix: root.key(""), into: into, partitions: map[string]map[string]*string{}}
+	for b, err := range f.Batches(leaves) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = r.read(b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkpointReader makes actions of rows. A checkpoint has one row per live file,
+// so nothing is allocated per row that rows can share.
+type checkpointReader struct {
+	root   Root
+	prefix string // of a relative path's key
+	into   *actions
+	// partitions are the partition values seen, by their encoding.
+	partitions map[string]map[string]*string
+	text       []byte
+	ends       []int
+}
+
+func (r *checkpointReader) read(b *columns.Batch) error {
+	r.into.count += int64(b.Rows)
+	keys := r.keys(b)
+	at := 0
+	for i := range b.Rows {
+		row := checkpointRow{b, i}
+		switch {
+		case row.has(cAddPath):
+			var key string
+			key, keys = keys[:r.ends[at]], keys[r.ends[at]:]
+			at++
+			if err := r.add(row, key); err != nil {
+				return err
+			}
+		case row.has(cMetaID):
+			m := &Metadata{ID: row.text(cMetaID), Name: row.text(cMetaName), SchemaString: row.text(cMetaSchema), Configuration: map[string]string{}}
+			m.PartitionColumns = row.texts(cMetaPartition)
+			m.Format.Provider = row.text(cMetaProvider)
+			for k, v := range row.pairs(cMetaConfKey, cMetaConfValue) {
+				if v != nil {
+					m.Configuration[k] = *v
+				}
+			}
+			r.into.metadata = m
+		case row.has(cReader):
+			r.into.protocol = &Protocol{
+				MinReaderVersion: int(row.integer(cReader)), MinWriterVersion: int(row.integer(cWriter)),
+				ReaderFeatures: row.texts(cReaderFeatures), WriterFeatures: row.texts(cWriterFeatures),
+			}
+		case row.has(cTxnApp):
+			r.into.txns = append(r.into.txns, txn{row.text(cTxnApp), row.integer(cTxnVersion)})
+		case row.has(cSidePath):
+			r.into.sidecars = append(r.into.sidecars, sidecar{row.text(cSidePath), row.integer(cSideSize)})
+		}
+	}
+	return nil
+}
+
+// keys is what the batch's paths lead to if they are relative and need no
+// decoding, one after the other; r.ends has the length of each.
+func (r *checkpointReader) keys(b *columns.Batch) string {
+	r.text, r.ends = r.text[:0], r.ends[:0]
+	for i := range b.Rows {
+		if v, ok := b.Value(cAddPath, i); ok {
+			was := len(r.text)
+			r.text = append(append(r.text, r.prefix...), v.ByteArray()...)
+			r.ends = append(r.ends, len(r.text)-was)
+		}
+	}
+	return string(r.text)
+}
+
+func (r *checkpointReader) add(row checkpointRow, key string) error {
+	a := Add{
+		Path: key[len(r.prefix):], Size: row.integer(cAddSize), Records: -1,
+		PartitionValues: r.partition(row),
+	}
+	if v, ok := row.b.Value(cAddDataChange, row.i); ok {
+		a.DataChange = v.Boolean()
+	}
+	if v, ok := row.b.Value(cAddStats, row.i); ok {
+		a.Records = numRecords(v.ByteArray())
+	} else if row.has(cStatsRecords) { // delta.checkpoint.writeStatsAsJson=false
+		a.Records = max(-1, row.integer(cStatsRecords))
+	}
+	if row.has(cDVType) {
+		a.Vector = &DeletionVector{
+			StorageType: row.text(cDVType), PathOrInlineDv: row.text(cDVPath),
+			SizeInBytes: int32(row.integer(cDVSize)), Cardinality: row.integer(cDVCardinality),
+		}
+		if row.has(cDVOffset) {
+			off := int32(row.integer(cDVOffset))
+			a.Vector.Offset = &off
+		}
+	}
+	err := a.locate(r.root, key)
+	r.into.adds = append(r.into.adds, a)
+	return err
+}
+
+// partition is the row's partition values: the same map for the same values.
+func (r *checkpointReader) partition(row checkpointRow) map[string]*string {
+	keys, values := row.b.Values(cAddPartKey, row.i), row.b.Values(cAddPartValue, row.i)
+	var buf [256]byte
+	id := buf[:0]
+	for _, vs := range [][]parquet.Value{keys, values} {
+		for _, v := range vs {
+			if v.IsNull() {
+				id = append(id, 0xff) // in no UTF-8 text
+			} else {
+				id = append(append(id, v.ByteArray()...), 0xfe)
+			}
+		}
+		id = append(id, 0xfd)
+	}
+	if m, ok := r.partitions[string(id)]; ok {
+		return m
+	}
+	m := row.pairs(cAddPartKey, cAddPartValue)
+	r.partitions[string(id)] = m
+	return m
+}
+
+// checkpointRow is one row, by the constants of checkpoint.go.
+type checkpointRow struct {
+	b *columns.Batch
+	i int
+}
+
+func (r checkpointRow) has(c int) bool {
+	_, ok := r.b.Value(c, r.i)
+	return ok
+}
+
+func (r checkpointRow) text(c int) string {
+	v, ok := r.b.Value(c, r.i)
+	if !ok {
+		return ""
+	}
+	return string(v.ByteArray())
+}
+
+func (r checkpointRow) integer(c int) int64 {
+	v, ok := r.b.Value(c, r.i)
+	switch {
+	case !ok:
+		return 0
+	case v.Kind() == parquet.Int32:
+		return int64(v.Int32())
+	}
+	return v.Int64()
+}
+
+func (r checkpointRow) texts(c int) []string {
+	var out []string
+	for _, v := range r.b.Values(c, r.i) {
+		if !v.IsNull() {
+			out = append(out, string(v.ByteArray()))
+		}
+	}
+	return out
+}
+
+func (r checkpointRow) pairs(key, value int) map[string]*string {
+	out := map[string]*string{}
+	values := r.b.Values(value, r.i)
+	for i, k := range r.b.Values(key, r.i) {
+		if k.IsNull() {
+			continue
+		}
+		out[string(k.ByteArray())] = nil
+		if i < len(values) && !values[i].IsNull() {
+			v := string(values[i].ByteArray())
+			out[string(k.ByteArray())] = &v
+		}
+	}
+	return out
+}
+
+// numRecords is the row count in a file's statistics, -1 where they have none:
+// they are optional, and may be cut short by their writer. Rows are then unknown,
+// and the file is as live as before.
+func numRecords(stats []byte) int64 {
+	// As every engine writes it; the whole is parsed only where it differs.
+	if rest, ok := bytes.CutPrefix(stats, []byte(`{"numRecords":`)); ok {
+		n, digits := int64(0), 0
+		for digits < len(rest) && digits < 18 && '0' <= rest[digits] && rest[digits] <= '9' {
+			n = 10*n + int64(rest[digits]-'0')
+			digits++
+		}
+		if digits > 0 && digits < len(rest) && (rest[digits] == ',' || rest[digits] == '}') {
+			return n
+		}
+	}
+	var s struct {
+		NumRecords *int64 `json:"numRecords"`
+	}
+	if len(stats) == 0 || json.Unmarshal(stats, &s) != nil || s.NumRecords == nil || *s.NumRecords < 0 {
+		return -1
+	}
+	return *s.NumRecords
+}
