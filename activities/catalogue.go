@@ -19,6 +19,7 @@ func Catalogue(s *Systems) *action.Catalogue {
 		s.rewindActions,
 		s.accessActions,
 		s.regionActions,
+		s.backupActions,
 	} {
 		add(c)
 	}

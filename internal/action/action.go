@@ -35,7 +35,7 @@ type Effect string
 // The effects.
 const (
 	ReadOnly    Effect = "read-only"    // a check: nothing is applied
-	RecordsOnly Effect = "records-only" // writes records alone (the ledger, the witness's journal) and runs in every mode
+	RecordsOnly Effect = "records-only" // writes records alone (the ledger, the witness's journal, the backup place) and runs in every mode
 	Mutates     Effect = "mutates"      // changes the estate: needs a gate, and the epoch in live mode
 )
 

@@ -31,8 +31,8 @@ func Actions(c *action.Catalogue) string {
 What a step of a runbook can do. ` + "`do:`" + ` takes an action, ` + "`check:`" + ` one that only looks. Words and
 phases: [runbook language](runbook-language.md). How to add one: [testing](testing.md).
 
-- *Changes*: "mutates" changes the estate, and needs a gate; "records-only" writes the ledger or the
-  witness's journal alone, and runs in every mode; "read-only" looks.
+- *Changes*: "mutates" changes the estate, and needs a gate; "records-only" writes the ledger, the
+  witness's journal or the backup place alone, and runs in every mode; "read-only" looks.
 - *In a drill*: what the action declares for mode drill. "skipped" is planned, shown, and reported as not exercised.
 - *Red when*: faults that a test injects into real servers, each with the verdict that it must force.
 

@@ -32,6 +32,7 @@ type Estate struct {
 	Roles     []Role   `json:"roles" yaml:"roles"`
 	Buckets   []Bucket `json:"buckets" yaml:"buckets"`
 	Groups    []Group  `json:"groups" yaml:"groups"`
+	Backup    *Backup  `json:"backup,omitempty" yaml:"backup,omitempty"` // nil: none are taken
 }
 
 // Ledger says where evidence is kept, for all directions of failover: a third

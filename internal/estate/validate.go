@@ -52,6 +52,7 @@ func (e *Estate) Validate() []Problem {
 	v.groups()
 	v.paths()
 	v.ledger()
+	v.backup()
 	v.refs("", reflect.ValueOf(e).Elem())
 	return v.problems
 }
@@ -262,20 +263,25 @@ func (v *validator) refs(at string, part reflect.Value) {
 		}
 		return
 	}
+	walk(at, part, v.refs)
+}
+
+// walk visits the parts of a part, as far as credentials can stand in them.
+func walk(at string, part reflect.Value, visit func(at string, part reflect.Value)) {
 	switch part.Kind() {
 	case reflect.Pointer:
 		if !part.IsNil() {
-			v.refs(at, part.Elem())
+			visit(at, part.Elem())
 		}
 	case reflect.Struct:
 		for i := range part.NumField() {
 			name, _, _ := strings.Cut(part.Type().Field(i).Tag.Get("yaml"), ",")
-			v.refs(at+"/"+name, part.Field(i))
+			visit(at+"/"+name, part.Field(i))
 		}
 	case reflect.Slice:
 		if k := part.Type().Elem().Kind(); k == reflect.Struct {
 			for i := range part.Len() {
-				v.refs(fmt.Sprintf("%s/%d", at, i), part.Index(i))
+				visit(fmt.Sprintf("%s/%d", at, i), part.Index(i))
 			}
 		}
 	}

@@ -10,6 +10,11 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		{"alias-declared-twice", `alias "east" is declared twice: it stands at alias-declared-twice.yaml:32:14 already`},
+		{"backup-credential-shared", `restore of backup is a credential of something else: whoever has it could reach both: it stands at backup-credential-shared.yaml:45:20 already`},
+		{"backup-full-too-seldom", `full_every is longer than the retention: one damaged object could be in every backup there is`},
+		{"backup-in-a-region", `backup goes to bucket "acme-lake-west" of region "us-west-2": it must not be lost with a region`},
+		{"backup-mode-unknown", `mode "complience" is not known: allowed are governance, compliance; did you mean "compliance"?`},
+		{"backup-retention-zero", `backup has no retention: give the time that every backup is kept, such as 840h`},
 		{"broker-malformed", `broker "kafka-1.west.example.org" must be host:port`},
 		{"brokers-empty", `kafka of region "us-west-2" has no brokers`},
 		{"bucket-declared-twice", `bucket "raw" is declared twice: it stands at bucket-declared-twice.yaml:96:13 already`},
@@ -66,7 +71,7 @@ func Kinds() []Kind {
 		{"unknown-bucket", `bucket "row" is not in the estate: it has lake, raw; did you mean "raw"?`},
 		{"unknown-connector", `connector "airflow" is not known: allowed are temporal-schedule`},
 		{"unknown-format", `format "detla" is not known: allowed are delta; did you mean "delta"?`},
-		{"unknown-key", `unknown key "clock_skev" in the file: allowed are estate, clock_skew, ledger, witness, regions, tiers, roles, buckets, groups; did you mean "clock_skew"?`},
+		{"unknown-key", `unknown key "clock_skev" in the file: allowed are estate, clock_skew, ledger, witness, regions, tiers, roles, buckets, groups, backup; did you mean "clock_skew"?`},
 		{"unknown-method", `method "principle" is not known: allowed are signed, claimed, principal; did you mean "principal"?`},
 		{"unknown-owner", `role "data-ownr" is not in the estate: it has incident-commander, data-owner, data-platform, data-platform-lead; did you mean "data-owner"?`},
 		{"unknown-provider", `provider "mino" is not known: allowed are aws, minio; did you mean "minio"?`},

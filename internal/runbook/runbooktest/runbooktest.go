@@ -61,6 +61,9 @@ func Catalogue() *action.Catalogue {
 	check("obligations.assigned", estate.Nothing)
 	records("table.witness", estate.TableKind)
 	records("kafka.witness", estate.TopicKind)
+	records("backup.take", estate.GroupKind)
+	check("backup.walled", estate.Nothing)
+	records("backup.restorable", estate.GroupKind)
 	add[Flag](c, "routing.flag", estate.Nothing, action.Mutates, nil)
 	return c
 }

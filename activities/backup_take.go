@@ -1,0 +1,545 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/backup"
+	"breakwater/internal/backup/depot"
+	"breakwater/internal/delta"
+	"breakwater/internal/recovery"
+	"breakwater/internal/table"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// takePlan is the typed plan of backup.take: the versions to copy, and the
+// manifest that they follow. What has to be copied is a function of both.
+type takePlan struct {
+	Seq        int64        `json:"seq"`
+	Generation int64        `json:"generation"`
+	Previous   *backup.Link `json:"previous,omitempty"`
+	Cut        time.Time    `json:"cut"`
+	Tables     []takeTable  `json:"tables"`
+	Taken      bool         `json:"taken,omitempty"` // by an earlier attempt of this step
+}
+
+type takeTable struct {
+	Table   string `json:"table"`
+	Version int64  `json:"version"`
+	Copy    int    `json:"copy"`  // objects
+	Bytes   int64  `json:"bytes"` // of them
+	Keep    int    `json:"keep"`  // objects
+}
+
+// promised is what the estate promises of its backups.
+func promised(c action.Call[none]) backup.Policy {
+	return backup.Policy{Retention: c.Estate.Backup.Retention.Std(), FullEvery: c.Estate.Backup.FullEvery.Std()}
+}
+
+// backupCut chooses the versions: the newest complete ones that stood together at
+// one moment. The source is at work, so a version counts as the head only until
+// the listing that showed it; as with a fenced source, the moment is that of the
+// newest commit plus the skew, which does not depend on when it is looked.
+func (s *Systems) backupCut(ctx context.Context, c action.Call[none], b backupsOf) (recovery.Cut, error) {
+	listed := time.Now()
+	ev := &groupEvidence{tables: make([]*tableEvidence, len(b.group.Tables)), skew: c.Estate.ClockSkew.Std()}
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(inBatch)
+	for i, decl := range b.group.Tables {
+		work.Go(func() error {
+			site, err := s.site(wctx, c.Estate, c.Run.Source, decl.Table)
+			if err != nil {
+				return err
+			}
+			t := &tableEvidence{tableSite: site, incomplete: map[int64]bool{}, state: recovery.TableState{Name: decl.Table}}
+			ev.tables[i] = t
+			if err := t.look(wctx); err != nil {
+				return fmt.Errorf("table %s in %s: %w", decl.Table, c.Run.Source, err)
+			}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return recovery.Cut{}, err
+	}
+	if len(ev.tables) == 0 {
+		return recovery.Cut{}, fmt.Errorf("%w: group %s has no tables to back up", action.ErrRefused, b.group.Group)
+	}
+	var newest time.Time
+	for _, t := range ev.tables {
+		for _, v := range t.state.Versions {
+			if v.CommittedAt.After(newest) {
+				newest = v.CommittedAt
+			}
+		}
+	}
+	at := newest.Add(ev.skew)
+	if at.After(listed) {
+		at = listed
+	}
+	for _, t := range ev.tables {
+		if t.newest != nil && t.newest.Version.Number == t.log.Head() {
+			t.state.Heads = []recovery.Head{{At: at, Version: t.log.Head(), Rows: recovery.Unknown}}
+		}
+	}
+	cut, err := ev.choose(ctx)
+	if err != nil {
+		return cut, fmt.Errorf("group %s: %w", b.group.Group, err)
+	}
+	return cut, nil
+}
+
+func (s *Systems) planTake(ctx context.Context, c action.Call[none]) (action.Change, error) {
+	b, err := s.backupsOf(ctx, c.Estate, c.Item.Name)
+	if err != nil {
+		return action.Change{}, err
+	}
+	if mine := b.mine(c.Token()); mine != nil {
+		m := mine.Manifest
+		p := takePlan{Seq: m.Seq, Generation: m.Generation, Previous: m.Previous, Cut: m.Cut, Taken: true}
+		for _, t := range m.Tables {
+			p.Tables = append(p.Tables, takeTable{Table: t.Table, Version: t.Version, Keep: t.Objects})
+		}
+		ch := action.Change{Summary: fmt.Sprintf("%s was taken by this step already", m.Name())}
+		ch.Data, err = action.Encode(p)
+		return ch, err
+	}
+	cut, err := s.backupCut(ctx, c, b)
+	if err != nil {
+		return action.Change{}, err
+	}
+	m := backup.Next(b.group.Group, b.all, promised(c).Due(b.all, time.Now()))
+	p := takePlan{Seq: m.Seq, Generation: m.Generation, Previous: m.Previous, Cut: cut.At}
+	var objects int
+	var bytes int64
+	ch := action.Change{}
+	for _, t := range cut.Tables {
+		_, split, err := s.split(ctx, c, b, m, t.Name, t.Version)
+		if err != nil {
+			return ch, err
+		}
+		row := takeTable{Table: t.Name, Version: t.Version, Copy: len(split.Copy), Bytes: split.Bytes(), Keep: len(split.Keep)}
+		p.Tables = append(p.Tables, row)
+		objects, bytes = objects+row.Copy, bytes+row.Bytes
+		ch.Effects = append(ch.Effects, action.EffectLine{
+			On: "table " + t.Name, Do: fmt.Sprintf("add version %d to backup %s: %d objects, and share %d with the one before", t.Version, m.Name(), row.Copy, row.Keep),
+			To: fmt.Sprintf("%d bytes", row.Bytes),
+		})
+	}
+	kind := "of what is new"
+	if m.Full() {
+		kind = "of everything, a full one"
+	}
+	ch.Summary = fmt.Sprintf("Backup %s %s at %s: %d objects with %d bytes", m.Name(), kind, cut.At.Format(time.RFC3339Nano), objects, bytes)
+	ch.Estimate = time.Second + time.Duration(objects)*20*time.Millisecond
+	if _, over := backup.Newest(b.all); len(over) > 0 {
+		ch.Summary += fmt.Sprintf("; it steps over %d manifests that cannot be believed", len(over))
+	}
+	ch.Data, err = action.Encode(p)
+	return ch, err
+}
+
+// takenFrom is a version of a table at the source, as a backup takes it.
+type takenFrom struct {
+	tableSite
+	snap *delta.Snapshot
+	hint []byte // what _last_checkpoint must say; nil where there is none or it is among the needs
+}
+
+// split says what of a version has to be copied, and what the manifest before has.
+func (s *Systems) split(ctx context.Context, c action.Call[none], b backupsOf, m backup.Manifest, name string, version int64) (takenFrom, backup.Plan, error) {
+	from, needs, err := s.needs(ctx, c, name, version)
+	if err != nil {
+		return from, backup.Plan{}, fmt.Errorf("table %s version %d in %s: %w", name, version, c.Run.Source, err)
+	}
+	var previous []backup.Object
+	if m.Previous != nil && !m.Full() {
+		i := slices.IndexFunc(b.all, func(f backup.Found) bool { return f.Seq == m.Previous.Seq && f.SHA256 == m.Previous.SHA256 && f.Good() })
+		if i < 0 {
+			return from, backup.Plan{}, fmt.Errorf("%w: manifest %d, which the plan builds on, is not what it was; plan again", action.ErrMoved, m.Previous.Seq)
+		}
+		if t, ok := b.all[i].Manifest.Table(name); ok {
+			if previous, err = b.List(ctx, t); err != nil {
+				return from, backup.Plan{}, fmt.Errorf("what backup %s holds: %w", b.all[i].Manifest.Name(), err)
+			}
+		}
+	}
+	return from, backup.Split(needs, previous), nil
+}
+
+// needs lists what a version needs, as the source has it now. An object that is
+// gone means that the table moved on under the plan.
+func (s *Systems) needs(ctx context.Context, c action.Call[none], name string, version int64) (takenFrom, []backup.Need, error) {
+	site, err := s.site(ctx, c.Estate, c.Run.Source, name)
+	if err != nil {
+		return takenFrom{}, nil, err
+	}
+	from := takenFrom{tableSite: site}
+	l, err := site.open(ctx)
+	if err != nil {
+		return from, nil, err
+	}
+	if from.snap, err = l.Snapshot(ctx, version); err != nil {
+		return from, nil, err
+	}
+	want := map[string]table.File{}
+	for f, err := range from.snap.Closure() {
+		if err != nil {
+			return from, nil, err
+		}
+		if f.Bucket != "" {
+			return from, nil, fmt.Errorf("%w: it needs %s in another bucket, which a backup of this table cannot bring back; back up what it was cloned from, and make the clone deep", action.ErrRefused, f.URI())
+		}
+		want[f.Key] = f
+	}
+	if len(want) == 0 {
+		return from, nil, fmt.Errorf("%w: the version needs no object at all", action.ErrRefused)
+	}
+	// The entry of the version that a checkpoint stands for tells its time, and the
+	// checksum what it should hold. Neither is needed to read it.
+	for _, extra := range []string{fmt.Sprintf("%020d.json", max(from.snap.Start, 0)), fmt.Sprintf("%020d.json", version), fmt.Sprintf("%020d.crc", version)} {
+		if key := site.logDir() + extra; want[key].Key == "" {
+			want[key] = table.File{Key: key, Size: -1, Why: table.LogEntry}
+		}
+	}
+	cut, err := l.LaterThan(ctx, version)
+	if err != nil {
+		return from, nil, err
+	}
+	from.hint = cut.HintBody
+	if cut.KeepHint {
+		want[cut.Hint] = table.File{Key: cut.Hint, Size: -1, Why: table.LogEntry}
+	}
+	var needs []backup.Need
+	prefixes := []string{site.root.Prefix + "/"}
+	for _, uri := range from.snap.Outside() {
+		if dir, ok := strings.CutPrefix(uri, "s3://"+site.root.Bucket+"/"); ok {
+			prefixes = append(prefixes, dir+"/")
+		}
+	}
+	for _, p := range prefixes {
+		for o, err := range site.bucket.List(ctx, p) {
+			if err != nil {
+				return from, nil, err
+			}
+			f, ok := want[o.Key]
+			if !ok {
+				continue
+			}
+			if f.Size >= 0 {
+				if lack, lacks := table.Judge(f, o.Size); lacks {
+					return from, nil, fmt.Errorf("%w: %s; plan again", action.ErrMoved, lack)
+				}
+			}
+			delete(want, o.Key)
+			needs = append(needs, backup.Need{Key: o.Key, Role: backup.RoleOf(o.Key, f.Why), Size: o.Size, ETag: o.ETag})
+		}
+	}
+	for _, f := range want {
+		if f.Size >= 0 {
+			return from, nil, fmt.Errorf("%w: %s is gone; plan again", action.ErrMoved, f.URI())
+		}
+	}
+	backup.Order(needs)
+	return from, needs, nil
+}
+
+// applyTake copies what the plan's versions need, then writes the manifest. What
+// an earlier attempt copied is there under the name of its content and is not
+// copied again; without a manifest it is nothing.
+func (s *Systems) applyTake(ctx context.Context, c action.Call[none]) (action.Outcome, error) {
+	p, err := action.Decode[takePlan](c.Plan.Data)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	b, err := s.backupsOf(ctx, c.Estate, c.Item.Name)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	done := func(m backup.Manifest, mutations int64) (action.Outcome, error) {
+		o := action.Outcome{Summary: fmt.Sprintf("backup %s is in its place", m.Name()), Mutations: mutations}
+		o.Data, err = action.Encode(m)
+		return o, err
+	}
+	if mine := b.mine(c.Token()); mine != nil {
+		return done(mine.Manifest, 0)
+	}
+	m := backup.Next(b.group.Group, b.all, p.Generation == p.Seq)
+	if m.Seq != p.Seq || m.Generation != p.Generation || (m.Previous == nil) != (p.Previous == nil) || m.Previous != nil && m.Previous.SHA256 != p.Previous.SHA256 {
+		return action.Outcome{}, fmt.Errorf("%w: backup %s would be %d now, after another manifest; plan again", action.ErrMoved, backup.Name(m.Group, p.Seq), m.Seq)
+	}
+	if m.EstateDigest, err = c.Estate.Digest(); err != nil {
+		return action.Outcome{}, err
+	}
+	m.Estate, m.Region, m.Cut, m.Token = c.Estate.Estate, c.Run.Source, p.Cut, c.Token()
+	m.LockedUntil = promised(c).Until(time.Now())
+	var mutations int64
+	for _, t := range p.Tables {
+		entry, n, err := s.takeTable(ctx, c, b, m, t)
+		mutations += n
+		if err != nil {
+			return action.Outcome{Mutations: mutations}, takeErr(t, err)
+		}
+		m.Tables = append(m.Tables, entry)
+	}
+	signer, err := s.Signer(ctx, c.Estate)
+	if err != nil {
+		return action.Outcome{Mutations: mutations}, err
+	}
+	m.TakenAt = time.Now().UTC()
+	body, err := backup.Sign(signer, backup.ManifestNamespace, m)
+	if err != nil {
+		return action.Outcome{Mutations: mutations}, err
+	}
+	if err := c.Guard(ctx); err != nil {
+		return action.Outcome{Mutations: mutations}, err
+	}
+	if _, err := b.Add(ctx, backup.ManifestKey(m.Group, m.Seq), body, m.LockedUntil); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			err = fmt.Errorf("%w: another backup took number %d: %w", action.ErrMoved, m.Seq, err)
+		}
+		return action.Outcome{Mutations: mutations}, err
+	}
+	return done(m, mutations+1)
+}
+
+// takeErr says of an object that went away while it was copied that the table
+// moved on.
+func takeErr(t takeTable, err error) error {
+	if errors.Is(err, fs.ErrNotExist) && tableAnswered(err) {
+		return fmt.Errorf("table %s version %d: %w; plan again: %w", t.Table, t.Version, err, action.ErrMoved)
+	}
+	return fmt.Errorf("table %s version %d: %w", t.Table, t.Version, err)
+}
+
+// takeTable copies one table: data before log, log before pointer, and the list of
+// all of it last.
+func (s *Systems) takeTable(ctx context.Context, c action.Call[none], b backupsOf, m backup.Manifest, t takeTable) (backup.Table, int64, error) {
+	from, split, err := s.split(ctx, c, b, m, t.Table, t.Version)
+	if err != nil {
+		return backup.Table{}, 0, err
+	}
+	w := &taking{c: c, b: b, m: m, from: from, total: int64(len(split.Keep) + len(split.Copy))}
+	if err := w.keep(ctx, split.Keep); err != nil {
+		return backup.Table{}, w.mutations, err
+	}
+	for _, role := range backup.Stages() {
+		var batch []backup.Need
+		for _, n := range split.Copy {
+			if n.Role == role {
+				batch = append(batch, n)
+			}
+		}
+		if err := w.copy(ctx, role, batch); err != nil {
+			return backup.Table{}, w.mutations, err
+		}
+	}
+	entry := backup.Table{
+		Table: t.Table, Format: from.decl.Format, Bucket: from.decl.Bucket, Path: from.decl.Path,
+		Version: t.Version, CommittedAt: from.snap.Version.Time,
+	}
+	if entry.Rows, entry.Hash, err = s.rowsAt(ctx, c, from); err != nil {
+		return entry, w.mutations, err
+	}
+	slices.SortFunc(w.objects, func(a, b backup.Object) int { return strings.Compare(a.Key, b.Key) })
+	for _, o := range w.objects {
+		entry.Objects, entry.Bytes = entry.Objects+1, entry.Bytes+o.Copy.Size
+	}
+	body, err := backup.EncodeList(w.objects)
+	if err != nil {
+		return entry, w.mutations, err
+	}
+	list, err := w.add(ctx, body)
+	entry.List = list.Stored
+	return entry, w.mutations, err
+}
+
+// taking is the copying of one table.
+type taking struct {
+	c     action.Call[none]
+	b     backupsOf
+	m     backup.Manifest
+	from  takenFrom
+	total int64
+
+	mu        sync.Mutex
+	objects   []backup.Object
+	mutations int64
+}
+
+func (w *taking) took(o backup.Object, changed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.objects = append(w.objects, o)
+	if changed {
+		w.mutations++
+	}
+	w.c.Progress(int64(len(w.objects)), w.total, "copying "+w.from.name)
+}
+
+// keep lengthens the locks of what the manifest before holds already.
+func (w *taking) keep(ctx context.Context, objects []backup.Object) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	if err := w.c.Guard(ctx); err != nil {
+		return err
+	}
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(4 * inBatch)
+	for _, o := range objects {
+		work.Go(func() error {
+			short := o.LockedUntil.Before(w.m.LockedUntil)
+			if short {
+				if err := w.b.Lengthen(wctx, o.Copy, w.m.LockedUntil); err != nil {
+					return err
+				}
+				o.LockedUntil = w.m.LockedUntil
+			}
+			w.took(o, short)
+			return nil
+		})
+	}
+	return work.Wait()
+}
+
+// copy copies the objects of one role; commits one after another.
+func (w *taking) copy(ctx context.Context, role backup.Role, needs []backup.Need) error {
+	if role == backup.Pointer && w.from.hint != nil {
+		a, err := w.add(ctx, w.from.hint)
+		if err != nil {
+			return err
+		}
+		w.took(backup.Object{
+			Key: w.from.logDir() + "_last_checkpoint", Role: role, MD5: a.MD5, Copy: a.Stored, LockedUntil: w.m.LockedUntil,
+		}, false) // add has counted it
+	}
+	if len(needs) == 0 {
+		return nil
+	}
+	if err := w.c.Guard(ctx); err != nil {
+		return err
+	}
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(inBatch)
+	if role == backup.Commit {
+		work.SetLimit(1)
+	}
+	for _, n := range needs {
+		work.Go(func() error {
+			a, o, err := w.b.AddContent(wctx, w.m.Group, w.m.Generation, w.from.bucket.Client(), w.from.bucket.Name(), n.Key, n.Size, w.m.LockedUntil)
+			if err != nil {
+				return fmt.Errorf("back up %s: %w", n.Key, err)
+			}
+			if a.Size != n.Size || o.ETag != n.ETag {
+				return fmt.Errorf("back up %s: %w: it was written over since it was listed; plan again", n.Key, action.ErrMoved)
+			}
+			w.took(backup.Object{
+				Key: n.Key, Role: n.Role, ETag: o.ETag, SourceVersion: o.VersionID, MD5: a.MD5, Copy: a.Stored, LockedUntil: w.m.LockedUntil,
+			}, a.New)
+			return nil
+		})
+	}
+	return work.Wait()
+}
+
+// add adds bytes under the name of their content.
+func (w *taking) add(ctx context.Context, body []byte) (depot.Added, error) {
+	if err := w.c.Guard(ctx); err != nil {
+		return depot.Added{}, err
+	}
+	a, err := w.b.AddBytes(ctx, w.m.Group, w.m.Generation, body, w.m.LockedUntil)
+	if err == nil && a.New {
+		w.mutations++
+	}
+	return a, err
+}
+
+// rowsAt reads the rows of a version at the source, unless the witness wrote them
+// down when it read the same commit.
+func (s *Systems) rowsAt(ctx context.Context, c action.Call[none], from takenFrom) (int64, string, error) {
+	if c.Estate.Witness.Bucket != "" && c.Run.Target != "" {
+		j, err := s.journal(ctx, c.Estate, c.Run.Target)
+		if err != nil {
+			return 0, "", err
+		}
+		// A journal that cannot be read costs the time to read the table.
+		if r, err := j.Record(ctx, from.name, from.snap.Version.Number); err == nil && r.CommittedAt.Equal(from.snap.Version.Time) {
+			return r.Rows, r.Hash, nil
+		}
+	}
+	c.Progress(0, 1, "reading the rows of "+from.name)
+	return rowsOf(ctx, from.store, from.snap)
+}
+
+// verifyTake looks at the backup place as one who restores does, and at the source
+// only for what the version needs.
+func (s *Systems) verifyTake(ctx context.Context, c action.Call[none]) ([]action.Observation, error) {
+	const what = "this step's backup is in its place"
+	want := "a signed manifest"
+	b, err := s.backupsOf(ctx, c.Estate, c.Item.Name)
+	if errors.Is(err, action.ErrRefused) {
+		return nil, err
+	}
+	if err != nil {
+		return []action.Observation{unknown(c.Run, "", what, want, err, "")}, nil
+	}
+	mine := b.mine(c.Token())
+	if mine == nil {
+		return []action.Observation{saw(what, want, fmt.Sprintf("%d manifests, none of this step that can be believed", len(b.all)), false), b.chainHolds()}, nil
+	}
+	m := mine.Manifest
+	obs := []action.Observation{saw(what, want, fmt.Sprintf("%s, taken %s at the cut of %s", m.Name(), m.TakenAt.Format(time.RFC3339), m.Cut.Format(time.RFC3339Nano)), true), b.chainHolds()}
+	if c.Plan != nil {
+		p, err := action.Decode[takePlan](c.Plan.Data)
+		if err != nil {
+			return nil, err
+		}
+		obs = append(obs, asPlannedBackup(p, m))
+	}
+	for _, t := range m.Tables {
+		obs = append(obs, b.held(ctx, c.Request, m, t), b.leads(ctx, c, m, t))
+	}
+	return obs, nil
+}
+
+// asPlannedBackup observes that the manifest has the planned versions.
+func asPlannedBackup(p takePlan, m backup.Manifest) action.Observation {
+	var want, got []string
+	for _, t := range p.Tables {
+		want = append(want, fmt.Sprintf("%s@%d", t.Table, t.Version))
+	}
+	for _, t := range m.Tables {
+		got = append(got, fmt.Sprintf("%s@%d", t.Table, t.Version))
+	}
+	return saw("the backup holds the planned versions", strings.Join(want, " "), strings.Join(got, " "), slices.Equal(want, got) && m.Seq == p.Seq)
+}
+
+// leads observes that the log in the backup leads to the version, and that the
+// backup holds all that this needs.
+func (b backupsOf) leads(ctx context.Context, c action.Call[none], m backup.Manifest, t backup.Table) action.Observation {
+	what := fmt.Sprintf("the log of %s in backup %s leads to version %d, and all of it is there", t.Table, m.Name(), t.Version)
+	const want = "nothing lacks"
+	tables, snap, err := b.readable(ctx, c.Estate, m, t)
+	if err != nil {
+		return aboutItem(t.Table, b.unseen(c.Run, what, want, err))
+	}
+	lacks, n, err := table.Lacking(snap.Closure(), tables.List(ctx, ""))
+	if err != nil {
+		return aboutItem(t.Table, b.unseen(c.Run, what, want, err))
+	}
+	got := want
+	if len(lacks) > 0 {
+		got = fmt.Sprintf("%d of %d, the first: %s", len(lacks), n, path.Base(lacks[0].String()))
+	}
+	return aboutItem(t.Table, saw(what, want, got, len(lacks) == 0 && n > 0))
+}

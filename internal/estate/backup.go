@@ -1,0 +1,93 @@
+package estate
+
+import (
+	"reflect"
+	"strings"
+)
+
+// Backup says where backups go, who may add to them and how long they stay: a
+// bucket with Object Lock in an account of its own, whose keys nothing else has.
+type Backup struct {
+	Endpoint    string `json:"endpoint" yaml:"endpoint"`
+	SigningName string `json:"signing_region,omitempty" yaml:"signing_region,omitempty"` // region in request signatures; default: us-east-1
+	Bucket      string `json:"bucket" yaml:"bucket"`
+	Prefix      string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
+	Credentials Ref    `json:"credentials" yaml:"credentials"` // may add and hold longer; may not read, delete or configure
+	Restore     Ref    `json:"restore" yaml:"restore"`         // may read, and nothing else
+	// Expiry may delete what no lock holds any more; without it nothing expires.
+	Expiry    Ref      `json:"expiry,omitempty" yaml:"expiry,omitempty"`
+	Mode      LockMode `json:"mode" yaml:"mode"`
+	Retention Duration `json:"retention" yaml:"retention"`                       // how long every backup is kept, at least
+	FullEvery Duration `json:"full_every,omitempty" yaml:"full_every,omitempty"` // when everything is copied anew; never again after the first when zero
+}
+
+// LockMode says who may take a backup's lock away before its time.
+type LockMode string
+
+// The modes of Object Lock.
+const (
+	Governance LockMode = "governance" // whoever has the right to bypass it
+	Compliance LockMode = "compliance" // nobody
+)
+
+// LockModes lists the modes.
+func LockModes() []LockMode { return []LockMode{Governance, Compliance} }
+
+// Keys is the prefix with a slash at its end, or empty.
+func (b Backup) Keys() string {
+	if p := strings.Trim(b.Prefix, "/"); p != "" {
+		return p + "/"
+	}
+	return ""
+}
+
+// backup holds the backup place against the regions: what can reach both can
+// destroy both.
+func (v *validator) backup() {
+	b := v.Backup
+	if b == nil {
+		return
+	}
+	v.url("/backup/endpoint", "endpoint", b.Endpoint)
+	v.oneOf("/backup/mode", "mode", string(b.Mode), words(LockModes()))
+	if b.Retention == 0 {
+		v.bad("/backup/retention", "backup has no retention: give the time that every backup is kept, such as 840h")
+	}
+	if b.FullEvery != 0 && b.FullEvery > b.Retention {
+		v.bad("/backup/full_every", "full_every is longer than the retention: one damaged object could be in every backup there is")
+	}
+	for _, r := range v.Regions {
+		for _, l := range v.Buckets {
+			if b.Bucket != "" && l.In[r.Region] == b.Bucket && r.Storage.Endpoint == b.Endpoint {
+				v.bad("/backup/bucket", "backup goes to bucket %q of region %q: it must not be lost with a region", b.Bucket, r.Region)
+			}
+		}
+	}
+	elsewhere := map[Ref]string{}
+	without := *v.Estate
+	without.Backup = nil
+	collect(elsewhere, "", reflect.ValueOf(&without).Elem())
+	for _, key := range []struct {
+		name string
+		ref  Ref
+	}{{"credentials", b.Credentials}, {"restore", b.Restore}, {"expiry", b.Expiry}} {
+		if key.ref == "" {
+			continue
+		}
+		if at, shared := elsewhere[key.ref]; shared {
+			v.problems = append(v.problems, Problem{At: "/backup/" + key.name, First: at, Text: key.name + " of backup is a credential of something else: whoever has it could reach both"})
+		}
+		elsewhere[key.ref] = "/backup/" + key.name
+	}
+}
+
+// collect finds every credential and where it stands first.
+func collect(into map[Ref]string, at string, part reflect.Value) {
+	if ref, ok := part.Interface().(Ref); ok {
+		if _, known := into[ref]; ref != "" && !known {
+			into[ref] = at
+		}
+		return
+	}
+	walk(at, part, func(at string, part reflect.Value) { collect(into, at, part) })
+}
