@@ -17,6 +17,7 @@ func Catalogue(s *Systems) *action.Catalogue {
 		s.routingActions,
 		s.storageActions,
 		s.rewindActions,
+		s.undeleteActions,
 		s.accessActions,
 		s.regionActions,
 		s.backupActions,

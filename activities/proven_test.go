@@ -44,6 +44,7 @@ var proofs = map[string]string{
 	"storage.fence":            "TestStorageFence",
 	"storage.rewind":           "TestProveRewind",
 	"storage.stop-replication": "TestStopReplication",
+	"storage.undelete":         "TestProveUndelete",
 	"table.history":            "TestProveHistoryAndGoldenQueries/table.history",
 	"table.promote":            "TestProvePromotion",
 	"table.witness":            "TestProveWitness",

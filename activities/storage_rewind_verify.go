@@ -154,6 +154,15 @@ func (c *comparing) settle(ctx context.Context) error {
 	return err
 }
 
+// got says what was found, after settle.
+func (c *comparing) got(things string) string {
+	if len(c.unlike) == 0 {
+		return fmt.Sprintf("%d %s", c.counted, things)
+	}
+	first := slices.MinFunc(c.unlike, func(a, b compared) int { return strings.Compare(a.key, b.key) })
+	return fmt.Sprintf("%d of %d differ, the first: %s %s", len(c.unlike), c.counted, c.to.URL(first.key), first.difference)
+}
+
 // observed concludes from what was compared. Nothing compared, nothing concluded,
 // unless that is what is to be.
 func (r rewindSite) observed(ctx context.Context, run action.Run, what string, c *comparing, empty bool) action.Observation {
@@ -161,11 +170,7 @@ func (r rewindSite) observed(ctx context.Context, run action.Run, what string, c
 	if err := c.settle(ctx); err != nil {
 		return r.unseen(run, what, want, err)
 	}
-	o := saw(what, want, want, len(c.unlike) == 0 && (c.counted > 0 || empty))
-	if len(c.unlike) > 0 {
-		first := slices.MinFunc(c.unlike, func(a, b compared) int { return strings.Compare(a.key, b.key) })
-		o.Got = fmt.Sprintf("%d of %d differ, the first: %s %s", len(c.unlike), c.counted, r.to.URL(first.key), first.difference)
-	}
+	o := saw(what, want, c.got("keys"), len(c.unlike) == 0 && (c.counted > 0 || empty))
 	o.Item = r.to.URL(r.toPrefix())
 	return o
 }
@@ -232,7 +237,7 @@ func (s *Systems) verifyUnrewind(ctx context.Context, c action.Call[rewindParams
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.compareLines(ctx, lines)
+	all, err := compareLines(ctx, r.to, []string{r.toPrefix()}, lines)
 	if err != nil {
 		return []action.Observation{r.unseen(c.Run, what, fmt.Sprintf("%d keys", len(lines)), err)}, nil
 	}
@@ -241,26 +246,28 @@ func (s *Systems) verifyUnrewind(ctx context.Context, c action.Call[rewindParams
 
 // compareLines holds the keys of lines, which are sorted, against what they are
 // to be.
-func (r rewindSite) compareLines(ctx context.Context, lines []rewind.Line) (*comparing, error) {
-	all, i := &comparing{to: r.to}, 0
+func compareLines(ctx context.Context, to objectstore.Bucket, prefixes []string, lines []rewind.Line) (*comparing, error) {
+	all, i := &comparing{to: to}, 0
 	add := func(l rewind.Line, got *objectstore.Version) {
-		k := compared{key: l.Key, got: got, from: r.from, fromKey: l.Key}
+		k := compared{key: l.Key, got: got, from: to, fromKey: l.Key}
 		if l.Then.There() {
 			k.want = &objectstore.Version{Object: objectstore.Object{Key: l.Key, Size: l.Then.Size, ETag: l.Then.ETag, VersionID: l.Then.ID}}
 		}
 		all.add(k)
 	}
-	for o, err := range r.to.List(ctx, r.toPrefix()) {
-		if err != nil {
-			return nil, err
-		}
-		for i < len(lines) && lines[i].Key < o.Key {
-			add(lines[i], nil)
-			i++
-		}
-		if i < len(lines) && lines[i].Key == o.Key {
-			add(lines[i], &objectstore.Version{Object: o})
-			i++
+	for _, prefix := range prefixes {
+		for o, err := range to.List(ctx, prefix) {
+			if err != nil {
+				return nil, err
+			}
+			for i < len(lines) && lines[i].Key < o.Key {
+				add(lines[i], nil)
+				i++
+			}
+			if i < len(lines) && lines[i].Key == o.Key {
+				add(lines[i], &objectstore.Version{Object: o})
+				i++
+			}
 		}
 	}
 	for ; i < len(lines); i++ {
