@@ -12,6 +12,7 @@ func Catalogue(s *Systems) *action.Catalogue {
 		s.witnessActions,
 		s.recoveryPointActions,
 		s.tableActions,
+		s.rollbackActions,
 		s.goldenActions,
 		s.secretActions,
 		s.routingActions,

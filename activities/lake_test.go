@@ -277,6 +277,7 @@ func (l *lake) recorded(name string) *action.Definition {
 	}
 	action.Add(c, a)
 	l.systems.tableActions(c)
+	l.systems.rollbackActions(c)
 	l.systems.witnessActions(c)
 	l.systems.goldenActions(c)
 	d, ok := c.Get(name)

@@ -47,6 +47,7 @@ var proofs = map[string]string{
 	"storage.undelete":         "TestProveUndelete",
 	"table.history":            "TestProveHistoryAndGoldenQueries/table.history",
 	"table.promote":            "TestProvePromotion",
+	"table.rollback":           "TestProveRollback",
 	"table.witness":            "TestProveWitness",
 }
 

@@ -152,14 +152,24 @@ func oldestPromised(ctx context.Context, l *delta.Log, version int64, since time
 	return first + int64(n), failed
 }
 
-// retention is how long the files of a version stay after it, at least.
+// retention is how long the files of a version stay after it, at least; nothing
+// where that is not understood.
 func retention(m delta.Metadata) time.Duration {
-	const standard = 7 * 24 * time.Hour // the protocol's default
-	text, ok := m.Configuration["delta.deletedFileRetentionDuration"]
+	d, _ := interval(m.Configuration, fileRetention, fileRetentionDefault)
+	return d
+}
+
+// interval reads a property that holds a duration as SQL writes it ("interval 7
+// days"). It reports false where that is not understood.
+func interval(conf map[string]string, property string, standard time.Duration) (time.Duration, bool) {
+	text, ok := conf[property]
 	if !ok {
-		return standard
+		return standard, true
 	}
 	words := strings.Fields(strings.TrimPrefix(strings.ToLower(text), "interval"))
+	if len(words) == 0 || len(words)%2 != 0 {
+		return 0, false
+	}
 	var sum time.Duration
 	for ; len(words) > 1; words = words[2:] {
 		n, err := strconv.Atoi(strings.Trim(words[0], "'\""))
@@ -167,11 +177,11 @@ func retention(m delta.Metadata) time.Duration {
 			"millisecond": time.Millisecond, "second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour,
 		}[strings.TrimSuffix(strings.Trim(words[1], "'\""), "s")]
 		if err != nil || unit == 0 {
-			return 0 // not understood: nothing is promised but the version before
+			return 0, false
 		}
 		sum += time.Duration(n) * unit
 	}
-	return sum
+	return sum, true
 }
 
 // verifyPromote looks at the table as a reader does: it lists and opens it anew.

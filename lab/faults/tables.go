@@ -31,6 +31,8 @@ func Tables(e Env) fault.Set {
 		t.fault("table.late-replica", "a log entry arrives once more where one was moved aside, and is deleted again", t.lateReplica),
 		t.fault("table.hint-above", "the hint to the last checkpoint comes back and names one that is not there", t.hintAbove),
 		t.fault("table.quarantine-gone", "what was moved aside is deleted", t.hide(regexp.MustCompile(`/\.breakwater/quarantine/`))),
+		t.fault("table.rollback-forgets-vectors", "the newest log entry loses its files with deletion vectors, as if those were keyed by path", t.forgetVectors),
+		t.fault("table.rollback-lowers-protocol", "the newest log entry sets the oldest protocol", t.lowerProtocol),
 		revoked(e.Target),
 		t.whole().fault("witness.record-changed", "the hash in every record of the witness is another", t.whole().recordChanged),
 		t.whole().fault("witness.record-gone", "every record of the witness is deleted", t.whole().hide(record)),

@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -164,10 +163,7 @@ func (p *Plan) body(st Stamp) ([]byte, error) {
 // enabling is the metadata with the provenance of in-commit timestamps that the
 // protocol asks of the commit that turns them on.
 func (p *Plan) enabling(at int64) (map[string]json.RawMessage, error) {
-	var conf map[string]string
-	if err := json.Unmarshal(p.metadata["configuration"], &conf); err != nil {
-		return nil, err
-	}
+	conf := p.Configuration()
 	conf[ictVersion], conf[ictTime] = strconv.FormatInt(p.Head.Number+1, 10), strconv.FormatInt(at, 10)
 	raw, err := encode(conf)
 	metadata := maps.Clone(p.metadata)
@@ -222,32 +218,4 @@ func txnID(token string) string {
 	b := sha256.Sum256([]byte(token))
 	b[6], b[8] = b[6]&0x0f|0x50, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
-}
-
-// VersionAt is the last version that was committed at or before a time, by the
-// clock that the version itself names: its in-commit timestamp, else the time that
-// its commit records, else its log object's. It reads every commit that the log
-// has. [fs.ErrNotExist] says that the log begins after that time.
-func VersionAt(ctx context.Context, l *delta.Log, at time.Time) (delta.Commit, error) {
-	var found *delta.Commit
-	ranges := l.Versions()
-	if len(ranges) == 0 {
-		return delta.Commit{}, fmt.Errorf("find the version of delta table %s at %s: %w", l.Root(), at.Format(time.RFC3339Nano), delta.ErrNoStart)
-	}
-	for c, err := range l.History(ctx, ranges[0].First) {
-		if err != nil {
-			return delta.Commit{}, fmt.Errorf("find the version of delta table %s at %s: %w", l.Root(), at.Format(time.RFC3339Nano), err)
-		}
-		if !c.Version.Time.After(at) && readable(ranges, c.Version.Number) {
-			found = &c
-		}
-	}
-	if found == nil {
-		return delta.Commit{}, fmt.Errorf("delta table %s has no readable version of %s or before: %w", l.Root(), at.Format(time.RFC3339Nano), fs.ErrNotExist)
-	}
-	return *found, nil
-}
-
-func readable(ranges []delta.Range, v int64) bool {
-	return slices.ContainsFunc(ranges, func(r delta.Range) bool { return r.First <= v && v <= r.Last })
 }

@@ -2,7 +2,6 @@ package restore
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -50,49 +49,36 @@ func writable(s *delta.Snapshot) error {
 	return &FeatureError{s.Root.String(), s.Version.Number, unknown}
 }
 
-// The features that a protocol without a list of them has by its version.
-var (
-	impliedWriter = [][]string{2: {"appendOnly", "invariants"}, 3: {"checkConstraints"}, 4: {"changeDataFeed", "generatedColumns"}, 5: {"columnMapping"}, 6: {"identityColumns"}}
-	impliedReader = [][]string{2: {"columnMapping"}}
-)
-
-func features(version int, listed []string, table int, implied [][]string) map[string]bool {
-	all := map[string]bool{}
-	if version >= table {
-		for _, f := range listed {
-			all[f] = true
-		}
-		return all
-	}
-	for v := 0; v <= version && v < len(implied); v++ {
-		for _, f := range implied[v] {
-			all[f] = true
-		}
-	}
-	return all
-}
-
 // upward is the least protocol that has everything that either has.
 func upward(a, b delta.Protocol) delta.Protocol {
 	p := delta.Protocol{
 		MinReaderVersion: max(a.MinReaderVersion, b.MinReaderVersion),
 		MinWriterVersion: max(a.MinWriterVersion, b.MinWriterVersion),
 	}
-	union := func(x, y map[string]bool) []string {
-		maps.Copy(x, y)
-		all := slices.Sorted(maps.Keys(x))
-		if all == nil {
-			return []string{}
-		}
-		return all
-	}
 	if p.MinWriterVersion >= 7 {
-		p.WriterFeatures = union(features(a.MinWriterVersion, a.WriterFeatures, 7, impliedWriter), features(b.MinWriterVersion, b.WriterFeatures, 7, impliedWriter))
+		p.WriterFeatures = union(a.Features(), b.Features())
 	}
 	if p.MinReaderVersion >= 3 {
-		p.ReaderFeatures = union(features(a.MinReaderVersion, a.ReaderFeatures, 3, impliedReader), features(b.MinReaderVersion, b.ReaderFeatures, 3, impliedReader))
+		p.ReaderFeatures = union(ofReaders(a), ofReaders(b))
 	}
 	return p
+}
+
+func union(x, y []string) []string {
+	all := append(slices.Clone(x), y...)
+	slices.Sort(all)
+	if all = slices.Compact(all); all == nil {
+		return []string{} // a list that is empty, which is not a list that is absent
+	}
+	return all
+}
+
+// ofReaders are the features that a protocol asks of readers.
+func ofReaders(p delta.Protocol) []string {
+	if p.MinReaderVersion == 2 {
+		return []string{"columnMapping"}
+	}
+	return p.ReaderFeatures
 }
 
 // covers reports whether p has everything that o has.

@@ -171,11 +171,7 @@ func (p *Plan) collect(d diff, h *history) error {
 
 // tracked reports whether every add needs row ids.
 func (p *Plan) tracked() bool {
-	var conf map[string]string
-	if json.Unmarshal(p.metadata["configuration"], &conf) != nil || conf["delta.rowTrackingSuspended"] == "true" {
-		return false
-	}
-	return slices.Contains(p.Marks.Protocol.WriterFeatures, "rowTracking")
+	return p.Configuration()["delta.rowTrackingSuspended"] != "true" && slices.Contains(p.Marks.Protocol.WriterFeatures, "rowTracking")
 }
 
 // numbering gives row ids to files that come from before row tracking.
@@ -228,8 +224,7 @@ func remove(add json.RawMessage) (removal, error) {
 // inCommit reports whether the commit must carry an in-commit timestamp, and the
 // one before it, in milliseconds since 1970.
 func (p *Plan) inCommit() (bool, int64) {
-	var conf map[string]string
-	if json.Unmarshal(p.metadata["configuration"], &conf) != nil || conf[ictOn] != "true" {
+	if p.Configuration()[ictOn] != "true" {
 		return false, 0
 	}
 	if p.Head.From == table.None {

@@ -93,6 +93,7 @@ type Metrics struct {
 	BytesAfter    int64 `json:"bytes_after"`
 	RowsBefore    int64 `json:"rows_before"`
 	RowsAfter     int64 `json:"rows_after"`
+	RowsRemoved   int64 `json:"rows_removed"` // live rows of the files that are removed
 }
 
 // Plan is the exact commit that takes a table from the head that was seen back
@@ -144,6 +145,15 @@ func (p *Plan) Removed() []string {
 	return paths
 }
 
+// Configuration is the table's properties after the restore.
+func (p *Plan) Configuration() map[string]string {
+	var conf map[string]string
+	if json.Unmarshal(p.metadata["configuration"], &conf) != nil {
+		return nil // cannot be: merge wrote it, or read it before
+	}
+	return conf
+}
+
 func pathOf(fields map[string]json.RawMessage) string {
 	var path string
 	if json.Unmarshal(fields["path"], &path) != nil {
@@ -180,7 +190,7 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 	p := &Plan{Root: l.Root(), Head: now.Version, Target: then.Version}
 	p.Metrics = Metrics{
 		Restored: len(d.back), Removed: len(d.away), FilesAfter: then.Len(), BytesAfter: then.Bytes(),
-		RowsBefore: now.Rows(), RowsAfter: then.Rows(),
+		RowsBefore: now.Rows(), RowsAfter: then.Rows(), RowsRemoved: rowsOf(d.away),
 	}
 	if err := present(ctx, store, then, d, p); err != nil {
 		return fail("look for its objects", err)
@@ -234,6 +244,19 @@ func difference(now, then *delta.Snapshot) diff {
 		}
 	}
 	return d
+}
+
+// rowsOf is how many rows are live in files, -1 where one does not say.
+func rowsOf(files map[fileID]delta.Add) int64 {
+	var sum int64
+	for _, a := range files {
+		n := a.Rows()
+		if n < 0 {
+			return -1
+		}
+		sum += n
+	}
+	return sum
 }
 
 func (d diff) has(id fileID) bool { _, ok := d.away[id]; return ok }

@@ -464,24 +464,3 @@ func TestDigest(t *testing.T) {
 		t.Errorf("digests %s %s %s", a.Digest, b.Digest, c.Digest)
 	}
 }
-
-func TestVersionAt(t *testing.T) {
-	t.Parallel()
-	s := load(t, "ict")
-	for _, truth := range tables(t) {
-		if truth.Name != "ict" {
-			continue
-		}
-		for _, v := range truth.Versions {
-			for _, ms := range []int64{v.Millis, v.Millis + 1} {
-				got, err := restore.VersionAt(t.Context(), open(t, s, "ict"), time.UnixMilli(ms))
-				if err != nil || got.Version.Number != v.Version || got.Version.From != "in-commit" {
-					t.Errorf("at %d: %+v, %v; want %d", ms, got.Version, err, v.Version)
-				}
-			}
-		}
-		if _, err := restore.VersionAt(t.Context(), open(t, s, "ict"), time.UnixMilli(truth.Versions[0].Millis-1)); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("before the first version: %v", err)
-		}
-	}
-}
