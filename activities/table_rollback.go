@@ -272,7 +272,7 @@ func (t tableSite) rollbackAccepts(p *restore.Plan, now time.Time, files time.Du
 	}
 	for _, e := range b.Unexplained {
 		accept("unexplained-removes", "Version %d of table %s (%s) removed %d files that its operation does not explain, as FSCK REPAIR does, which makes a loss lawful. Find out what became of them.",
-			e.Version, t.name, orNone(e.Operation), e.Removes)
+			e.Version, t.name, operationName(e.Operation), e.Removes)
 	}
 	if b.Unread > 0 {
 		accept("log-gap", "%d of the %d commits between version %d and the head %d of table %s are gone from its log: what they did is not known.", b.Unread, b.Commits, p.Target.Number, p.Head.Number, t.name)
@@ -283,7 +283,7 @@ func (t tableSite) rollbackAccepts(p *restore.Plan, now time.Time, files time.Du
 	return all
 }
 
-func orNone(operation string) string {
+func operationName(operation string) string {
 	if operation == "" {
 		return "of no named operation"
 	}

@@ -118,7 +118,7 @@ func (t tableSite) committed(ctx context.Context, run action.Run, l *delta.Log, 
 	m, ok := restore.MarkOf(commit.Info)
 	got := "made by " + m.Token
 	if !ok {
-		got = "made by somebody else: " + orNone(commit.Operation)
+		got = "made by somebody else: " + operationName(commit.Operation)
 	}
 	return t.about(saw(what, want, got, ok && m == restore.Mark{Token: plan.Token, Run: run.Workflow, Plan: plan.Digest, Target: plan.Target, Bad: plan.Head} && commit.Operation == "RESTORE"))
 }
