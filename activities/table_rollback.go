@@ -187,10 +187,10 @@ func (t tableSite) describe(ch *action.Change, c action.Call[rollbackWith], p *r
 	m := p.Metrics
 	on := t.bucket.URL(t.root.Prefix)
 	ch.Summary = fmt.Sprintf("%s goes back from version %d to the content of version %d%s: %d files added again, %d removed, %s rows where there are %s",
-		t.name, p.Head.Number, p.Target.Number, by, m.Restored, m.Removed, rowWords(m.RowsAfter), rowWords(m.RowsBefore))
+		t.name, p.Head.Number, p.Target.Number, by, m.Restored, m.Removed, rowCount(m.RowsAfter), rowCount(m.RowsBefore))
 	ch.Effects = append(ch.Effects, action.EffectLine{
 		On: on, Do: fmt.Sprintf("commit version %d with the content of version %d; the commit's digest is %s", p.Head.Number+1, p.Target.Number, p.Digest),
-		From: fmt.Sprintf("version %d, %s rows", p.Head.Number, rowWords(m.RowsBefore)), To: fmt.Sprintf("%d files, %d bytes, %s rows", m.FilesAfter, m.BytesAfter, rowWords(m.RowsAfter)),
+		From: fmt.Sprintf("version %d, %s rows", p.Head.Number, rowCount(m.RowsBefore)), To: fmt.Sprintf("%d files, %d bytes, %s rows", m.FilesAfter, m.BytesAfter, rowCount(m.RowsAfter)),
 	})
 	list := func(do string, paths []string, bytes int64) {
 		if len(paths) == 0 {
@@ -229,7 +229,7 @@ func (t tableSite) describe(ch *action.Change, c action.Call[rollbackWith], p *r
 	ch.Loss.SecondsAtMost = &ch.Loss.SecondsAtLeast
 }
 
-func rowWords(n int64) string {
+func rowCount(n int64) string {
 	if n < 0 {
 		return "an unknown number of"
 	}
