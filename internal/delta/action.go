@@ -187,7 +187,7 @@ func newAdd(root Root, f fileAction) (Add, error) {
 // relative path that needs no decoding, if the caller has it.
 func (a *Add) locate(root Root, plain string) error {
 	var err error
-	if plain != "" && isPlain(a.Path) {
+	if plain != "" {
 		a.at.key = plain
 	} else if a.at, err = root.resolve(a.Path); err != nil {
 		return err

@@ -6,35 +6,46 @@ import (
 )
 
 // fileSet is the live files of a snapshot, by place and deletion vector. It holds
-// a million of them in little more than their own size.
+// a million of them in little more than their own size: a hash table of numbers
+// beside a list, since a map of them all costs more than reading them.
 type fileSet struct {
-	adds []Add // free ones are zero
-	free []int32
-	// last is the entry of a place's hash; older says of an entry which other one
-	// has the same hash. There is one only where a file is live under two deletion
-	// vectors, as it may be for a moment within a commit, or where hashes collide.
-	last  map[uint64]int32
-	older map[int32]int32
-	seed  maphash.Seed
+	adds   []Add    // free ones are zero
+	hashes []uint64 // of each add's place
+	free   []uint32
+	slots  []uint32 // open addressing: an add's number and one, or 0, or gone
+	used   int      // slots that are not 0
+	seed   maphash.Seed
 }
+
+const gone = ^uint32(0)
 
 // newFileSet takes over adds that may be a checkpoint's. It reports the first
 // logical file that occurs twice.
 func newFileSet(adds []Add) (*fileSet, *Add) {
-	s := &fileSet{last: make(map[uint64]int32, len(adds)), older: map[int32]int32{}, seed: maphash.MakeSeed()}
-	s.adds = adds
+	s := &fileSet{adds: adds, seed: maphash.MakeSeed(), hashes: make([]uint64, len(adds))}
 	for i := range adds {
-		a := &adds[i]
-		h := s.hash(a.at)
-		if _, ok := s.find(h, a.at, a.Vector.ID()); ok {
-			return nil, a
+		s.hashes[i] = s.hash(&adds[i].at)
+	}
+	s.slots = make([]uint32, slotsFor(len(adds)))
+	for i := range adds {
+		if slot, ok := s.find(s.hashes[i], &adds[i].at, adds[i].Vector); ok {
+			return nil, &adds[s.slots[slot]-1]
 		}
-		s.link(h, int32(i))
+		s.link(uint32(i))
 	}
 	return s, nil
 }
 
-func (s *fileSet) hash(p place) uint64 {
+// slotsFor is a power of two that leaves half of the slots free.
+func slotsFor(n int) int {
+	size := 16
+	for size < 2*n {
+		size *= 2
+	}
+	return size
+}
+
+func (s *fileSet) hash(p *place) uint64 {
 	h := maphash.String(s.seed, p.key)
 	if p.bucket != "" {
 		h ^= 31 * maphash.String(s.seed, p.bucket)
@@ -42,67 +53,81 @@ func (s *fileSet) hash(p place) uint64 {
 	return h
 }
 
-// find looks for a logical file.
-func (s *fileSet) find(h uint64, p place, vector string) (int32, bool) {
-	i, ok := s.last[h]
-	for ; ok; i, ok = s.older[i] {
-		if a := &s.adds[i]; a.at == p && a.Vector.ID() == vector {
-			return i, true
+// find looks for a logical file's slot.
+func (s *fileSet) find(h uint64, p *place, v *DeletionVector) (slot int, ok bool) {
+	for slot := range s.at(h) {
+		if a := &s.adds[s.slots[slot]-1]; a.at == *p && a.Vector.same(v) {
+			return slot, true
 		}
 	}
 	return 0, false
 }
 
-func (s *fileSet) link(h uint64, i int32) {
-	if was, ok := s.last[h]; ok {
-		s.older[i] = was
+// at yields the slots of the adds with a hash.
+func (s *fileSet) at(h uint64) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		mask := len(s.slots) - 1
+		for slot := int(h) & mask; s.slots[slot] != 0; slot = (slot + 1) & mask {
+			if n := s.slots[slot]; n != gone && s.hashes[n-1] == h && !yield(slot) {
+				return
+			}
+		}
 	}
-	s.last[h] = i
+}
+
+// link makes an add findable.
+func (s *fileSet) link(i uint32) {
+	mask := len(s.slots) - 1
+	slot := int(s.hashes[i]) & mask
+	for s.slots[slot] != 0 {
+		slot = (slot + 1) & mask
+	}
+	s.slots[slot] = i + 1
+	s.used++
+}
+
+// grow makes room for one more.
+func (s *fileSet) grow() {
+	if 4*(s.used+1) < 3*len(s.slots) {
+		return
+	}
+	s.slots, s.used = make([]uint32, slotsFor(2*s.len()+1)), 0
+	for i := range s.adds {
+		if s.adds[i].at.key != "" {
+			s.link(uint32(i))
+		}
+	}
 }
 
 // put adds a logical file, or replaces what is known of it.
 func (s *fileSet) put(a Add) {
-	h := s.hash(a.at)
-	if i, ok := s.find(h, a.at, a.Vector.ID()); ok {
-		s.adds[i] = a
+	h := s.hash(&a.at)
+	if slot, ok := s.find(h, &a.at, a.Vector); ok {
+		s.adds[s.slots[slot]-1] = a
 		return
 	}
+	s.grow()
+	i := uint32(len(s.adds))
 	if n := len(s.free); n > 0 {
-		i := s.free[n-1]
-		s.free = s.free[:n-1]
-		s.adds[i] = a
-		s.link(h, i)
-		return
+		i, s.free = s.free[n-1], s.free[:n-1]
+		s.adds[i], s.hashes[i] = a, h
+	} else {
+		s.adds, s.hashes = append(s.adds, a), append(s.hashes, h)
 	}
-	s.adds = append(s.adds, a)
-	s.link(h, int32(len(s.adds)-1))
+	s.link(i)
 }
 
 // remove takes a logical file away, if it is there.
 func (s *fileSet) remove(id fileID) {
-	h := s.hash(id.place)
-	i, ok := s.find(h, id.place, id.vector)
-	if !ok {
-		return
-	}
-	before, more := s.older[i]
-	delete(s.older, i)
-	if s.last[h] == i {
-		if delete(s.last, h); more {
-			s.last[h] = before
-		}
-	} else {
-		for j := s.last[h]; ; j = s.older[j] {
-			if s.older[j] == i {
-				if delete(s.older, j); more {
-					s.older[j] = before
-				}
-				break
-			}
+	for slot := range s.at(s.hash(&id.place)) {
+		i := s.slots[slot] - 1
+		if a := &s.adds[i]; a.at == id.place && a.Vector.ID() == id.vector {
+			s.slots[slot] = gone
+			s.adds[i] = Add{}
+			s.free = append(s.free, i)
+			return
 		}
 	}
-	s.adds[i] = Add{}
-	s.free = append(s.free, i)
 }
 
 // len is how many logical files there are.
@@ -119,11 +144,15 @@ func (s *fileSet) all() iter.Seq[*Add] {
 	}
 }
 
-// double finds a file that is live under two deletion vectors.
+// double finds a file that is live under two deletion vectors, or under one and
+// none.
 func (s *fileSet) double() (a, b *Add) {
-	for i := range s.older {
-		for j, ok := s.older[i]; ok; j, ok = s.older[j] {
-			if s.adds[i].at == s.adds[j].at {
+	for i := range s.adds {
+		if s.adds[i].Vector == nil {
+			continue
+		}
+		for slot := range s.at(s.hashes[i]) {
+			if j := int(s.slots[slot] - 1); j != i && s.adds[j].at == s.adds[i].at {
 				return &s.adds[i], &s.adds[j]
 			}
 		}

@@ -3,9 +3,7 @@ package delta
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"math"
@@ -278,66 +276,4 @@ func (l *Log) History(ctx context.Context, from int64) iter.Seq2[Commit, error] 
 			}
 		}
 	}
-}
-
-// readAhead is how much a reader fetches at once: one request instead of one
-// per Parquet page.
-const readAhead = 4 << 20
-
-// ReaderAt reads one object of a store through a window, so that the many small
-// reads of a Parquet library become few requests. It is not for concurrent use.
-func ReaderAt(ctx context.Context, store Store, key string, size int64) io.ReaderAt {
-	return &window{ctx: ctx, store: store, key: key, size: size, at: -1, ahead: readAhead}
-}
-
-// tail is the length in bytes of the end of a Parquet file in which most footers
-// lie whole.
-const tail = 64 << 10
-
-// TailReaderAt is [ReaderAt] for whoever wants a Parquet file's footer alone.
-func TailReaderAt(ctx context.Context, store Store, key string, size int64) io.ReaderAt {
-	return &window{ctx: ctx, store: store, key: key, size: size, at: -1, ahead: tail}
-}
-
-type window struct {
-	ctx   context.Context // of the one call that reads through this window
-	store Store
-	key   string
-	size  int64
-	ahead int64 // bytes to read at least, where there are as many
-	at    int64
-	buf   []byte
-}
-
-func (w *window) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 || off >= w.size {
-		return 0, io.EOF
-	}
-	if w.at < 0 || off < w.at || off+int64(len(p)) > w.at+int64(len(w.buf)) {
-		if err := w.fill(off, int64(len(p))); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, w.buf[off-w.at:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (w *window) fill(off, need int64) error {
-	n := min(max(need, w.ahead), w.size)
-	if off+n > w.size { // the footer is read first, from the end
-		off = w.size - n
-	}
-	w.at, w.buf = -1, make([]byte, n)
-	got, err := w.store.ReadAt(w.ctx, w.key, w.buf, off)
-	if err != nil && (!errors.Is(err, io.EOF) || int64(got) < n) {
-		return fmt.Errorf("read %s at %d: %w", w.key, off, reach.Mark(err))
-	}
-	if int64(got) < n {
-		return fmt.Errorf("read %s at %d: %w", w.key, off, io.ErrUnexpectedEOF)
-	}
-	w.at = off
-	return nil
 }

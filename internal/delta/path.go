@@ -123,6 +123,14 @@ func (d *DeletionVector) ID() string {
 	return fmt.Sprintf("%s%s@%d", d.StorageType, d.PathOrInlineDv, *d.Offset)
 }
 
+// same reports whether both have the same [DeletionVector.ID].
+func (d *DeletionVector) same(o *DeletionVector) bool {
+	if d == nil || o == nil {
+		return d == nil && o == nil
+	}
+	return d.ID() == o.ID()
+}
+
 // File is where the vector's bytes lie: a key, and a bucket where that is not
 // the table's own. The key is empty for an inline vector.
 func (d *DeletionVector) File() (bucket, key string) { return d.at.bucket, d.at.key }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -20,18 +22,15 @@ func readActions(ctx context.Context, root Root, f *columns.File, into *actions)
 	// A number of rows is only claimed until they are read.
 	into.adds = slices.Grow(into.adds, int(min(max(f.NumRows(), 0), 1<<21)))
 	r := &checkpointReader{root: root, prefix: root.key(""), into: into, partitions: map[string]map[string]*string{}}
-	for b, err := range f.Batches(leaves) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil {
-			err = r.read(b)
-		}
+	for b, err := range f.Batches(ctx, leaves, r.keys) {
 		if err != nil {
 			return err
 		}
+		if err := r.read(b); err != nil {
+			return err
+		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // checkpointReader makes actions of rows. A checkpoint has one row per live file,
@@ -42,24 +41,24 @@ type checkpointReader struct {
 	into   *actions
 	// partitions are the partition values seen, by their encoding.
 	partitions map[string]map[string]*string
-	text       []byte
-	ends       []int
 }
 
 func (r *checkpointReader) read(b *columns.Batch) error {
 	r.into.count += int64(b.Rows)
-	keys := r.keys(b)
-	at := 0
+	keys, ok := b.Ahead.(keys)
+	if !ok {
+		return fmt.Errorf("%w: a batch of rows without its keys", columns.ErrMalformed)
+	}
+	rest := keys.text
 	for i := range b.Rows {
 		row := checkpointRow{b, i}
 		switch {
 		case row.has(cAddPath):
-			var key string
-			key, keys = keys[:r.ends[at]], keys[r.ends[at]:]
-			at++
-			if err := r.add(row, key); err != nil {
+			n := len(r.prefix) + row.length(cAddPath)
+			if err := r.add(row, rest[:n], keys.plain); err != nil {
 				return err
 			}
+			rest = rest[n:]
 		case row.has(cMetaID):
 			m := &Metadata{ID: row.text(cMetaID), Name: row.text(cMetaName), SchemaString: row.text(cMetaSchema), Configuration: map[string]string{}}
 			m.PartitionColumns = row.texts(cMetaPartition)
@@ -84,25 +83,41 @@ func (r *checkpointReader) read(b *columns.Batch) error {
 	return nil
 }
 
-// keys is what the batch's paths lead to if they are relative and need no
-// decoding, one after the other; r.ends has the length of each.
-func (r *checkpointReader) keys(b *columns.Batch) string {
-	r.text, r.ends = r.text[:0], r.ends[:0]
-	for i := range b.Rows {
-		if v, ok := b.Value(cAddPath, i); ok {
-			was := len(r.text)
-			r.text = append(append(r.text, r.prefix...), v.ByteArray()...)
-			r.ends = append(r.ends, len(r.text)-was)
-		}
-	}
-	return string(r.text)
+// keys is what the paths of a batch lead to if they are plain, one after the
+// other: one allocation for all of them.
+type keys struct {
+	text  string
+	plain bool // all of them are relative and need no decoding
 }
 
-func (r *checkpointReader) add(row checkpointRow, key string) error {
-	a := Add{
-		Path: key[len(r.prefix):], Size: row.integer(cAddSize), Records: -1,
-		PartitionValues: r.partition(row),
+// keys is called ahead of read.
+func (r *checkpointReader) keys(b *columns.Batch) any {
+	all, odd := 0, false
+	for i := range b.Rows {
+		if v, ok := b.Value(cAddPath, i); ok {
+			path := v.ByteArray()
+			odd = odd || len(path) == 0 || path[0] == '/'
+			all += len(r.prefix) + len(path)
+		}
 	}
+	var text strings.Builder
+	text.Grow(all)
+	for i := range b.Rows {
+		if v, ok := b.Value(cAddPath, i); ok {
+			text.WriteString(r.prefix)
+			text.Write(v.ByteArray())
+		}
+	}
+	return keys{text.String(), !odd && isPlain(text.String())}
+}
+
+// add makes a live file of a row in place. key is where its path leads to if it
+// is plain, as all of its batch are or are not.
+func (r *checkpointReader) add(row checkpointRow, key string, plain bool) error {
+	r.into.adds = append(r.into.adds, Add{})
+	a := &r.into.adds[len(r.into.adds)-1]
+	a.Path, a.Size, a.Records = key[len(r.prefix):], row.integer(cAddSize), -1
+	a.PartitionValues = r.partition(row)
 	if v, ok := row.b.Value(cAddDataChange, row.i); ok {
 		a.DataChange = v.Boolean()
 	}
@@ -121,9 +136,10 @@ func (r *checkpointReader) add(row checkpointRow, key string) error {
 			a.Vector.Offset = &off
 		}
 	}
-	err := a.locate(r.root, key)
-	r.into.adds = append(r.into.adds, a)
-	return err
+	if !plain {
+		key = ""
+	}
+	return a.locate(r.root, key)
 }
 
 // partition is the row's partition values: the same map for the same values.
@@ -158,6 +174,12 @@ type checkpointRow struct {
 func (r checkpointRow) has(c int) bool {
 	_, ok := r.b.Value(c, r.i)
 	return ok
+}
+
+// length is that of a text, in bytes.
+func (r checkpointRow) length(c int) int {
+	v, _ := r.b.Value(c, r.i)
+	return len(v.ByteArray())
 }
 
 func (r checkpointRow) text(c int) string {

@@ -1,6 +1,7 @@
 package columns
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,9 @@ const batchRows = 1024
 // Batch is some consecutive rows of the wanted columns. It is valid until the
 // next one.
 type Batch struct {
-	Rows    int
+	Rows int
+	// Ahead is what the caller's function made of the batch.
+	Ahead   any
 	columns []batchColumn
 }
 
@@ -24,7 +27,19 @@ type Batch struct {
 type batchColumn struct {
 	null   bool // every row is null, and there are no values
 	values []parquet.Value
-	starts []int // of each row's values, and of the end, in a repeated column; nil in a flat one
+	starts []int          // of each row's values, and of the end, in a repeated column; nil in a flat one
+	done   []parquet.Page // to be given back once the batch is used up
+}
+
+// release gives back the pages that ended in this batch.
+func (b *Batch) release() {
+	for i := range b.columns {
+		c := &b.columns[i]
+		for _, p := range c.done {
+			parquet.Release(p)
+		}
+		c.done = c.done[:0]
+	}
 }
 
 // Value is a flat column's value in a row; false where it is null or where the
@@ -53,36 +68,77 @@ func (b *Batch) Values(column, row int) []parquet.Value {
 	return c.values[c.starts[row]:c.starts[row+1]]
 }
 
+// inFlight is how many batches are decoded ahead of the caller.
+const inFlight = 8
+
 // Batches yields all rows, some at a time, with the values of the given leaf
 // columns; -1 stands for a column that the file lacks. It does what [File.Rows]
 // does several times faster, for callers that look at few of the columns in each
 // row: pages of nulls, which fill most columns of a union of kinds of rows, are
-// not decoded.
-func (f *File) Batches(leaves []int) iter.Seq2[*Batch, error] {
+// not decoded, and others are while the caller works on the batch before.
+//
+// ahead is called for each batch in order and beside the caller, and what it
+// returns is in the batch: a part of the caller's work that needs nothing else.
+func (f *File) Batches(ctx context.Context, leaves []int, ahead func(*Batch) any) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
-		b := &Batch{columns: make([]batchColumn, len(leaves))}
-		for _, group := range f.RowGroups() {
-			chunks := group.ColumnChunks()
-			readers := make([]*chunkReader, len(leaves))
-			for i, leaf := range leaves {
-				if leaf >= 0 {
-					readers[i] = &chunkReader{pages: chunks[leaf].Pages(), repeated: f.Repeated(leaf)}
-				}
+		ctx, cancel := context.WithCancel(ctx)
+		full, empty := make(chan *Batch, inFlight), make(chan *Batch, inFlight)
+		for range inFlight {
+			empty <- &Batch{columns: make([]batchColumn, len(leaves))}
+		}
+		var failed error
+		go func() {
+			defer close(full)
+			failed = f.decode(ctx, leaves, ahead, full, empty)
+		}()
+		defer func() { // the file must not be read any more once the caller has gone on
+			cancel()
+			for range full { //nolint:revive // drained
 			}
-			for left := group.NumRows(); left > 0; left -= int64(b.Rows) {
-				b.Rows = int(min(left, batchRows))
-				err := f.read(b, readers)
-				if !yield(b, err) || err != nil {
-					f.closeAll(readers) //nolint:errcheck // only read; the caller has its rows, or the error before this one
-					return
-				}
-			}
-			if err := f.closeAll(readers); err != nil {
-				yield(nil, err)
+		}()
+		for b := range full {
+			if !yield(b, nil) {
 				return
 			}
+			b.release()
+			empty <- b
+		}
+		if failed != nil {
+			yield(nil, failed)
 		}
 	}
+}
+
+// decode fills the empty batches, in order.
+func (f *File) decode(ctx context.Context, leaves []int, ahead func(*Batch) any, full chan<- *Batch, empty <-chan *Batch) error {
+	for _, group := range f.RowGroups() {
+		chunks := group.ColumnChunks()
+		readers := make([]*chunkReader, len(leaves))
+		for i, leaf := range leaves {
+			if leaf >= 0 {
+				readers[i] = &chunkReader{pages: chunks[leaf].Pages(), repeated: f.Repeated(leaf)}
+			}
+		}
+		var err error
+		for left := group.NumRows(); left > 0 && err == nil; {
+			var b *Batch
+			select {
+			case b = <-empty:
+			case <-ctx.Done():
+				return errors.Join(ctx.Err(), f.closeAll(readers))
+			}
+			b.Rows = int(min(left, batchRows))
+			left -= int64(b.Rows)
+			if err = f.read(b, readers); err == nil {
+				b.Ahead = ahead(b)
+				full <- b // never waits: there are no more batches than it holds
+			}
+		}
+		if err := errors.Join(err, f.closeAll(readers)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Kind is the physical type of a leaf column.
@@ -137,6 +193,7 @@ func (f *File) closeAll(readers []*chunkReader) (err error) {
 type chunkReader struct {
 	pages    parquet.Pages
 	repeated bool
+	current  parquet.Page
 	values   parquet.ValueReader // of the current page
 	nulls    int                 // rows left in the current page, which holds nulls only
 	ahead    []parquet.Value     // the first values of the next row, where it is repeated
@@ -146,7 +203,7 @@ type chunkReader struct {
 func (r *chunkReader) read(c *batchColumn, rows int) error {
 	c.values, c.starts, c.null = c.values[:0], c.starts[:0], false
 	if len(r.ahead) == 0 {
-		if err := r.page(); err != nil {
+		if err := r.page(c); err != nil {
 			return unexpected(err)
 		}
 		if r.nulls >= rows {
@@ -160,7 +217,7 @@ func (r *chunkReader) read(c *batchColumn, rows int) error {
 	}
 	c.starts = nil
 	for len(c.values) < rows {
-		if err := r.page(); err != nil {
+		if err := r.page(c); err != nil {
 			return unexpected(err)
 		}
 		if err := r.some(c, rows-len(c.values)); err != nil {
@@ -185,7 +242,7 @@ func (r *chunkReader) readRepeated(c *batchColumn, rows int) error {
 				return nil
 			}
 		}
-		err := r.page()
+		err := r.page(c)
 		if errors.Is(err, io.EOF) && len(c.starts) == rows {
 			c.starts = append(c.starts, len(c.values))
 			return nil
@@ -225,12 +282,17 @@ func (r *chunkReader) some(c *batchColumn, n int) error {
 }
 
 // page moves on to the next page with values, if the current one is used up.
-func (r *chunkReader) page() error {
+func (r *chunkReader) page(c *batchColumn) error {
 	for r.nulls == 0 && r.values == nil {
+		if r.current != nil {
+			c.done = append(c.done, r.current)
+			r.current = nil
+		}
 		p, err := r.pages.ReadPage()
 		if err != nil {
 			return err
 		}
+		r.current = p
 		switch n := p.NumValues(); {
 		case n == 0:
 		case p.NumNulls() == n && p.NumRows() == n:

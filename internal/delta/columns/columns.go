@@ -34,6 +34,9 @@ type reads struct {
 }
 
 func (r *reads) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 { // which the file's own bytes asked for
+		return 0, fmt.Errorf("%w: it leads to byte %d of itself", ErrMalformed, off)
+	}
 	n, err := r.ReaderAt.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) && r.failed == nil {
 		r.failed = err
