@@ -81,7 +81,7 @@ type Storage struct {
 	Endpoint    string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
 	SigningName string `json:"signing_region,omitempty" yaml:"signing_region,omitempty"` // region in request signatures; default: the region's name
 	Credentials Ref    `json:"credentials" yaml:"credentials"`                           // recovery's own: read everything, write what is promoted
-	Admin       Ref    `json:"admin,omitempty" yaml:"admin,omitempty"`                   // may change policies; used by fences and access alone
+	Admin       Ref    `json:"admin,omitempty" yaml:"admin,omitempty"`                   // may change policies; for fences, access, and what MinIO tells administrators alone
 	// Writers are the principals that a fence must stop, each with the
 	// credentials by which the fence is proven.
 	Writers []Principal `json:"writers,omitempty" yaml:"writers,omitempty"`
@@ -167,7 +167,23 @@ type Member struct {
 type Bucket struct {
 	Bucket string            `json:"bucket" yaml:"bucket"`
 	In     map[string]string `json:"in" yaml:"in"` // region → real bucket name
+	// DeleteMarkers and ReverseRule are what the owners have decided about the
+	// bucket's replication, [Replicate] or [Keep] and [Enabled] or [Disabled]. The
+	// checks of storage ask for both; empty is undecided.
+	DeleteMarkers string `json:"delete_markers,omitempty" yaml:"delete_markers,omitempty"`
+	ReverseRule   string `json:"reverse_rule,omitempty" yaml:"reverse_rule,omitempty"` // of the rule from the standby back to the primary
+	// Retention is for how long, in every region, what was overwritten or deleted
+	// can be brought back: no less than it may take to notice.
+	Retention Duration `json:"retention,omitempty" yaml:"retention,omitempty"`
 }
+
+// What can be decided about a bucket's replication.
+const (
+	Replicate = "replicate" // a key deleted at the primary is deleted at the standby
+	Keep      = "keep"      // the standby keeps what the primary deletes
+	Enabled   = "enabled"   // the rule back stands ready and on, for replication both ways
+	Disabled  = "disabled"  // the rule back stands ready, to be turned on at failback
+)
 
 // Group is a consistency group: tables, topics and consumer groups that come
 // back together, at one cut.

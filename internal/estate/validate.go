@@ -224,6 +224,8 @@ func (v *validator) tiers() {
 func (v *validator) buckets() {
 	real := set{}
 	for i, b := range v.Buckets {
+		v.oneOf(pointer("buckets", i, "delete_markers"), "delete_markers", b.DeleteMarkers, []string{Replicate, Keep})
+		v.oneOf(pointer("buckets", i, "reverse_rule"), "reverse_rule", b.ReverseRule, []string{Enabled, Disabled})
 		at := pointer("buckets", i, "in")
 		v.everyRegion(at, fmt.Sprintf("bucket %q", b.Bucket), slices.Sorted(maps.Keys(b.In)))
 		for _, region := range slices.Sorted(maps.Keys(b.In)) {
