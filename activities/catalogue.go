@@ -19,6 +19,7 @@ func Catalogue(s *Systems) *action.Catalogue {
 		s.storageActions,
 		s.rewindActions,
 		s.undeleteActions,
+		s.replicationActions,
 		s.accessActions,
 		s.regionActions,
 		s.backupActions,

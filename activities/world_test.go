@@ -381,7 +381,9 @@ func (w *world) furnishStorage(region string) error {
 			}
 		}
 	}
-	return w.minioUser(region, "replicator", allows(all, "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject",
+	return w.minioUser(region, "replicator", allows(all, "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload",
+		"s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetReplicationConfiguration", "s3:GetEncryptionConfiguration",
+		"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObject", "s3:DeleteObject",
 		"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"))
 }
 

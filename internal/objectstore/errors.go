@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -66,6 +67,8 @@ func (c *Client) classify(err error) error {
 	case status == http.StatusBadGateway || status == http.StatusGatewayTimeout:
 		// Somebody before the store answered, and says that the store did not.
 		return &refusal{"unreachable: " + said, []error{reach.ErrUnreachable}, err}
+	case cannotDecrypt(code):
+		return &refusal{ErrKey.Error() + " (" + said + "); check the key there and who may use it", []error{ErrKey}, err}
 	case code == "NoSuchBucket":
 		return &refusal{"no such bucket (" + said + "); check the estate's bucket name", []error{ErrNoBucket}, err}
 	case status == http.StatusNotFound,
@@ -79,6 +82,12 @@ func (c *Client) classify(err error) error {
 		return &refusal{"the store answered " + said, nil, err}
 	}
 	return noAnswer(err)
+}
+
+// cannotDecrypt tells the codes of a store that has the object and not its key:
+// AWS's begin with KMS., and MinIO's are its own.
+func cannotDecrypt(code string) bool {
+	return strings.HasPrefix(code, "KMS.") || strings.HasPrefix(code, "kms:") || code == "XMinioEncryptionError" || code == "InvalidCiphertextException"
 }
 
 // noAnswer marks an error that came without an answer, and shortens its text.

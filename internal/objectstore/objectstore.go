@@ -13,6 +13,7 @@
 //   - [ErrChanged]: something is no longer what the caller has seen;
 //   - [ErrSame]: beside one of the last two, when what is there holds the very
 //     bytes that were to be written;
+//   - [ErrKey]: the store cannot decrypt what it holds;
 //   - [reach.ErrUnreachable]: no answer came, nothing is known.
 //
 // # Time
@@ -53,6 +54,10 @@ var (
 	// object now holds exactly the bytes that were to be written: an earlier
 	// attempt of this very write, whose answer was lost, or somebody's equal one.
 	ErrSame = errors.New("it holds these very bytes")
+
+	// ErrKey means that the store cannot decrypt what it holds. MinIO says so of a
+	// listing too, since it decrypts what it lists.
+	ErrKey = errors.New("it cannot be decrypted with the keys there")
 
 	// ErrNoBucket means that the bucket itself is missing.
 	ErrNoBucket = errors.New("no such bucket")

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/minio/madmin-go/v3"
+	s3 "github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
@@ -27,6 +28,7 @@ import (
 // Admin is the administrator of one MinIO server. It is safe for concurrent use.
 type Admin struct {
 	mc      *madmin.AdminClient
+	own     *s3.Client
 	store   *objectstore.Client
 	timeout time.Duration
 }
@@ -57,7 +59,11 @@ func New(cfg objectstore.Config) (*Admin, error) {
 		cfg.AnswerTimeout = 3 * time.Second
 	}
 	mc.SetCustomTransport(objectstore.Transport(cfg.ConnectTimeout, cfg.AnswerTimeout))
-	return &Admin{mc: mc, store: store, timeout: cfg.ConnectTimeout + cfg.AnswerTimeout}, nil
+	o, err := own(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Admin{mc: mc, own: o, store: store, timeout: cfg.ConnectTimeout + cfg.AnswerTimeout}, nil
 }
 
 // Store is the same principal's S3 client.
