@@ -71,29 +71,34 @@ func (s *Systems) recoveryPoint() action.Action[none] {
 	}
 }
 
-// point chooses the recovery point from what the world shows now.
-func (s *Systems) point(ctx context.Context, c action.Call[none]) (GroupPoint, error) {
+// point chooses the recovery point from what the world shows now, and says what
+// choosing it accepts.
+func (s *Systems) point(ctx context.Context, c action.Call[none]) (GroupPoint, []action.Acceptance, error) {
 	ev, err := s.evidence(ctx, c)
 	if err != nil {
-		return GroupPoint{}, err
+		return GroupPoint{}, nil, err
+	}
+	accepts, err := ev.absolutePaths(ctx, c.Estate)
+	if err != nil {
+		return GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 	}
 	cut, err := ev.choose(ctx)
 	if err != nil {
-		return GroupPoint{}, fmt.Errorf("group %s: %w", c.Item.Name, err)
+		return GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 	}
 	losses, err := recovery.Losses(cut, ev.states(), ev.topics, ev.death, ev.skew)
-	return GroupPoint{Group: c.Item.Name, Cut: cut, Losses: losses, Death: ev.death}, err
+	return GroupPoint{Group: c.Item.Name, Cut: cut, Losses: losses, Death: ev.death}, accepts, err
 }
 
 func (s *Systems) planPoint(ctx context.Context, c action.Call[none]) (action.Change, error) {
-	p, err := s.point(ctx, c)
+	p, accepts, err := s.point(ctx, c)
 	if err != nil {
 		return action.Change{}, err
 	}
 	ch := action.Change{
 		Summary: fmt.Sprintf("%s comes back to %s, bound by %s: %s", p.Group, p.Cut.At.Format(time.RFC3339Nano), p.Cut.Binding.Dataset, p.Cut.Binding.Reason),
 	}
-	ch.Loss = worstLoss(p.Losses)
+	ch.Loss, ch.Accepts = worstLoss(p.Losses), accepts
 	if ch.Data, err = action.Encode(p); err != nil {
 		return ch, err
 	}
@@ -304,7 +309,7 @@ func nextStamp(ctx context.Context, l *delta.Log, at recovery.TablePoint) (time.
 func (s *Systems) chosenAgain(ctx context.Context, c action.Call[none], p GroupPoint) action.Observation {
 	const what = "choosing again gives the recorded cut"
 	want := pointWords(p)
-	again, err := s.point(ctx, c)
+	again, _, err := s.point(ctx, c)
 	switch {
 	case err != nil && tableAnswered(err):
 		return action.Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Fail}

@@ -131,6 +131,9 @@ func (s *Systems) planPromote(ctx context.Context, c action.Call[none]) (action.
 	if err != nil {
 		return fail("read that version", err)
 	}
+	if err := t.refuseElsewhere(c.Estate, snap); err != nil {
+		return fail("see where its files lie", err)
+	}
 	switch lacks, n, err := t.lacking(ctx, snap); {
 	case err != nil:
 		return fail("list its objects", err)
@@ -162,7 +165,7 @@ func (s *Systems) planPromote(ctx context.Context, c action.Call[none]) (action.
 		return fail("read the hint to its last checkpoint", err)
 	}
 
-	ch := action.Change{Loss: actionLoss(p.loss), Estimate: time.Second + time.Duration(len(cut.Aside))*50*time.Millisecond}
+	ch := action.Change{Accepts: t.acceptOutside(c.Estate, snap), Loss: actionLoss(p.loss), Estimate: time.Second + time.Duration(len(cut.Aside))*50*time.Millisecond}
 	ch.Summary = fmt.Sprintf("%s comes back to version %d of %s and loses %s", t.name, p.Version, p.CommittedAt.Format(time.RFC3339), lossWords(p.loss))
 	if h := plan.Hint; h != nil {
 		if h.Was != nil {
