@@ -110,7 +110,14 @@ func (f *File) Batches(ctx context.Context, leaves []int, ahead func(*Batch) any
 }
 
 // decode fills the empty batches, in order.
-func (f *File) decode(ctx context.Context, leaves []int, ahead func(*Batch) any, full chan<- *Batch, empty <-chan *Batch) error {
+func (f *File) decode(ctx context.Context, leaves []int, ahead func(*Batch) any, full chan<- *Batch, empty <-chan *Batch) (err error) {
+	defer f.reads.explain(&err)
+	// Rows of a union of kinds differ, each by a byte at least. A file that claims
+	// more would keep us busy with rows that it does not hold.
+	if f.NumRows() < 0 || f.NumRows() > max(batchRows, f.Size()) {
+		return fmt.Errorf("%w: %d bytes claim to hold %d rows", ErrMalformed, f.Size(), f.NumRows())
+	}
+	rows := f.NumRows()
 	for _, group := range f.RowGroups() {
 		chunks := group.ColumnChunks()
 		readers := make([]*chunkReader, len(leaves))
@@ -119,7 +126,9 @@ func (f *File) decode(ctx context.Context, leaves []int, ahead func(*Batch) any,
 				readers[i] = &chunkReader{pages: chunks[leaf].Pages(), repeated: f.Repeated(leaf)}
 			}
 		}
-		var err error
+		if rows -= group.NumRows(); rows < 0 {
+			return fmt.Errorf("%w: a row group claims to hold %d rows more than the file", ErrMalformed, -rows)
+		}
 		for left := group.NumRows(); left > 0 && err == nil; {
 			var b *Batch
 			select {
