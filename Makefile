@@ -18,6 +18,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
 
 build: ## build bin/breakwater, bin/breakwater-worker and bin/breakwater-lab
+	@$(call need,g++,install a C++ compiler (gcc and g++): DuckDB is linked in)
 	@mkdir -p bin
 	$(BUILD) -o bin/breakwater ./starter
 	$(BUILD) -o bin/breakwater-worker ./worker

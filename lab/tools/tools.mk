@@ -39,6 +39,7 @@ tools-lint: $(TOOLS_BIN)/golangci-lint $(TOOLS_BIN)/workflowcheck ## build the l
 tools-check:
 	@missing=0; miss() { echo "error: $$1" >&2; missing=1; }; \
 	command -v go >/dev/null 2>&1 || miss 'no go on the PATH: install Go 1.26.8 or newer from https://go.dev/dl'; \
+	command -v g++ >/dev/null 2>&1 || miss 'no g++ on the PATH: install gcc and g++: DuckDB, which answers SQL, is linked in'; \
 	if command -v java >/dev/null 2>&1; then \
 	  v=$$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1); \
 	  [ "$${v:-0}" -ge 17 ] || miss "java on the PATH is version $${v:-unknown}: Kafka needs 17 or newer"; \

@@ -29,7 +29,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"golang.org/x/sync/errgroup"
 
 	"breakwater/internal/delta"
 )
@@ -107,7 +106,7 @@ func (t *Table) Read(ctx context.Context, columns []string) (array.RecordReader,
 	if err != nil {
 		return nil, err
 	}
-	return array.ReaderFromIter(arrowSchema(cols), t.batches(ctx, cols)), nil
+	return t.begin(ctx, cols), nil
 }
 
 // File streams the live rows of one of the version's files. Each batch is the
@@ -118,75 +117,4 @@ func (t *Table) File(ctx context.Context, a delta.Add, columns []string) iter.Se
 		return func(yield func(arrow.RecordBatch, error) bool) { yield(nil, err) }
 	}
 	return t.file(ctx, a, cols)
-}
-
-// part is one batch of a file, or the error that ends it.
-type part struct {
-	batch arrow.RecordBatch
-	err   error
-}
-
-// batches reads files ahead, [AtOnce] of them at a time, and yields their
-// batches in the files' order.
-func (t *Table) batches(ctx context.Context, cols []column) iter.Seq2[arrow.RecordBatch, error] {
-	return func(yield func(arrow.RecordBatch, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		var group errgroup.Group
-		group.SetLimit(1 + AtOnce)
-		files := make(chan chan part, AtOnce-1)
-		defer func() {
-			cancel()
-			for parts := range files {
-				for p := range parts {
-					p.release()
-				}
-			}
-			group.Wait() //nolint:errcheck // its functions return none: each file's error is among its parts
-		}()
-		group.Go(func() error {
-			defer close(files)
-			for a := range t.snap.Files() {
-				parts := make(chan part, 1)
-				select {
-				case files <- parts:
-				case <-ctx.Done():
-					return nil
-				}
-				group.Go(func() error { t.send(ctx, a, cols, parts); return nil })
-			}
-			return nil
-		})
-		for parts := range files {
-			for p := range parts {
-				if !yield(p.batch, p.err) || p.err != nil {
-					for p := range parts {
-						p.release()
-					}
-					return
-				}
-			}
-		}
-		if err := ctx.Err(); err != nil { // files may be missing
-			yield(nil, fmt.Errorf("read delta table %s at version %d: %w", t.snap.Root, t.snap.Version.Number, err))
-		}
-	}
-}
-
-func (p part) release() {
-	if p.batch != nil {
-		p.batch.Release()
-	}
-}
-
-// send reads one file into a channel, and closes it.
-func (t *Table) send(ctx context.Context, a delta.Add, cols []column, parts chan<- part) {
-	defer close(parts)
-	for batch, err := range t.file(ctx, a, cols) {
-		select {
-		case parts <- part{batch, err}:
-		case <-ctx.Done():
-			part{batch, err}.release()
-			return
-		}
-	}
 }

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"breakwater/internal/delta"
+	"breakwater/internal/delta/rows"
+	"breakwater/internal/query"
+	"breakwater/internal/query/duckdb"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) tableQueryCommand() *cobra.Command {
+	var f tableFlags
+	var within time.Duration
+	c := &cobra.Command{
+		Use: "query LOCATION SQL", Short: "Ask a table in SQL, at one version",
+		Long: `Answers a query over one version of a table, which is called t, with DuckDB and
+its SQL. The engine is built in: no server is needed, and the query reaches this
+table and nothing else, no file and no network.
+
+With --json it prints one JSON list of row objects. Numbers keep all their
+digits, times are in ISO 8601, binary is in base64, a map is a list of pairs.
+
+A query that is wrong exits with 2, one that would need more than --within or
+1 GiB of memory with 3: its answer is unknown.`,
+		Example: `  breakwater table query /backup/lake/orders "SELECT count(*) FROM t"
+  breakwater table query s3://standby-lake/orders --version 41 --json \
+      "SELECT region, sum(amount) AS amount FROM t GROUP BY region ORDER BY 1"`,
+		Args: exactly(2),
+		RunE: func(c *cobra.Command, args []string) error { return a.tableQuery(c, args[0], args[1], f, within) },
+	}
+	f.reach(c)
+	f.choice(c)
+	c.Flags().DurationVar(&within, "within", 10*time.Minute, "how long the query may take")
+	return c
+}
+
+func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, within time.Duration) error {
+	ctx := c.Context()
+	if within <= 0 {
+		return wrong(errUsage, "", "--within %v leaves no time; give something like 30s", within)
+	}
+	w, err := f.want()
+	if err != nil {
+		return err
+	}
+	loc, l, err := f.open(ctx, where)
+	if err != nil {
+		return err
+	}
+	p, err := l.Point(ctx, w)
+	if err != nil {
+		if errors.Is(err, delta.ErrNoneComplete) {
+			err = hint(err, "breakwater table check "+where)
+		}
+		return refusal(err)
+	}
+	s := p.Snapshot
+	if !p.Complete {
+		return wrong(errFailed, "breakwater table check "+where, "version %d of %s is not complete: %s", s.Version.Number, loc.Root, lacking(p.Lacks))
+	}
+	t, err := rows.Of(loc.Store, s)
+	var unknown *rows.TypeError
+	if errors.As(err, &unknown) {
+		return wrong(errRefused, "", "%w", err)
+	} else if err != nil {
+		return err
+	}
+	r, err := duckdb.Engine{Timeout: within}.Query(ctx, map[string]query.Table{"t": t}, sql)
+	var list json.RawMessage
+	if err == nil && a.json {
+		list, err = r.Objects()
+	}
+	switch {
+	case errors.Is(err, query.ErrQuery):
+		return wrong(errUsage, "", "%w", err)
+	case errors.Is(err, query.ErrLimit):
+		return wrong(errUnknown, "", "%w", err)
+	case err != nil:
+		return err
+	}
+	if a.json {
+		fmt.Fprintf(a.out, "%s\n", list)
+		return nil
+	}
+	for _, line := range aligned(r, 80) {
+		a.say("%s", line)
+	}
+	a.say("%s; version %d", countOf(int64(len(r.Rows)), "row", "rows"), s.Version.Number)
+	return nil
+}
+
+// aligned lays an answer out in columns, numbers to the right, in no more than
+// width cells: what is too wide is cut, and where there are too many columns for
+// that each row becomes a block of lines.
+func aligned(r query.Result, width int) []string {
+	const gap, least = 2, 4
+	names := make([]string, len(r.Columns))
+	for i, c := range r.Columns {
+		names[i] = oneLine(c.Name)
+	}
+	texts := make([][]string, len(r.Rows))
+	widths := make([]int, len(names))
+	for i, n := range names {
+		widths[i] = ansi.StringWidth(n)
+	}
+	right := make([]bool, len(names))
+	for n, row := range r.Rows {
+		texts[n] = make([]string, len(row))
+		for i, v := range row {
+			texts[n][i] = plainText(v)
+			widths[i] = max(widths[i], ansi.StringWidth(texts[n][i]))
+			right[i] = right[i] || len(v) > 0 && (v[0] == '-' || v[0] >= '0' && v[0] <= '9')
+		}
+	}
+	if len(names)*(least+gap)-gap > width {
+		return blocks(names, texts, width)
+	}
+	total := func() (sum int) {
+		for _, w := range widths {
+			sum += w + gap
+		}
+		return sum - gap
+	}
+	for total() > width { // the widest gives way
+		widths[slices.Index(widths, slices.Max(widths))]--
+	}
+	line := func(cells []string) string {
+		var b strings.Builder
+		for i, c := range cells {
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			c = ansi.Truncate(c, widths[i], "…")
+			pad := strings.Repeat(" ", widths[i]-ansi.StringWidth(c))
+			if right[i] {
+				c, pad = pad, c
+			}
+			b.WriteString(c + pad)
+		}
+		return strings.TrimRight(b.String(), " ")
+	}
+	out := []string{line(names)}
+	var rule []string
+	for _, w := range widths {
+		rule = append(rule, strings.Repeat("-", w))
+	}
+	out = append(out, strings.Join(rule, "  "))
+	for _, row := range texts {
+		out = append(out, line(row))
+	}
+	return out
+}
+
+func blocks(names []string, texts [][]string, width int) (out []string) {
+	for n, row := range texts {
+		out = append(out, fmt.Sprintf("row %d", n+1))
+		for i, v := range row {
+			out = append(out, ansi.Truncate(fmt.Sprintf("  %s: %s", names[i], v), width, "…"))
+		}
+	}
+	return out
+}
+
+// plainText is a value as people read it: text without its quotes.
+func plainText(v json.RawMessage) string {
+	var s string
+	if len(v) > 0 && v[0] == '"' && json.Unmarshal(v, &s) == nil {
+		return oneLine(s)
+	}
+	return oneLine(string(v))
+}
+
+// oneLine shows what a terminal would obey.
+func oneLine(s string) string {
+	if !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
