@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -19,13 +20,34 @@ import (
 // fault at every part of every step with an approved undo after it, and each
 // undo run twice. A new runbook gets them without a line of test code.
 
-// inputs is what a live run of each shipped runbook is started with.
+// inputs is what a live failover is started with.
 const inputs = `{"estate":"lab","mode":"live","incident":"INC-1","groups":["orders"],"source":"us-east-1","target":"us-west-2"}`
+
+// inputsOf is what a live run of any shipped runbook is started with: an input of
+// its own gets something of the bench's estate that has its type.
+func inputsOf(t *testing.T, rb *runbook.Runbook) string {
+	t.Helper()
+	in := map[string]any{"estate": "lab", "mode": "live", "incident": "INC-1", "groups": []string{"orders"}}
+	for _, decl := range rb.Inputs {
+		in[decl.Name] = map[runbook.InputType]any{
+			runbook.RegionInput: "us-east-1", runbook.TableInput: "orders", runbook.GroupInput: "orders", runbook.StringInput: "lake",
+			runbook.TimeInput: "2026-11-21T03:04:05Z", runbook.IntegerInput: 1, runbook.BoolInput: true, runbook.DurationInput: "90s",
+		}[decl.Type]
+		if decl.Name == "target" {
+			in[decl.Name] = "us-west-2"
+		}
+	}
+	raw, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
 
 // compiled is the runbook as the bench's estate compiles it.
 func compiled(t *testing.T, b *bench, rb *runbook.Runbook) *runbook.Compiled {
 	t.Helper()
-	in, err := runbook.ParseInput(rb, b.estate, []byte(inputs))
+	in, err := runbook.ParseInput(rb, b.estate, []byte(inputsOf(t, rb)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +80,7 @@ func TestEachStepTwice(t *testing.T) {
 			b := newBench(t, shipped(t))
 			lost := once()
 			b.model.after = func(a, item string, p wire.Phase) error { return lost(string(p) + " " + a + "/" + item) }
-			res, err := b.carry(b.start(rb.Name, inputs), nil)
+			res, err := b.carry(b.start(rb.Name, inputsOf(t, rb)), nil)
 			if err != nil || res.Verdict != verdict.Pass {
 				t.Fatalf("the run ended with %+v, %v", res, err)
 			}
@@ -162,7 +184,7 @@ func faultAndUndo(t *testing.T, rb *runbook.Runbook, p place) {
 		return nil
 	}
 	b.model.after = undoTwice
-	r := b.start(rb.Name, inputs)
+	r := b.start(rb.Name, inputsOf(t, rb))
 	offered := false
 	_, err := b.carry(r, func(s wire.Status) approval.Decision {
 		if s.Ask.Step != p.step.ID && p.phase != wire.PlanPhase && !strings.HasPrefix(p.step.ID, s.Ask.Step) {

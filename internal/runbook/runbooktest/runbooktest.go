@@ -30,6 +30,13 @@ type Flag struct {
 	Wait  estate.Duration `json:"wait,omitempty" doc:"how long to wait for readers"`
 }
 
+// Rewind has the parameters of storage.rewind that runbooks give.
+type Rewind struct {
+	At     time.Time `json:"at" doc:"the moment"`
+	Prefix string    `json:"prefix,omitempty" doc:"the keys"`
+	Region string    `json:"region,omitempty" doc:"where"`
+}
+
 // Catalogue has every action of the shipped runbooks, with phases that do
 // nothing, and routing.flag for the sake of its parameters.
 func Catalogue() *action.Catalogue {
@@ -64,6 +71,7 @@ func Catalogue() *action.Catalogue {
 	records("backup.take", estate.GroupKind)
 	check("backup.walled", estate.Nothing)
 	records("backup.restorable", estate.GroupKind)
+	add[Rewind](c, "storage.rewind", estate.BucketKind, action.Mutates, nil)
 	add[Flag](c, "routing.flag", estate.Nothing, action.Mutates, nil)
 	return c
 }
