@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -172,12 +173,30 @@ func (p *paper) step(n string, d StepDecl, perTier bool) {
 		p.item(fmt.Sprintf("Do: `%s`. %s", d.Action, doc))
 	}
 	if len(d.With) > 0 {
-		p.item(fmt.Sprintf("With: `%s`", d.With))
+		p.item("With " + d.parameters())
 	}
 	if d.Owner != "" {
 		p.item("Owner: " + d.Owner)
 	}
 	p.items(d, perTier)
+}
+
+// parameters are the step's parameters as a person reads them: values as JSON,
+// and an input by its name.
+func (d StepDecl) parameters() string {
+	given := map[string]json.RawMessage{}
+	if err := json.Unmarshal(d.With, &given); err != nil {
+		return fmt.Sprintf("`%s`", d.With)
+	}
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if input, ok := reference(given[name]); ok {
+			words = append(words, fmt.Sprintf("%s = the input `%s`", name, input))
+		} else {
+			words = append(words, fmt.Sprintf("%s = `%s`", name, given[name]))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 func (p *paper) item(text string) { p.para("  - ", "    ", text) }
