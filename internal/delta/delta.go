@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"strings"
 
 	"breakwater/internal/reach"
@@ -63,9 +64,20 @@ type FeatureError struct {
 	Table    string
 	Version  int64
 	Features []string // reader features, or "minReaderVersion 4"
+	// Staged is how many commits lie in _staged_commits, where only the table's
+	// catalog can say which of them count.
+	Staged int
 }
 
+// catalogManaged are the features of tables whose catalog ratifies commits, so
+// that the log alone may end before the table does (trap 24).
+var catalogManaged = []string{"catalogManaged", "catalogOwned-preview"}
+
 func (e *FeatureError) Error() string {
+	if slices.ContainsFunc(e.Features, func(f string) bool { return slices.Contains(catalogManaged, f) }) {
+		return fmt.Sprintf("delta table %s at version %d is managed by a catalog (%s): which commits count is known to the catalog alone, and %d staged ones lie beside the log; reading the files alone could miss or invent versions; recover it through its catalog",
+			e.Table, e.Version, strings.Join(e.Features, ", "), e.Staged)
+	}
 	return fmt.Sprintf("delta table %s at version %d needs reader features that are not known here: %s; use an engine that supports them",
 		e.Table, e.Version, strings.Join(e.Features, ", "))
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"breakwater/internal/table"
 )
@@ -42,6 +43,7 @@ type entries struct {
 	compacted     map[int64][]table.Object // by last version
 	checkpoints   []checkpoint             // newest first
 	sidecars      map[string]table.Object  // by file name
+	staged        int                      // commits that only a catalog can tell whether they count
 	hint          *table.Object
 }
 
@@ -77,6 +79,8 @@ func (e *entries) sort(objects map[string]table.Object) {
 			e.part(multi, number(m[1]), int(number(m[2])), int(number(m[3])), o)
 		} else if rest, ok := cutDir(name, "_sidecars"); ok {
 			e.sidecars[rest] = o
+		} else if rest, ok := cutDir(name, "_staged_commits"); ok && strings.HasSuffix(rest, ".json") {
+			e.staged++
 		}
 	}
 	for _, c := range multi {

@@ -202,7 +202,7 @@ func TestNewestCompleteOfTheFixtures(t *testing.T) {
 }
 
 // Trap 22: the hint is stale, of another log or garbage. The listing decides.
-func TestHintIsOnlyAHint(t *testing.T) {
+func TestTrap22HintIsOnlyAHint(t *testing.T) {
 	for _, hint := range []string{`{"version":4,"size":3}`, `{"version":99,"size":3}`, `{"version":8,"size":1,"parts":7}`, `nonsense`, ``} {
 		s := load(t, "basic_part")
 		put(t, s, logKey("delta/basic_part", "_last_checkpoint"), hint)
@@ -261,7 +261,7 @@ func TestDeletionVectorIsPartOfTheFile(t *testing.T) {
 }
 
 // Trap 27: a clone whose source stayed behind is not complete.
-func TestCloneNeedsItsSource(t *testing.T) {
+func TestTrap27CloneNeedsItsSource(t *testing.T) {
 	s := load(t, "clone_shallow")
 	got, err := open(t, s, "delta/clone_shallow").NewestComplete(t.Context(), time.Time{})
 	if !errors.Is(err, delta.ErrNoneComplete) || len(got.Above) != 3 || got.Above[0].Lacks[0].Fault != table.Absent {

@@ -243,6 +243,7 @@ func (r *replayer) apply(acts *actions, info commitInfo, v int64, o table.Object
 		return badLog(o.Key, "version %d of a table without protocol or metadata", v)
 	}
 	if err := s.Protocol.check(r.l.root, v); err != nil {
+		err.Staged = r.l.staged
 		return err
 	}
 	for _, id := range acts.removes {
@@ -296,7 +297,7 @@ var knownFeatures = map[string]bool{
 }
 
 // check refuses what this package cannot read.
-func (p Protocol) check(root Root, v int64) error {
+func (p Protocol) check(root Root, v int64) *FeatureError {
 	var unknown []string
 	if p.MinReaderVersion > 3 {
 		unknown = append(unknown, fmt.Sprintf("minReaderVersion %d", p.MinReaderVersion))
@@ -340,12 +341,27 @@ func (s *Snapshot) checksum(key string, body []byte) error {
 		Metadata       *Metadata `json:"metadata"`
 		Protocol       *Protocol `json:"protocol"`
 		ICT            *int64    `json:"inCommitTimestampOpt"`
+		Vectors        *int64    `json:"numDeletionVectorsOpt"`
+		Deleted        *int64    `json:"numDeletedRecordsOpt"`
+		Txns           []txn     `json:"setTransactions"`
 	}
 	if err := json.Unmarshal(body, &crc); err != nil {
 		return badLog(key, "%w", err)
 	}
 	differs := func(what string, want, got any) error {
 		return badLog(key, "records %s %v, the log gives %v; a part of the log may be missing or replaced", what, want, got)
+	}
+	for _, t := range crc.Txns {
+		if have, ok := s.Txns[t.AppID]; !ok || have != t.Version {
+			return differs("transaction of "+t.AppID, t.Version, have)
+		}
+	}
+	var vectors, deleted int64
+	for a := range s.files.all() {
+		if a.Vector != nil {
+			vectors++
+			deleted += a.Vector.Cardinality
+		}
 	}
 	switch {
 	case crc.NumFiles != nil && *crc.NumFiles != int64(s.Len()):
@@ -356,8 +372,18 @@ func (s *Snapshot) checksum(key string, body []byte) error {
 		return differs("table id", crc.Metadata.ID, s.Metadata.ID)
 	case crc.Metadata != nil && crc.Metadata.SchemaString != s.Metadata.SchemaString:
 		return differs("schema", crc.Metadata.SchemaString, s.Metadata.SchemaString)
+	case crc.Metadata != nil && !maps.Equal(crc.Metadata.Configuration, s.Metadata.Configuration):
+		return differs("properties", crc.Metadata.Configuration, s.Metadata.Configuration)
+	case crc.Metadata != nil && !slices.Equal(crc.Metadata.PartitionColumns, s.Metadata.PartitionColumns):
+		return differs("partition columns", crc.Metadata.PartitionColumns, s.Metadata.PartitionColumns)
 	case crc.Protocol != nil && (crc.Protocol.MinReaderVersion != s.Protocol.MinReaderVersion || crc.Protocol.MinWriterVersion != s.Protocol.MinWriterVersion):
 		return differs("protocol", *crc.Protocol, s.Protocol)
+	case crc.Protocol != nil && !slices.Equal(crc.Protocol.Features(), s.Protocol.Features()):
+		return differs("features", crc.Protocol.Features(), s.Protocol.Features())
+	case crc.Vectors != nil && *crc.Vectors != vectors:
+		return differs("deletion vectors", *crc.Vectors, vectors)
+	case crc.Deleted != nil && *crc.Deleted != deleted:
+		return differs("deleted rows", *crc.Deleted, deleted)
 	case crc.ICT != nil && s.Version.From == table.InCommit && !s.Version.Time.Equal(time.UnixMilli(*crc.ICT)):
 		return differs("in-commit timestamp", time.UnixMilli(*crc.ICT).UTC(), s.Version.Time)
 	}

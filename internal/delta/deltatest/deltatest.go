@@ -255,3 +255,12 @@ func (s *Store) Clone() *Store {
 	defer s.mu.Unlock()
 	return &Store{objects: maps.Clone(s.objects)}
 }
+
+// Touch changes when an object was modified.
+func (s *Store) Touch(key string, modified time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.objects[key]
+	o.modified = modified
+	s.objects[key] = o
+}
