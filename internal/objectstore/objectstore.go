@@ -43,6 +43,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 var (
@@ -129,11 +131,22 @@ func New(cfg Config) (*Client, error) {
 			Credentials:  credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken),
 			HTTPClient:   &http.Client{Transport: Transport(cfg.ConnectTimeout, cfg.AnswerTimeout)},
 			Retryer:      retryer(cfg.Attempts),
+			APIOptions:   itself(cfg),
 			// Parts of an object have no checksum of their own to be held against.
 			DisableLogOutputChecksumValidationSkipped: true,
 		}),
 		slow: func(o *s3.Options) { o.HTTPClient = slow },
 	}, nil
+}
+
+// itself asks for what the store itself holds. A MinIO with a rule back answers a
+// GET or a HEAD of what it does not have with what the other region has: a standby
+// would seem complete until the day on which it is alone.
+func itself(cfg Config) []func(*middleware.Stack) error {
+	if !cfg.PathStyle { // not MinIO
+		return nil
+	}
+	return []func(*middleware.Stack) error{smithyhttp.SetHeaderValue("X-Minio-Source-Proxy-Request", "false")}
 }
 
 // Endpoint is the URL that the client talks to, without a trailing slash.
