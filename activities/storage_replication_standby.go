@@ -206,7 +206,7 @@ func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *tally) ac
 func (p *bucketPair) sample(ctx context.Context, prefix string) ([]objectstore.Object, error) {
 	h := fnv.New64a()
 	fmt.Fprint(h, p.c.Run.FirstRun, "/", prefix)
-	draw := rand.New(rand.NewPCG(h.Sum64(), 0))  //nolint:gosec // to draw the same again, not to be unguessable
+	draw := rand.New(rand.NewPCG(h.Sum64(), 0)) //nolint:gosec // to draw the same again, not to be unguessable
 	var chosen []objectstore.Object
 	var oldest, newest objectstore.Object
 	n := 0

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,17 +30,22 @@ func mirroredLake(t *testing.T) *world {
 	}
 	lake, _ := w.estate.Bucket("lake")
 	lake.DeleteMarkers, lake.ReverseRule, lake.Retention = estate.Replicate, estate.Disabled, estate.Duration(72*time.Hour)
-	w.replicate(east, west, types.ReplicationRuleStatusEnabled)
-	w.replicate(west, east, types.ReplicationRuleStatusDisabled)
+	w.replicate(east, west, w.address(west), types.ReplicationRuleStatusEnabled)
+	w.replicate(west, east, w.address(east), types.ReplicationRuleStatusDisabled)
 	return w
 }
 
-// replicate has one region's lake replicated into the other's.
-func (w *world) replicate(from, to string, status types.ReplicationRuleStatus) (arn string) {
+// address is host:port of a region's store.
+func (w *world) address(region string) string {
+	return strings.TrimPrefix(w.minio[region].Endpoint, "http://")
+}
+
+// replicate has one region's lake replicated into the other's, by way of an address.
+func (w *world) replicate(from, to, by string, status types.ReplicationRuleStatus) (arn string) {
 	w.t.Helper()
 	source, target := w.bucket(from), w.bucket(to)
 	arn, err := w.admin[from].SetRemoteTarget(w.t.Context(), source, &madmin.BucketTarget{
-		SourceBucket: source, TargetBucket: target, Endpoint: w.minio[to].Endpoint[len("http://"):],
+		SourceBucket: source, TargetBucket: target, Endpoint: by,
 		Credentials: &madmin.Credentials{AccessKey: "replicator", SecretKey: secretOf("replicator")},
 		Path:        "on", API: "s3v4", Type: madmin.ReplicationService, HealthCheckDuration: time.Second,
 	})

@@ -158,6 +158,9 @@ func (a *Admin) ReplicationMetrics(ctx context.Context, bucket string) (Metrics,
 	var m Metrics
 	err := a.ask(ctx, "read replication metrics of", bucket, func(ctx context.Context) error {
 		got, err := a.own.GetBucketReplicationMetricsV2(ctx, bucket)
+		if s3.ToErrorResponse(err).Code == "ReplicationConfigurationNotFoundError" {
+			return nil // nothing to count
+		}
 		if err != nil {
 			return err
 		}
