@@ -18,7 +18,7 @@ import (
 const LargestCopy = 5 << 30
 
 // Copier copies versions of objects inside a store as they are: content, user
-// metadata, content headers, tags, storage class and encryption. It is safe for
+// metadata, content headers, tags, storage class and SSE-KMS key. It is safe for
 // concurrent use.
 //
 // A copy of a plain object is one request, and has the ETag of what it was made
@@ -32,8 +32,9 @@ const LargestCopy = 5 << 30
 // that an ETag made of parts stays the same too. A copy in parts that dies leaves
 // an incomplete upload, which a lifecycle rule for such uploads removes.
 //
-// Not carried over: ACLs, and the retention and legal hold of object lock, which
-// come from the bucket's own defaults.
+// Not carried over: ACLs, the retention and legal hold of object lock, and
+// encryption with the store's own key (SSE-S3), which come from the bucket's own
+// defaults. At AWS every object has the last.
 type Copier struct {
 	Client *Client
 	// LargerThan is the size in bytes above which an object is copied in parts;
