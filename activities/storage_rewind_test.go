@@ -389,3 +389,85 @@ func TestRewindLongHistory(t *testing.T) {
 		t.Errorf("Verify: %v\n%s", err, told(obs))
 	}
 }
+
+// TestRewindWhereCopiesChangeTheETag rewinds objects that were uploaded in parts
+// or are encrypted by a key: a second plan knows the copies again, Verify does,
+// and so does what takes it back.
+func TestRewindWhereCopiesChangeTheETag(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, "clicks/kms/")
+	s.minio[west].Env = append(s.minio[west].Env, "MINIO_KMS_SECRET_KEY=lake-key:IyqsU3kMFloCNup4BsZtf/rmfHVcTgznO2F25CkEH1g=")
+	s.minio[west].Restart(t)
+	encrypted := func(key, body string) {
+		t.Helper()
+		key = s.prefix + key
+		_, err := s.s3[west].PutObject(t.Context(), &s3.PutObjectInput{
+			Bucket: &s.bucket, Key: &key, Body: strings.NewReader(body), ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: aws.String("lake-key"),
+			Metadata: map[string]string{"owner": "ann"},
+		})
+		s.must(err)
+	}
+	for i := range 5 {
+		encrypted(fmt.Sprint("e", i), fmt.Sprint("content ", i))
+	}
+	s.put("plain", "content p")
+	want := s.holds(s.bucket, s.prefix)
+	at := s.moment()
+	for i := range 5 {
+		encrypted(fmt.Sprint("e", i), fmt.Sprint("CONTENT ", i))
+	}
+	s.put("plain", "CONTENT p")
+	before := s.holds(s.bucket, s.prefix)
+	def := s.action("storage.rewind")
+	r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix})
+	ch, err := def.Plan(t.Context(), r, p)
+	s.must(err)
+	r.Plan = &ch
+	_, err = def.Apply(t.Context(), r, p)
+	s.must(err)
+	got := s.holds(s.bucket, s.prefix)
+	delete(got, "tick")
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("after the rewind (-want +got): %s", d)
+	}
+	if again, err := def.Plan(t.Context(), r, p); err != nil || len(again.Effects) > 0 {
+		t.Errorf("a second plan would do something again: %v %+v", err, again.Effects)
+	}
+	if out, err := def.Apply(t.Context(), r, p); err != nil || out.Mutations != 0 {
+		t.Errorf("Apply again = %+v, %v", out, err)
+	}
+	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
+		t.Errorf("Verify: %v\n%s", err, told(obs))
+	}
+	// A copy by somebody else, of the same size, is not taken for ours.
+	encrypted("e0", "CONTENT 0")
+	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Fail {
+		t.Errorf("Verify of other content of the same size: %v\n%s", err, told(obs))
+	}
+	_, err = def.Apply(t.Context(), r, p) // what the plan saw was another version
+	if !errors.Is(err, action.ErrMoved) {
+		t.Errorf("Apply over other content of the same size = %v", err)
+	}
+	head, err := s.minio[west].Client(t).Head(t.Context(), s.bucket, s.prefix+"e0")
+	s.must(err)
+	s.must(s.minio[west].Client(t).DeleteVersion(t.Context(), s.bucket, s.prefix+"e0", head.VersionID))
+	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
+		t.Errorf("Verify without it: %v\n%s", err, told(obs))
+	}
+	back, err := def.UndoPlan(t.Context(), r, p)
+	s.must(err)
+	r.Plan = &back
+	_, err = def.UndoApply(t.Context(), r, p)
+	s.must(err)
+	if obs, err := def.UndoVerify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
+		t.Errorf("Undo.Verify: %v\n%s", err, told(obs))
+	}
+	got, before = s.holds(s.bucket, s.prefix), maps.Clone(before)
+	delete(got, "tick")
+	delete(got, "tick2")
+	delete(before, "tick")
+	delete(before, "tick2")
+	if d := cmp.Diff(before, got); d != "" {
+		t.Errorf("after it was taken back (-want +got): %s", d)
+	}
+}
