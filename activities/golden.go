@@ -19,7 +19,7 @@ func (s *Systems) goldenActions(c *action.Catalogue) {
 		Name: "access.golden-queries", Over: estate.TableKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
 		Needs:  []string{"table.promote"},
 		Doc:    "A table read at the target, with credentials that reach nothing else, holds the rows that the witness saw at the source.",
-		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
+		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second}, Runs: action.OnQueries,
 		Verify: s.verifyGolden,
 		RedWhen: []action.Red{
 			{Fault: "witness.record-changed", Want: verdict.Fail},

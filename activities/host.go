@@ -43,42 +43,58 @@ type Registry interface {
 	RegisterActivityWithOptions(a any, options activity.RegisterOptions)
 }
 
-// Register serves every phase of every action, and the run's own activities.
+// Register serves every phase of every action, and the run's own activities. Those
+// that need the query engine are among them for runs that were compiled before
+// these had a task queue of their own.
 func (h *Host) Register(r Registry) {
 	for _, d := range h.Catalogue.All() {
-		phase := func(p wire.Phase, f any) {
-			r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: wire.Activity(d.Name, p)})
-		}
-		phase(wire.PlanPhase, func(ctx context.Context, in wire.PhaseInput) (wire.PlanResult, error) {
-			return h.plan(ctx, d, in, wire.PlanPhase)
-		})
-		phase(wire.VerifyPhase, func(ctx context.Context, in wire.PhaseInput) (wire.VerifyResult, error) {
-			return h.verify(ctx, d, in, wire.VerifyPhase)
-		})
-		if d.IsCheck() {
-			continue
-		}
-		phase(wire.ApplyPhase, func(ctx context.Context, in wire.PhaseInput) (wire.ApplyResult, error) {
-			return h.apply(ctx, d, in, wire.ApplyPhase)
-		})
-		if !d.CanUndo() {
-			continue
-		}
-		phase(wire.UndoPlanPhase, func(ctx context.Context, in wire.PhaseInput) (wire.PlanResult, error) {
-			return h.plan(ctx, d, in, wire.UndoPlanPhase)
-		})
-		phase(wire.UndoApplyPhase, func(ctx context.Context, in wire.PhaseInput) (wire.ApplyResult, error) {
-			return h.apply(ctx, d, in, wire.UndoApplyPhase)
-		})
-		phase(wire.UndoVerifyPhase, func(ctx context.Context, in wire.PhaseInput) (wire.VerifyResult, error) {
-			return h.verify(ctx, d, in, wire.UndoVerifyPhase)
-		})
+		h.register(r, d)
 	}
 	own := func(name string, f any) { r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name}) }
 	own(wire.CompileRun, h.compile)
 	own(wire.AppendEntry, h.appendEntry)
 	own(wire.AcquireLock, h.acquireLock)
 	own(wire.ReleaseLock, h.releaseLock)
+}
+
+// RegisterQueries serves every phase of the actions that need the query engine,
+// for a worker of [wire.QueryQueue].
+func (h *Host) RegisterQueries(r Registry) {
+	for _, d := range h.Catalogue.All() {
+		if d.Runs == action.OnQueries {
+			h.register(r, d)
+		}
+	}
+}
+
+func (h *Host) register(r Registry, d *action.Definition) {
+	phase := func(p wire.Phase, f any) {
+		r.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: wire.Activity(d.Name, p)})
+	}
+	phase(wire.PlanPhase, func(ctx context.Context, in wire.PhaseInput) (wire.PlanResult, error) {
+		return h.plan(ctx, d, in, wire.PlanPhase)
+	})
+	phase(wire.VerifyPhase, func(ctx context.Context, in wire.PhaseInput) (wire.VerifyResult, error) {
+		return h.verify(ctx, d, in, wire.VerifyPhase)
+	})
+	if d.IsCheck() {
+		return
+	}
+	phase(wire.ApplyPhase, func(ctx context.Context, in wire.PhaseInput) (wire.ApplyResult, error) {
+		return h.apply(ctx, d, in, wire.ApplyPhase)
+	})
+	if !d.CanUndo() {
+		return
+	}
+	phase(wire.UndoPlanPhase, func(ctx context.Context, in wire.PhaseInput) (wire.PlanResult, error) {
+		return h.plan(ctx, d, in, wire.UndoPlanPhase)
+	})
+	phase(wire.UndoApplyPhase, func(ctx context.Context, in wire.PhaseInput) (wire.ApplyResult, error) {
+		return h.apply(ctx, d, in, wire.UndoApplyPhase)
+	})
+	phase(wire.UndoVerifyPhase, func(ctx context.Context, in wire.PhaseInput) (wire.VerifyResult, error) {
+		return h.verify(ctx, d, in, wire.UndoVerifyPhase)
+	})
 }
 
 // open resolves a phase input. What it reads from the ledger is held against the

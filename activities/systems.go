@@ -20,6 +20,7 @@ import (
 	"breakwater/internal/mistake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/query"
 	"breakwater/internal/vault"
 
 	"go.temporal.io/sdk/client"
@@ -35,6 +36,8 @@ type Systems struct {
 	Folder string
 	// Temporal is the cluster whose Schedules the estate's pipelines are.
 	Temporal client.Client
+	// Engine answers SQL. It is nil in a process that serves no queries.
+	Engine query.Engine
 
 	mu   sync.Mutex
 	kept map[string]any

@@ -13,6 +13,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,7 +41,7 @@ var errUsage = errors.New("see breakwater-worker --help")
 
 // run is the process without its exit.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := command(stdout, stderr)
+	c := command(args, stdout, stderr)
 	c.SetArgs(args)
 	err := c.ExecuteContext(ctx)
 	switch {
@@ -62,11 +64,18 @@ search attributes by which runs are found, and says everything that is missing
 at once. SIGTERM lets what runs finish for 30 seconds; a run itself is safe at
 any moment, also through SIGKILL, and goes on when a worker is back.
 
+Golden queries are answered by DuckDB, which is native code: it could crash its
+process, or use it up. So it has one of its own, a child that is started again
+when it dies. In production let it be a process of its own altogether, with its
+own limits: --serve workflows,activities here and --serve queries there. Steps
+that need queries wait while nobody serves them; gates do not.
+
 Every setting can also be given as BREAKWATER_<SETTING> or in a file:
 --task-queue is BREAKWATER_TASK_QUEUE, and task-queue: in the file.`
 
-func command(stdout, stderr io.Writer) *cobra.Command {
+func command(args []string, stdout, stderr io.Writer) *cobra.Command {
 	var wait time.Duration
+	var parent bool
 	c := &cobra.Command{
 		Use:   "breakwater-worker --estates DIR",
 		Short: "Serve runbooks for a Temporal server",
@@ -90,7 +99,24 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serve(c.Context(), cfg, logger, wait, nil)
+			ctx, stop := context.WithCancel(c.Context())
+			defer stop()
+			if parent {
+				go untilEOF(c.InOrStdin(), stop)
+			}
+			var children sync.WaitGroup
+			defer children.Wait()
+			defer stop()
+			ready := func() {}
+			if cfg.Serve == "all" {
+				cfg.Serve = "workflows,activities"
+				ready = func() {
+					children.Go(func() {
+						keepChild(ctx, logger, append(slices.Clone(args), "--serve", "queries", "--"+parentFlag), stderr)
+					})
+				}
+			}
+			return serve(ctx, cfg, logger, wait, ready)
 		},
 	}
 	c.SetOut(stdout)
@@ -99,6 +125,9 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
 	config.Flags(c.Flags())
 	config.LogFlags(c.Flags())
+	config.ServeFlag(c.Flags())
+	c.Flags().BoolVar(&parent, parentFlag, false, "stop when standard input ends")
+	c.Flags().MarkHidden(parentFlag) //nolint:errcheck // the flag is there
 	c.Flags().DurationVar(&wait, "wait", 30*time.Second, "how long to wait for Temporal at start")
 	return c
 }

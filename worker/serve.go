@@ -11,9 +11,11 @@ import (
 	"breakwater/activities"
 	"breakwater/internal/config"
 	"breakwater/internal/mistake"
+	"breakwater/internal/query/duckdb"
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
+	"breakwater/internal/wire"
 	"breakwater/workflows"
 
 	"go.temporal.io/sdk/client"
@@ -27,6 +29,10 @@ const stopTimeout = 30 * time.Second
 
 // retryEvery is how long to wait between attempts to reach Temporal at start.
 const retryEvery = time.Second
+
+// queriesAtOnce is how many steps a process of queries works on at the same time:
+// each may take the engine's memory.
+const queriesAtOnce = 2
 
 // prepared is what a worker serves, found to be whole.
 type prepared struct {
@@ -75,18 +81,18 @@ func serve(ctx context.Context, cfg config.Config, logger *slog.Logger, wait tim
 	if err != nil {
 		return err
 	}
-	c, options, err := dial(ctx, cfg, logger, wait)
+	c, at, err := dial(ctx, cfg, logger, wait)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	defer p.systems.Close()
 	p.systems.Temporal = c
-	if err := ensureAttributes(ctx, c, options.Namespace); err != nil {
+	if err := ensureAttributes(ctx, c, at.Namespace); err != nil {
 		return err
 	}
 	broken := make(chan error, 1)
-	w := worker.New(c, cfg.TaskQueue, worker.Options{
+	options := worker.Options{
 		Interceptors:                []interceptor.WorkerInterceptor{&activities.Interceptor{}},
 		DisableRegistrationAliasing: true,
 		WorkerStopTimeout:           stopTimeout,
@@ -99,15 +105,38 @@ func serve(ctx context.Context, cfg config.Config, logger *slog.Logger, wait tim
 			default: // one is enough
 			}
 		},
-	})
-	workflows.Register(w, p.names)
-	p.host.Register(w)
-	if err := w.Start(); err != nil {
-		return fmt.Errorf("start the worker at %s, namespace %s, task queue %s: %w", options.HostPort, options.Namespace, cfg.TaskQueue, err)
 	}
-	defer w.Stop()
-	logger.Info("serving", "runbooks", p.names, "estates", cfg.Estates, "task_queue", cfg.TaskQueue,
-		"temporal", options.HostPort, "namespace", options.Namespace, "version", config.Version())
+	var workers []worker.Worker
+	if cfg.Serves("workflows") || cfg.Serves("activities") {
+		o := options
+		o.DisableWorkflowWorker = !cfg.Serves("workflows")
+		o.LocalActivityWorkerOnly = !cfg.Serves("activities")
+		w := worker.New(c, cfg.TaskQueue, o)
+		if cfg.Serves("workflows") {
+			workflows.Register(w, p.names)
+		}
+		if cfg.Serves("activities") {
+			p.host.Register(w)
+		}
+		workers = append(workers, w)
+	}
+	if cfg.Serves("queries") {
+		p.systems.Engine = duckdb.Engine{}
+		o := options
+		o.DisableWorkflowWorker = true
+		o.MaxConcurrentActivityExecutionSize = queriesAtOnce
+		w := worker.New(c, wire.QueryQueue(cfg.TaskQueue), o)
+		p.host.RegisterQueries(w)
+		workers = append(workers, w)
+	}
+	for _, w := range workers {
+		if err := w.Start(); err != nil {
+			return fmt.Errorf("start the worker at %s, namespace %s, task queue %s: %w", at.HostPort, at.Namespace, cfg.TaskQueue, err)
+		}
+		defer w.Stop()
+	}
+	logger.Info("serving", "what", cfg.Serve, "runbooks", p.names, "estates", cfg.Estates, "task_queue", cfg.TaskQueue,
+		"temporal", at.HostPort, "namespace", at.Namespace, "version", config.Version())
 	if ready != nil {
 		ready()
 	}

@@ -60,6 +60,7 @@ func TestRefusesToStart(t *testing.T) {
 		"nothing given":       {nil, exitUsage, []string{"name the folder of the estates with --estates DIR"}},
 		"an argument":         {[]string{"x"}, exitUsage, []string{`found "x"`}},
 		"an unknown flag":     {[]string{"--colour"}, exitUsage, []string{"--colour"}},
+		"an unknown part":     {[]string{"--estates", good, "--serve", "workflows,query"}, exitUsage, []string{`serve is "workflows,query"`}},
 		"no such folder":      {[]string{"--estates", "/nowhere"}, exitUsage, []string{"there is no such folder"}},
 		"no runbook":          {[]string{"--estates", good, "--runbooks", t.TempDir()}, exitUsage, []string{"holds no *.yaml runbook"}},
 		"two broken runbooks": {[]string{"--estates", good, "--runbooks", folder(t, "bad.yaml", strings.Replace(strings.Replace(look, "region.probe", "region.prob", 1), "owner: data-platform\n", "", 1))}, exitFailed, []string{"/bad.yaml:1:1: ", `did you mean "region.probe"?`}},
@@ -101,7 +102,7 @@ func TestServes(t *testing.T) {
 	defer stop()
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- serve(ctx, config.Config{Estates: dir, Runbooks: dir, TaskQueue: "q"}, slog.New(slog.NewTextHandler(io.Discard, nil)), 10*time.Second, func() { close(ready) })
+		done <- serve(ctx, config.Config{Estates: dir, Runbooks: dir, TaskQueue: "q", Serve: "workflows,activities"}, slog.New(slog.NewTextHandler(io.Discard, nil)), 10*time.Second, func() { close(ready) })
 	}()
 	select {
 	case <-ready:

@@ -349,16 +349,22 @@ func looking(summary string) workflow.ActivityOptions {
 	}
 }
 
-// phase are the options of a phase of an action. A few attempts cure what a
-// moment cures; after that a person is asked, who sees the error.
-func phase(summary string, timeout time.Duration) workflow.ActivityOptions {
-	return workflow.ActivityOptions{
-		StartToCloseTimeout: timeout, HeartbeatTimeout: min(timeout, silence), Summary: cut(summary, 200),
+// phase is how a phase of a step is asked for: in the run's own task queue, or in
+// that of the query engine where the compiled step says so; what was compiled
+// before steps could say so goes on as it was. A few attempts cure what a moment
+// cures; after that a person is asked, who sees the error.
+func phase(ctx workflow.Context, summary string, st runbook.Step) workflow.Context {
+	o := workflow.ActivityOptions{
+		StartToCloseTimeout: st.Timeout, HeartbeatTimeout: min(st.Timeout, silence), Summary: cut(summary, 200),
 		WaitForCancellation: true,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second, MaximumAttempts: 5,
 		},
 	}
+	if st.Runs == action.OnQueries {
+		o.TaskQueue = wire.QueryQueue(workflow.GetInfo(ctx).TaskQueueName)
+	}
+	return workflow.WithActivityOptions(ctx, o)
 }
 
 // cut shortens s to at most n bytes, at a rune's boundary.

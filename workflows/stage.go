@@ -204,7 +204,7 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 			status := &r.Status.Stages[n].Steps[i]
 			status.Planned = 0
 			err := r.each(ctx, sp.Batches, func(ctx workflow.Context, b *batchPlan) {
-				actx := workflow.WithActivityOptions(ctx, phase(b.Batch.Label+" · plan "+st.Title, st.Timeout))
+				actx := phase(ctx, b.Batch.Label+" · plan "+st.Title, st)
 				err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.PlanPhase), r.input(st, b, attempt)).Get(ctx, &b.Plan)
 				if err != nil {
 					p.errs = append(p.errs, fmt.Sprintf("%s: %s: %s", st.Title, b.Batch.Label, short(err)))

@@ -105,7 +105,7 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 	err := r.each(ctx, todo, func(ctx workflow.Context, b *batchPlan) {
 		if acts {
 			var res wire.ApplyResult
-			actx := workflow.WithActivityOptions(ctx, phase(b.Batch.Label+" · "+s.Title, s.Timeout))
+			actx := phase(ctx, b.Batch.Label+" · "+s.Title, s)
 			if err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.ApplyPhase), r.input(s, b, attempt)).Get(ctx, &res); err != nil {
 				b.Error = "apply: " + short(err)
 				return
@@ -115,7 +115,7 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 			r.show(ctx)
 		}
 		var seen wire.VerifyResult
-		actx := workflow.WithActivityOptions(ctx, phase(b.Batch.Label+" · prove "+s.Title, s.Timeout))
+		actx := phase(ctx, b.Batch.Label+" · prove "+s.Title, s)
 		if err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.VerifyPhase), r.input(s, b, attempt)).Get(ctx, &seen); err != nil {
 			b.Error = "verify: " + short(err)
 			return

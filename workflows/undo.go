@@ -66,7 +66,7 @@ func (r *run) planUndo(ctx workflow.Context, back []done, attempt int) (stagePla
 		errs := make([]string, len(sp.Batches))
 		err := r.each(ctx, sp.Batches, func(ctx workflow.Context, b *batchPlan) {
 			i := slices.Index(sp.Batches, b)
-			actx := workflow.WithActivityOptions(ctx, phase(b.Batch.Label+" · plan to take back "+st.Title, st.Timeout))
+			actx := phase(ctx, b.Batch.Label+" · plan to take back "+st.Title, st)
 			err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.UndoPlanPhase), r.input(st, d.Plan.Batches[i], attempt)).Get(ctx, &b.Plan)
 			if err != nil {
 				errs[i] = fmt.Sprintf("%s: %s: %s", st.Title, b.Batch.Label, short(err))
@@ -137,16 +137,16 @@ func (r *run) takeBack(ctx workflow.Context, st runbook.Step, attempt int, b, or
 	if original.Prior != nil {
 		in.Prior = &original.Prior.Doc
 	}
-	options := phase(b.Batch.Label+" · take back "+st.Title, st.Timeout)
+	actx := phase(ctx, b.Batch.Label+" · take back "+st.Title, st)
 	var res wire.ApplyResult
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), wire.Activity(st.Action, wire.UndoApplyPhase), in).Get(ctx, &res); err != nil {
+	if err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.UndoApplyPhase), in).Get(ctx, &res); err != nil {
 		b.Error = "take back: " + short(err)
 		return
 	}
 	b.Prior, b.Applied = &res, attempt
-	options = phase(b.Batch.Label+" · prove taken back "+st.Title, st.Timeout)
+	actx = phase(ctx, b.Batch.Label+" · prove taken back "+st.Title, st)
 	var seen wire.VerifyResult
-	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), wire.Activity(st.Action, wire.UndoVerifyPhase), in).Get(ctx, &seen); err != nil {
+	if err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.UndoVerifyPhase), in).Get(ctx, &seen); err != nil {
 		b.Error = "verify: " + short(err)
 		return
 	}

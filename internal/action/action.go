@@ -49,6 +49,16 @@ const (
 	DrillSandboxed Drill = "sandboxed" // applies inside a sandbox of the standby, and cleans up
 )
 
+// Place is which process works on an action.
+type Place string
+
+// The places. Any worker of activities is the zero value.
+const (
+	// OnQueries is a process that has the query engine, and nothing else to do: the
+	// engine is native code, which can crash or starve its process.
+	OnQueries Place = "queries"
+)
+
 // Timing bounds a phase and feeds the forecast.
 type Timing struct {
 	Timeout  time.Duration // the longest honest attempt of one phase on one item; default 5 minutes
@@ -64,6 +74,7 @@ type Action[P any] struct {
 	Effect Effect
 	Drill  Drill
 	Timing Timing
+	Runs   Place // where its phases run
 
 	Plan   func(context.Context, Call[P]) (Change, error)
 	Apply  func(context.Context, Call[P]) (Outcome, error)

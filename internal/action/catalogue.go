@@ -24,6 +24,7 @@ type Definition struct {
 	Effect  Effect
 	Drill   Drill
 	Timing  Timing
+	Runs    Place
 	RedWhen []Red
 	Params  []Param
 
@@ -115,6 +116,8 @@ func Add[P any](c *Catalogue, a Action[P]) {
 		bad("an action that applies mutates or is records-only, not %q", a.Effect)
 	case a.Drill == "":
 		bad("Drill is not declared")
+	case a.Runs != "" && a.Runs != OnQueries:
+		bad("it cannot run on %q", a.Runs)
 	case a.Undo != nil && (a.Undo.Plan == nil || a.Undo.Apply == nil || a.Undo.Verify == nil):
 		bad("Undo needs Plan, Apply and Verify")
 	case len(a.RedWhen) == 0:
@@ -127,7 +130,7 @@ func Add[P any](c *Catalogue, a Action[P]) {
 	}
 	d := &Definition{
 		Name: a.Name, Doc: a.Doc, Over: a.Over, Needs: a.Needs, Effect: a.Effect,
-		Drill: a.Drill, Timing: a.Timing, RedWhen: a.RedWhen, Params: params(reflect.TypeFor[P]()),
+		Drill: a.Drill, Timing: a.Timing, Runs: a.Runs, RedWhen: a.RedWhen, Params: params(reflect.TypeFor[P]()),
 	}
 	if d.Timing.Timeout == 0 {
 		d.Timing.Timeout = 5 * time.Minute

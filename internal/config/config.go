@@ -34,6 +34,7 @@ type Config struct {
 	UI        string `mapstructure:"ui"`         // address of Temporal's web UI, for links; empty where there is none
 	Log       string `mapstructure:"log"`        // "text" or "json"
 	LogLevel  string `mapstructure:"log-level"`  // "debug", "info", "warn" or "error"
+	Serve     string `mapstructure:"serve"`      // what a worker serves: "all", or some of [Parts]
 }
 
 // ErrBad means that a setting is wrong or missing: nothing was started.
@@ -58,6 +59,19 @@ func LogFlags(f *pflag.FlagSet) {
 	f.String("log-level", "info", "least level logged: debug, info, warn or error")
 }
 
+// Parts are what a worker can serve.
+var Parts = []string{"workflows", "activities", "queries"}
+
+// ServeFlag adds what a worker serves.
+func ServeFlag(f *pflag.FlagSet) {
+	f.String("serve", "all", "workflows, activities, queries, with commas between; all gives queries a child process")
+}
+
+// Serves reports whether a worker is to serve one of [Parts].
+func (c Config) Serves(part string) bool {
+	return c.Serve == "all" || slices.Contains(strings.Split(c.Serve, ","), part)
+}
+
 // Load reads the settings for a parsed flag set. The error is [ErrBad] and names
 // the setting.
 func Load(flags *pflag.FlagSet) (Config, error) {
@@ -68,7 +82,7 @@ func Load(flags *pflag.FlagSet) (Config, error) {
 		return Config{}, fmt.Errorf("%w: %s: %w", ErrBad, doing, err)
 	}
 	for name, otherwise := range map[string]string{
-		"estates": "", "runbooks": "", "task-queue": wire.TaskQueue, "profile": "", "ui": "", "log": "text", "log-level": "info",
+		"estates": "", "runbooks": "", "task-queue": wire.TaskQueue, "profile": "", "ui": "", "log": "text", "log-level": "info", "serve": "all",
 	} {
 		v.SetDefault(name, otherwise)
 		if err := v.BindEnv(name); err != nil {
@@ -121,6 +135,12 @@ func (c Config) check() error {
 	folder("runbooks", c.Runbooks)
 	if c.TaskQueue == "" {
 		errs = append(errs, fmt.Errorf("%w: task-queue is empty; leave it out for %q", ErrBad, wire.TaskQueue))
+	}
+	for part := range strings.SplitSeq(c.Serve, ",") {
+		if part != "all" && !slices.Contains(Parts, part) || part == "all" && c.Serve != "all" {
+			errs = append(errs, fmt.Errorf("%w: serve is %q; give all, or some of %s with commas between", ErrBad, c.Serve, strings.Join(Parts, ", ")))
+			break
+		}
 	}
 	if forms := []string{"text", "json"}; !slices.Contains(forms, c.Log) {
 		errs = append(errs, fmt.Errorf("%w: log is %q; give %s", ErrBad, c.Log, strings.Join(forms, " or ")))

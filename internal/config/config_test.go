@@ -72,7 +72,7 @@ func TestLoadOrder(t *testing.T) {
 			if want.Log == "" {
 				want.Log = "text"
 			}
-			want.LogLevel = "info"
+			want.LogLevel, want.Serve = "info", "all"
 			if d := cmp.Diff(want, got); d != "" {
 				t.Error(d)
 			}

@@ -88,7 +88,7 @@ func (c *Compiled) stage(rb *Runbook, e *estate.Estate, cat *action.Catalogue, s
 		step := Step{
 			ID: fmt.Sprintf("%s/%d-%s", out.ID, n+1, d.Action), Title: d.Title, Kind: d.Kind, Action: d.Action,
 			Question: d.Question, With: with, Each: d.Each, Where: where, Owner: d.Owner,
-			Effect: def.Effect, Drill: def.Drill, CanUndo: def.CanUndo(),
+			Effect: def.Effect, Drill: def.Drill, CanUndo: def.CanUndo(), Runs: def.Runs,
 			Timeout: def.Timing.Timeout, Estimate: def.Timing.Estimate,
 		}
 		if step.Owner == "" {

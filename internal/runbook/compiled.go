@@ -67,6 +67,7 @@ type Step struct {
 	Effect   action.Effect     `json:"effect"`
 	Drill    action.Drill      `json:"drill"`
 	CanUndo  bool              `json:"can_undo,omitempty"`
+	Runs     action.Place      `json:"runs,omitempty"`  // which process works on it
 	Items    int               `json:"items"`           // how many items the estate has for it
 	Names    []string          `json:"names,omitempty"` // their names, where there are few enough to show each
 	Timeout  time.Duration     `json:"timeout"`

@@ -20,6 +20,10 @@ import (
 // TaskQueue is where workers look for runs unless they are told otherwise.
 const TaskQueue = "breakwater"
 
+// QueryQueue is where the steps that need the query engine are worked on, in runs
+// of the given task queue.
+func QueryQueue(queue string) string { return queue + "-queries" }
+
 // The activities that are not a phase of an action.
 const (
 	CompileRun  = "run:compile"

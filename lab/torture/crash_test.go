@@ -178,7 +178,8 @@ func (d *disaster) keep(ctx context.Context, cancel func(), asked string, tempor
 		d.t.Fatal(err)
 	}
 	d.WorkerBinary = filepath.Join(d.Bin, "worker-that-dies")
-	d.WorkerEnv = []string{"BREAKWATER_CRASH_AT=" + asked, "BREAKWATER_CRASH_DIR=" + k.marks}
+	d.WorkerEnv = []string{"BREAKWATER_CRASH_AT=" + asked, "BREAKWATER_CRASH_DIR=" + k.marks,
+		"BREAKWATER_SERVE=workflows,activities,queries"} // one process, whose deaths are counted
 	d.Patience = 2 * time.Minute
 	if err := d.start(ctx, k); err != nil {
 		d.t.Fatal(err)
