@@ -102,6 +102,12 @@ func lineActions(version int64, key string, body []byte) iter.Seq2[Action, error
 			if line = bytes.TrimSpace(line); len(line) == 0 {
 				continue
 			}
+			if a, ok := single(version, line); ok {
+				if !yield(a, nil) {
+					return
+				}
+				continue
+			}
 			var kinds map[string]json.RawMessage
 			if err := json.Unmarshal(line, &kinds); err != nil {
 				yield(Action{}, badLog(key, "%w", err))
@@ -114,6 +120,20 @@ func lineActions(version int64, key string, body []byte) iter.Seq2[Action, error
 			}
 		}
 	}
+}
+
+// single reads a line that holds one action, as nearly all do, without taking
+// its content apart: {"kind":{...}}.
+func single(version int64, line []byte) (Action, bool) {
+	kind, body, ok := bytes.Cut(line, []byte(`":`))
+	if !ok || len(kind) < 3 || !bytes.HasPrefix(kind, []byte(`{"`)) || bytes.ContainsAny(kind[2:], `"\`) || len(body) < 3 {
+		return Action{}, false
+	}
+	body = bytes.TrimSpace(body[:len(body)-1])
+	if line[len(line)-1] != '}' || len(body) == 0 || body[0] != '{' || !json.Valid(body) {
+		return Action{}, false
+	}
+	return Action{version, string(kind[2:]), body}, true
 }
 
 // rowActions yields the actions of a Parquet checkpoint or sidecar.

@@ -189,7 +189,8 @@ func (p *Plan) write(to io.Writer, info any, metadata map[string]json.RawMessage
 		}
 	}
 	for _, a := range p.adds {
-		if err := action("add", a); err != nil {
+		line := append(append([]byte(`{"add":`), a.body...), "}\n"...)
+		if _, err := to.Write(line); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -147,15 +148,11 @@ func (p *Plan) collect(d diff, h *history) error {
 		if f.Vector != nil && f.Records < 0 {
 			return fmt.Errorf("%w: %s has a deletion vector and no numRecords in its statistics, without which it may not be added: compute its statistics at that version first", ErrRefused, f.Path)
 		}
-		add := map[string]json.RawMessage{}
-		if err := json.Unmarshal(h.back[id], &add); err != nil {
+		body, err := again(h.back[id], f, place{id.bucket, id.key}, &rows)
+		if err != nil {
 			return fmt.Errorf("add %s: %w", f.Path, err)
 		}
-		add["dataChange"] = json.RawMessage("true")
-		if err := rows.number(add, f, place{id.bucket, id.key}); err != nil {
-			return err
-		}
-		p.adds = append(p.adds, add)
+		p.adds = append(p.adds, added{f.Path, body})
 	}
 	if rows.fresh > 0 {
 		p.Marks.RowID = rows.next - 1
@@ -167,6 +164,22 @@ func (p *Plan) collect(d diff, h *history) error {
 	}
 	p.preserved = rows.tracked && rows.fresh == 0
 	return nil
+}
+
+// again is an add that comes back: as it was, as a change of data.
+func again(was json.RawMessage, f delta.Add, at place, rows *numbering) (json.RawMessage, error) {
+	if f.DataChange && !rows.tracked && bytes.Contains(was, []byte(`"dataChange":true`)) { // already what it has to be
+		return was, nil
+	}
+	add := map[string]json.RawMessage{}
+	if err := json.Unmarshal(was, &add); err != nil {
+		return nil, err
+	}
+	add["dataChange"] = json.RawMessage("true")
+	if err := rows.number(add, f, at); err != nil {
+		return nil, err
+	}
+	return encode(add)
 }
 
 // tracked reports whether every add needs row ids.

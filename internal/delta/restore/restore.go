@@ -36,7 +36,10 @@ import (
 	"strings"
 
 	"breakwater/internal/delta"
+	"breakwater/internal/reach"
 	"breakwater/internal/table"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // ErrRefused says that a rule of the protocol, or the state of the target,
@@ -121,7 +124,7 @@ type Plan struct {
 	preserved  bool // stable row ids are all kept; false without row tracking
 	domains    []domain
 	removes    []removal
-	adds       []map[string]json.RawMessage
+	adds       []added
 }
 
 // Empty reports whether the head has the target's files and metadata already.
@@ -131,7 +134,7 @@ func (p *Plan) Empty() bool { return len(p.adds) == 0 && len(p.removes) == 0 && 
 func (p *Plan) Added() []string {
 	paths := make([]string, len(p.adds))
 	for i, a := range p.adds {
-		paths[i] = pathOf(a)
+		paths[i] = a.path
 	}
 	return paths
 }
@@ -162,6 +165,12 @@ func pathOf(fields map[string]json.RawMessage) string {
 	return path
 }
 
+// added is an add action, and its path as the log has it.
+type added struct {
+	path string
+	body json.RawMessage
+}
+
 // removal is a remove action without its time.
 type removal = map[string]json.RawMessage
 
@@ -178,13 +187,27 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 	fail := func(doing string, err error) (*Plan, error) {
 		return nil, fmt.Errorf("plan to restore delta table %s to version %d: %s: %w", l.Root(), target, doing, err)
 	}
-	now, err := snapshot(ctx, l, l.Head())
-	if err != nil {
-		return fail("read its head", err)
-	}
-	then, err := snapshot(ctx, l, target)
-	if err != nil {
-		return fail("read that version", err)
+	var now, then *delta.Snapshot
+	var have map[string]int64
+	work, wctx := errgroup.WithContext(ctx)
+	work.Go(func() (err error) {
+		if now, err = snapshot(wctx, l, l.Head()); err != nil {
+			return fmt.Errorf("read its head: %w", err)
+		}
+		return nil
+	})
+	work.Go(func() (err error) {
+		if then, err = snapshot(wctx, l, target); err != nil {
+			return fmt.Errorf("read that version: %w", err)
+		}
+		return nil
+	})
+	work.Go(func() (err error) {
+		have, err = listed(wctx, store, l.Root())
+		return err
+	})
+	if err := work.Wait(); err != nil {
+		return fail("look at it", err)
 	}
 	d := difference(now, then)
 	p := &Plan{Root: l.Root(), Head: now.Version, Target: then.Version}
@@ -192,7 +215,7 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 		Restored: len(d.back), Removed: len(d.away), FilesAfter: then.Len(), BytesAfter: then.Bytes(),
 		RowsBefore: now.Rows(), RowsAfter: then.Rows(), RowsRemoved: rowsOf(d.away),
 	}
-	if err := present(ctx, store, then, d, p); err != nil {
+	if err := present(ctx, store, then, d, have, p); err != nil {
 		return fail("look for its objects", err)
 	}
 	h, err := replay(ctx, l, now, then, d)
@@ -261,75 +284,63 @@ func rowsOf(files map[fileID]delta.Add) int64 {
 
 func (d diff) has(id fileID) bool { _, ok := d.away[id]; return ok }
 
-// present holds the target against one listing of the table. Files that are live
-// already and lie in a bucket that is not listed here are none of its business;
-// files that come back must be seen.
-func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d diff, p *Plan) error {
-	prefixes := []string{then.Root.Prefix + "/"}
-	if then.Root.Prefix == "" {
-		prefixes[0] = ""
+// listed is the size of every object of the table, as one listing shows them.
+func listed(ctx context.Context, store delta.Store, root delta.Root) (map[string]int64, error) {
+	prefix := ""
+	if root.Prefix != "" {
+		prefix = root.Prefix + "/"
 	}
-	outside := map[string]bool{}
-	closure := func(yield func(table.File, error) bool) {
-		for a := range then.Files() {
-			_, back := d.back[idOf(a)]
-			for _, f := range a.Needs() {
-				if f.Bucket != "" && !back {
-					continue
-				}
-				if !yield(f, nil) {
-					return
-				}
+	have := map[string]int64{}
+	for o, err := range store.List(ctx, prefix) {
+		if err != nil {
+			return nil, fmt.Errorf("list its objects: %w", reach.Mark(err))
+		}
+		have[o.Key] = o.Size
+	}
+	return have, nil
+}
+
+// present holds the target against one listing of the table, and of the folders
+// in its bucket that it needs besides. Files that are live already and lie in a
+// bucket that is not listed here are none of its business; files that come back
+// must be seen.
+func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d diff, have map[string]int64, p *Plan) error {
+	p.Outside = then.Outside()
+	for _, uri := range p.Outside {
+		dir, ok := strings.CutPrefix(uri, "s3://"+then.Root.Bucket+"/")
+		if !ok {
+			continue
+		}
+		more, err := listed(ctx, store, delta.Root{Prefix: dir})
+		if err != nil {
+			return err
+		}
+		maps.Copy(have, more)
+	}
+	var lacks []table.Lack
+	told := map[[2]string]bool{} // one file holds several deletion vectors
+	of := 0
+	for a := range then.Files() {
+		_, back := d.back[idOf(a)]
+		for _, f := range a.Needs() {
+			if f.Bucket != "" && !back {
+				continue
+			}
+			of++
+			found, ok := have[f.Key]
+			if !ok || f.Bucket != "" {
+				found = -1
+			}
+			if lack, bad := table.Judge(f, found); bad && !told[[2]string{f.Bucket, f.Key}] {
+				told[[2]string{f.Bucket, f.Key}] = true
+				lacks = append(lacks, lack)
 			}
 		}
 	}
-	for _, uri := range then.Outside() {
-		if dir, ok := strings.CutPrefix(uri, "s3://"+then.Root.Bucket+"/"); ok {
-			prefixes = append(prefixes, dir+"/")
-		}
-		outside[uri] = true
-	}
-	lacks, of, err := table.Lacking(once(closure), func(yield func(table.Object, error) bool) {
-		for _, prefix := range prefixes {
-			for o, err := range store.List(ctx, prefix) {
-				if !yield(o, err) {
-					return
-				}
-			}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	p.Outside = slices.Sorted(maps.Keys(outside))
 	if len(lacks) > 0 {
 		return &MissingError{then.Root.String(), then.Version.Number, lacks, of}
 	}
 	return nil
-}
-
-// once yields each object once, with the largest size that is asked of it: one
-// file holds several deletion vectors, and one data file may stand in for none.
-func once(all table.Closure) table.Closure {
-	return func(yield func(table.File, error) bool) {
-		vectors := map[[2]string]table.File{}
-		for f, err := range all {
-			if err == nil && f.Why == table.DeletionVector {
-				at := [2]string{f.Bucket, f.Key}
-				f.Size = max(f.Size, vectors[at].Size)
-				vectors[at] = f
-				continue
-			}
-			if !yield(f, err) {
-				return
-			}
-		}
-		for _, f := range vectors {
-			if !yield(f, nil) {
-				return
-			}
-		}
-	}
 }
 
 // appendOnly refuses to remove files from a table that promises to keep them.
