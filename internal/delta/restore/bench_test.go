@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -80,8 +81,19 @@ func TestRollbackSpeed(t *testing.T) {
 	plant(t, minio, s, files, commits)
 
 	var ours, theirs []time.Duration
+	var oursCPU, theirsCPU []time.Duration
+	server := serverCPU(t, minio.Folder)
 	for range 2 {
-		begin := time.Now()
+		begin, busy, here := time.Now(), server(), ownCPU(t)
+		n := 0
+		for _, err := range s.List(t.Context(), "big/") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		t.Logf("the listing alone: %d objects in %v; processor: %v here, %v in the server", n, time.Since(begin), ownCPU(t)-here, server()-busy)
+		begin, busy, here = time.Now(), server(), ownCPU(t)
 		l, err := delta.Open(t.Context(), s, root)
 		if err != nil {
 			t.Fatal(err)
@@ -97,6 +109,8 @@ func TestRollbackSpeed(t *testing.T) {
 		}
 		ours = append(ours, time.Since(begin))
 		t.Logf("table.rollback: %v, of which the plan is %v: %d files added again, %d live", ours[len(ours)-1], planned, p.Metrics.Restored, p.Metrics.FilesAfter)
+		oursCPU = append(oursCPU, ownCPU(t)-here+server()-busy)
+		t.Logf("  processor: %v here, %v in the server", ownCPU(t)-here, server()-busy)
 		if p.Metrics.Restored != files/2 {
 			t.Errorf("restored %d files, want %d", p.Metrics.Restored, files/2)
 		}
@@ -115,6 +129,7 @@ func TestRollbackSpeed(t *testing.T) {
 		}
 		cmd := exec.CommandContext(t.Context(), python, "-c", deltaRS)
 		cmd.Stdin, cmd.Stderr = bytes.NewReader(query), os.Stderr
+		busy = server()
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatal(err)
@@ -124,10 +139,14 @@ func TestRollbackSpeed(t *testing.T) {
 			t.Fatalf("%s: %v", out, err)
 		}
 		theirs = append(theirs, time.Duration((got.Load+got.Restore)*float64(time.Second)))
+		client := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		theirsCPU = append(theirsCPU, client+server()-busy)
 		t.Logf("delta-rs: %s", out)
+		t.Logf("  processor: %v in its client, %v in the server", client, server()-busy)
 		takeBack(t, s, commits+1)
 	}
 	got := float64(min(theirs[0], theirs[1])) / float64(max(ours[0], ours[1]))
+	t.Logf("processor time, which the machine's other load does not stretch: %.1f times less", float64(min(theirsCPU[0], theirsCPU[1]))/float64(max(oursCPU[0], oursCPU[1])))
 	t.Logf("its best against our worst: %.1f times as fast", got)
 	if got < ratio {
 		t.Errorf("%.1f times as fast as delta-rs, want %d", got, ratio)
@@ -160,6 +179,45 @@ func plant(t *testing.T, minio *miniotest.Server, s bucketStore, files, commits 
 	}
 	bigLog(t, s, files, commits, name, len(body))
 	t.Logf("planted %d files in %v", files, time.Since(begin))
+}
+
+// ownCPU is the processor time that this process has used.
+func ownCPU(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// serverCPU tells the processor time of the server that stores into a folder.
+func serverCPU(t *testing.T, folder string) func() time.Duration {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range all {
+		args, err := os.ReadFile(file)
+		if err != nil || !bytes.HasSuffix(args, []byte(folder+"\x00")) {
+			continue // gone meanwhile, or another process
+		}
+		return func() time.Duration {
+			stat, err := os.ReadFile(filepath.Join(filepath.Dir(file), "stat"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+			var ticks [2]int64
+			if _, err := fmt.Sscan(fields[11]+" "+fields[12], &ticks[0], &ticks[1]); err != nil {
+				t.Fatal(err)
+			}
+			return time.Duration(ticks[0]+ticks[1]) * 10 * time.Millisecond // USER_HZ is 100
+		}
+	}
+	t.Fatal("the server's process is not to be found")
+	return nil
 }
 
 // bigLog writes the log of that table.
