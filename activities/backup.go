@@ -67,6 +67,22 @@ func (s *Systems) backupActions(c *action.Catalogue) {
 			{Fault: "backup.unreachable", Want: verdict.Unknown},
 		},
 	})
+	action.Add(c, action.Action[restoreWith]{
+		Name: "table.restore", Over: estate.TableKind, Effect: action.Mutates, Drill: action.DrillSkipped,
+		Doc:    "Bring a table back from a backup into the target's bucket, to its own place or beside it: data before log, log before pointer; the bucket keeps what was there.",
+		Timing: action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
+		Plan:   s.planRestore, Apply: s.applyRestore, Verify: s.verifyRestore,
+		Undo: &action.Undo[restoreWith]{Plan: s.planUnrestore, Apply: s.applyUnrestore, Verify: s.verifyUnrestore},
+		RedWhen: []action.Red{
+			{Fault: "table.late-commit", Want: verdict.Fail},
+			{Fault: "table.data-file-gone", Want: verdict.Fail},
+			{Fault: "table.data-file-truncated", Want: verdict.Fail},
+			{Fault: "table.log-gone", Want: verdict.Fail},
+			{Fault: "table.access-revoked", Want: verdict.Unknown},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+			{Fault: "backup.unreachable", Want: verdict.Unknown},
+		},
+	})
 }
 
 // Backups connects to the estate's backup place.

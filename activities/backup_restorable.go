@@ -156,7 +156,7 @@ func (s *Systems) tried(ctx context.Context, c action.Call[none], b backupsOf, m
 				return 0, "", fmt.Errorf("%w: %s lies outside of the table's folder, where its log names it, and can be restored to its own place only", action.ErrRefused, o.Key)
 			}
 			work.Go(func() error {
-				_, err := b.WriteTo(wctx, o, bucket, scratch+"/"+key)
+				err := b.WriteTo(wctx, o, bucket, scratch+"/"+key)
 				c.Progress(done.Add(1), int64(len(objects)), "restoring "+t.Table+" into a scratch place")
 				return err
 			})

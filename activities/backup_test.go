@@ -188,7 +188,7 @@ func TestBackupIsIncremental(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s was written %d times", key, n)
 		}
-		fresh[strings.Split(key, "/")[0]] += 1
+		fresh[strings.Split(key, "/")[0]]++
 		if one[key] > 0 {
 			fresh[strings.Split(key, "/")[0]]--
 		}

@@ -51,6 +51,7 @@ var proofs = map[string]string{
 	"table.history":            "TestProveHistoryAndGoldenQueries/table.history",
 	"table.promote":            "TestProvePromotion",
 	"table.rollback":           "TestProveRollback",
+	"table.restore":            "TestRestore/prove",
 	"table.witness":            "TestProveWitness",
 }
 

@@ -290,7 +290,7 @@ func (p Depot) there(ctx context.Context, a Added) (Added, error) {
 		}
 		sum := seal.SHA256
 		if sum == "" {
-			if sum, err = p.sum(ctx, v); err != nil {
+			if sum, err = Sum(ctx, p.Reader, p.Bucket, v.Key, v.VersionID); err != nil {
 				return a, err
 			}
 		}
@@ -301,9 +301,10 @@ func (p Depot) there(ctx context.Context, a Added) (Added, error) {
 	return a, nil
 }
 
-// sum reads an object of which the store keeps no checksum of the whole.
-func (p Depot) sum(ctx context.Context, v objectstore.Version) (string, error) {
-	body, _, err := p.Reader.VersionReader(ctx, p.Bucket, v.Key, v.VersionID)
+// Sum reads a version of an object, the current one if it is empty, and returns the
+// SHA-256 of its bytes in hex.
+func Sum(ctx context.Context, c *objectstore.Client, bucket, key, version string) (string, error) {
+	body, _, err := c.VersionReader(ctx, bucket, key, version)
 	if err != nil {
 		return "", err
 	}
@@ -332,23 +333,58 @@ func Equal(o backup.Object, size int64, etag string) bool {
 }
 
 // WriteTo copies an object of a backup to a key of another bucket, over whatever
-// is there, and says which version it made. Bytes with another checksum are
-// [backup.ErrDamaged], and are not there afterwards.
-func (p Depot) WriteTo(ctx context.Context, o backup.Object, to objectstore.Bucket, key string) (objectstore.Object, error) {
+// is there. Bytes with another checksum are [backup.ErrDamaged], and are not there
+// afterwards.
+func (p Depot) WriteTo(ctx context.Context, o backup.Object, to objectstore.Bucket, key string) error {
+	return p.write(ctx, o, to, key, func(body []byte) error {
+		_, err := to.Put(ctx, key, body)
+		return err
+	})
+}
+
+// WriteOver copies an object of a backup over the one with the ETag, or to a key
+// that does not exist if it is empty. Anything else there is
+// [objectstore.ErrChanged] or [fs.ErrExist], unless it is the object itself.
+func (p Depot) WriteOver(ctx context.Context, o backup.Object, to objectstore.Bucket, key, etag string) error {
+	if o.Copy.Size > Whole {
+		// No store takes an upload in parts on the condition of an ETag, so look before.
+		switch now, err := to.Head(ctx, key); {
+		case errors.Is(err, fs.ErrNotExist) && etag == "":
+		case err != nil:
+			return err
+		case now.ETag != etag:
+			return fmt.Errorf("%s has ETag %s, had %q: %w", to.URL(key), now.ETag, etag, objectstore.ErrChanged)
+		}
+	}
+	return p.write(ctx, o, to, key, func(body []byte) error {
+		var err error
+		if etag == "" {
+			_, err = to.PutIfAbsent(ctx, key, body)
+		} else {
+			_, err = to.PutIfMatch(ctx, key, body, etag)
+		}
+		if errors.Is(err, objectstore.ErrSame) {
+			return nil
+		}
+		return err
+	})
+}
+
+func (p Depot) write(ctx context.Context, o backup.Object, to objectstore.Bucket, key string, small func([]byte) error) error {
 	if o.Copy.Size <= Whole {
 		body, err := p.Get(ctx, o.Copy)
 		if err != nil {
-			return objectstore.Object{}, err
+			return err
 		}
-		return to.Put(ctx, key, body)
+		return small(body)
 	}
 	from, _, err := p.Reader.VersionReader(ctx, p.Bucket, p.Prefix+o.Copy.Key, o.Copy.Version)
 	if err != nil {
-		return objectstore.Object{}, err
+		return err
 	}
-	put, err := to.Client().PutFrom(ctx, to.Name(), key, from, o.Copy.Size, o.Copy.SHA256)
+	_, err = to.Client().PutFrom(ctx, to.Name(), key, from, o.Copy.Size, o.Copy.SHA256)
 	if errors.Is(err, objectstore.ErrChanged) {
 		err = fmt.Errorf("%w: %w", backup.ErrDamaged, err)
 	}
-	return put, errors.Join(err, from.Close())
+	return errors.Join(err, from.Close())
 }

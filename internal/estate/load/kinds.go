@@ -13,7 +13,7 @@ func Kinds() []Kind {
 		{"backup-credential-shared", `restore of backup is a credential of something else: whoever has it could reach both: it stands at backup-credential-shared.yaml:45:20 already`},
 		{"backup-full-too-seldom", `full_every is longer than the retention: one damaged object could be in every backup there is`},
 		{"backup-in-a-region", `backup goes to bucket "acme-lake-west" of region "us-west-2": it must not be lost with a region`},
-		{"backup-mode-unknown", `mode "complience" is not known: allowed are governance, compliance; did you mean "compliance"?`},
+		{"backup-mode-unknown", `mode "worm" is not known: allowed are governance, compliance`},
 		{"backup-retention-zero", `backup has no retention: give the time that every backup is kept, such as 840h`},
 		{"broker-malformed", `broker "kafka-1.west.example.org" must be host:port`},
 		{"brokers-empty", `kafka of region "us-west-2" has no brokers`},

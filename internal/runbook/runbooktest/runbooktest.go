@@ -21,6 +21,13 @@ type Preflight struct {
 	Gates []string `json:"gates,omitempty" doc:"roles that must be able to open a gate"`
 }
 
+// Restore is the type of table.restore.
+type Restore struct {
+	Manifest string     `json:"manifest,omitempty" doc:"the backup"`
+	At       *time.Time `json:"at,omitempty" doc:"the newest one until then"`
+	Prefix   string     `json:"prefix,omitempty" doc:"where to, if not over the table"`
+}
+
 // Flag is the type of an action with a parameter of every kind.
 type Flag struct {
 	Flag  string          `json:"flag" doc:"the flag's name"`
@@ -75,6 +82,7 @@ func Catalogue() *action.Catalogue {
 	check("backup.walled", estate.Nothing)
 	records("backup.restorable", estate.GroupKind)
 	add[Rewind](c, "storage.rewind", estate.BucketKind, action.Mutates, nil)
+	add[Restore](c, "table.restore", estate.TableKind, action.Mutates, nil)
 	add[Flag](c, "routing.flag", estate.Nothing, action.Mutates, nil)
 	return c
 }
