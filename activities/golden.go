@@ -18,7 +18,7 @@ func (s *Systems) goldenActions(c *action.Catalogue) {
 	action.Add(c, action.Action[none]{
 		Name: "access.golden-queries", Over: estate.TableKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
 		Needs:  []string{"table.promote"},
-		Doc:    "A table read at the target, with credentials that reach nothing else, holds the rows that the witness saw at the source.",
+		Doc:    "A table read at the target, with credentials that reach nothing else, holds the rows that the witness saw at the source, and answers the estate's golden and quality queries as declared.",
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second}, Runs: action.OnQueries,
 		Verify: s.verifyGolden,
 		RedWhen: []action.Red{
@@ -69,7 +69,11 @@ func (s *Systems) verifyGolden(ctx context.Context, c action.Call[none]) ([]acti
 		rows = got.Rows // its log does not count
 	}
 	obs = append(obs, t.about(saw(what, fmt.Sprintf("%d rows, as its log says", rows), fmt.Sprintf("%d rows", got.Rows), got.Rows == rows)))
-	return append(obs, s.asWitnessed(ctx, c, t, l, got)), nil
+	obs = append(obs, s.asWitnessed(ctx, c, t, l, got))
+	for _, q := range t.decl.Queries {
+		obs = append(obs, s.answers(ctx, c, t, q))
+	}
+	return obs, nil
 }
 
 // asWitnessed holds what was read against the witness's journal.

@@ -213,6 +213,19 @@ type Table struct {
 	// PeakBurst is the most rows that may come at once on top of that: those of
 	// the largest single commit.
 	PeakBurst int64 `json:"peak_burst_rows,omitempty" yaml:"peak_burst_rows,omitempty"`
+	// Queries must answer as declared before anybody reads the recovered table.
+	Queries []Query `json:"queries,omitempty" yaml:"queries,omitempty"`
+}
+
+// Query is SQL over the tables of a group, each under its name and at the version
+// of the cut: a golden one, whose answer is known, or one of quality, which
+// selects the rows that must not be.
+type Query struct {
+	Query   string `json:"query" yaml:"query"`
+	Golden  string `json:"golden,omitempty" yaml:"golden,omitempty"`   // SQL
+	Quality string `json:"quality,omitempty" yaml:"quality,omitempty"` // SQL
+	// Answer is that of a golden query: each row as a JSON list, in any order.
+	Answer []string `json:"answer,omitempty" yaml:"answer,omitempty"`
 }
 
 // Topic is a mirrored Kafka topic.

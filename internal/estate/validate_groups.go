@@ -2,6 +2,7 @@ package estate
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,6 +46,7 @@ func (v *validator) datasets(at string, g *Group) {
 		if t.PeakBurst < 0 {
 			v.bad(at+"/peak_burst_rows", "peak_burst_rows of table %q is negative", t.Table)
 		}
+		v.queries(at, t)
 	}
 	for j, t := range g.Topics {
 		if t.PeakMessages < 0 {
@@ -57,6 +59,30 @@ func (v *validator) datasets(at string, g *Group) {
 	for _, r := range v.Regions {
 		if r.Kafka == nil && r.Region != "" {
 			v.bad(at+"/topics", "group %q has topics and region %q has no kafka", g.Group, r.Region)
+		}
+	}
+}
+
+// queries holds the golden and quality queries of a table to their form. Only
+// asking tells whether the SQL is sound.
+func (v *validator) queries(at string, t Table) {
+	for j, q := range t.Queries {
+		at := fmt.Sprintf("%s/queries/%d", at, j)
+		switch {
+		case slices.IndexFunc(t.Queries, func(o Query) bool { return o.Query == q.Query }) != j:
+			v.bad(at+"/query", "query %q of table %q is declared twice", q.Query, t.Table)
+		case (q.Golden == "") == (q.Quality == ""):
+			v.bad(at, "query %q must have either golden or quality: the SQL whose answer is known, or that selects the rows that must not be", q.Query)
+		case q.Golden != "" && len(q.Answer) == 0:
+			v.bad(at, "golden query %q has no answer: give each of its rows, such as '[42,\"eu\"]'", q.Query)
+		case q.Quality != "" && len(q.Answer) > 0:
+			v.bad(at+"/answer", "quality query %q has an answer: it selects the rows that must not be, and may have none", q.Query)
+		}
+		for n, row := range q.Answer {
+			var values []json.RawMessage
+			if err := json.Unmarshal([]byte(row), &values); err != nil {
+				v.bad(fmt.Sprintf("%s/answer/%d", at, n), "answer of query %q must have each row as a JSON list, such as '[42,\"eu\"]', found %q", q.Query, row)
+			}
 		}
 	}
 }
