@@ -38,9 +38,10 @@ test-fast: ## run the tests that need no server
 torture: tools build ## SEEDS random disasters, and a worker killed at every point
 	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities -run "TestTorture|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass" -count=1 -timeout 6h -v
 
-bench: tools ## measure, as ratios from one run
+bench: tools tools-bench ## measure, as ratios from one run
 	$(GO) test ./internal/recovery ./internal/delta ./internal/table -run xxx -bench . -benchtime 2x
 	BREAKWATER_BENCH=1 $(GO) test ./workflows -run TestOverhead -count=1 -v -timeout 30m
+	BREAKWATER_BENCH=1 $(GO) test ./activities -run 'TestBench(Rewind|Undelete)' -count=1 -v -timeout 60m
 
 lint: tools-lint ## golangci-lint with the layers as rules, and workflowcheck
 	$(TOOLS_BIN)/golangci-lint run ./...

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 )
 
 // shelf is a prefix of the target's bucket that tests write to as root.
@@ -469,5 +470,48 @@ func TestRewindWhereCopiesChangeTheETag(t *testing.T) {
 	delete(before, "tick2")
 	if d := cmp.Diff(before, got); d != "" {
 		t.Errorf("after it was taken back (-want +got): %s", d)
+	}
+}
+
+// TestRewindInStretches has so many lines that several listings go over them at
+// once: a key that moves anywhere among them is seen all the same.
+func TestRewindInStretches(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, "clicks/wide/")
+	const keys = 4*linesPerList + 3
+	all := func(body string) {
+		t.Helper()
+		work, ctx := errgroup.WithContext(t.Context())
+		work.SetLimit(16)
+		for i := range keys {
+			key := fmt.Sprintf("%s%04d", s.prefix, 2*i)
+			work.Go(func() error {
+				_, err := s.s3[west].PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: strings.NewReader(body)})
+				return err
+			})
+		}
+		s.must(work.Wait())
+	}
+	all("one")
+	at := s.moment()
+	all("two!")
+	def := s.action("storage.rewind")
+	r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix})
+	ch, err := def.Plan(t.Context(), r, p)
+	s.must(err)
+	r.Plan = &ch
+	part := (keys + 1) / listsAtOnce // with the line of tick2
+	for _, stranger := range []string{"", "0001", fmt.Sprintf("%04d", 2*(part-1)+1), fmt.Sprintf("%04d", 2*part+1), fmt.Sprintf("%04d", 4*part-1), "9999", "zzz"} {
+		s.put(stranger, "x")
+		if out, err := def.Apply(t.Context(), r, p); !errors.Is(err, action.ErrMoved) || out.Mutations != 0 {
+			t.Errorf("with %q: Apply = %+v, %v", stranger, out, err)
+		}
+		s.remove(stranger)
+	}
+	if out, err := def.Apply(t.Context(), r, p); err != nil || out.Mutations != keys+1 {
+		t.Errorf("Apply = %+v, %v; want %d mutations", out, err, keys+1)
+	}
+	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
+		t.Errorf("Verify: %v\n%s", err, told(obs))
 	}
 }

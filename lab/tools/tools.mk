@@ -4,6 +4,7 @@
 #
 #   make tools       everything that a demo and the tests need
 #   make tools-lint  golangci-lint and workflowcheck
+#   make tools-bench mc and rclone, which make bench measures against
 #
 # What a build says goes to $(CACHE)/log/<tool>.log; the terminal gets one line.
 
@@ -30,10 +31,11 @@ else status=$$?; rm -f '$@'; tail -n 15 '$(TOOLS_LOG)/$(1).log' >&2; \
   echo 'error: $(1) was not built: the whole output is in $(TOOLS_LOG)/$(1).log' >&2; exit $$status; fi
 endef
 
-.PHONY: tools tools-demo tools-lint tools-check
+.PHONY: tools tools-demo tools-lint tools-bench tools-check
 tools-demo: tools-check $(TOOLS_BIN)/temporal-lab $(TOOLS_BIN)/minio $(TOOLS_BIN)/bao-lab $(KAFKA_LIB)/.stamp $(CACHE_ABS)/python/.stamp
 tools: tools-demo $(TOOLS_BIN)/tctl ## build the laboratory's servers (cold about 12 min on 2 cores, all of it compiling)
 tools-lint: $(TOOLS_BIN)/golangci-lint $(TOOLS_BIN)/workflowcheck ## build the linters
+tools-bench: $(TOOLS_BIN)/mc $(TOOLS_BIN)/rclone ## build what the benchmarks measure against
 
 # All that is missing is said at once, before minutes of compiling.
 tools-check:
@@ -62,6 +64,12 @@ $(TOOLS_BIN)/minio: $(addprefix $(TOOLS_DIR)/minio/,go.mod go.sum)
 
 $(TOOLS_BIN)/tctl: $(addprefix $(TOOLS_DIR)/tctl/,go.mod go.sum)
 	$(call build,tctl,1-2 min,$(TOOLS_DIR)/tctl,go build -buildvcs=false -o $@ github.com/temporalio/tctl/cmd/tctl)
+
+$(TOOLS_BIN)/mc: $(addprefix $(TOOLS_DIR)/bench/mc/,go.mod go.sum)
+	$(call build,mc,1-2 min,$(TOOLS_DIR)/bench/mc,go build -buildvcs=false -o $@ github.com/minio/mc)
+
+$(TOOLS_BIN)/rclone: $(addprefix $(TOOLS_DIR)/bench/rclone/,go.mod go.sum)
+	$(call build,rclone,5-15 min,$(TOOLS_DIR)/bench/rclone,go build -buildvcs=false -o $@ github.com/rclone/rclone)
 
 $(TOOLS_BIN)/golangci-lint: $(addprefix $(TOOLS_DIR)/lint/,go.mod go.sum)
 	$(call build,golangci-lint,3-4 min,$(TOOLS_DIR)/lint,go build -buildvcs=false -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
