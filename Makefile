@@ -42,6 +42,7 @@ bench: tools tools-bench ## measure, as ratios from one run
 	$(GO) test ./internal/recovery ./internal/delta ./internal/table -run xxx -bench . -benchtime 2x
 	BREAKWATER_BENCH=1 $(GO) test ./workflows -run TestOverhead -count=1 -v -timeout 30m
 	BREAKWATER_BENCH=1 $(GO) test ./activities -run 'TestBench(Rewind|Undelete)' -count=1 -v -timeout 60m
+	BREAKWATER_BENCH=1 $(GO) test ./internal/query/duckdb -run TestSpeed -count=1 -v
 
 lint: tools-lint ## golangci-lint with the layers as rules, and workflowcheck
 	$(TOOLS_BIN)/golangci-lint run ./...
