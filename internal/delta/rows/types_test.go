@@ -344,7 +344,10 @@ func TestInt96(t *testing.T) {
 	}
 	var out bytes.Buffer
 	w := file.NewParquetWriter(&out, root)
-	g := w.AppendRowGroup()
+	g, err := w.AppendRowGroupChecked()
+	if err != nil {
+		t.Fatal(err)
+	}
 	values := []parquet.Int96{at(2440588, 1000), at(5373484, 86_399_999_999_000), at(2440587, 0)} // 1970, 9999, 1969
 	for _, levels := range [][]int16{{1, 1, 0, 1}, {2, 2, 0, 2}} {
 		cw, err := g.NextColumn()
