@@ -36,10 +36,11 @@ test-fast: ## run the tests that need no server
 		./internal/mistake ./internal/reach ./internal/recovery ./internal/report ./internal/runbook/... ./internal/strictyaml ./internal/table/... ./internal/verdict
 
 torture: tools build ## SEEDS random disasters, and a worker killed at every point
-	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities -run "TestTorture|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass" -count=1 -timeout 6h -v
+	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities ./internal/delta/restore -run "TestTorture|TestKilled|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass" -count=1 -timeout 6h -v
 
 bench: tools tools-bench ## measure, as ratios from one run
-	$(GO) test ./internal/recovery ./internal/delta ./internal/table -run xxx -bench . -benchtime 2x
+	$(GO) test ./internal/recovery ./internal/delta ./internal/delta/restore ./internal/table -run xxx -bench . -benchtime 2x
+	BREAKWATER_BENCH=1 $(GO) test ./internal/delta/restore -run TestRollbackSpeed -count=1 -v -timeout 30m
 	BREAKWATER_BENCH=1 $(GO) test ./workflows -run TestOverhead -count=1 -v -timeout 30m
 	BREAKWATER_BENCH=1 $(GO) test ./activities -run 'TestBench(Rewind|Undelete)' -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./internal/query/duckdb -run TestSpeed -count=1 -v

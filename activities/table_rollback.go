@@ -22,6 +22,7 @@ import (
 type rollbackWith struct {
 	ToVersion *int64     `json:"to_version,omitempty" doc:"The version whose content comes back."`
 	ToTime    *time.Time `json:"to_time,omitempty" doc:"The time whose version comes back: the last one committed at or before it, by in-commit timestamps where the table has them, else by the times of its log's objects. The plan says which."`
+	Region    string     `json:"region,omitempty" doc:"The region whose copy of the table it is; the run's target, else the primary, when empty."`
 }
 
 func (s *Systems) rollbackActions(c *action.Catalogue) { action.Add(c, s.rollback()) }
@@ -29,7 +30,7 @@ func (s *Systems) rollbackActions(c *action.Catalogue) { action.Add(c, s.rollbac
 func (s *Systems) rollback() action.Action[rollbackWith] {
 	return action.Action[rollbackWith]{
 		Name: "table.rollback", Over: estate.TableKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Doc:    "Bring back what a table at the target held at an older version, by a new commit: no version is used twice, and the bad head stays readable.",
+		Doc:    "Bring back what a table held at an older version, by a new commit: no version is used twice, and the bad head stays readable.",
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planRollback, Apply: s.applyRollback, Verify: s.verifyRollback,
 		Undo: &action.Undo[rollbackWith]{Plan: s.planRollforward, Apply: s.applyRollback, Verify: s.verifyRollback},
@@ -49,6 +50,7 @@ func (s *Systems) rollback() action.Action[rollbackWith] {
 // rollbackPlan is the typed plan of table.rollback, and all that taking it back
 // needs. The commit itself follows from it: Digest is of its every line.
 type rollbackPlan struct {
+	Region string `json:"region"`           // whose copy of the table
 	Target int64  `json:"target"`           // whose content comes back
 	Head   int64  `json:"head"`             // the bad head, right above which the commit goes
 	Token  string `json:"token"`            // in the commit
@@ -102,7 +104,11 @@ func rollbackError(err error) error {
 }
 
 func (s *Systems) planRollback(ctx context.Context, c action.Call[rollbackWith]) (action.Change, error) {
-	t, err := s.site(ctx, c.Estate, c.Run.Target, c.Item.Name)
+	region, err := storageRegion(c.Run, c.Estate, c.With.Region)
+	if err != nil {
+		return action.Change{}, err
+	}
+	t, err := s.site(ctx, c.Estate, region, c.Item.Name)
 	if err != nil {
 		return action.Change{}, err
 	}
@@ -124,7 +130,7 @@ func (s *Systems) planRollback(ctx context.Context, c action.Call[rollbackWith])
 	if err != nil {
 		return fail("work out the commit", err)
 	}
-	plan := rollbackPlan{Target: target.Number, Head: p.Head.Number, Token: c.Token(), Digest: p.Digest, Metrics: p.Metrics, Between: p.Between}
+	plan := rollbackPlan{Region: region, Target: target.Number, Head: p.Head.Number, Token: c.Token(), Digest: p.Digest, Metrics: p.Metrics, Between: p.Between}
 	ch := action.Change{Estimate: 5*time.Second + time.Duration(p.Metrics.Restored+p.Metrics.Removed)*100*time.Microsecond}
 	if p.Empty() {
 		if plan, err = t.rolledBack(ctx, l, plan); err != nil {
@@ -298,7 +304,7 @@ func (s *Systems) applyRollback(ctx context.Context, c action.Call[rollbackWith]
 	if err != nil {
 		return action.Outcome{}, err
 	}
-	t, err := s.site(ctx, c.Estate, c.Run.Target, c.Item.Name)
+	t, err := s.site(ctx, c.Estate, plan.Region, c.Item.Name)
 	if err != nil {
 		return action.Outcome{}, err
 	}

@@ -20,14 +20,14 @@ func (s *Systems) planRollforward(ctx context.Context, c action.Call[rollbackWit
 	if err != nil {
 		return action.Change{}, err
 	}
-	t, err := s.site(ctx, c.Estate, c.Run.Target, c.Item.Name)
+	t, err := s.site(ctx, c.Estate, done.Region, c.Item.Name)
 	if err != nil {
 		return action.Change{}, err
 	}
 	fail := func(doing string, err error) (action.Change, error) {
 		return action.Change{}, fmt.Errorf("plan to take the rollback of table %s to version %d back: %s: %w", t.name, done.Target, doing, rollbackError(err))
 	}
-	back := rollbackPlan{Target: done.Head, Head: done.Head + 1, Token: done.Token + "/undo"}
+	back := rollbackPlan{Region: done.Region, Target: done.Head, Head: done.Head + 1, Token: done.Token + "/undo"}
 	var ch action.Change
 	finish := func() (action.Change, error) {
 		ch.Data, err = action.Encode(back)
@@ -78,7 +78,7 @@ func (s *Systems) verifyRollback(ctx context.Context, c action.Call[rollbackWith
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.site(ctx, c.Estate, c.Run.Target, c.Item.Name)
+	t, err := s.site(ctx, c.Estate, plan.Region, c.Item.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func replay(ctx context.Context, l *delta.Log, now, then *delta.Snapshot, d diff
 		}
 		switch a.Kind {
 		case "add":
-			err = keep(l, a, d.back, h.back)
+			err = keep(l, a, d.paths, d.back, h.back)
 		case "metaData":
 			h.metadata = bytes.Clone(a.Body)
 		case "domainMetadata":
@@ -128,7 +128,7 @@ func replay(ctx context.Context, l *delta.Log, now, then *delta.Snapshot, d diff
 	clear(h.now)
 	for a, err := range l.ActionsOf(ctx, now) {
 		if err == nil && a.Kind == "add" {
-			err = keep(l, a, d.away, h.away)
+			err = keep(l, a, d.gone, d.away, h.away)
 		}
 		if err == nil && a.Kind == "domainMetadata" {
 			err = set(h.now, a)
@@ -177,7 +177,7 @@ func (h *history) after(ctx context.Context, l *delta.Log, now, then *delta.Snap
 		}
 		switch a.Kind {
 		case "add":
-			err = keep(l, a, d.away, h.away)
+			err = keep(l, a, d.gone, d.away, h.away)
 			if err == nil {
 				err = h.numbered(l, a)
 			}
@@ -216,22 +216,32 @@ func (h *history) after(ctx context.Context, l *delta.Log, now, then *delta.Snap
 // removed notes a remove that changes data, and from when on a file that comes
 // back may be vacuumed.
 func (h *history) removed(l *delta.Log, a delta.Action, d diff, e *Event) error {
-	f, err := l.File(a)
-	if err != nil {
-		return err
-	}
 	var r struct {
-		Time *int64 `json:"deletionTimestamp"`
+		Path   string          `json:"path"`
+		Change bool            `json:"dataChange"`
+		Time   *int64          `json:"deletionTimestamp"`
+		Vector json.RawMessage `json:"deletionVector"`
 	}
 	if err := json.Unmarshal(a.Body, &r); err != nil {
-		return err
+		return fmt.Errorf("%w: remove of version %d: %w", delta.ErrCorrupt, a.Version, err)
 	}
-	if f.DataChange {
+	if r.Change {
 		e.Removes++
 	}
-	if _, ok := d.back[idOf(f)]; ok && r.Time != nil {
-		if at := time.UnixMilli(*r.Time).UTC(); h.between.Oldest.IsZero() || at.Before(h.between.Oldest) {
-			h.between.Oldest = at
+	if vector, ok := d.paths[r.Path]; ok && r.Time != nil {
+		at := time.UnixMilli(*r.Time).UTC()
+		if sooner := h.between.Oldest.IsZero() || at.Before(h.between.Oldest); sooner {
+			back := !vector && r.Vector == nil // else the vector tells whether it is this one
+			if !back {
+				f, err := l.File(a)
+				if err != nil {
+					return err
+				}
+				_, back = d.back[idOf(f)]
+			}
+			if back {
+				h.between.Oldest = at
+			}
 		}
 	}
 	return h.numbered(l, a)
@@ -258,10 +268,16 @@ func (h *history) numbered(l *delta.Log, a delta.Action) error {
 	return nil
 }
 
-// keep keeps an add if it is one of those wanted; the last one counts.
-func keep(l *delta.Log, a delta.Action, wanted map[fileID]delta.Add, into map[fileID]json.RawMessage) error {
+// keep keeps an add if it is one of those wanted; the last one counts. Of most
+// adds it reads the path alone.
+func keep(l *delta.Log, a delta.Action, paths map[string]bool, wanted map[fileID]delta.Add, into map[fileID]json.RawMessage) error {
 	if len(wanted) == 0 {
 		return nil
+	}
+	if path, ok := plainPath(a.Body); ok {
+		if _, ok := paths[path]; !ok {
+			return nil
+		}
 	}
 	f, err := l.File(a)
 	if err != nil {
@@ -271,6 +287,20 @@ func keep(l *delta.Log, a delta.Action, wanted map[fileID]delta.Add, into map[fi
 		into[idOf(f)] = bytes.Clone(a.Body)
 	}
 	return nil
+}
+
+// plainPath is the path of an action that begins with it, as writers put it, and
+// needs no decoding.
+func plainPath(body []byte) (string, bool) {
+	rest, ok := bytes.CutPrefix(body, []byte(`{"path":"`))
+	if !ok {
+		return "", false
+	}
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 || bytes.IndexByte(rest[:end], '\\') >= 0 {
+		return "", false
+	}
+	return string(rest[:end]), true
 }
 
 func set(domains map[string]domain, a delta.Action) error {

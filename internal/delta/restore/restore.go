@@ -251,7 +251,8 @@ func snapshot(ctx context.Context, l *delta.Log, v int64) (*delta.Snapshot, erro
 
 // diff is what tells two versions apart by path and deletion vector.
 type diff struct {
-	back, away map[fileID]delta.Add // only the target has, only the head has
+	back, away  map[fileID]delta.Add // only the target has, only the head has
+	paths, gone map[string]bool      // of these, as in the log; true where one has a deletion vector
 }
 
 func difference(now, then *delta.Snapshot) diff {
@@ -266,7 +267,16 @@ func difference(now, then *delta.Snapshot) diff {
 			d.back[id] = a
 		}
 	}
+	d.paths, d.gone = pathsOf(d.back), pathsOf(d.away)
 	return d
+}
+
+func pathsOf(files map[fileID]delta.Add) map[string]bool {
+	paths := make(map[string]bool, len(files))
+	for _, a := range files {
+		paths[a.Path] = paths[a.Path] || a.Vector != nil
+	}
+	return paths
 }
 
 // rowsOf is how many rows are live in files, -1 where one does not say.
