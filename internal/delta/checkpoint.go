@@ -187,7 +187,7 @@ func locateColumns(f *columns.File) ([]int, error) {
 			continue
 		}
 		if f.Repeated(at[i]) != nested || !slices.Contains(kindsOf(i), f.Kind(at[i])) {
-			return nil, fmt.Errorf("%w: column %s is a %s or repeats otherwise than in a checkpoint", columns.ErrMalformed, want, f.Kind(at[i]))
+			return nil, fmt.Errorf("%w: column %s has the physical type %d, or repeats otherwise than in a checkpoint", columns.ErrMalformed, want, f.Kind(at[i]))
 		}
 	}
 	return at, nil

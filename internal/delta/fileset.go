@@ -27,12 +27,17 @@ func newFileSet(adds []Add) (*fileSet, *Add) {
 		s.hashes[i] = s.hash(&adds[i].at)
 	}
 	s.slots = make([]uint32, slotsFor(len(adds)))
-	for i := range adds {
-		if slot, ok := s.find(s.hashes[i], &adds[i].at, adds[i].Vector); ok {
-			return nil, &adds[s.slots[slot]-1]
+	mask := len(s.slots) - 1
+	for i, h := range s.hashes {
+		slot := int(h) & mask
+		for ; s.slots[slot] != 0; slot = (slot + 1) & mask {
+			if n := s.slots[slot] - 1; s.hashes[n] == h && adds[n].at == adds[i].at && adds[n].Vector.same(adds[i].Vector) {
+				return nil, &adds[i]
+			}
 		}
-		s.link(uint32(i))
+		s.slots[slot] = uint32(i) + 1
 	}
+	s.used = len(adds)
 	return s, nil
 }
 

@@ -77,7 +77,8 @@ func cutScheme(path string) (scheme, rest string, ok bool) {
 	}
 	for n, c := range []byte(path[:i]) {
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !letter && (n == 0 || !('0' <= c && c <= '9' || c == '+' || c == '.' || c == '-')) {
+		other := '0' <= c && c <= '9' || c == '+' || c == '.' || c == '-'
+		if !letter && (n == 0 || !other) {
 			return "", "", false
 		}
 	}

@@ -61,7 +61,7 @@ func (l *Log) Point(ctx context.Context, w Want) (Point, error) {
 		p.Time, _ = times.Of(n.Snapshot.Version.Number)
 		return p, nil
 	}
-	number := l.Head()
+	var number int64
 	if w.Version != nil {
 		number = *w.Version
 	} else {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -19,12 +18,13 @@ func readActions(ctx context.Context, root Root, f *columns.File, into *actions)
 	if err != nil {
 		return err
 	}
-	// A number of rows is only claimed until they are read.
-	into.adds = slices.Grow(into.adds, int(min(max(f.NumRows(), 0), 1<<21)))
 	r := &checkpointReader{root: root, prefix: root.key(""), into: into, partitions: map[string]map[string]*string{}}
 	for b, err := range f.Batches(ctx, leaves, r.keys) {
 		if err != nil {
 			return err
+		}
+		if cap(into.adds) == 0 { // a number of rows is only claimed until they are read
+			into.adds = make([]Add, 0, min(f.NumRows(), 1<<21))
 		}
 		if err := r.read(b); err != nil {
 			return err
@@ -41,6 +41,9 @@ type checkpointReader struct {
 	into   *actions
 	// partitions are the partition values seen, by their encoding.
 	partitions map[string]map[string]*string
+	// byValue are those of the one partition column named so.
+	byValue map[string]map[string]*string
+	column  string
 }
 
 func (r *checkpointReader) read(b *columns.Batch) error {
@@ -145,6 +148,13 @@ func (r *checkpointReader) add(row checkpointRow, key string, plain bool) error 
 // partition is the row's partition values: the same map for the same values.
 func (r *checkpointReader) partition(row checkpointRow) map[string]*string {
 	keys, values := row.b.Values(cAddPartKey, row.i), row.b.Values(cAddPartValue, row.i)
+	// Most tables have one partition column, and its values are few.
+	one := len(keys) == 1 && len(values) == 1 && !keys[0].IsNull() && !values[0].IsNull()
+	if one && string(keys[0].ByteArray()) == r.column {
+		if m, ok := r.byValue[string(values[0].ByteArray())]; ok {
+			return m
+		}
+	}
 	var buf [256]byte
 	id := buf[:0]
 	for _, vs := range [][]parquet.Value{keys, values} {
@@ -157,11 +167,17 @@ func (r *checkpointReader) partition(row checkpointRow) map[string]*string {
 		}
 		id = append(id, 0xfd)
 	}
-	if m, ok := r.partitions[string(id)]; ok {
-		return m
+	m, ok := r.partitions[string(id)]
+	if !ok {
+		m = row.pairs(cAddPartKey, cAddPartValue)
+		r.partitions[string(id)] = m
 	}
-	m := row.pairs(cAddPartKey, cAddPartValue)
-	r.partitions[string(id)] = m
+	if one {
+		if column := string(keys[0].ByteArray()); column != r.column {
+			r.column, r.byValue = column, map[string]map[string]*string{}
+		}
+		r.byValue[string(values[0].ByteArray())] = m
+	}
 	return m
 }
 

@@ -48,15 +48,14 @@ type surveyor struct {
 }
 
 // say yields a state, and before it those of versions that no start leads to.
-func (w *surveyor) say(s State) bool {
+func (w *surveyor) say(s State) {
 	if s.Version.Number < w.next || s.Version.Number < 0 || w.ended {
-		return !w.ended
+		return
 	}
 	if !w.unknown(s.Version.Number, nil) || !w.yield(s, nil) {
 		w.ended = true
 	}
 	w.next = s.Version.Number + 1
-	return !w.ended
 }
 
 // unknown yields the listed versions below one as not to be reconstructed.

@@ -27,19 +27,7 @@ type Batch struct {
 type batchColumn struct {
 	null   bool // every row is null, and there are no values
 	values []parquet.Value
-	starts []int          // of each row's values, and of the end, in a repeated column; nil in a flat one
-	done   []parquet.Page // to be given back once the batch is used up
-}
-
-// release gives back the pages that ended in this batch.
-func (b *Batch) release() {
-	for i := range b.columns {
-		c := &b.columns[i]
-		for _, p := range c.done {
-			parquet.Release(p)
-		}
-		c.done = c.done[:0]
-	}
+	starts []int // of each row's values, and of the end, in a repeated column; nil in a flat one
 }
 
 // Value is a flat column's value in a row; false where it is null or where the
@@ -93,14 +81,14 @@ func (f *File) Batches(ctx context.Context, leaves []int, ahead func(*Batch) any
 		}()
 		defer func() { // the file must not be read any more once the caller has gone on
 			cancel()
-			for range full { //nolint:revive // drained
+			for range full {
+				continue // until the reading has ended
 			}
 		}()
 		for b := range full {
 			if !yield(b, nil) {
 				return
 			}
-			b.release()
 			empty <- b
 		}
 		if failed != nil {
@@ -150,8 +138,14 @@ func (f *File) decode(ctx context.Context, leaves []int, ahead func(*Batch) any,
 	return nil
 }
 
-// Kind is the physical type of a leaf column.
-func (f *File) Kind(leaf int) parquet.Kind {
+// Kind is the physical type of a leaf column, -1 where its schema is none that
+// the library can tell it from.
+func (f *File) Kind(leaf int) (kind parquet.Kind) {
+	defer func() {
+		if recover() != nil { // a list or map without elements has no kind
+			kind = -1
+		}
+	}()
 	c, ok := f.Schema().Lookup(f.Schema().Columns()[leaf]...)
 	if !ok {
 		return -1
@@ -202,7 +196,6 @@ func (f *File) closeAll(readers []*chunkReader) (err error) {
 type chunkReader struct {
 	pages    parquet.Pages
 	repeated bool
-	current  parquet.Page
 	values   parquet.ValueReader // of the current page
 	nulls    int                 // rows left in the current page, which holds nulls only
 	ahead    []parquet.Value     // the first values of the next row, where it is repeated
@@ -212,7 +205,7 @@ type chunkReader struct {
 func (r *chunkReader) read(c *batchColumn, rows int) error {
 	c.values, c.starts, c.null = c.values[:0], c.starts[:0], false
 	if len(r.ahead) == 0 {
-		if err := r.page(c); err != nil {
+		if err := r.page(); err != nil {
 			return unexpected(err)
 		}
 		if r.nulls >= rows {
@@ -226,7 +219,7 @@ func (r *chunkReader) read(c *batchColumn, rows int) error {
 	}
 	c.starts = nil
 	for len(c.values) < rows {
-		if err := r.page(c); err != nil {
+		if err := r.page(); err != nil {
 			return unexpected(err)
 		}
 		if err := r.some(c, rows-len(c.values)); err != nil {
@@ -251,7 +244,7 @@ func (r *chunkReader) readRepeated(c *batchColumn, rows int) error {
 				return nil
 			}
 		}
-		err := r.page(c)
+		err := r.page()
 		if errors.Is(err, io.EOF) && len(c.starts) == rows {
 			c.starts = append(c.starts, len(c.values))
 			return nil
@@ -291,17 +284,12 @@ func (r *chunkReader) some(c *batchColumn, n int) error {
 }
 
 // page moves on to the next page with values, if the current one is used up.
-func (r *chunkReader) page(c *batchColumn) error {
+func (r *chunkReader) page() error {
 	for r.nulls == 0 && r.values == nil {
-		if r.current != nil {
-			c.done = append(c.done, r.current)
-			r.current = nil
-		}
 		p, err := r.pages.ReadPage()
 		if err != nil {
 			return err
 		}
-		r.current = p
 		switch n := p.NumValues(); {
 		case n == 0:
 		case p.NumNulls() == n && p.NumRows() == n:
