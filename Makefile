@@ -41,7 +41,6 @@ torture: tools build ## SEEDS random disasters, and a worker killed at every poi
 bench: tools tools-bench ## measure, as ratios from one run
 	$(GO) test ./internal/recovery ./internal/delta ./internal/delta/restore ./internal/table -run xxx -bench . -benchtime 2x
 	BREAKWATER_BENCH=1 $(GO) test ./internal/delta/restore -run TestRollbackSpeed -count=1 -v -timeout 30m
-	$(GO) test ./internal/recovery ./internal/delta ./internal/table -run xxx -bench . -benchtime 2x
 	BREAKWATER_BENCH=1 $(GO) test ./internal/delta ./internal/delta/location -p 1 -run 'TestSpeedOf|TestMemoryOf' -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./workflows -run TestOverhead -count=1 -v -timeout 30m
 	BREAKWATER_BENCH=1 $(GO) test ./activities -run 'TestBench(Rewind|Undelete)' -count=1 -v -timeout 60m
