@@ -44,6 +44,19 @@ type Rewind struct {
 	Region string    `json:"region,omitempty" doc:"where"`
 }
 
+// Rollback has the parameters of table.rollback.
+type Rollback struct {
+	ToVersion *int64     `json:"to_version,omitempty" doc:"the version"`
+	ToTime    *time.Time `json:"to_time,omitempty" doc:"the moment"`
+	Region    string     `json:"region,omitempty" doc:"where"`
+}
+
+// Undelete has the parameters of storage.undelete that runbooks give.
+type Undelete struct {
+	Version *int64 `json:"version,omitempty" doc:"the version"`
+	Region  string `json:"region,omitempty" doc:"where"`
+}
+
 // Catalogue has every action of the shipped runbooks, with phases that do
 // nothing, and routing.flag for the sake of its parameters.
 func Catalogue() *action.Catalogue {
@@ -81,6 +94,8 @@ func Catalogue() *action.Catalogue {
 	records("backup.take", estate.GroupKind)
 	check("backup.walled", estate.Nothing)
 	records("backup.restorable", estate.GroupKind)
+	add[Undelete](c, "storage.undelete", estate.TableKind, action.Mutates, nil)
+	add[Rollback](c, "table.rollback", estate.TableKind, action.Mutates, nil)
 	add[Rewind](c, "storage.rewind", estate.BucketKind, action.Mutates, nil)
 	add[Restore](c, "table.restore", estate.TableKind, action.Mutates, nil)
 	add[Flag](c, "routing.flag", estate.Nothing, action.Mutates, nil)
