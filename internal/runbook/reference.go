@@ -55,8 +55,8 @@ var sample = map[string]json.RawMessage{
 }
 
 // asJSON is an input's value in the form in which a parameter decodes it.
-func (i InputDecl) asJSON(value string) (json.RawMessage, error) {
-	switch i.Type {
+func (d InputDecl) asJSON(value string) (json.RawMessage, error) {
+	switch d.Type {
 	case IntegerInput, BoolInput:
 		return json.RawMessage(value), nil
 	default:
