@@ -1,0 +1,249 @@
+package batchops_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/batchops"
+	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/reach"
+)
+
+// world is a lake with three objects, each with a newer version than the wanted one.
+type world struct {
+	store   *objectstore.Client
+	control *control
+	client  *batchops.Client
+	objects []batchops.Object
+}
+
+var keys = []string{"t/_delta_log/0.json", "t/p=a b+c,%/0.parquet", "t/z.parquet"}
+
+// newStore makes the buckets of every world of a test.
+func newStore(t *testing.T) (*objectstore.Client, []batchops.Object) {
+	t.Helper()
+	store := miniotest.Start(t).Client(t)
+	for bucket, make := range map[string]func() error{
+		"lake":   func() error { return store.CreateBucket(t.Context(), "lake", true) },
+		"notes":  func() error { return store.CreateBucket(t.Context(), "notes", true) },
+		"backup": func() error { return store.CreateLockedBucket(t.Context(), "backup") },
+	} {
+		if err := make(); err != nil {
+			t.Fatalf("%s: %v", bucket, err)
+		}
+	}
+	var objects []batchops.Object
+	for _, k := range keys {
+		o, err := store.Put(t.Context(), "lake", k, []byte("wanted "+k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, batchops.Object{Line: batchops.Line{Bucket: "lake", Key: k, VersionID: o.VersionID}, Size: o.Size})
+		if _, err := store.Put(t.Context(), "lake", k, []byte("newer")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store, objects
+}
+
+func newWorld(t *testing.T, store *objectstore.Client, objects []batchops.Object) *world {
+	t.Helper()
+	f := &control{t: t, store: store, last: map[string][]byte{}}
+	f.server = httptest.NewServer(f)
+	t.Cleanup(f.server.Close)
+	c, err := batchops.New(batchops.Config{
+		Account: "111122223333", Region: "eu-central-1", AccessKey: "a", SecretKey: "s", Every: time.Millisecond, Transport: f,
+	}, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{store: store, control: f, client: c, objects: objects}
+}
+
+// request uploads the manifest. Every test has a part of the buckets to itself.
+func (w *world) request(t *testing.T) batchops.Request {
+	t.Helper()
+	place := strings.ReplaceAll(t.Name(), " ", "-")
+	m, err := batchops.Upload(t.Context(), w.store, "notes", place+"/manifest.csv", slices.Values(w.objects))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return batchops.Request{
+		Token: "run-1/take/" + place, Manifest: m, To: batchops.Place{Bucket: "backup", Prefix: place},
+		Role: "arn:aws:iam::111122223333:role/batch", Report: batchops.Place{Bucket: "notes", Prefix: place + "/report"},
+	}
+}
+
+// copied starts a batch, waits for it, and judges it.
+func (w *world) copied(t *testing.T, r batchops.Request) (states []string, err error) {
+	t.Helper()
+	id, err := w.client.Create(t.Context(), r)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.client.Wait(t.Context(), id, func(s batchops.State) { states = append(states, s.Status) }); err != nil {
+		return states, err
+	}
+	return states, w.client.Judge(t.Context(), id, r)
+}
+
+func TestCopiesTheVersionsOfTheManifest(t *testing.T) {
+	store, objects := newStore(t)
+	w := newWorld(t, store, objects)
+	w.control.loseAnswer = true // and the SDK asks again
+	r := w.request(t)
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	r.Hold = objectstore.Hold{Mode: objectstore.Governance, Until: until}
+	if again := w.request(t); again.Manifest != r.Manifest || r.Manifest.Lines != 3 {
+		t.Errorf("the manifest was uploaded as %+v, and again as %+v", r.Manifest, again.Manifest)
+	}
+	states, err := w.copied(t, r)
+	if err != nil || !slices.Equal(states, []string{"New", "Active", "Complete"}) {
+		t.Fatalf("states %v: %v", states, err)
+	}
+	if states, err := w.copied(t, r); err != nil || !slices.Equal(states, []string{"Complete"}) || len(w.control.batches) != 1 {
+		t.Errorf("again: states %v, %d batches: %v; want the one batch found", states, len(w.control.batches), err)
+	}
+	for _, k := range keys {
+		body, o, err := w.store.Get(t.Context(), "backup", r.To.Prefix+"/"+k)
+		if err != nil || string(body) != "wanted "+k {
+			t.Errorf("%s was copied as %q: %v", k, body, err)
+			continue
+		}
+		if seal, err := w.store.Seal(t.Context(), "backup", o.Key, o.VersionID); err != nil || !seal.Hold.Until.Equal(until) {
+			t.Errorf("%s is held by %+v, %v; want until %s", k, seal.Hold, err, until)
+		}
+	}
+	r.To.Prefix += "-elsewhere"
+	if _, err := w.client.Create(t.Context(), r); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("another batch with the same token: %v; want fs.ErrExist", err)
+	}
+}
+
+func TestJudgeBelievesNoFault(t *testing.T) {
+	store, objects := newStore(t)
+	for name, tc := range map[string]struct {
+		fault func(*control)
+		want  string
+	}{
+		"an object failed":                 {func(f *control) { f.refuse = keys[1] }, "1 objects failed: s3://lake/" + keys[1] + " version " + objects[1].VersionID + ` (failed AccessDenied 403 no "access")`},
+		"only the report says that":        {func(f *control) { f.refuse, f.quiet = keys[1], true }, "1 objects failed: s3://lake/" + keys[1]},
+		"complete with failures":           {func(f *control) { f.failures = 1 }, "of 3 lines of the manifest it tried 3, failed on 1"},
+		"a line is missing":                {func(f *control) { f.drop = keys[1] }, "lacks 1 lines of the manifest: s3://lake/" + keys[1]},
+		"wrong MD5":                        {func(f *control) { f.wrongMD5 = true }, "has MD5"},
+		"total lower than lines":           {func(f *control) { f.fewer = 1 }, "of 3 lines of the manifest it tried 2"},
+		"no numbers":                       {func(f *control) { f.noSummary = true }, "does not say how many"},
+		"no report":                        {func(f *control) { f.noReport = true }, "the report proves nothing"},
+		"a line twice":                     {func(f *control) { f.twice = true }, "reported twice"},
+		"a line for another":               {func(f *control) { f.twice, f.drop = true, keys[2] }, "reported twice"},
+		"a line that was not asked for":    {func(f *control) { f.foreign = true }, "s3://lake/somebody-elses version v1 is no line of the manifest"},
+		"somebody else's report":           {func(f *control) { f.elsewhere = true }, "is no part of the report"},
+		"a report without the status":      {func(f *control) { f.schema = "Bucket, Key, VersionId" }, "no column TaskStatus"},
+		"a report of another format":       {func(f *control) { f.format = "Report_CSV_2030" }, `format "Report_CSV_2030"`},
+		"a report that breaks off":         {func(f *control) { f.cut = true; f.refuse = keys[2] }, "results/1.csv: "},
+		"nothing was tried":                {func(f *control) { f.untried = true }, "no object was tried"},
+		"it failed as a whole":             {func(f *control) { f.untried, f.ends = true, "Failed" }, "it is Failed ManifestNotFound it is gone"},
+		"cancelled, though all was copied": {func(f *control) { f.ends = "Cancelled" }, "it is Cancelled"},
+		"waits for a confirmation":         {func(f *control) { f.ends = "Suspended" }, "waits for a confirmation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, store, objects)
+			tc.fault(w.control)
+			_, err := w.copied(t, w.request(t))
+			if !errors.Is(err, batchops.ErrIncomplete) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v\nwant ErrIncomplete with %q", err, tc.want)
+			}
+		})
+	}
+	t.Run("the manifest was replaced", func(t *testing.T) {
+		w := newWorld(t, store, objects)
+		r := w.request(t)
+		r.Manifest.ETag = "another"
+		r.Manifest.VersionID = ""
+		id := "b1"
+		w.control.batches = []*batch{{id: id, status: "Complete", total: 3, good: 3}}
+		if err := w.control.report(requestOf(t), &batch{id: id, in: reportAt(r)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.client.Judge(t.Context(), id, r); !errors.Is(err, batchops.ErrIncomplete) || !strings.Contains(err.Error(), "was written with another") {
+			t.Errorf("%v; want ErrIncomplete", err)
+		}
+	})
+}
+
+func requestOf(t *testing.T) *http.Request {
+	return httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+}
+
+func reportAt(r batchops.Request) (in created) {
+	in.Report.Bucket, in.Report.Prefix = "arn:aws:s3:::"+r.Report.Bucket, r.Report.Prefix
+	return in
+}
+
+func TestWhatCannotBeAsked(t *testing.T) {
+	store, objects := newStore(t)
+	t.Run("no answer", func(t *testing.T) {
+		w := newWorld(t, store, objects)
+		r := w.request(t)
+		w.control.server.Close()
+		if _, err := w.client.Create(t.Context(), r); !reach.Unreachable(err) {
+			t.Errorf("Create: %v; want unreachable", err)
+		}
+		if err := w.client.Judge(t.Context(), "b1", r); !reach.Unreachable(err) || errors.Is(err, batchops.ErrIncomplete) {
+			t.Errorf("Judge: %v; want unreachable", err)
+		}
+	})
+	for status, want := range map[int]error{http.StatusForbidden: fs.ErrPermission, http.StatusNotFound: fs.ErrNotExist, http.StatusBadGateway: reach.ErrUnreachable} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			w := newWorld(t, store, objects)
+			w.control.status = status
+			if _, err := w.client.State(t.Context(), "b1"); !errors.Is(err, want) {
+				t.Errorf("State: %v; want %v", err, want)
+			}
+		})
+	}
+	t.Run("a wait that is ended", func(t *testing.T) {
+		w := newWorld(t, store, objects)
+		id, err := w.client.Create(t.Context(), w.request(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := w.client.Wait(ctx, id, func(batchops.State) { cancel() }); !errors.Is(err, context.Canceled) {
+			t.Errorf("Wait: %v; want context.Canceled", err)
+		}
+	})
+}
+
+func TestUploadRefuses(t *testing.T) {
+	store, objects := newStore(t)
+	up := func(all ...batchops.Object) error {
+		_, err := batchops.Upload(t.Context(), store, "notes", "manifest.csv", slices.Values(all))
+		return err
+	}
+	if err := up(); err == nil || !strings.Contains(err.Error(), "no object to copy") {
+		t.Errorf("nothing: %v", err)
+	}
+	large := objects[0]
+	large.Size = batchops.Largest + 1
+	if err := up(large); !errors.Is(err, batchops.ErrTooLarge) {
+		t.Errorf("a large one: %v; want ErrTooLarge", err)
+	}
+	if there, err := store.Bucket("notes").Exists(t.Context(), "manifest.csv"); there || err != nil {
+		t.Errorf("a refused manifest is there: %v, %v", there, err)
+	}
+	if err := up(objects...); err != nil {
+		t.Fatal(err)
+	}
+	if err := up(objects[:2]...); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("another one under the same key: %v; want fs.ErrExist", err)
+	}
+}

@@ -1,0 +1,241 @@
+package batchops
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/reach"
+)
+
+// Largest is the size in bytes of the largest object that is copied. AWS says 5 GB;
+// whichever kind of gigabyte that is, the smaller is safe.
+const Largest = 5_000_000_000
+
+// named is how many objects an error names.
+const named = 5
+
+// Line is one version of an object, as a manifest and a report name it.
+type Line struct {
+	Bucket, Key, VersionID string
+}
+
+func (l Line) String() string {
+	return "s3://" + l.Bucket + "/" + l.Key + " version " + l.VersionID
+}
+
+// Object is one version to copy.
+type Object struct {
+	Line
+	Size int64 // bytes
+}
+
+var (
+	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	versionID  = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+)
+
+// check refuses what a manifest cannot say exactly.
+func (l Line) check() error {
+	switch {
+	case !bucketName.MatchString(l.Bucket):
+		return fmt.Errorf("%q is no bucket's name", l.Bucket)
+	case l.Key == "":
+		return fmt.Errorf("s3://%s: an object without a key", l.Bucket)
+	case l.VersionID == "" || l.VersionID == "null":
+		// The newest of the time of copying would be copied, and a version "null"
+		// can be written over.
+		return fmt.Errorf("s3://%s/%s has no version of its own; copy it object by object, or turn versioning on", l.Bucket, l.Key)
+	case !versionID.MatchString(l.VersionID):
+		return fmt.Errorf("s3://%s/%s: %q is no version", l.Bucket, l.Key, l.VersionID)
+	}
+	return nil
+}
+
+// WriteManifest writes a line `Bucket,Key,VersionId` for each object, and says how
+// many they are. The objects must be in ascending order of bucket and key: then no
+// key stands there twice, of which either version might win, and equal plans have
+// equal manifests. Objects above [Largest] are [ErrTooLarge]; the error names them.
+func WriteManifest(w io.Writer, objects iter.Seq[Object]) (lines int64, err error) {
+	out := bufio.NewWriter(w)
+	var last Line
+	var large []string
+	var tooMany int
+	for o := range objects {
+		if err := o.check(); err != nil {
+			return lines, fmt.Errorf("write manifest: line %d: %w", lines+1, err)
+		}
+		if o.Bucket < last.Bucket || o.Bucket == last.Bucket && o.Key <= last.Key {
+			return lines, fmt.Errorf("write manifest: line %d: %s does not come after %s; sort by bucket and key, and name each key once", lines+1, o.Line, last)
+		}
+		last = o.Line
+		lines++
+		if o.Size > Largest {
+			if tooMany++; len(large) < named {
+				large = append(large, fmt.Sprintf("%s (%d bytes)", o.Line, o.Size))
+			}
+		}
+		if tooMany > 0 {
+			continue // for the names of all
+		}
+		if _, err := out.WriteString(o.Bucket + "," + escape(o.Key) + "," + o.VersionID + "\n"); err != nil {
+			return lines, fmt.Errorf("write manifest: %w", err)
+		}
+	}
+	if tooMany > 0 {
+		return lines, fmt.Errorf("write manifest: %d objects are %w: %s", tooMany, ErrTooLarge, list(large, tooMany))
+	}
+	if err := out.Flush(); err != nil {
+		return lines, fmt.Errorf("write manifest: %w", err)
+	}
+	return lines, nil
+}
+
+// escape writes a key such that it needs no quotes, and reads the same where a plus
+// sign is taken for a space and where it is not.
+func escape(key string) string {
+	const hexDigits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(key) {
+		switch c := key[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-_.~/", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(hexDigits[c>>4])
+			b.WriteByte(hexDigits[c&15])
+		}
+	}
+	return b.String()
+}
+
+// list is what an error says of n things of which it names the first.
+func list(first []string, n int) string {
+	text := strings.Join(first, "; ")
+	if n > len(first) {
+		text += fmt.Sprintf("; and %d more", n-len(first))
+	}
+	return text
+}
+
+// ReadManifest reads what [WriteManifest] wrote. An error is the last element.
+func ReadManifest(r io.Reader) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		rows := csv.NewReader(r)
+		rows.FieldsPerRecord, rows.ReuseRecord = 3, true
+		for {
+			row, err := rows.Read()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			var l Line
+			if err == nil {
+				l, err = parse(row[0], row[1], row[2])
+			}
+			if err == nil {
+				err = l.check()
+			}
+			if err != nil {
+				yield(Line{}, fmt.Errorf("read manifest: %w", broken(err)))
+				return
+			}
+			if !yield(l, nil) {
+				return
+			}
+		}
+	}
+}
+
+func parse(bucket, key, version string) (Line, error) {
+	plain, err := url.PathUnescape(key)
+	if err != nil {
+		return Line{}, fmt.Errorf("key %q: %w", key, err)
+	}
+	return Line{bucket, plain, version}, nil
+}
+
+// broken marks what ended a body before its end.
+func broken(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
+	}
+	return reach.Mark(err)
+}
+
+// Manifest is a manifest in its place.
+type Manifest struct {
+	Bucket, Key     string
+	ETag, VersionID string
+	Lines           int64
+}
+
+// Upload writes the manifest of the objects, which are gone through twice, to a key
+// that does not exist yet. One that is there with the same content is an earlier
+// attempt's and is taken; other content is [fs.ErrExist].
+func Upload(ctx context.Context, store *objectstore.Client, bucket, key string, objects iter.Seq[Object]) (Manifest, error) {
+	fail := func(err error) (Manifest, error) {
+		return Manifest{}, fmt.Errorf("upload manifest s3://%s/%s: %w", bucket, key, err)
+	}
+	var size counter
+	sum := sha256.New()
+	lines, err := WriteManifest(io.MultiWriter(&size, sum), objects)
+	if err != nil {
+		return fail(err)
+	}
+	if lines == 0 {
+		return fail(errors.New("there is no object to copy; start nothing"))
+	}
+	want := hex.EncodeToString(sum.Sum(nil))
+	body, w := io.Pipe()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_, err := WriteManifest(w, objects)
+		w.CloseWithError(err) // the reader gets it; it returns no error
+	}()
+	o, err := store.AddFrom(ctx, bucket, key, body, int64(size), want, objectstore.Hold{})
+	body.CloseWithError(io.ErrClosedPipe) // lets a writer go that nobody reads any more
+	<-written
+	if errors.Is(err, fs.ErrExist) {
+		o, err = same(ctx, store, bucket, key, want)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return Manifest{Bucket: bucket, Key: key, ETag: o.ETag, VersionID: o.VersionID, Lines: lines}, nil
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// same looks at a key that was taken.
+func same(ctx context.Context, store *objectstore.Client, bucket, key, want string) (objectstore.Object, error) {
+	body, o, err := store.VersionReader(ctx, bucket, key, "")
+	if err != nil {
+		return o, err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, body)
+	if err := errors.Join(err, body.Close()); err != nil {
+		return o, broken(err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
+		return o, fmt.Errorf("another manifest is there, SHA-256 %s and not %s: %w; plan again under another key", got, want, fs.ErrExist)
+	}
+	return o, nil
+}
