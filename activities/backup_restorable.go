@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
 	"breakwater/internal/delta"
+	"breakwater/internal/delta/location"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 
@@ -165,7 +166,7 @@ func (s *Systems) tried(ctx context.Context, c action.Call[none], b backupsOf, m
 			return 0, "", err
 		}
 	}
-	store := deltaStore{bucket}
+	store := location.Bucket{Bucket: bucket}
 	l, err := delta.Open(ctx, store, delta.Root{Bucket: bucket.Name(), Prefix: scratch})
 	if err != nil {
 		return 0, "", err

@@ -17,6 +17,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/delta"
+	"breakwater/internal/delta/location"
 	"breakwater/internal/delta/scan"
 	"breakwater/internal/delta/write"
 	"breakwater/internal/estate"
@@ -73,15 +74,15 @@ func (r *ledgerRecords) Observations(_ context.Context, name, item string) ([]ac
 func (r *ledgerRecords) Obligations(context.Context) ([]action.Obligation, error) { return nil, nil }
 
 // sourceStore writes at the source as root.
-type sourceStore struct{ deltaStore }
+type sourceStore struct{ location.Bucket }
 
 func (s sourceStore) Put(ctx context.Context, key string, body []byte) error {
-	_, err := s.bucket.Put(ctx, key, body)
+	_, err := s.Bucket.Bucket.Put(ctx, key, body)
 	return err
 }
 
 func (s sourceStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
-	_, err := s.bucket.PutIfAbsent(ctx, key, body)
+	_, err := s.Bucket.Bucket.PutIfAbsent(ctx, key, body)
 	if errors.Is(err, objectstore.ErrSame) {
 		return nil
 	}
@@ -145,7 +146,7 @@ func (l *lake) create(name string, every int64) {
 	l.t.Helper()
 	decl, _, _ := l.estate.Table(name)
 	b := l.rootBucket(east)
-	w, err := write.Create(l.t.Context(), sourceStore{deltaStore{b}}, delta.Root{Bucket: b.Name(), Prefix: decl.Path}, orderColumns,
+	w, err := write.Create(l.t.Context(), sourceStore{location.Bucket{Bucket: b}}, delta.Root{Bucket: b.Name(), Prefix: decl.Path}, orderColumns,
 		write.Options{CheckpointEvery: every, Now: func() time.Time { return l.clock }})
 	l.must(err)
 	l.writers[name] = w
@@ -182,7 +183,7 @@ func (l *lake) log(region, name string) (*delta.Log, delta.Store) {
 	l.t.Helper()
 	decl, _, _ := l.estate.Table(name)
 	b := l.rootBucket(region)
-	store := deltaStore{b}
+	store := location.Bucket{Bucket: b}
 	log, err := delta.Open(l.t.Context(), store, delta.Root{Bucket: b.Name(), Prefix: decl.Path})
 	l.must(err)
 	return log, store

@@ -12,6 +12,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/delta"
+	"breakwater/internal/delta/location"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
 	"breakwater/internal/table"
@@ -21,13 +22,11 @@ func sortLines(lines []rewind.Line) {
 	slices.SortFunc(lines, func(a, b rewind.Line) int { return cmp.Compare(a.Key, b.Key) })
 }
 
-func sortStrings(s []string) { slices.Sort(s) }
-
 // revived is a bucket in which a table's log is as if nothing of it had been
 // deleted: a deleted log object reads as its newest version. Whatever lies
 // elsewhere is as it is.
 type revived struct {
-	deltaStore
+	location.Bucket
 	logDir string
 	newest map[string]objectstore.Object // of the log: by key, with version ids
 
@@ -39,7 +38,7 @@ var _ delta.Store = (*revived)(nil)
 
 // revive lists the versions of the log.
 func (t tableSite) revive(ctx context.Context) (*revived, error) {
-	r := &revived{deltaStore: deltaStore{t.bucket}, logDir: t.logDir(), newest: map[string]objectstore.Object{}, readers: map[string]*objectstore.Reader{}}
+	r := &revived{Bucket: location.Bucket{Bucket: t.bucket}, logDir: t.logDir(), newest: map[string]objectstore.Object{}, readers: map[string]*objectstore.Reader{}}
 	for v, err := range t.bucket.ListVersions(ctx, r.logDir) {
 		if err != nil {
 			return nil, err
@@ -54,7 +53,7 @@ func (t tableSite) revive(ctx context.Context) (*revived, error) {
 // List yields the log as if nothing had been deleted.
 func (r *revived) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
 	if !strings.HasPrefix(prefix, r.logDir) {
-		return r.deltaStore.List(ctx, prefix)
+		return r.Bucket.List(ctx, prefix)
 	}
 	return func(yield func(table.Object, error) bool) {
 		for _, key := range slices.Sorted(maps.Keys(r.newest)) {
@@ -70,9 +69,9 @@ func (r *revived) List(ctx context.Context, prefix string) iter.Seq2[table.Objec
 func (r *revived) Get(ctx context.Context, key string) ([]byte, error) {
 	o, ok := r.newest[key]
 	if !ok {
-		return r.deltaStore.Get(ctx, key)
+		return r.Bucket.Get(ctx, key)
 	}
-	body, _, err := r.bucket.Client().GetVersion(ctx, r.bucket.Name(), key, o.VersionID)
+	body, _, err := r.Client().GetVersion(ctx, r.Name(), key, o.VersionID)
 	return body, err
 }
 
@@ -80,12 +79,12 @@ func (r *revived) Get(ctx context.Context, key string) ([]byte, error) {
 func (r *revived) ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error) {
 	o, ok := r.newest[key]
 	if !ok {
-		return r.deltaStore.ReadAt(ctx, key, p, off)
+		return r.Bucket.ReadAt(ctx, key, p, off)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.readers[key] == nil {
-		reader, err := r.bucket.ReaderAt(ctx, key, o.VersionID)
+		reader, err := r.ReaderAt(ctx, key, o.VersionID)
 		if err != nil {
 			return 0, err
 		}

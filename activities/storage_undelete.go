@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -184,7 +185,7 @@ func (t tableSite) missing(ctx context.Context, snap *delta.Snapshot, byCopy boo
 		}
 	}
 	sortLines(u.lines)
-	sortStrings(u.lost)
+	slices.Sort(u.lost)
 	if len(u.lines) > rewind.MaxLines {
 		return u, fmt.Errorf("%w: %d objects of one version are deleted, and one plan holds %d; use storage.rewind on a part of the prefix at a time", action.ErrRefused, len(u.lines), rewind.MaxLines)
 	}
@@ -200,7 +201,7 @@ func (t tableSite) prefixes(snap *delta.Snapshot) []string {
 			all = append(all, dir+"/")
 		}
 	}
-	sortStrings(all)
+	slices.Sort(all)
 	out := all[:1]
 	for _, p := range all[1:] {
 		if !strings.HasPrefix(p, out[len(out)-1]) {

@@ -10,6 +10,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/delta"
+	"breakwater/internal/delta/location"
 	"breakwater/internal/delta/restore"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
@@ -78,13 +79,13 @@ type RollbackOutcome struct {
 }
 
 // rollbackStore is a bucket as package restore commits to it.
-type rollbackStore struct{ deltaStore }
+type rollbackStore struct{ location.Bucket }
 
 var _ restore.Store = rollbackStore{}
 
 // PutIfAbsent writes a log entry where there is none.
 func (s rollbackStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
-	_, err := s.bucket.PutIfAbsent(ctx, key, body)
+	_, err := s.Bucket.Bucket.PutIfAbsent(ctx, key, body)
 	return err
 }
 
@@ -315,7 +316,7 @@ func (s *Systems) applyRollback(ctx context.Context, c action.Call[rollbackWith]
 	if out.Data, err = action.Encode(RollbackOutcome{t.name, plan.holds(), plan.Target, plan.Head}); err != nil || plan.Digest == "" {
 		return out, err
 	}
-	store := rollbackStore{deltaStore{t.bucket}}
+	store := rollbackStore{location.Bucket{Bucket: t.bucket}}
 	switch _, err := restore.Find(ctx, store, t.root, plan.Head, plan.Token); {
 	case err == nil:
 		return out, nil

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"strings"
 
 	"breakwater/internal/action"
 	"breakwater/internal/delta"
+	"breakwater/internal/delta/location"
 	"breakwater/internal/delta/rows"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
@@ -18,33 +18,6 @@ import (
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )
-
-// deltaStore is a bucket as package delta reads it.
-type deltaStore struct{ bucket objectstore.Bucket }
-
-var _ delta.Store = deltaStore{}
-
-// List yields what is there now: a key under a delete marker is not.
-func (s deltaStore) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
-	return func(yield func(table.Object, error) bool) {
-		for o, err := range s.bucket.List(ctx, prefix) {
-			if !yield(table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID}, err) {
-				return
-			}
-		}
-	}
-}
-
-// Get reads an object whole.
-func (s deltaStore) Get(ctx context.Context, key string) ([]byte, error) {
-	body, _, err := s.bucket.Get(ctx, key)
-	return body, err
-}
-
-// ReadAt reads a part of an object.
-func (s deltaStore) ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error) {
-	return s.bucket.ReadAt(ctx, key, p, off)
-}
 
 // tableSite is a table in one region.
 type tableSite struct {
@@ -69,7 +42,7 @@ func (s *Systems) site(ctx context.Context, e *estate.Estate, region, name strin
 	}
 	return tableSite{
 		name: name, group: g, decl: t, region: region, bucket: b,
-		store: deltaStore{b}, root: delta.Root{Bucket: b.Name(), Prefix: t.Path},
+		store: location.Bucket{Bucket: b}, root: delta.Root{Bucket: b.Name(), Prefix: t.Path},
 	}, nil
 }
 

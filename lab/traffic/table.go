@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	mathrand "math/rand/v2"
 	"path"
 	"strconv"
@@ -16,9 +15,9 @@ import (
 	"time"
 
 	"breakwater/internal/delta"
+	"breakwater/internal/delta/location"
 	"breakwater/internal/delta/write"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/table"
 	"breakwater/lab/oracle"
 )
 
@@ -72,7 +71,7 @@ func newTableWriter(region string, t Table, share float64, j *oracle.Journal,
 	if err != nil {
 		return nil, fmt.Errorf("write to table %s: %w", t.Name, err)
 	}
-	s := &journalled{bucket: c.Bucket(t.Bucket), journal: j, region: region, table: t.Name}
+	s := &journalled{Bucket: location.Bucket{Bucket: c.Bucket(t.Bucket)}, journal: j, region: region, table: t.Name}
 	root := delta.Root{Bucket: t.Bucket, Prefix: t.Path}
 	opts := write.Options{App: map[string]string{"lab": "traffic"}, CheckpointEvery: CheckpointEvery}
 	log, err := open(s, root, opts)
@@ -176,7 +175,7 @@ func (w *tableWriter) seed(ctx context.Context, rows int, c *counts) error {
 // journalled is a bucket that notes every attempt at a log entry before it is
 // sent: only here is the version known.
 type journalled struct {
-	bucket  objectstore.Bucket
+	location.Bucket
 	journal *oracle.Journal
 	region  string
 	table   string
@@ -185,27 +184,8 @@ type journalled struct {
 
 var _ write.Store = (*journalled)(nil)
 
-func (s *journalled) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
-	return func(yield func(table.Object, error) bool) {
-		for o, err := range s.bucket.List(ctx, prefix) {
-			if !yield(table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID}, err) {
-				return
-			}
-		}
-	}
-}
-
-func (s *journalled) Get(ctx context.Context, key string) ([]byte, error) {
-	body, _, err := s.bucket.Get(ctx, key)
-	return body, err
-}
-
-func (s *journalled) ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error) {
-	return s.bucket.ReadAt(ctx, key, p, off)
-}
-
 func (s *journalled) Put(ctx context.Context, key string, body []byte) error {
-	_, err := s.bucket.Put(ctx, key, body)
+	_, err := s.Bucket.Bucket.Put(ctx, key, body)
 	return err
 }
 
@@ -220,7 +200,7 @@ func (s *journalled) PutIfAbsent(ctx context.Context, key string, body []byte) e
 			return err
 		}
 	}
-	_, err := s.bucket.PutIfAbsent(ctx, key, body)
+	_, err := s.Bucket.Bucket.PutIfAbsent(ctx, key, body)
 	if errors.Is(err, objectstore.ErrSame) { // an earlier attempt of this very write
 		return nil
 	}

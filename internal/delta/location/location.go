@@ -205,7 +205,7 @@ func (w *world) store(bucket string) (delta.Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		s = Bucket(c.Bucket(name))
+		s = Bucket{c.Bucket(name)}
 	default:
 		return nil, fmt.Errorf("%w: %s: only files and s3:// are served here; map it to where a copy is", ErrBad, bucket)
 	}

@@ -16,14 +16,14 @@ import (
 	"breakwater/internal/table"
 )
 
-// bucket is an S3 bucket as package delta reads it.
-type bucket struct{ objectstore.Bucket }
+// Bucket is an S3 bucket as package delta reads it. Its other methods are the
+// bucket's own.
+type Bucket struct{ objectstore.Bucket }
 
-// Bucket makes a bucket readable for package delta.
-func Bucket(b objectstore.Bucket) delta.Store { return bucket{b} }
+var _ delta.Store = Bucket{}
 
 // List yields what is there now: a key under a delete marker is not.
-func (b bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
+func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
 	return func(yield func(table.Object, error) bool) {
 		for o, err := range b.Bucket.List(ctx, prefix) {
 			if !yield(table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID}, err) {
@@ -34,7 +34,7 @@ func (b bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object,
 }
 
 // Get reads an object whole.
-func (b bucket) Get(ctx context.Context, key string) ([]byte, error) {
+func (b Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 	body, _, err := b.Bucket.Get(ctx, key)
 	return body, err
 }
