@@ -3,6 +3,7 @@ package delta
 import (
 	"hash/maphash"
 	"iter"
+	"sync"
 )
 
 // fileSet is the live files of a snapshot, by place and deletion vector. It holds
@@ -23,22 +24,69 @@ const gone = ^uint32(0)
 // logical file that occurs twice.
 func newFileSet(adds []Add) (*fileSet, *Add) {
 	s := &fileSet{adds: adds, seed: maphash.MakeSeed(), hashes: make([]uint64, len(adds))}
-	for i := range adds {
-		s.hashes[i] = s.hash(&adds[i].at)
-	}
 	s.slots = make([]uint32, slotsFor(len(adds)))
-	mask := len(s.slots) - 1
+	s.used = len(adds)
+	var twice [2]int // the add and one, in each ring
+	beside(func() { s.hashAll(0, len(adds)/2) }, func() { s.hashAll(len(adds)/2, len(adds)) })
+	beside(func() { twice[0] = s.linkAll(0) }, func() { twice[1] = s.linkAll(s.ring()) })
+	switch first, second := twice[0], twice[1]; {
+	case first > 0 && (second == 0 || first < second):
+		return nil, &adds[first-1]
+	case second > 0:
+		return nil, &adds[second-1]
+	}
+	return s, nil
+}
+
+// beside does two things at once.
+func beside(f, g func()) {
+	var other sync.WaitGroup
+	other.Go(g)
+	f()
+	other.Wait()
+}
+
+func (s *fileSet) hashAll(from, to int) {
+	for i := from; i < to; i++ {
+		s.hashes[i] = s.hash(&s.adds[i].at)
+	}
+}
+
+// linkAll makes the adds findable that belong into the ring that begins at a slot.
+// It ends at one that is there already, and gives its number and one.
+func (s *fileSet) linkAll(ring int) int {
+	mask := s.ring() - 1
 	for i, h := range s.hashes {
-		slot := int(h) & mask
-		for ; s.slots[slot] != 0; slot = (slot + 1) & mask {
-			if n := s.slots[slot] - 1; s.hashes[n] == h && adds[n].at == adds[i].at && adds[n].Vector.same(adds[i].Vector) {
-				return nil, &adds[i]
+		slot := s.first(h)
+		if slot&^mask != ring {
+			continue
+		}
+		for ; s.slots[slot] != 0; slot = s.next(slot) {
+			a, b := &s.adds[s.slots[slot]-1], &s.adds[i]
+			if s.hashes[s.slots[slot]-1] == h && a.at == b.at && a.Vector.same(b.Vector) {
+				return i + 1
 			}
 		}
 		s.slots[slot] = uint32(i) + 1
 	}
-	s.used = len(adds)
-	return s, nil
+	return 0
+}
+
+// first is the slot to look into for a hash.
+func (s *fileSet) first(h uint64) int { return int(h & uint64(len(s.slots)-1)) }
+
+// next is the slot to look into after one. Many slots are two rings, so that two
+// goroutines can fill them; of few slots, one half could be full.
+func (s *fileSet) next(slot int) int {
+	ring := s.ring()
+	return slot&^(ring-1) | (slot+1)&(ring-1)
+}
+
+func (s *fileSet) ring() int {
+	if len(s.slots) < 4096 {
+		return len(s.slots)
+	}
+	return len(s.slots) / 2
 }
 
 // slotsFor is a power of two that leaves half of the slots free.
@@ -71,8 +119,7 @@ func (s *fileSet) find(h uint64, p *place, v *DeletionVector) (slot int, ok bool
 // at yields the slots of the adds with a hash.
 func (s *fileSet) at(h uint64) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		mask := len(s.slots) - 1
-		for slot := int(h) & mask; s.slots[slot] != 0; slot = (slot + 1) & mask {
+		for slot := s.first(h); s.slots[slot] != 0; slot = s.next(slot) {
 			if n := s.slots[slot]; n != gone && s.hashes[n-1] == h && !yield(slot) {
 				return
 			}
@@ -82,10 +129,9 @@ func (s *fileSet) at(h uint64) iter.Seq[int] {
 
 // link makes an add findable.
 func (s *fileSet) link(i uint32) {
-	mask := len(s.slots) - 1
-	slot := int(s.hashes[i]) & mask
+	slot := s.first(s.hashes[i])
 	for s.slots[slot] != 0 {
-		slot = (slot + 1) & mask
+		slot = s.next(slot)
 	}
 	s.slots[slot] = i + 1
 	s.used++

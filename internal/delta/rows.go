@@ -52,13 +52,14 @@ func (r *checkpointReader) read(b *columns.Batch) error {
 	if !ok {
 		return fmt.Errorf("%w: a batch of rows without its keys", columns.ErrMalformed)
 	}
-	rest := keys.text
+	rest, paths := keys.text, b.Flat(cAddPath)
+	values := addValues{sizes: b.Flat(cAddSize), changes: b.Flat(cAddDataChange), stats: b.Flat(cAddStats)}
 	for i := range b.Rows {
 		row := checkpointRow{b, i}
 		switch {
-		case row.has(cAddPath):
-			n := len(r.prefix) + row.length(cAddPath)
-			if err := r.add(row, rest[:n], keys.plain); err != nil {
+		case paths != nil && !paths[i].IsNull():
+			n := len(r.prefix) + len(paths[i].ByteArray())
+			if err := r.add(row, values, rest[:n], keys.plain); err != nil {
 				return err
 			}
 			rest = rest[n:]
@@ -95,37 +96,41 @@ type keys struct {
 
 // keys is called ahead of read.
 func (r *checkpointReader) keys(b *columns.Batch) any {
+	paths := b.Flat(cAddPath)
 	all, odd := 0, false
-	for i := range b.Rows {
-		if v, ok := b.Value(cAddPath, i); ok {
-			path := v.ByteArray()
+	for i := range paths {
+		if path := paths[i].ByteArray(); !paths[i].IsNull() {
 			odd = odd || len(path) == 0 || path[0] == '/'
 			all += len(r.prefix) + len(path)
 		}
 	}
 	var text strings.Builder
 	text.Grow(all)
-	for i := range b.Rows {
-		if v, ok := b.Value(cAddPath, i); ok {
+	for i := range paths {
+		if !paths[i].IsNull() {
 			text.WriteString(r.prefix)
-			text.Write(v.ByteArray())
+			text.Write(paths[i].ByteArray())
 		}
 	}
 	return keys{text.String(), !odd && isPlain(text.String())}
 }
 
+// addValues are columns that nearly every file has a value in.
+type addValues struct{ sizes, changes, stats []parquet.Value }
+
 // add makes a live file of a row in place. key is where its path leads to if it
 // is plain, as all of its batch are or are not.
-func (r *checkpointReader) add(row checkpointRow, key string, plain bool) error {
+func (r *checkpointReader) add(row checkpointRow, values addValues, key string, plain bool) error {
 	r.into.adds = append(r.into.adds, Add{})
 	a := &r.into.adds[len(r.into.adds)-1]
-	a.Path, a.Size, a.Records = key[len(r.prefix):], row.integer(cAddSize), -1
-	a.PartitionValues = r.partition(row)
-	if v, ok := row.b.Value(cAddDataChange, row.i); ok {
-		a.DataChange = v.Boolean()
+	a.Path, a.Size, a.Records = key[len(r.prefix):], 0, -1
+	if values.sizes != nil {
+		a.Size = integer(&values.sizes[row.i])
 	}
-	if v, ok := row.b.Value(cAddStats, row.i); ok {
-		a.Records = numRecords(v.ByteArray())
+	a.PartitionValues = r.partition(row)
+	a.DataChange = values.changes != nil && values.changes[row.i].Boolean()
+	if values.stats != nil && !values.stats[row.i].IsNull() {
+		a.Records = numRecords(values.stats[row.i].ByteArray())
 	} else if row.has(cStatsRecords) { // delta.checkpoint.writeStatsAsJson=false
 		a.Records = max(-1, row.integer(cStatsRecords))
 	}
@@ -192,12 +197,6 @@ func (r checkpointRow) has(c int) bool {
 	return ok
 }
 
-// length is that of a text, in bytes.
-func (r checkpointRow) length(c int) int {
-	v, _ := r.b.Value(c, r.i)
-	return len(v.ByteArray())
-}
-
 func (r checkpointRow) text(c int) string {
 	v, ok := r.b.Value(c, r.i)
 	if !ok {
@@ -207,14 +206,19 @@ func (r checkpointRow) text(c int) string {
 }
 
 func (r checkpointRow) integer(c int) int64 {
-	v, ok := r.b.Value(c, r.i)
-	switch {
-	case !ok:
-		return 0
-	case v.Kind() == parquet.Int32:
+	v, _ := r.b.Value(c, r.i)
+	return integer(&v)
+}
+
+// integer is a number of either width; 0 of a null.
+func integer(v *parquet.Value) int64 {
+	switch v.Kind() {
+	case parquet.Int32:
 		return int64(v.Int32())
+	case parquet.Int64:
+		return v.Int64()
 	}
-	return v.Int64()
+	return 0
 }
 
 func (r checkpointRow) texts(c int) []string {

@@ -1,13 +1,16 @@
 package columns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
+	"golang.org/x/sync/errgroup"
 )
 
 // batchRows is how many rows are decoded at once: enough to make the work per
@@ -41,6 +44,16 @@ func (b *Batch) Value(column, row int) (parquet.Value, bool) {
 	return v, !v.IsNull()
 }
 
+// Flat are a flat column's values, one for each row; nil where all of them are
+// null or the file has no such column.
+func (b *Batch) Flat(column int) []parquet.Value {
+	c := &b.columns[column]
+	if c.null || c.starts != nil {
+		return nil
+	}
+	return c.values
+}
+
 // Null reports whether a column has no value in any row of the batch.
 func (b *Batch) Null(column int) bool { return b.columns[column].null }
 
@@ -63,27 +76,43 @@ const inFlight = 8
 // columns; -1 stands for a column that the file lacks. It does what [File.Rows]
 // does several times faster, for callers that look at few of the columns in each
 // row: pages of nulls, which fill most columns of a union of kinds of rows, are
-// not decoded, and others are while the caller works on the batch before.
+// not decoded, and others are by two goroutines, each with a share of the
+// columns, while the caller works on the batch before.
 //
 // ahead is called for each batch in order and beside the caller, and what it
 // returns is in the batch: a part of the caller's work that needs nothing else.
 func (f *File) Batches(ctx context.Context, leaves []int, ahead func(*Batch) any) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		full, empty := make(chan *Batch, inFlight), make(chan *Batch, inFlight)
+		work, wctx := errgroup.WithContext(ctx)
+		var stage [4]chan *Batch // each holds all batches, so that no hand-over waits
+		for i := range stage {
+			stage[i] = make(chan *Batch, inFlight)
+		}
+		empty, half, whole, full := stage[0], stage[1], stage[2], stage[3]
 		for range inFlight {
 			empty <- &Batch{columns: make([]batchColumn, len(leaves))}
 		}
-		var failed error
-		go func() {
+		first, second := f.shares(leaves)
+		work.Go(func() error {
+			defer close(half)
+			return f.decode(wctx, leaves, first, empty, half)
+		})
+		work.Go(func() error {
+			defer close(whole)
+			return f.decode(wctx, leaves, second, half, whole)
+		})
+		work.Go(func() error {
 			defer close(full)
-			failed = f.decode(ctx, leaves, ahead, full, empty)
-		}()
+			for b := range whole {
+				b.Ahead = ahead(b)
+				full <- b
+			}
+			return nil
+		})
 		defer func() { // the file must not be read any more once the caller has gone on
 			cancel()
-			for range full {
-				continue // until the reading has ended
-			}
+			work.Wait() //nolint:errcheck // the caller has its error, or wants no more
 		}()
 		for b := range full {
 			if !yield(b, nil) {
@@ -91,14 +120,41 @@ func (f *File) Batches(ctx context.Context, leaves []int, ahead func(*Batch) any
 			}
 			empty <- b
 		}
-		if failed != nil {
-			yield(nil, failed)
+		if err := work.Wait(); err != nil {
+			yield(nil, err)
 		}
 	}
 }
 
-// decode fills the empty batches, in order.
-func (f *File) decode(ctx context.Context, leaves []int, ahead func(*Batch) any, full chan<- *Batch, empty <-chan *Batch) (err error) {
+// shares divides the wanted columns in two that take about as long to decode: a
+// value costs what two compressed bytes do.
+func (f *File) shares(leaves []int) (first, second []int) {
+	size := make([]int64, len(leaves))
+	for _, group := range f.Metadata().RowGroups {
+		for i, leaf := range leaves {
+			if leaf >= 0 && leaf < len(group.Columns) {
+				size[i] += group.Columns[leaf].MetaData.TotalCompressedSize + 2*group.Columns[leaf].MetaData.NumValues
+			}
+		}
+	}
+	bySize := make([]int, len(leaves))
+	for i := range bySize {
+		bySize[i] = i
+	}
+	slices.SortFunc(bySize, func(a, b int) int { return cmp.Compare(size[b], size[a]) })
+	var less int64 // of the second than of the first
+	for _, i := range bySize {
+		if less <= 0 {
+			first, less = append(first, i), less+size[i]
+		} else {
+			second, less = append(second, i), less-size[i]
+		}
+	}
+	return first, second
+}
+
+// decode fills some columns of the batches that come in, in order.
+func (f *File) decode(ctx context.Context, leaves, share []int, in <-chan *Batch, out chan<- *Batch) (err error) {
 	defer f.reads.explain(&err)
 	// Rows of a union of kinds differ, each by a byte at least. A file that claims
 	// more would keep us busy with rows that it does not hold.
@@ -109,8 +165,8 @@ func (f *File) decode(ctx context.Context, leaves []int, ahead func(*Batch) any,
 	for _, group := range f.RowGroups() {
 		chunks := group.ColumnChunks()
 		readers := make([]*chunkReader, len(leaves))
-		for i, leaf := range leaves {
-			if leaf >= 0 {
+		for _, i := range share {
+			if leaf := leaves[i]; leaf >= 0 {
 				readers[i] = &chunkReader{pages: chunks[leaf].Pages(), repeated: f.Repeated(leaf)}
 			}
 		}
@@ -120,15 +176,16 @@ func (f *File) decode(ctx context.Context, leaves []int, ahead func(*Batch) any,
 		for left := group.NumRows(); left > 0 && err == nil; {
 			var b *Batch
 			select {
-			case b = <-empty:
+			case b = <-in:
 			case <-ctx.Done():
+			}
+			if b == nil { // the other half of the columns cannot be had: its error counts
 				return errors.Join(ctx.Err(), f.closeAll(readers))
 			}
 			b.Rows = int(min(left, batchRows))
 			left -= int64(b.Rows)
-			if err = f.read(b, readers); err == nil {
-				b.Ahead = ahead(b)
-				full <- b // never waits: there are no more batches than it holds
+			if err = f.read(b, share, readers); err == nil {
+				out <- b
 			}
 		}
 		if err := errors.Join(err, f.closeAll(readers)); err != nil {
@@ -167,10 +224,10 @@ func (f *File) Repeated(leaf int) bool {
 	return false
 }
 
-func (f *File) read(b *Batch, readers []*chunkReader) (err error) {
+func (f *File) read(b *Batch, share []int, readers []*chunkReader) (err error) {
 	defer f.reads.explain(&err)
-	for i, r := range readers {
-		c := &b.columns[i]
+	for _, i := range share {
+		r, c := readers[i], &b.columns[i]
 		if r == nil {
 			c.null = true
 			continue
@@ -205,7 +262,7 @@ type chunkReader struct {
 func (r *chunkReader) read(c *batchColumn, rows int) error {
 	c.values, c.starts, c.null = c.values[:0], c.starts[:0], false
 	if len(r.ahead) == 0 {
-		if err := r.page(); err != nil {
+		if err := r.next(); err != nil {
 			return unexpected(err)
 		}
 		if r.nulls >= rows {
@@ -219,7 +276,7 @@ func (r *chunkReader) read(c *batchColumn, rows int) error {
 	}
 	c.starts = nil
 	for len(c.values) < rows {
-		if err := r.page(); err != nil {
+		if err := r.next(); err != nil {
 			return unexpected(err)
 		}
 		if err := r.some(c, rows-len(c.values)); err != nil {
@@ -244,7 +301,7 @@ func (r *chunkReader) readRepeated(c *batchColumn, rows int) error {
 				return nil
 			}
 		}
-		err := r.page()
+		err := r.next()
 		if errors.Is(err, io.EOF) && len(c.starts) == rows {
 			c.starts = append(c.starts, len(c.values))
 			return nil
@@ -283,8 +340,8 @@ func (r *chunkReader) some(c *batchColumn, n int) error {
 	return nil
 }
 
-// page moves on to the next page with values, if the current one is used up.
-func (r *chunkReader) page() error {
+// next moves on to the next page with values, if the current one is used up.
+func (r *chunkReader) next() error {
 	for r.nulls == 0 && r.values == nil {
 		p, err := r.pages.ReadPage()
 		if err != nil {

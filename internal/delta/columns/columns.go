@@ -11,6 +11,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"sync"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -29,6 +30,7 @@ type File struct {
 // malformed file and an unreachable store are different verdicts and the
 // library reports both as its own.
 type reads struct {
+	mu sync.Mutex // columns are read beside each other, and few readers below are made for that
 	io.ReaderAt
 	failed error
 }
@@ -37,6 +39,8 @@ func (r *reads) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 { // which the file's own bytes asked for
 		return 0, fmt.Errorf("%w: it leads to byte %d of itself", ErrMalformed, off)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	n, err := r.ReaderAt.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) && r.failed == nil {
 		r.failed = err
@@ -61,6 +65,8 @@ func (r *reads) explain(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%v", p)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch {
 	case *err == nil:
 	case r.failed != nil:
