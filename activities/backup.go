@@ -67,6 +67,7 @@ func (s *Systems) backupActions(c *action.Catalogue) {
 			{Fault: "backup.unreachable", Want: verdict.Unknown},
 		},
 	})
+	action.Add(c, s.expireAction())
 	action.Add(c, action.Action[restoreWith]{
 		Name: "table.restore", Over: estate.TableKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Doc:    "Bring a table back from a backup into the target's bucket, to its own place or beside it: data before log, log before pointer; the bucket keeps what was there.",
@@ -160,8 +161,10 @@ func (b backupsOf) unseen(run action.Run, what, want string, err error) action.O
 }
 
 // chainHolds observes that no manifest was taken away, replaced or damaged.
-func (b backupsOf) chainHolds() action.Observation {
-	breaks := backup.Check(b.all, time.Now())
+func (b backupsOf) chainHolds() action.Observation { return b.chainHoldsAt(time.Now()) }
+
+func (b backupsOf) chainHoldsAt(now time.Time) action.Observation {
+	breaks := backup.Check(b.all, now)
 	got := fmt.Sprintf("%d manifests, each as the next one names it", len(b.all))
 	if len(breaks) > 0 {
 		got = fmt.Sprintf("%d places where it does not hold, the newest: %s", len(breaks), breaks[0])

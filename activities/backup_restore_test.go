@@ -116,7 +116,7 @@ func TestRestore(t *testing.T) {
 			v.must(err)
 			inject, heal := f.Inject, f.Heal
 			if name != "backup.manifest-damaged" {
-				inject, heal = v.newestObjectGone()
+				inject, heal = v.objectGone(2)
 			}
 			v.must(inject(t.Context()))
 			d := v.action("table.restore")
@@ -159,8 +159,8 @@ func (v *vaulted) manifests() []backup.Found {
 	return b.all
 }
 
-// newestObjectGone loses an object that only the newest backup names.
-func (v *vaulted) newestObjectGone() (inject, heal func(context.Context) error) {
+// objectGone loses an object that no backup before the given one names.
+func (v *vaulted) objectGone(seq int64) (inject, heal func(context.Context) error) {
 	v.t.Helper()
 	b, err := v.systems.backupsOf(v.t.Context(), v.estate, "orders")
 	v.must(err)
@@ -171,7 +171,7 @@ func (v *vaulted) newestObjectGone() (inject, heal func(context.Context) error) 
 		objects, err := b.List(v.t.Context(), table)
 		v.must(err)
 		for _, o := range objects {
-			if !named[o.Copy.Key] && f.Seq == 2 {
+			if !named[o.Copy.Key] && f.Seq == seq {
 				lost = o.Copy.Key
 			}
 			named[o.Copy.Key] = true

@@ -14,6 +14,10 @@ import (
 	"breakwater/internal/objectstore"
 )
 
+// wallProbes is where the objects lie on which the wall is tried, below the
+// estate's prefix. They are of no group.
+const wallProbes = "probes/"
+
 // attacker is a principal that must not be able to destroy a backup.
 type attacker struct {
 	name   string
@@ -84,7 +88,7 @@ func (s *Systems) verifyWalled(ctx context.Context, c action.Call[none]) ([]acti
 		return nil, err
 	}
 	w := &walled{c: c, p: p}
-	w.wall.Bucket, w.wall.Key = p.Bucket, p.Prefix+"probes/"+c.Run.FirstRun+"/"+rand.Text()
+	w.wall.Bucket, w.wall.Key = p.Bucket, p.Prefix+wallProbes+c.Run.FirstRun+"/"+rand.Text()
 	// Held as long as a backup: a policy may allow no shorter hold.
 	w.wall.Hold = objectstore.Hold{Mode: p.Mode, Until: promised(c).Until(time.Now()).Add(time.Hour)}
 	w.bucket(ctx)

@@ -25,6 +25,7 @@ var proofs = map[string]string{
 	"access.golden-queries":    "TestProveHistoryAndGoldenQueries/access.golden-queries",
 	"access.read-only":         "TestAccess/read-only",
 	"access.read-write":        "TestAccess/read-write",
+	"backup.expire":            "TestExpire/prove",
 	"backup.restorable":        "TestBackup/restorable",
 	"backup.take":              "TestBackup/take",
 	"backup.walled":            "TestBackup/walled",

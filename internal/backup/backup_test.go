@@ -243,75 +243,105 @@ func TestSplit(t *testing.T) {
 
 // TestExpire draws histories of backups that share objects, and asks that expiry
 // never takes what a manifest that stays names, never breaks the chain, never
-// leaves less than promised, and never waits for the age of an object.
+// leaves less than promised, never goes against a lock, and never waits for the
+// age of an object.
 func TestExpire(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all := chain(rapid.IntRange(1, 12).Draw(t, "backups"))
 		now := began.AddDate(0, 0, rapid.IntRange(0, 40).Draw(t, "days"))
 		keep := rapid.IntRange(0, 4).Draw(t, "keep")
 		there := map[backup.Stored]time.Time{}
-		var kept []backup.Kept
+		names := map[int64][]backup.Stored{}
+		var aged []backup.Aged
 		for i := range all {
 			if rapid.IntRange(0, 19).Draw(t, "damage") == 0 {
 				all[i].Damage = errBad
 			}
-			k := backup.Kept{Found: all[i], Names: map[string]bool{}}
+			a := backup.Aged{Found: all[i], Held: all[i].Manifest.LockedUntil.AddDate(0, 0, rapid.SampledFrom([]int{0, 0, 0, 3}).Draw(t, "longer"))}
 			for n := range 6 {
 				s := backup.Stored{Key: fmt.Sprintf("data/%d", rapid.IntRange(0, 20).Draw(t, "object")), Version: "v"}
 				if n == 0 {
 					s.Key = fmt.Sprintf("list/%d", i)
 				}
-				k.Names[s.ID()] = true
-				if until := all[i].Manifest.LockedUntil; until.After(there[s]) {
-					there[s] = until // the latest lock of its manifests
+				names[a.Seq] = append(names[a.Seq], s)
+				if a.Held.After(there[s]) {
+					there[s] = a.Held // the latest lock of its manifests
 				}
 			}
-			kept = append(kept, k)
+			aged = append(aged, a)
 		}
-		there[backup.Stored{Key: "data/orphan", Version: "v"}] = began.AddDate(0, 0, rapid.IntRange(0, 40).Draw(t, "orphan"))
-		e := backup.Expire(kept, there, keep, now)
+		orphan := backup.Stored{Key: "data/orphan", Version: "v"}
+		there[orphan] = began.AddDate(0, 0, rapid.IntRange(0, 40).Draw(t, "orphan"))
+		there[backup.Stored{Key: "data/0", Version: "never held"}] = time.Time{}
+		free := func(staying []backup.Aged) (needed backup.Needed, gone []backup.Stored) {
+			needed = backup.Needed{}
+			for _, a := range staying {
+				var objects []backup.Object
+				for _, s := range names[a.Seq][1:] {
+					objects = append(objects, backup.Object{Copy: s})
+				}
+				needed.Add(backup.Table{List: names[a.Seq][0]}, objects)
+			}
+			for s, held := range there {
+				if needed.Free(s, held, now) {
+					gone = append(gone, s)
+				}
+			}
+			return needed, gone
+		}
+		going, staying := backup.Expire(aged, keep, now)
 
-		gone, good := map[int64]bool{}, 0
-		for _, seq := range e.Manifests {
-			gone[seq] = true
+		if len(going)+len(staying) != len(all) {
+			t.Fatalf("%d go and %d stay of %d", len(going), len(staying), len(all))
 		}
+		good := 0
 		var stay []backup.Found
-		for _, k := range kept {
-			switch {
-			case !gone[k.Seq]:
-				stay = append(stay, k.Found)
-				if k.Good() {
-					good++
-				}
-				for _, o := range e.Objects {
-					if k.Names[o.ID()] {
-						t.Fatalf("%s goes, and manifest %d names it", o.Key, k.Seq)
-					}
-				}
-			case k.Manifest.LockedUntil.After(now) || !k.Good():
-				t.Fatalf("manifest %d goes, held until %s, damage %v", k.Seq, k.Manifest.LockedUntil, k.Damage)
-			case len(stay) > 0:
-				t.Fatalf("manifest %d goes, and %d before it stays", k.Seq, stay[0].Seq)
+		for _, a := range staying {
+			stay = append(stay, a.Found)
+			if a.Good() {
+				good++
 			}
 		}
-		if len(e.Manifests) > 0 && good < max(keep, 1) {
+		for _, a := range going {
+			if a.Held.After(now) || a.Manifest.LockedUntil.After(now) || !a.Good() {
+				t.Fatalf("manifest %d goes, held until %s, damage %v", a.Seq, a.Held, a.Damage)
+			}
+			if len(staying) > 0 && a.Seq > staying[0].Seq {
+				t.Fatalf("manifest %d goes, and %d before it stays", a.Seq, staying[0].Seq)
+			}
+		}
+		if len(going) > 0 && good < max(keep, 1) {
 			t.Fatalf("%d backups stay, promised %d", good, keep)
 		}
-		for _, o := range e.Objects {
-			if there[o].After(now) {
-				t.Fatalf("%s goes, held until %s", o.Key, there[o])
+		needed, gone := free(staying)
+		for _, s := range gone {
+			if there[s].After(now) || there[s].IsZero() {
+				t.Fatalf("%+v goes, held until %s", s, there[s])
 			}
+			for _, a := range staying {
+				if slices.Contains(names[a.Seq], s) {
+					t.Fatalf("%s goes, and manifest %d names it", s.Key, a.Seq)
+				}
+			}
+			delete(there, s)
+		}
+		for id, s := range needed {
+			if _, ok := there[s]; !ok || id != s.ID() {
+				t.Fatalf("%s is needed, and gone", s.Key)
+			}
+		}
+		if at, ok := there[orphan]; ok && !at.After(now) {
+			t.Fatalf("what nobody names stays, held until %s", at)
 		}
 		before, after := backup.Check(all, now), backup.Check(stay, now)
 		if len(after) > len(before) {
 			t.Fatalf("expiry broke the chain: %v, before %v", after, before)
 		}
 		// Nothing waits for anything else: doing it again finds nothing more.
-		rest := slices.DeleteFunc(slices.Clone(kept), func(k backup.Kept) bool { return gone[k.Seq] })
-		for _, o := range e.Objects {
-			delete(there, o)
+		if again, _ := backup.Expire(staying, keep, now); len(again) > 0 {
+			t.Fatalf("a second expiry finds %d manifests", len(again))
 		}
-		if again := backup.Expire(rest, there, keep, now); len(again.Manifests)+len(again.Objects) > 0 {
+		if _, again := free(staying); len(again) > 0 {
 			t.Fatalf("a second expiry finds %+v", again)
 		}
 	})

@@ -5,67 +5,59 @@ import (
 	"time"
 )
 
-// Kept is a manifest with everything that it names, as expiry needs it.
-type Kept struct {
-	Found
-	Names map[string]bool // key and version of every object, lists included: see [Stored.ID]
-}
-
 // ID tells one version of an object from every other.
 func (s Stored) ID() string { return s.Key + "\x00" + s.Version }
 
-// Expiry is what may go.
-type Expiry struct {
-	Manifests []int64 // the oldest first; delete them in this order
-	Objects   []Stored
+// Aged is a manifest as it was found, and until when the store itself holds it.
+type Aged struct {
+	Found
+	Held time.Time
 }
 
-// Expire says what may go at a moment: manifests whose lock has ended, from the
-// oldest on without leaving one out, so that the chain of those that stay holds,
-// and never one of the newest keep that can be believed. An object goes if no
-// manifest that stays names it and its own lock has ended: never by its age. there
-// is what the backup place holds, with the end of each lock.
+// Expire divides the manifests of a group, which must be all of them, into those
+// that may go at a moment and those that stay, both by number.
 //
-// A damaged manifest that stands in the way is kept, with all after it: what it
-// named is not known. all holds every manifest; one left out would lose its
-// objects.
-func Expire(all []Kept, there map[Stored]time.Time, keep int, now time.Time) Expiry {
-	slices.SortFunc(all, func(a, b Kept) int { return int(a.Seq - b.Seq) })
+// They go from the oldest on without leaving one out, so that the chain of those
+// that stay holds; each when the lock that it promises and the one that the store
+// knows have both ended; and never one of the newest keep that can be believed,
+// of which there is always one. Whole generations need no rule: what an
+// incremental backup shares with older ones it names itself, and [Needed] keeps.
+//
+// A damaged manifest stays, with all after it. What it named is not known, so no
+// object may go as long as there is one.
+func Expire(all []Aged, keep int, now time.Time) (going, staying []Aged) {
+	all = slices.SortedFunc(slices.Values(all), func(a, b Aged) int { return int(a.Seq - b.Seq) })
 	good := 0
-	for _, k := range all {
-		if k.Good() {
+	for _, a := range all {
+		if a.Good() {
 			good++
 		}
 	}
-	var e Expiry
-	stay := map[string]bool{}
-	going := true
-	blind := false // a manifest stays that does not say what it names
-	for _, k := range all {
-		going = going && k.Good() && good > max(keep, 1) && !k.Manifest.LockedUntil.After(now)
-		if going {
-			good--
-			e.Manifests = append(e.Manifests, k.Seq)
-			continue
+	for i, a := range all {
+		if !a.Good() || good <= max(keep, 1) || a.Manifest.LockedUntil.After(now) || a.Held.After(now) {
+			return all[:i], all[i:]
 		}
-		blind = blind || !k.Good()
-		for id := range k.Names {
-			stay[id] = true
-		}
+		good--
 	}
-	if blind {
-		return e
+	return nil, nil
+}
+
+// Needed are the versions that the manifests that stay name, with their lists, by
+// [Stored.ID].
+type Needed map[string]Stored
+
+// Add takes in what a manifest names in a table: the list, and what is in it.
+func (n Needed) Add(t Table, objects []Object) {
+	n[t.List.ID()] = t.List
+	for _, o := range objects {
+		n[o.Copy.ID()] = o.Copy
 	}
-	for s, until := range there {
-		if !stay[s.ID()] && !until.After(now) {
-			e.Objects = append(e.Objects, s)
-		}
-	}
-	slices.SortFunc(e.Objects, func(a, b Stored) int {
-		if a.ID() < b.ID() {
-			return -1
-		}
-		return 1
-	})
-	return e
+}
+
+// Free reports whether a version may go at a moment: nobody needs it, and it had a
+// lock that has ended. Its age says nothing, and neither does a version that was
+// never held: no backup wrote that.
+func (n Needed) Free(s Stored, held, now time.Time) bool {
+	_, needed := n[s.ID()]
+	return !needed && !held.IsZero() && !held.After(now)
 }

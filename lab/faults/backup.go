@@ -57,6 +57,7 @@ func Backups(v Vaulted) fault.Set {
 		v.granted("backup.writer-known", "a region's writer is a user of the backup place, and may delete", v.Writer, true, "s3:*"),
 		rekeyed("backup.adder-key-changed", "the secret key of who adds backups is another", v.Storage, v.Adder),
 		v.lifecycle(),
+		v.expiredLeft(),
 	}
 }
 
@@ -248,6 +249,31 @@ func (v Vaulted) lifecycle() fault.Fault {
 		Heal: func(ctx context.Context) error {
 			return k.heal(func(struct{}) error {
 				_, err := v.s3().DeleteBucketLifecycle(ctx, &s3.DeleteBucketLifecycleInput{Bucket: &v.Bucket})
+				return err
+			})
+		},
+	}
+}
+
+// expiredLeft adds an object that no backup names, whose lock ends at once.
+func (v Vaulted) expiredLeft() fault.Fault {
+	var k kept[lockedVersion]
+	return fault.Fault{
+		Name: "backup.expired-left", Doc: "an object that no backup names, and whose lock has ended, was left behind", Available: needs(v.here()),
+		Inject: func(ctx context.Context) error {
+			key := v.Prefix + "/data/000000000000/left-behind"
+			put, err := v.s3().PutObject(ctx, &s3.PutObjectInput{
+				Bucket: &v.Bucket, Key: &key, Body: strings.NewReader("left behind\n"),
+				ObjectLockMode: types.ObjectLockModeGovernance, ObjectLockRetainUntilDate: aws.Time(time.Now().Add(2 * time.Second)),
+			})
+			if err != nil {
+				return err
+			}
+			return k.put(lockedVersion{key: key, version: aws.ToString(put.VersionId)})
+		},
+		Heal: func(ctx context.Context) error {
+			return k.heal(func(was lockedVersion) error {
+				_, err := v.s3().DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &v.Bucket, Key: &was.key, VersionId: &was.version, BypassGovernanceRetention: aws.Bool(true)})
 				return err
 			})
 		},

@@ -21,6 +21,11 @@ type Preflight struct {
 	Gates []string `json:"gates,omitempty" doc:"roles that must be able to open a gate"`
 }
 
+// Expire is the type of backup.expire.
+type Expire struct {
+	Keep int `json:"keep,omitempty"`
+}
+
 // Restore is the type of table.restore.
 type Restore struct {
 	Manifest string     `json:"manifest,omitempty" doc:"the backup"`
@@ -94,6 +99,7 @@ func Catalogue() *action.Catalogue {
 	records("backup.take", estate.GroupKind)
 	check("backup.walled", estate.Nothing)
 	records("backup.restorable", estate.GroupKind)
+	add[Expire](c, "backup.expire", estate.GroupKind, action.Mutates, nil)
 	add[Undelete](c, "storage.undelete", estate.TableKind, action.Mutates, nil)
 	add[Rollback](c, "table.rollback", estate.TableKind, action.Mutates, nil)
 	add[Rewind](c, "storage.rewind", estate.BucketKind, action.Mutates, nil)
