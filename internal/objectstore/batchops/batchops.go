@@ -1,7 +1,7 @@
 // Package batchops copies a list of object versions by S3 Batch Operations, where a
 // bucket is too large to copy object by object.
 //
-// The steps are [Upload] of a manifest, [Client.Create], [Client.Wait] and
+// The steps are [Client.Upload] of a manifest, [Client.Create], [Client.Wait] and
 // [Client.Judge]. Each can be done again: a manifest that is there with the same
 // content is taken, and a token finds the batch that was created with it. AWS
 // forgets batches after 90 days.
@@ -18,7 +18,7 @@
 //
 // A copy is named by its source's key below a prefix; it cannot be named by its
 // content. Objects above [Largest] and objects without a version of their own are
-// refused by name before anything is started. The judge keeps about 40 bytes of
+// refused by name before anything is started; [Object.Fits] says so before. The judge keeps about 40 bytes of
 // memory per line of the manifest.
 //
 // Verified against a fake that copies on MinIO. Not verified on AWS.
@@ -58,48 +58,43 @@ var (
 
 // Config says where batches run and who asks for them.
 type Config struct {
-	Account   string // 12 digits
+	// Role is the ARN of the role that copies and reports. Batches belong to its
+	// account, since nobody can hand over a role of another one.
+	Role      string
 	Region    string // where the copies go
 	AccessKey string
 	SecretKey string
 	// SessionToken goes with temporary credentials; empty otherwise.
 	SessionToken string
-	// Every is how often a batch is asked about; 15 s when zero.
-	Every time.Duration
 	// Transport sends the requests; nil for one that gives up after 10 s of silence.
 	Transport http.RoundTripper
 }
 
 // Client asks for batches. It is safe for concurrent use.
 type Client struct {
-	account string
-	every   time.Duration
+	role, partition, account string
+
 	control *s3control.Client
 	store   *objectstore.Client
 }
 
-var (
-	accountID = regexp.MustCompile(`^\d{12}$`)
-	roleARN   = regexp.MustCompile(`^arn:(aws[a-z-]*):iam::\d{12}:role/.+$`)
-)
+var roleARN = regexp.MustCompile(`^arn:(aws[a-z-]*):iam::(\d{12}):role/.+$`)
 
 // New returns a client that reads manifests and reports from store. It asks nothing.
 func New(cfg Config, store *objectstore.Client) (*Client, error) {
+	role := roleARN.FindStringSubmatch(cfg.Role)
 	switch {
-	case !accountID.MatchString(cfg.Account):
-		return nil, fmt.Errorf("batch operations: account %q has not 12 digits", cfg.Account)
+	case role == nil:
+		return nil, fmt.Errorf("batch operations: %q is no ARN of a role; give one such as arn:aws:iam::111122223333:role/batch", cfg.Role)
 	case cfg.Region == "":
 		return nil, errors.New("batch operations: no region; name the one of the target bucket")
 	case cfg.AccessKey == "" || cfg.SecretKey == "":
 		return nil, errors.New("batch operations: access key or secret key is empty; name credentials that hold both")
 	}
-	if cfg.Every == 0 {
-		cfg.Every = 15 * time.Second
-	}
 	if cfg.Transport == nil {
 		cfg.Transport = objectstore.Transport(2*time.Second, 10*time.Second)
 	}
-	return &Client{account: cfg.Account, every: cfg.Every, store: store, control: s3control.New(s3control.Options{
+	return &Client{role: cfg.Role, partition: role[1], account: role[2], store: store, control: s3control.New(s3control.Options{
 		Region:      cfg.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken),
 		HTTPClient:  &http.Client{Transport: cfg.Transport},
@@ -123,9 +118,8 @@ type Request struct {
 	// Token is the caller's, the same in each attempt: run, step and part.
 	Token    string
 	Manifest Manifest
-	To       Place  // each copy gets its source's key below it
-	Role     string // ARN of the role that copies and reports
-	Report   Place  // where the completion report goes
+	To       Place // each copy gets its source's key below it
+	Report   Place // where the completion report goes
 	// Hold is what the copies are held by from their first moment.
 	Hold objectstore.Hold
 }
@@ -134,14 +128,10 @@ type Request struct {
 // token. [fs.ErrExist] means that the token belongs to a batch that does something
 // else.
 func (c *Client) Create(ctx context.Context, r Request) (id string, err error) {
-	role := roleARN.FindStringSubmatch(r.Role)
-	switch {
-	case role == nil:
-		return "", fmt.Errorf("create batch: %q is no ARN of a role; give one such as arn:aws:iam::111122223333:role/batch", r.Role)
-	case r.Token == "" || r.Manifest.Lines == 0 || r.Manifest.ETag == "" || r.To.Bucket == "" || r.Report.Bucket == "":
+	if r.Token == "" || r.Manifest.Lines == 0 || r.Manifest.ETag == "" || r.To.Bucket == "" || r.Report.Bucket == "" {
 		return "", errors.New("create batch: token, manifest, target or place of the report is missing")
 	}
-	arn := func(of string) *string { return aws.String("arn:" + role[1] + ":s3:::" + of) }
+	arn := func(of string) *string { return aws.String("arn:" + c.partition + ":s3:::" + of) }
 	sum := sha256.Sum256([]byte(r.Token)) // a token has 64 characters at most
 	what := &types.S3CopyObjectOperation{
 		TargetResource: arn(r.To.Bucket), TargetKeyPrefix: optional(r.To.Prefix),
@@ -152,7 +142,7 @@ func (c *Client) Create(ctx context.Context, r Request) (id string, err error) {
 	}
 	out, err := c.control.CreateJob(ctx, &s3control.CreateJobInput{
 		AccountId: &c.account, ClientRequestToken: aws.String(hex.EncodeToString(sum[:])), ConfirmationRequired: aws.Bool(false),
-		Priority: aws.Int32(10), RoleArn: &r.Role, Operation: &types.JobOperation{S3PutObjectCopy: what},
+		Priority: aws.Int32(10), RoleArn: &c.role, Operation: &types.JobOperation{S3PutObjectCopy: what},
 		Manifest: &types.JobManifest{
 			Location: &types.JobManifestLocation{ETag: &r.Manifest.ETag, ObjectArn: arn(r.Manifest.Bucket + "/" + r.Manifest.Key), ObjectVersionId: optional(r.Manifest.VersionID)},
 			Spec: &types.JobManifestSpec{
@@ -205,23 +195,35 @@ func (c *Client) State(ctx context.Context, id string) (State, error) {
 	return s, nil
 }
 
+// A batch is asked about at first after shortest, and then less and less often.
+const shortest, longest = 100 * time.Millisecond, 15 * time.Second
+
+// Ended reports whether the batch has ended, however it ended.
+func (s State) Ended() bool {
+	switch types.JobStatus(s.Status) {
+	case types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled:
+		return true
+	}
+	return false
+}
+
 // Wait waits until a batch has ended, however it ended, and tells progress each state
 // that it sees. One that waits for a person's confirmation, which we never ask for,
 // is [ErrIncomplete]; one that a person paused is waited for.
 func (c *Client) Wait(ctx context.Context, id string, progress func(State)) (State, error) {
-	for {
+	for pause := shortest; ; pause = min(2*pause, longest) {
 		s, err := c.State(ctx, id)
 		if err != nil {
 			return s, err
 		}
 		progress(s)
-		switch types.JobStatus(s.Status) {
-		case types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled:
+		switch {
+		case s.Ended():
 			return s, nil
-		case types.JobStatusSuspended:
+		case s.Status == string(types.JobStatusSuspended):
 			return s, fmt.Errorf("wait for batch %s: %w: it waits for a confirmation; cancel it and ask who changed it", id, ErrIncomplete)
 		}
-		next := time.NewTimer(c.every)
+		next := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			next.Stop()

@@ -13,6 +13,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batchops"
+	"breakwater/internal/objectstore/batchops/batchtest"
 	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/reach"
 )
@@ -20,7 +21,7 @@ import (
 // world is a lake with three objects, each with a newer version than the wanted one.
 type world struct {
 	store   *objectstore.Client
-	control *control
+	control *batchtest.Control
 	client  *batchops.Client
 	objects []batchops.Object
 }
@@ -56,12 +57,8 @@ func newStore(t *testing.T) (*objectstore.Client, []batchops.Object) {
 
 func newWorld(t *testing.T, store *objectstore.Client, objects []batchops.Object) *world {
 	t.Helper()
-	f := &control{t: t, store: store, last: map[string][]byte{}}
-	f.server = httptest.NewServer(f)
-	t.Cleanup(f.server.Close)
-	c, err := batchops.New(batchops.Config{
-		Account: "111122223333", Region: "eu-central-1", AccessKey: "a", SecretKey: "s", Every: time.Millisecond, Transport: f,
-	}, store)
+	f := batchtest.New(t, store, store, "eu-central-1")
+	c, err := batchops.New(batchops.Config{Role: batchtest.Role, Region: f.Region, AccessKey: "a", SecretKey: "s", Transport: f}, store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,13 +69,13 @@ func newWorld(t *testing.T, store *objectstore.Client, objects []batchops.Object
 func (w *world) request(t *testing.T) batchops.Request {
 	t.Helper()
 	place := strings.ReplaceAll(t.Name(), " ", "-")
-	m, err := batchops.Upload(t.Context(), w.store, "notes", place+"/manifest.csv", slices.Values(w.objects))
+	m, err := w.client.Upload(t.Context(), w.store, "notes", place+"/manifest.csv", slices.Values(w.objects), objectstore.Hold{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return batchops.Request{
 		Token: "run-1/take/" + place, Manifest: m, To: batchops.Place{Bucket: "backup", Prefix: place},
-		Role: "arn:aws:iam::111122223333:role/batch", Report: batchops.Place{Bucket: "notes", Prefix: place + "/report"},
+		Report: batchops.Place{Bucket: "notes", Prefix: place + "/report"},
 	}
 }
 
@@ -98,7 +95,7 @@ func (w *world) copied(t *testing.T, r batchops.Request) (states []string, err e
 func TestCopiesTheVersionsOfTheManifest(t *testing.T) {
 	store, objects := newStore(t)
 	w := newWorld(t, store, objects)
-	w.control.loseAnswer = true // and the SDK asks again
+	w.control.LoseAnswer = true // and the SDK asks again
 	r := w.request(t)
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 	r.Hold = objectstore.Hold{Mode: objectstore.Governance, Until: until}
@@ -109,8 +106,8 @@ func TestCopiesTheVersionsOfTheManifest(t *testing.T) {
 	if err != nil || !slices.Equal(states, []string{"New", "Active", "Complete"}) {
 		t.Fatalf("states %v: %v", states, err)
 	}
-	if states, err := w.copied(t, r); err != nil || !slices.Equal(states, []string{"Complete"}) || len(w.control.batches) != 1 {
-		t.Errorf("again: states %v, %d batches: %v; want the one batch found", states, len(w.control.batches), err)
+	if states, err := w.copied(t, r); err != nil || !slices.Equal(states, []string{"Complete"}) || w.control.Created() != 1 {
+		t.Errorf("again: states %v, %d batches: %v; want the one batch found", states, w.control.Created(), err)
 	}
 	for _, k := range keys {
 		body, o, err := w.store.Get(t.Context(), "backup", r.To.Prefix+"/"+k)
@@ -131,28 +128,28 @@ func TestCopiesTheVersionsOfTheManifest(t *testing.T) {
 func TestJudgeBelievesNoFault(t *testing.T) {
 	store, objects := newStore(t)
 	for name, tc := range map[string]struct {
-		fault func(*control)
+		fault func(*batchtest.Control)
 		want  string
 	}{
-		"an object failed":                 {func(f *control) { f.refuse = keys[1] }, "1 objects failed: s3://lake/" + keys[1] + " version " + objects[1].VersionID + ` (failed AccessDenied 403 no "access")`},
-		"only the report says that":        {func(f *control) { f.refuse, f.quiet = keys[1], true }, "1 objects failed: s3://lake/" + keys[1]},
-		"complete with failures":           {func(f *control) { f.failures = 1 }, "of 3 lines of the manifest it tried 3, failed on 1"},
-		"a line is missing":                {func(f *control) { f.drop = keys[1] }, "lacks 1 lines of the manifest: s3://lake/" + keys[1]},
-		"wrong MD5":                        {func(f *control) { f.wrongMD5 = true }, "has MD5"},
-		"total lower than lines":           {func(f *control) { f.fewer = 1 }, "of 3 lines of the manifest it tried 2"},
-		"no numbers":                       {func(f *control) { f.noSummary = true }, "does not say how many"},
-		"no report":                        {func(f *control) { f.noReport = true }, "the report proves nothing"},
-		"a line twice":                     {func(f *control) { f.twice = true }, "reported twice"},
-		"a line for another":               {func(f *control) { f.twice, f.drop = true, keys[2] }, "reported twice"},
-		"a line that was not asked for":    {func(f *control) { f.foreign = true }, "s3://lake/somebody-elses version v1 is no line of the manifest"},
-		"somebody else's report":           {func(f *control) { f.elsewhere = true }, "is no part of the report"},
-		"a report without the status":      {func(f *control) { f.schema = "Bucket, Key, VersionId" }, "no column TaskStatus"},
-		"a report of another format":       {func(f *control) { f.format = "Report_CSV_2030" }, `format "Report_CSV_2030"`},
-		"a report that breaks off":         {func(f *control) { f.cut = true; f.refuse = keys[2] }, "results/1.csv: "},
-		"nothing was tried":                {func(f *control) { f.untried = true }, "no object was tried"},
-		"it failed as a whole":             {func(f *control) { f.untried, f.ends = true, "Failed" }, "it is Failed ManifestNotFound it is gone"},
-		"cancelled, though all was copied": {func(f *control) { f.ends = "Cancelled" }, "it is Cancelled"},
-		"waits for a confirmation":         {func(f *control) { f.ends = "Suspended" }, "waits for a confirmation"},
+		"an object failed":                 {func(f *batchtest.Control) { f.Refuse = keys[1] }, "1 objects failed: s3://lake/" + keys[1] + " version " + objects[1].VersionID + ` (failed AccessDenied 403 no "access")`},
+		"only the report says that":        {func(f *batchtest.Control) { f.Refuse, f.Quiet = keys[1], true }, "1 objects failed: s3://lake/" + keys[1]},
+		"complete with failures":           {func(f *batchtest.Control) { f.Failures = 1 }, "of 3 lines of the manifest it tried 3, failed on 1"},
+		"a line is missing":                {func(f *batchtest.Control) { f.Drop = keys[1] }, "lacks 1 lines of the manifest: s3://lake/" + keys[1]},
+		"wrong MD5":                        {func(f *batchtest.Control) { f.WrongMD5 = true }, "has MD5"},
+		"total lower than lines":           {func(f *batchtest.Control) { f.Fewer = 1 }, "of 3 lines of the manifest it tried 2"},
+		"no numbers":                       {func(f *batchtest.Control) { f.NoSummary = true }, "does not say how many"},
+		"no report":                        {func(f *batchtest.Control) { f.NoReport = true }, "the report proves nothing"},
+		"a line twice":                     {func(f *batchtest.Control) { f.Twice = true }, "reported twice"},
+		"a line for another":               {func(f *batchtest.Control) { f.Twice, f.Drop = true, keys[2] }, "reported twice"},
+		"a line that was not asked for":    {func(f *batchtest.Control) { f.Foreign = true }, "s3://lake/somebody-elses version v1 is no line of the manifest"},
+		"somebody else's report":           {func(f *batchtest.Control) { f.Elsewhere = true }, "is no part of the report"},
+		"a report without the status":      {func(f *batchtest.Control) { f.Schema = "Bucket, Key, VersionId" }, "no column TaskStatus"},
+		"a report of another format":       {func(f *batchtest.Control) { f.Format = "Report_CSV_2030" }, `format "Report_CSV_2030"`},
+		"a report that breaks off":         {func(f *batchtest.Control) { f.Cut = true; f.Refuse = keys[2] }, "results/1.csv: "},
+		"nothing was tried":                {func(f *batchtest.Control) { f.Untried = true }, "no object was tried"},
+		"it failed as a whole":             {func(f *batchtest.Control) { f.Untried, f.Ends = true, "Failed" }, "it is Failed ManifestNotFound it is gone"},
+		"cancelled, though all was copied": {func(f *batchtest.Control) { f.Ends = "Cancelled" }, "it is Cancelled"},
+		"waits for a confirmation":         {func(f *batchtest.Control) { f.Ends = "Suspended" }, "waits for a confirmation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, store, objects)
@@ -169,8 +166,7 @@ func TestJudgeBelievesNoFault(t *testing.T) {
 		r.Manifest.ETag = "another"
 		r.Manifest.VersionID = ""
 		id := "b1"
-		w.control.batches = []*batch{{id: id, status: "Complete", total: 3, good: 3}}
-		if err := w.control.report(requestOf(t), &batch{id: id, in: reportAt(r)}, nil); err != nil {
+		if err := w.control.Finished(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), id, 3, r.Report); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.client.Judge(t.Context(), id, r); !errors.Is(err, batchops.ErrIncomplete) || !strings.Contains(err.Error(), "was written with another") {
@@ -179,21 +175,12 @@ func TestJudgeBelievesNoFault(t *testing.T) {
 	})
 }
 
-func requestOf(t *testing.T) *http.Request {
-	return httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-}
-
-func reportAt(r batchops.Request) (in created) {
-	in.Report.Bucket, in.Report.Prefix = "arn:aws:s3:::"+r.Report.Bucket, r.Report.Prefix
-	return in
-}
-
 func TestWhatCannotBeAsked(t *testing.T) {
 	store, objects := newStore(t)
 	t.Run("no answer", func(t *testing.T) {
 		w := newWorld(t, store, objects)
 		r := w.request(t)
-		w.control.server.Close()
+		w.control.Stop()
 		if _, err := w.client.Create(t.Context(), r); !reach.Unreachable(err) {
 			t.Errorf("Create: %v; want unreachable", err)
 		}
@@ -204,7 +191,7 @@ func TestWhatCannotBeAsked(t *testing.T) {
 	for status, want := range map[int]error{http.StatusForbidden: fs.ErrPermission, http.StatusNotFound: fs.ErrNotExist, http.StatusBadGateway: reach.ErrUnreachable} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			w := newWorld(t, store, objects)
-			w.control.status = status
+			w.control.Status = status
 			if _, err := w.client.State(t.Context(), "b1"); !errors.Is(err, want) {
 				t.Errorf("State: %v; want %v", err, want)
 			}
@@ -225,8 +212,9 @@ func TestWhatCannotBeAsked(t *testing.T) {
 
 func TestUploadRefuses(t *testing.T) {
 	store, objects := newStore(t)
+	w := newWorld(t, store, objects)
 	up := func(all ...batchops.Object) error {
-		_, err := batchops.Upload(t.Context(), store, "notes", "manifest.csv", slices.Values(all))
+		_, err := w.client.Upload(t.Context(), store, "notes", "manifest.csv", slices.Values(all), objectstore.Hold{})
 		return err
 	}
 	if err := up(); err == nil || !strings.Contains(err.Error(), "no object to copy") {

@@ -41,6 +41,15 @@ type Object struct {
 	Size int64 // bytes
 }
 
+// longestKey is how many bytes a key may have.
+const longestKey = 1024
+
+// Fits reports whether a batch can copy the object below a prefix of so many bytes,
+// its slash included. What does not fit is to be copied by other means.
+func (o Object) Fits(prefix int) bool {
+	return o.check() == nil && o.Size <= Largest && prefix+len(o.Key) <= longestKey
+}
+
 var (
 	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	versionID  = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
@@ -181,9 +190,10 @@ type Manifest struct {
 }
 
 // Upload writes the manifest of the objects, which are gone through twice, to a key
-// that does not exist yet. One that is there with the same content is an earlier
-// attempt's and is taken; other content is [fs.ErrExist].
-func Upload(ctx context.Context, store *objectstore.Client, bucket, key string, objects iter.Seq[Object]) (Manifest, error) {
+// that does not exist yet, by the client of who may add there, and held. One that is
+// there with the same content is an earlier attempt's and is taken, with its hold;
+// other content is [fs.ErrExist].
+func (c *Client) Upload(ctx context.Context, add *objectstore.Client, bucket, key string, objects iter.Seq[Object], h objectstore.Hold) (Manifest, error) {
 	fail := func(err error) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("upload manifest s3://%s/%s: %w", bucket, key, err)
 	}
@@ -204,11 +214,11 @@ func Upload(ctx context.Context, store *objectstore.Client, bucket, key string, 
 		_, err := WriteManifest(w, objects)
 		w.CloseWithError(err) // the reader gets it; it returns no error
 	}()
-	o, err := store.AddFrom(ctx, bucket, key, body, int64(size), want, objectstore.Hold{})
+	o, err := add.AddFrom(ctx, bucket, key, body, int64(size), want, h)
 	body.CloseWithError(io.ErrClosedPipe) // lets a writer go that nobody reads any more
 	<-written
 	if errors.Is(err, fs.ErrExist) {
-		o, err = same(ctx, store, bucket, key, want)
+		o, err = same(ctx, c.store, bucket, key, want)
 	}
 	if err != nil {
 		return fail(err)

@@ -149,3 +149,24 @@ func TestManifestRefusesLargeObjectsByName(t *testing.T) {
 		t.Errorf("%v; names an object that is not too large", err)
 	}
 }
+
+func TestFits(t *testing.T) {
+	large, long := object("lake", "k", "v1"), object("lake", strings.Repeat("k", 1000), "v1")
+	large.Size = batchops.Largest + 1
+	for name, tc := range map[string]struct {
+		object batchops.Object
+		below  int
+		want   bool
+	}{
+		"an object":           {object("lake", "k", "v1"), 100, true},
+		"of the largest size": {func() batchops.Object { o := large; o.Size--; return o }(), 100, true},
+		"too large":           {large, 100, false},
+		"without a version":   {object("lake", "k", "null"), 100, false},
+		"of the longest key":  {long, 24, true},
+		"of too long a key":   {long, 25, false},
+	} {
+		if got := tc.object.Fits(tc.below); got != tc.want {
+			t.Errorf("%s: Fits = %v", name, got)
+		}
+	}
+}
