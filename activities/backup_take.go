@@ -13,9 +13,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
-	"breakwater/internal/delta"
 	"breakwater/internal/recovery"
-	"breakwater/internal/table"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -34,9 +32,10 @@ type takePlan struct {
 type takeTable struct {
 	Table   string `json:"table"`
 	Version int64  `json:"version"`
-	Copy    int    `json:"copy"`  // objects
-	Bytes   int64  `json:"bytes"` // of them
-	Keep    int    `json:"keep"`  // objects
+	Copy    int    `json:"copy"`            // objects
+	Bytes   int64  `json:"bytes"`           // of them
+	Keep    int    `json:"keep"`            // objects
+	Batch   int    `json:"batch,omitempty"` // how many of those to copy S3 Batch Operations are to copy
 }
 
 // promised is what the estate promises of its backups.
@@ -118,19 +117,20 @@ func (s *Systems) planTake(ctx context.Context, c action.Call[none]) (action.Cha
 	}
 	m := backup.Next(b.group.Group, b.all, promised(c).Due(b.all, time.Now()))
 	p := takePlan{Seq: m.Seq, Generation: m.Generation, Previous: m.Previous, Cut: cut.At}
-	var objects int
+	var objects, batched int
 	var bytes int64
 	ch := action.Change{}
 	for _, t := range cut.Tables {
-		_, split, err := s.split(ctx, c, b, m, t.Name, t.Version)
+		from, split, err := s.split(ctx, c, b, m, t.Name, t.Version)
 		if err != nil {
 			return ch, err
 		}
-		row := takeTable{Table: t.Name, Version: t.Version, Copy: len(split.Copy), Bytes: split.Bytes(), Keep: len(split.Keep)}
+		batch, _ := b.batched(c.Estate, m, from, split.Copy)
+		row := takeTable{Table: t.Name, Version: t.Version, Copy: len(split.Copy), Bytes: split.Bytes(), Keep: len(split.Keep), Batch: len(batch)}
 		p.Tables = append(p.Tables, row)
-		objects, bytes = objects+row.Copy, bytes+row.Bytes
+		objects, batched, bytes = objects+row.Copy, batched+row.Batch, bytes+row.Bytes
 		ch.Effects = append(ch.Effects, action.EffectLine{
-			On: "table " + t.Name, Do: fmt.Sprintf("add version %d to backup %s: %d objects, and share %d with the one before", t.Version, m.Name(), row.Copy, row.Keep),
+			On: "table " + t.Name, Do: fmt.Sprintf("add version %d to backup %s: %d objects, and share %d with the one before", t.Version, m.Name(), row.Copy, row.Keep) + executor(c.Estate, row),
 			To: fmt.Sprintf("%d bytes", row.Bytes),
 		})
 	}
@@ -139,117 +139,15 @@ func (s *Systems) planTake(ctx context.Context, c action.Call[none]) (action.Cha
 		kind = "of everything, a full one"
 	}
 	ch.Summary = fmt.Sprintf("Backup %s %s at %s: %d objects with %d bytes", m.Name(), kind, cut.At.Format(time.RFC3339Nano), objects, bytes)
-	ch.Estimate = time.Second + time.Duration(objects)*20*time.Millisecond
+	ch.Estimate = time.Second + time.Duration(objects-batched)*20*time.Millisecond + time.Duration(batched)*2*time.Millisecond
+	if batched > 0 {
+		ch.Estimate += 5 * time.Minute // until a batch begins
+	}
 	if _, over := backup.Newest(b.all); len(over) > 0 {
 		ch.Summary += fmt.Sprintf("; it steps over %d manifests that cannot be believed", len(over))
 	}
 	ch.Data, err = action.Encode(p)
 	return ch, err
-}
-
-// takenFrom is a version of a table at the source, as a backup takes it.
-type takenFrom struct {
-	tableSite
-	snap *delta.Snapshot
-	hint []byte // what _last_checkpoint must say; nil where there is none or it is among the needs
-}
-
-// split says what of a version has to be copied, and what the manifest before has.
-func (s *Systems) split(ctx context.Context, c action.Call[none], b backupsOf, m backup.Manifest, name string, version int64) (takenFrom, backup.Plan, error) {
-	from, needs, err := s.needs(ctx, c, name, version)
-	if err != nil {
-		return from, backup.Plan{}, fmt.Errorf("table %s version %d in %s: %w", name, version, c.Run.Source, err)
-	}
-	var previous []backup.Object
-	if m.Previous != nil && !m.Full() {
-		i := slices.IndexFunc(b.all, func(f backup.Found) bool { return f.Seq == m.Previous.Seq && f.SHA256 == m.Previous.SHA256 && f.Good() })
-		if i < 0 {
-			return from, backup.Plan{}, fmt.Errorf("%w: manifest %d, which the plan builds on, is not what it was; plan again", action.ErrMoved, m.Previous.Seq)
-		}
-		if t, ok := b.all[i].Manifest.Table(name); ok {
-			if previous, err = b.List(ctx, t); err != nil {
-				return from, backup.Plan{}, fmt.Errorf("what backup %s holds: %w", b.all[i].Manifest.Name(), err)
-			}
-		}
-	}
-	return from, backup.Split(needs, previous), nil
-}
-
-// needs lists what a version needs, as the source has it now. An object that is
-// gone means that the table moved on under the plan.
-func (s *Systems) needs(ctx context.Context, c action.Call[none], name string, version int64) (takenFrom, []backup.Need, error) {
-	site, err := s.site(ctx, c.Estate, c.Run.Source, name)
-	if err != nil {
-		return takenFrom{}, nil, err
-	}
-	from := takenFrom{tableSite: site}
-	l, err := site.open(ctx)
-	if err != nil {
-		return from, nil, err
-	}
-	if from.snap, err = l.Snapshot(ctx, version); err != nil {
-		return from, nil, err
-	}
-	want := map[string]table.File{}
-	for f, err := range from.snap.Closure() {
-		if err != nil {
-			return from, nil, err
-		}
-		if f.Bucket != "" {
-			return from, nil, fmt.Errorf("%w: it needs %s in another bucket, which a backup of this table cannot bring back; back up what it was cloned from, and make the clone deep", action.ErrRefused, f.URI())
-		}
-		want[f.Key] = f
-	}
-	if len(want) == 0 {
-		return from, nil, fmt.Errorf("%w: the version needs no object at all", action.ErrRefused)
-	}
-	// The entry of the version that a checkpoint stands for tells its time, and the
-	// checksum what it should hold. Neither is needed to read it.
-	for _, extra := range []string{fmt.Sprintf("%020d.json", max(from.snap.Start, 0)), fmt.Sprintf("%020d.json", version), fmt.Sprintf("%020d.crc", version)} {
-		if key := site.logDir() + extra; want[key].Key == "" {
-			want[key] = table.File{Key: key, Size: -1, Why: table.LogEntry}
-		}
-	}
-	cut, err := l.LaterThan(ctx, version)
-	if err != nil {
-		return from, nil, err
-	}
-	from.hint = cut.HintBody
-	if cut.KeepHint {
-		want[cut.Hint] = table.File{Key: cut.Hint, Size: -1, Why: table.LogEntry}
-	}
-	var needs []backup.Need
-	prefixes := []string{site.root.Prefix + "/"}
-	for _, uri := range from.snap.Outside() {
-		if dir, ok := strings.CutPrefix(uri, "s3://"+site.root.Bucket+"/"); ok {
-			prefixes = append(prefixes, dir+"/")
-		}
-	}
-	for _, p := range prefixes {
-		for o, err := range site.bucket.List(ctx, p) {
-			if err != nil {
-				return from, nil, err
-			}
-			f, ok := want[o.Key]
-			if !ok {
-				continue
-			}
-			if f.Size >= 0 {
-				if lack, lacks := table.Judge(f, o.Size); lacks {
-					return from, nil, fmt.Errorf("%w: %s; plan again", action.ErrMoved, lack)
-				}
-			}
-			delete(want, o.Key)
-			needs = append(needs, backup.Need{Key: o.Key, Role: backup.RoleOf(o.Key, f.Why), Size: o.Size, ETag: o.ETag})
-		}
-	}
-	for _, f := range want {
-		if f.Size >= 0 {
-			return from, nil, fmt.Errorf("%w: %s is gone; plan again", action.ErrMoved, f.URI())
-		}
-	}
-	backup.Order(needs)
-	return from, needs, nil
 }
 
 // applyTake copies what the plan's versions need, then writes the manifest. What
@@ -331,14 +229,24 @@ func (s *Systems) takeTable(ctx context.Context, c action.Call[none], b backupsO
 	if err := w.keep(ctx, split.Keep); err != nil {
 		return backup.Table{}, w.mutations, err
 	}
+	batch, rest := []backup.Need(nil), split.Copy
+	if t.Batch > 0 {
+		batch, rest = b.batched(c.Estate, m, from, split.Copy)
+	}
+	if len(batch) != t.Batch {
+		return backup.Table{}, w.mutations, fmt.Errorf("%w: a batch was to copy %d objects, and would copy %d now; plan again", action.ErrMoved, t.Batch, len(batch))
+	}
+	if err := s.takeBatch(ctx, w, batch); err != nil {
+		return backup.Table{}, w.mutations, err
+	}
 	for _, role := range backup.Stages() {
-		var batch []backup.Need
-		for _, n := range split.Copy {
+		var stage []backup.Need
+		for _, n := range rest {
 			if n.Role == role {
-				batch = append(batch, n)
+				stage = append(stage, n)
 			}
 		}
-		if err := w.copy(ctx, role, batch); err != nil {
+		if err := w.copy(ctx, role, stage); err != nil {
 			return backup.Table{}, w.mutations, err
 		}
 	}

@@ -38,6 +38,8 @@ type Systems struct {
 	Temporal client.Client
 	// Engine answers SQL. It is nil in a process that serves no queries.
 	Engine query.Engine
+	// S3Control sends what S3 Batch Operations are asked; the network's own when nil.
+	S3Control http.RoundTripper
 
 	mu   sync.Mutex
 	kept map[string]any

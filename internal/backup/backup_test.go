@@ -163,6 +163,27 @@ func TestNames(t *testing.T) {
 }
 
 // TestUntil holds every backup for its retention, and those of a day to one date.
+func TestBatchName(t *testing.T) {
+	name := backup.BatchName("run/step", "e3b0", 0)
+	if len(name) != 32 || name != backup.BatchName("run/step", "e3b0", 0) {
+		t.Errorf("BatchName = %q", name)
+	}
+	for what, other := range map[string]string{
+		"another step": backup.BatchName("run/step2", "e3b0", 0), "other objects": backup.BatchName("run/step", "e3b1", 0), "the next batch": backup.BatchName("run/step", "e3b0", 1),
+	} {
+		if other == name {
+			t.Errorf("%s has the same name", what)
+		}
+	}
+	// What nobody names any more expires below the prefix of all objects.
+	if folder := backup.BatchFolder("orders", 7, name); folder != backup.DataPrefix("orders")+"000000000007/batch/"+name+"/" {
+		t.Error(folder)
+	}
+	if notes := backup.BatchNotes("orders", name); strings.HasPrefix(notes, backup.DataPrefix("orders")) || !strings.HasPrefix(notes, backup.Folder("orders")) {
+		t.Error(notes)
+	}
+}
+
 func TestUntil(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := backup.Policy{Retention: time.Duration(rapid.Int64Range(1, 1e6).Draw(t, "minutes")) * time.Minute}

@@ -48,6 +48,8 @@ type Need struct {
 	Role Role
 	Size int64
 	ETag string
+	// Version is the source's, where it was asked for: to copy exactly that later.
+	Version string
 }
 
 // Order sorts into the order of writing: by role, and by key within it, which for

@@ -18,6 +18,11 @@
 //	GROUP/manifests/000000000007         a manifest and its signature   [ManifestKey]
 //	GROUP/verified/000000000007          that it was restored           [VerifiedKey]
 //	GROUP/data/000000000005/e3b0c442…    an object                      [DataKey]
+//	GROUP/data/000000000005/batch/0f6a…/ copies of S3 Batch Operations  [BatchFolder]
+//	GROUP/batches/0f6a…/                 what a batch was to do and did [BatchNotes]
+//
+// A batch names its copies by the source's keys. They are named by their version
+// too, and their checksums are known before a manifest names them.
 //
 // # Generations
 //
@@ -177,6 +182,21 @@ func DataPrefix(group string) string { return Folder(group) + "data/" }
 func DataKey(group string, generation int64, sha256 string) string {
 	return fmt.Sprintf("%s%012d/%s", DataPrefix(group), generation, sha256)
 }
+
+// BatchName names a batch of a step: by the step's token, by the SHA-256 of what is
+// to be copied, and by how many batches of that have come to nothing before, so that
+// a step that was broken off finds its own again. It has 32 digits.
+func BatchName(token, sha256 string, failed int) string {
+	return ledger.Digest(fmt.Appendf(nil, "%s\n%s\n%d", token, sha256, failed))[:32]
+}
+
+// BatchFolder is the prefix below which a batch puts its copies in a generation.
+func BatchFolder(group string, generation int64, name string) string {
+	return fmt.Sprintf("%s%012d/batch/%s/", DataPrefix(group), generation, name)
+}
+
+// BatchNotes is the prefix of a batch's manifest and report.
+func BatchNotes(group, name string) string { return Folder(group) + "batches/" + name + "/" }
 
 // SeqOf reads the number out of a key of a manifest or a verification.
 func SeqOf(key string) (int64, bool) {

@@ -2,6 +2,7 @@ package estate
 
 import (
 	"reflect"
+	"regexp"
 	"strings"
 )
 
@@ -19,7 +20,20 @@ type Backup struct {
 	Mode      LockMode `json:"mode" yaml:"mode"`
 	Retention Duration `json:"retention" yaml:"retention"`                       // how long every backup is kept, at least
 	FullEvery Duration `json:"full_every,omitempty" yaml:"full_every,omitempty"` // when everything is copied anew; never again after the first when zero
+	// Batch lets S3 Batch Operations copy where there is very much of it; without
+	// it everything is copied object by object.
+	Batch *Batch `json:"batch,omitempty" yaml:"batch,omitempty"`
 }
+
+// Batch says who copies by S3 Batch Operations, and from when on.
+type Batch struct {
+	Role string `json:"role" yaml:"role"` // ARN of the role that copies, in the account of the backup place
+	// FromObjects is of how many data objects of a table at least a batch copies
+	// them. Fewer are copied object by object.
+	FromObjects int `json:"from_objects" yaml:"from_objects"`
+}
+
+var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/.+$`)
 
 // LockMode says who may take a backup's lock away before its time.
 type LockMode string
@@ -55,6 +69,14 @@ func (v *validator) backup() {
 	}
 	if b.FullEvery != 0 && b.FullEvery > b.Retention {
 		v.bad("/backup/full_every", "full_every is longer than the retention: one damaged object could be in every backup there is")
+	}
+	if k := b.Batch; k != nil {
+		if k.Role != "" && !roleARN.MatchString(k.Role) {
+			v.bad("/backup/batch/role", "role %q must be the ARN of a role, such as arn:aws:iam::111122223333:role/backup-batch", k.Role)
+		}
+		if k.FromObjects < 1 {
+			v.bad("/backup/batch/from_objects", "from_objects must be 1 or more, such as 100000: for fewer objects a batch is slower")
+		}
 	}
 	for _, r := range v.Regions {
 		for _, l := range v.Buckets {

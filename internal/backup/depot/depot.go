@@ -161,21 +161,27 @@ func (p Depot) List(ctx context.Context, t backup.Table) ([]backup.Object, error
 // Held is what a look at an object of a backup found wrong; empty for nothing.
 func (p Depot) Held(ctx context.Context, s backup.Stored, until time.Time) (wrong string, err error) {
 	seal, err := p.Reader.Seal(ctx, p.Bucket, p.Prefix+s.Key, s.Version)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return "is gone", nil
-	case err != nil:
-		return "", err
-	case seal.Size != s.Size:
-		return fmt.Sprintf("has %d bytes, and was written with %d", seal.Size, s.Size), nil
-	case seal.SHA256 != "" && seal.SHA256 != s.SHA256:
-		return "has another checksum than it was written with", nil
-	case seal.Hold.Until.Before(until):
-		return fmt.Sprintf("is held until %s, and must be until %s", when(seal.Hold.Until), when(until)), nil
-	case p.Mode == objectstore.Compliance && seal.Hold.Mode != p.Mode:
-		return fmt.Sprintf("is held in mode %s, and must be in %s", seal.Hold.Mode, p.Mode), nil
 	}
-	return "", nil
+	if err != nil {
+		return "", err
+	}
+	return p.wrong(seal, s, until), nil
+}
+
+func (p Depot) wrong(seal objectstore.Sealed, s backup.Stored, until time.Time) string {
+	switch {
+	case seal.Size != s.Size:
+		return fmt.Sprintf("has %d bytes, and was written with %d", seal.Size, s.Size)
+	case seal.SHA256 != "" && seal.SHA256 != s.SHA256:
+		return "has another checksum than it was written with"
+	case seal.Hold.Until.Before(until):
+		return fmt.Sprintf("is held until %s, and must be until %s", when(seal.Hold.Until), when(until))
+	case p.Mode == objectstore.Compliance && seal.Hold.Mode != p.Mode:
+		return fmt.Sprintf("is held in mode %s, and must be in %s", seal.Hold.Mode, p.Mode)
+	}
+	return ""
 }
 
 func when(t time.Time) string {
@@ -223,12 +229,10 @@ func (p Depot) AddContent(ctx context.Context, group string, generation int64, f
 	if err != nil {
 		return Added{}, o, err
 	}
-	sum, old := sha256.New(), md5.New()
-	n, err := io.Copy(io.MultiWriter(sum, old), content)
-	if err := errors.Join(err, content.Close()); err != nil {
-		return Added{}, o, reach.Mark(fmt.Errorf("read s3://%s/%s: %w", bucket, key, err))
+	a := Added{New: true}
+	if a.Size, a.SHA256, a.MD5, err = sums(content); err != nil {
+		return Added{}, o, fmt.Errorf("read s3://%s/%s: %w", bucket, key, err)
 	}
-	a := Added{Stored: backup.Stored{Size: n, SHA256: hex.EncodeToString(sum.Sum(nil))}, MD5: hex.EncodeToString(old.Sum(nil)), New: true}
 	a.Key = backup.DataKey(group, generation, a.SHA256)
 	if there, err := p.there(ctx, a); err != nil || there.Version != "" { // before so much is sent for nothing
 		if err == nil {
@@ -242,7 +246,7 @@ func (p Depot) AddContent(ctx context.Context, group string, generation int64, f
 	if err != nil {
 		return a, o, err
 	}
-	put, err := p.Adder.AddFrom(ctx, p.Bucket, p.Prefix+a.Key, again, n, a.SHA256, p.hold(until))
+	put, err := p.Adder.AddFrom(ctx, p.Bucket, p.Prefix+a.Key, again, a.Size, a.SHA256, p.hold(until))
 	if closed := again.Close(); err == nil && closed != nil {
 		err = closed
 	}
@@ -308,9 +312,16 @@ func Sum(ctx context.Context, c *objectstore.Client, bucket, key, version string
 	if err != nil {
 		return "", err
 	}
-	hash := sha256.New()
-	_, err = io.Copy(hash, body)
-	return hex.EncodeToString(hash.Sum(nil)), reach.Mark(errors.Join(err, body.Close()))
+	_, sum, _, err := sums(body)
+	return sum, err
+}
+
+// sums reads a body to its end, closes it, and returns how many bytes it has, and
+// their checksums in hex.
+func sums(body io.ReadCloser) (n int64, sum, old string, err error) {
+	hash, hash5 := sha256.New(), md5.New()
+	n, err = io.Copy(io.MultiWriter(hash, hash5), body)
+	return n, hex.EncodeToString(hash.Sum(nil)), hex.EncodeToString(hash5.Sum(nil)), reach.Mark(errors.Join(err, body.Close()))
 }
 
 // Lengthen makes sure that an object is held until a time at least: a file that

@@ -10,6 +10,8 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		{"alias-declared-twice", `alias "east" is declared twice: it stands at alias-declared-twice.yaml:32:14 already`},
+		{"backup-batch-from-zero", `from_objects must be 1 or more, such as 100000: for fewer objects a batch is slower`},
+		{"backup-batch-role", `role "backup-batch" must be the ARN of a role, such as arn:aws:iam::111122223333:role/backup-batch`},
 		{"backup-credential-shared", `restore of backup is a credential of something else: whoever has it could reach both: it stands at backup-credential-shared.yaml:45:20 already`},
 		{"backup-full-too-seldom", `full_every is longer than the retention: one damaged object could be in every backup there is`},
 		{"backup-in-a-region", `backup goes to bucket "acme-lake-west" of region "us-west-2": it must not be lost with a region`},

@@ -18,8 +18,8 @@
 //
 // A copy is named by its source's key below a prefix; it cannot be named by its
 // content. Objects above [Largest] and objects without a version of their own are
-// refused by name before anything is started; [Object.Fits] says so before. The judge keeps about 40 bytes of
-// memory per line of the manifest.
+// refused by name before anything is started; [Object.Fits] tells them apart. The
+// judge keeps about 40 bytes of memory per line of the manifest.
 //
 // Verified against a fake that copies on MinIO. Not verified on AWS.
 package batchops
