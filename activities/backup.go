@@ -46,6 +46,9 @@ func (s *Systems) backupActions(c *action.Catalogue) {
 		RedWhen: []action.Red{
 			{Fault: "backup.adder-may-delete", Want: verdict.Fail},
 			{Fault: "backup.adder-may-configure", Want: verdict.Fail},
+			{Fault: "backup.adder-may-open", Want: verdict.Fail},
+			{Fault: "backup.restorer-may-open", Want: verdict.Fail},
+			{Fault: "backup.expirer-may-bypass", Want: verdict.Fail},
 			{Fault: "backup.lifecycle-expires", Want: verdict.Fail},
 			{Fault: "backup.writer-known", Want: verdict.Fail},
 			{Fault: "backup.adder-key-changed", Want: verdict.Unknown},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/internal/action"
 	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
@@ -48,13 +49,9 @@ func newVaulted(t *testing.T) *vaulted {
 	_, err := v.store.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("vault"), ObjectLockEnabledForBucket: aws.Bool(true)})
 	v.must(err)
 	all := []string{"arn:aws:s3:::vault", "arn:aws:s3:::vault/*"}
-	// MinIO lets whoever may set a retention shorten one in governance, without the
-	// right to bypass it; the condition is what stops that.
-	short := allows(all, "s3:PutObjectRetention")
-	short["Effect"], short["Condition"] = "Deny", map[string]any{"NumericLessThan": map[string]any{"s3:object-lock-remaining-retention-days": "35"}}
-	v.vaultUser("adder", allows(all, "s3:PutObject", "s3:PutObjectRetention", "s3:AbortMultipartUpload"), short)
+	v.vaultUser("adder", v.adds()...)
 	reads := []string{"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:ListBucket", "s3:ListBucketVersions",
-		"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration"}
+		"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration", "s3:GetBucketPolicy"}
 	v.vaultUser("restorer", allows(all, reads...))
 	// AWS asks for the second one of these, MinIO for the first also of a version.
 	v.vaultUser("expirer", allows(all, "s3:DeleteObject", "s3:DeleteObjectVersion"))
@@ -68,12 +65,22 @@ func newVaulted(t *testing.T) *vaulted {
 	v.broken = faults.Vaulted{
 		Storage: faults.Storage{Endpoint: v.server.Endpoint, AccessKey: vaultRoot, SecretKey: vaultSecret, Bucket: "vault"},
 		Folder:  v.server.Folder, Prefix: "lakehouse/orders",
-		Adder: faults.User{Name: "adder", Secret: secretOf("adder")}, Reader: faults.User{Name: "restorer", Secret: secretOf("restorer")},
+		Adder: faults.User{Name: "adder", Secret: secretOf("adder")}, Reader: faults.User{Name: "restorer", Secret: secretOf("restorer")}, Expirer: faults.User{Name: "expirer", Secret: secretOf("expirer")},
 		Writer: faults.User{Name: "orders-writer", Secret: secretOf("orders-writer")},
 		Stop:   func(context.Context) error { v.server.Kill(); return nil },
 		Start:  func(context.Context) error { v.server.Kill(); v.server.Restart(t); return nil },
 	}
 	return v
+}
+
+// adds are the rights of who adds backups, and more.
+func (v *vaulted) adds(more ...string) []map[string]any {
+	all := []string{"arn:aws:s3:::vault", "arn:aws:s3:::vault/*"}
+	// MinIO lets whoever may set a retention shorten one in governance, without the
+	// right to bypass it; the condition is what stops that.
+	short := allows(all, "s3:PutObjectRetention")
+	short["Effect"], short["Condition"] = "Deny", map[string]any{"NumericLessThan": map[string]any{"s3:object-lock-remaining-retention-days": "35"}}
+	return []map[string]any{allows(all, append([]string{"s3:PutObject", "s3:PutObjectRetention", "s3:AbortMultipartUpload"}, more...)...), short}
 }
 
 func (v *vaulted) vaultRef(user string) estate.Ref {
@@ -82,16 +89,23 @@ func (v *vaulted) vaultRef(user string) estate.Ref {
 
 func (v *vaulted) vaultUser(name string, statements ...map[string]any) {
 	v.t.Helper()
+	adm := v.vaultMay(name, statements...)
+	v.must(adm.AddUser(v.t.Context(), name, secretOf(name)))
+	_, err := adm.AttachPolicy(v.t.Context(), madmin.PolicyAssociationReq{Policies: []string{name}, User: name})
+	v.must(err)
+}
+
+// vaultMay says what a user of the backup place may do from now on.
+func (v *vaulted) vaultMay(name string, statements ...map[string]any) *madmin.AdminClient {
+	v.t.Helper()
 	u, err := url.Parse(v.server.Endpoint)
 	v.must(err)
 	adm, err := madmin.NewWithOptions(u.Host, &madmin.Options{Creds: miniocreds.NewStaticV4(vaultRoot, vaultSecret, "")})
 	v.must(err)
 	doc, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
 	v.must(err)
-	v.must(adm.AddUser(v.t.Context(), name, secretOf(name)))
 	v.must(adm.AddCannedPolicy(v.t.Context(), name, doc))
-	_, err = adm.AttachPolicy(v.t.Context(), madmin.PolicyAssociationReq{Policies: []string{name}, User: name})
-	v.must(err)
+	return adm
 }
 
 func (v *vaulted) faultSet() fault.Set {
@@ -210,5 +224,58 @@ func TestBackupIsIncremental(t *testing.T) {
 	}
 	if again < 10 {
 		t.Errorf("the full backup has %d objects of its own: %v", again, three)
+	}
+}
+
+// TestWallOfAPolicy lets a principal change the bucket's own policy: that is seen,
+// and the policy is afterwards what it was. One that was left by an attempt of who
+// could not take it away is in nobody's way.
+func TestWallOfAPolicy(t *testing.T) {
+	t.Parallel()
+	v := newVaulted(t)
+	look := func() (verdict.Verdict, string) {
+		t.Helper()
+		d := v.action("backup.walled")
+		obs, err := d.Verify(t.Context(), v.request(d, ""), nil)
+		v.must(err)
+		return action.Worst(obs), told(obs)
+	}
+	policy := func() string {
+		t.Helper()
+		out, err := v.store.GetBucketPolicy(t.Context(), &s3.GetBucketPolicyInput{Bucket: aws.String("vault")})
+		if err != nil {
+			return err.Error()
+		}
+		return aws.ToString(out.Policy)
+	}
+	v.vaultMay("adder", v.adds("s3:PutBucketPolicy")...)
+	if got, all := look(); got != verdict.Fail || !strings.Contains(all, "it could write the bucket's policy, and that stays") {
+		t.Errorf("who adds may write the policy: %s\n%s", got, all)
+	}
+	if !strings.Contains(policy(), "BreakwaterProbe") {
+		t.Errorf("the policy is %s", policy())
+	}
+	v.vaultMay("adder", v.adds("s3:DeleteBucketPolicy")...)
+	if got, all := look(); got != verdict.Fail || !strings.Contains(all, "it could remove the bucket's policy") {
+		t.Errorf("who adds may remove the policy: %s\n%s", got, all)
+	}
+	if !strings.Contains(policy(), "NoSuchBucketPolicy") {
+		t.Errorf("the policy is %s", policy())
+	}
+
+	// Now the bucket has one that somebody made.
+	const made = `{"Version":"2012-10-17","Statement":[{"Sid":"Wall","Effect":"Deny","Principal":{"AWS":["*"]},"Action":["s3:DeleteObjectVersion"],"Resource":["arn:aws:s3:::vault/*"]}]}`
+	_, err := v.store.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("vault"), Policy: aws.String(made)})
+	v.must(err)
+	was := policy()
+	for _, right := range []string{"s3:PutBucketPolicy", "s3:DeleteBucketPolicy"} {
+		v.vaultMay("adder", v.adds(right)...)
+		got, all := look()
+		if could := strings.Contains(all, "it could write the bucket's policy"); could != (right == "s3:PutBucketPolicy") || could != strings.Contains(got.String(), "fail") {
+			t.Errorf("who adds has %s, and the bucket a policy: %s\n%s", right, got, all)
+		}
+		if policy() != was {
+			t.Errorf("the policy is %s, was %s", policy(), was)
+		}
 	}
 }

@@ -24,12 +24,15 @@ type attacker struct {
 	region string // empty for those of the backup place itself
 	client *objectstore.Client
 	err    error // why there is no client
+	// deletes: it may delete what no lock holds, and hide anything.
+	deletes bool
 	// home is a request that shows whether the credentials are good where they
 	// belong.
 	home func(context.Context) error
 }
 
-// attackers are everybody whose credentials the estate has, but for who may expire.
+// attackers are everybody whose credentials the estate has. Who may expire comes
+// last, since the others are tried on what it could have deleted.
 func (s *Systems) attackers(ctx context.Context, e *estate.Estate, p depot.Depot) []attacker {
 	all := []attacker{{name: "who adds backups", client: p.Adder}, {name: "who restores backups", client: p.Reader}}
 	for _, r := range e.Regions {
@@ -56,6 +59,11 @@ func (s *Systems) attackers(ctx context.Context, e *estate.Estate, p depot.Depot
 		if rep := r.Storage.Replication; rep != nil {
 			add("replication by "+rep.Name, rep.Credentials)
 		}
+	}
+	if e.Backup.Expiry != "" {
+		a := attacker{name: "who expires backups", deletes: true}
+		a.client, a.err = s.expirer(ctx, e)
+		all = append(all, a)
 	}
 	return all
 }
@@ -134,6 +142,12 @@ func (w *walled) bucket(ctx context.Context) {
 	} else {
 		w.saw(what, want, fmt.Sprintf("versioning %v, Object Lock %v", versions, lock), versions && lock)
 	}
+	// What can be written over by whoever may is read first, to be put back.
+	if doc, err := w.p.Reader.BucketPolicy(ctx, w.p.Bucket); err != nil {
+		w.unknown("", "the bucket's policy is known, so that changing it can be tried", "it can be read", err)
+	} else {
+		w.wall.Policy = &doc
+	}
 	// The quiet delete: a rule by age takes what a manifest still names.
 	what, want = "no lifecycle rule deletes backups by age", "none for s3://"+w.p.Bucket+"/"+w.p.Prefix
 	rules, any, err := w.p.Reader.ExpiryRules(ctx, w.p.Bucket)
@@ -187,13 +201,17 @@ func (w *walled) try(ctx context.Context, a attacker) {
 	wall := w.wall
 	wall.Attacker = a.client
 	attempts := wall.Attempts()
-	denied, could := 0, ""
+	denied, could, may := 0, "", ""
 	var unclear error
 	for _, at := range attempts {
 		err := at.Try(ctx)
 		switch outcome := objectstore.Attempted(err); {
 		case outcome == objectstore.ProbeDenied:
 			denied++
+		case outcome == objectstore.ProbeOther && a.deletes && at.Deletes:
+			denied++ // by the lock; that the object is still there is looked at last
+		case outcome == objectstore.ProbeAllowed && a.deletes && at.Marks:
+			may = "; it could " + at.What + ", which nobody follows who reads by version"
 		case outcome == objectstore.ProbeAllowed:
 			could += "; it could " + at.What
 			if at.Undo != nil {
@@ -217,7 +235,10 @@ func (w *walled) try(ctx context.Context, a attacker) {
 		w.unknown("", what, want, unclear)
 		return
 	}
-	got := fmt.Sprintf("%d of %d attempts denied", denied, len(attempts))
+	got := fmt.Sprintf("%d of %d attempts denied%s", denied, len(attempts), may)
+	if wall.HasPolicy() {
+		got += "; to remove the bucket's policy was not tried, since whoever may not write one could not bring it back"
+	}
 	ok := true
 	_, err := a.client.Put(ctx, w.p.Bucket, w.wall.Key, []byte("written over\n"))
 	switch outcome := objectstore.Attempted(err); {

@@ -119,8 +119,8 @@ func (c *Client) SetReplication(ctx context.Context, bucket, role string, rules 
 	return c.fail("set replication of", bucket, "", err)
 }
 
-// bucketPolicy is the bucket's policy document, byte for byte; empty when none.
-func (c *Client) bucketPolicy(ctx context.Context, bucket string) (string, error) {
+// BucketPolicy is the bucket's policy document, byte for byte; empty when none.
+func (c *Client) BucketPolicy(ctx context.Context, bucket string) (string, error) {
 	out, err := c.s3.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &bucket})
 	if code(err) == "NoSuchBucketPolicy" {
 		return "", nil

@@ -32,7 +32,7 @@ func (f *BucketPolicyFence) scope() string { return FenceScope(f.Writers) }
 // Read is [Fence.Read]. Base is the policy document: byte for byte as it is, or
 // without the fence's statement where there is one; empty for no policy.
 func (f *BucketPolicyFence) Read(ctx context.Context) (FenceState, error) {
-	doc, err := f.Client.bucketPolicy(ctx, f.Bucket)
+	doc, err := f.Client.BucketPolicy(ctx, f.Bucket)
 	if err != nil {
 		return FenceState{}, err
 	}

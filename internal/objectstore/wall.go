@@ -23,12 +23,20 @@ type Wall struct {
 	// HasLifecycle is what [Client.ExpiryRules] saw: an attempt on a bucket that
 	// has one would replace it if let through, so it is not made there.
 	HasLifecycle bool
+	// Policy is what [Client.BucketPolicy] returned; nil where that is not known,
+	// and then nothing is tried that could replace it.
+	Policy *string
 }
 
 // Attempt is one way to destroy what is behind a wall.
 type Attempt struct {
 	What string
-	Try  func(context.Context) error
+	// Deletes marks what a lock alone stops, even of those who may delete.
+	Deletes bool
+	// Marks says that it leaves a delete marker, and hides nothing from who reads
+	// by version.
+	Marks bool
+	Try   func(context.Context) error
 	// Undo takes back what came of it where it was let through; nil where nothing
 	// can or need be.
 	Undo func(context.Context) error
@@ -40,14 +48,14 @@ func (w Wall) Attempts() []Attempt {
 	c := w.Attacker
 	probe := w.Key + "/nothing-is-here/"
 	all := []Attempt{
-		{What: "delete a version for good", Try: func(ctx context.Context) error {
+		{What: "delete a version for good", Deletes: true, Try: func(ctx context.Context) error {
 			return c.DeleteVersion(ctx, w.Bucket, w.Key, w.Version)
 		}},
-		{What: "delete a version for good, bypassing governance", Try: func(ctx context.Context) error {
+		{What: "delete a version for good, bypassing governance", Deletes: true, Try: func(ctx context.Context) error {
 			_, err := c.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &w.Bucket, Key: &w.Key, VersionId: &w.Version, BypassGovernanceRetention: aws.Bool(true)})
 			return c.fail("delete, bypassing governance,", w.Bucket, w.Key, err)
 		}},
-		{What: "hide an object behind a delete marker", Try: func(ctx context.Context) error {
+		{What: "hide an object behind a delete marker", Marks: true, Try: func(ctx context.Context) error {
 			_, err := c.Delete(ctx, w.Bucket, w.Key)
 			return err
 		}},
@@ -83,7 +91,37 @@ func (w Wall) Attempts() []Attempt {
 			return c.fail("take back the lifecycle of", w.Bucket, "", err)
 		}})
 	}
-	return all
+	return append(all, w.policyAttempts()...)
+}
+
+// ownPolicy denies to read what is not there: what an attempt on a bucket without a
+// policy writes.
+func (w Wall) ownPolicy() string {
+	return fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"BreakwaterProbe","Effect":"Deny","Principal":{"AWS":["*"]},"Action":["s3:GetObject"],"Resource":["arn:aws:s3:::%s/nothing-is-here/*"]}]}`, w.Bucket)
+}
+
+// HasPolicy reports whether the bucket is known to have a policy of somebody's, and
+// not just what an earlier attempt left.
+func (w Wall) HasPolicy() bool {
+	return w.Policy != nil && *w.Policy != "" && !samePolicy(*w.Policy, w.ownPolicy())
+}
+
+// policyAttempts are the ways to change the rules that make the wall. A policy is
+// replaced by itself; where there is none, by one that denies nothing that is there.
+// To remove it is tried where there is none: what is gone by somebody who may not
+// write one could not be brought back.
+func (w Wall) policyAttempts() []Attempt {
+	if w.Policy == nil {
+		return nil
+	}
+	write := func(doc string) func(context.Context) error {
+		return func(ctx context.Context) error { return w.Attacker.setBucketPolicy(ctx, w.Bucket, doc) }
+	}
+	const what = "write the bucket's policy"
+	if w.HasPolicy() {
+		return []Attempt{{What: what, Try: write(*w.Policy)}}
+	}
+	return []Attempt{{What: what, Try: write(w.ownPolicy()), Undo: write("")}, {What: "remove the bucket's policy", Try: write("")}}
 }
 
 // Nobody reports whether the store's answer says that it knows no principal of

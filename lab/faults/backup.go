@@ -25,11 +25,12 @@ import (
 // governance, which its root may bypass.
 type Vaulted struct {
 	Storage
-	Folder string // where the server keeps its objects
-	Prefix string // of one group's backups, in the bucket, without a slash at its end
-	Adder  User
-	Reader User
-	Writer User // of a region: nobody here
+	Folder  string // where the server keeps its objects
+	Prefix  string // of one group's backups, in the bucket, without a slash at its end
+	Adder   User
+	Reader  User
+	Expirer User
+	Writer  User // of a region: nobody here
 
 	Stop, Start func(context.Context) error
 }
@@ -54,6 +55,9 @@ func Backups(v Vaulted) fault.Set {
 		},
 		v.granted("backup.adder-may-delete", "who adds backups may delete versions of them", v.Adder, false, "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"),
 		v.granted("backup.adder-may-configure", "who adds backups may let them expire", v.Adder, false, "s3:PutLifecycleConfiguration", "s3:GetLifecycleConfiguration"),
+		v.granted("backup.adder-may-open", "who adds backups may write the policy that makes the wall", v.Adder, false, "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"),
+		v.granted("backup.restorer-may-open", "who restores backups may remove the policy that makes the wall", v.Reader, false, "s3:DeleteBucketPolicy"),
+		v.granted("backup.expirer-may-bypass", "who expires backups may delete what is held", v.Expirer, false, "s3:DeleteObject", "s3:BypassGovernanceRetention"),
 		v.granted("backup.writer-known", "a region's writer is a user of the backup place, and may delete", v.Writer, true, "s3:*"),
 		rekeyed("backup.adder-key-changed", "the secret key of who adds backups is another", v.Storage, v.Adder),
 		v.lifecycle(),
