@@ -3,6 +3,7 @@ package delta
 import (
 	"hash/maphash"
 	"iter"
+	"slices"
 	"sync"
 )
 
@@ -36,6 +37,12 @@ func newFileSet(adds []Add) (*fileSet, *Add) {
 		return nil, &adds[second-1]
 	}
 	return s, nil
+}
+
+func (s *fileSet) clone() *fileSet {
+	c := *s
+	c.adds, c.hashes, c.free, c.slots = slices.Clone(s.adds), slices.Clone(s.hashes), slices.Clone(s.free), slices.Clone(s.slots)
+	return &c
 }
 
 // beside does two things at once.

@@ -10,7 +10,9 @@ import (
 // map holds, whatever is taken out and put in.
 func TestFileSet(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 8, 500, 20_000} {
-		file := func(i int) Add { return Add{Path: fmt.Sprint(i), Size: int64(i), at: place{key: fmt.Sprintf("t/%d", i)}} }
+		file := func(i int) Add {
+			return Add{Path: fmt.Sprint(i), Size: int64(i), at: place{key: fmt.Sprintf("t/%d", i)}}
+		}
 		var adds []Add
 		want := map[string]int64{}
 		for i := range n {

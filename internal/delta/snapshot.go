@@ -175,6 +175,37 @@ func (l *Log) Snapshot(ctx context.Context, v int64) (*Snapshot, error) {
 		l.root, v, ErrNoStart, errors.Join(why...))
 }
 
+// SnapshotAfter is [Log.Snapshot] for a version after one that was read from this
+// log already: it reads the commits in between alone, unless there is a later
+// start than that one's.
+func (l *Log) SnapshotAfter(ctx context.Context, s *Snapshot, v int64) (*Snapshot, error) {
+	if starts := l.starts(v); v <= l.Head() && v >= s.Version.Number && len(starts) > 0 && starts[0].version <= s.Version.Number {
+		r := &replayer{l, s.clone()}
+		err := l.replay(ctx, r, v, nil)
+		if err == nil {
+			err = l.audit(ctx, r.s)
+		}
+		if err == nil {
+			return r.s, nil
+		}
+	}
+	return l.Snapshot(ctx, v) // which says why not
+}
+
+// clone is a snapshot to carry forward.
+func (s *Snapshot) clone() *Snapshot {
+	c := *s
+	c.Txns, c.files, c.log = maps.Clone(s.Txns), s.files.clone(), slices.Clone(s.log)
+	return &c
+}
+
+// Has reports whether a logical file is live: one of that path with that deletion
+// vector.
+func (s *Snapshot) Has(a Add) bool {
+	_, ok := s.files.find(s.files.hash(&a.at), &a.at, a.Vector)
+	return ok
+}
+
 // starts returns where a replay up to v may begin, the newest first. Version -1
 // stands for the empty table before commit 0.
 func (l *Log) starts(v int64) []checkpoint {

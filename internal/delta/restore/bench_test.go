@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,34 +16,18 @@ import (
 
 	"breakwater/internal/delta"
 	"breakwater/internal/delta/deltatest"
+	"breakwater/internal/delta/location"
 	"breakwater/internal/delta/restore"
-	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
-	"breakwater/internal/table"
 )
 
 // bucketStore is a bucket of a real server.
-type bucketStore struct{ objectstore.Bucket }
+type bucketStore struct{ location.Bucket }
 
 var _ restore.Store = bucketStore{}
 
-func (s bucketStore) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
-	return func(yield func(table.Object, error) bool) {
-		for o, err := range s.Bucket.List(ctx, prefix) {
-			if !yield(table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified}, err) {
-				return
-			}
-		}
-	}
-}
-
-func (s bucketStore) Get(ctx context.Context, key string) ([]byte, error) {
-	body, _, err := s.Bucket.Get(ctx, key)
-	return body, err
-}
-
 func (s bucketStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
-	_, err := s.Bucket.PutIfAbsent(ctx, key, body)
+	_, err := s.Bucket.Bucket.PutIfAbsent(ctx, key, body)
 	return err
 }
 
@@ -77,7 +60,7 @@ func TestRollbackSpeed(t *testing.T) {
 	if err := client.CreateBucket(t.Context(), "lake", false); err != nil {
 		t.Fatal(err)
 	}
-	s := bucketStore{client.Bucket("lake")}
+	s := bucketStore{location.Bucket{Bucket: client.Bucket("lake")}}
 	root := delta.Root{Bucket: "lake", Prefix: "big"}
 	plant(t, minio, s, files, commits)
 

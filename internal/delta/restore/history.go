@@ -228,10 +228,10 @@ func (h *history) removed(l *delta.Log, a delta.Action, d diff, e *Event) error 
 	if r.Change {
 		e.Removes++
 	}
-	if vector, ok := d.paths[r.Path]; ok && r.Time != nil {
+	if id, ok := d.paths[r.Path]; ok && r.Time != nil {
 		at := time.UnixMilli(*r.Time).UTC()
 		if sooner := h.between.Oldest.IsZero() || at.Before(h.between.Oldest); sooner {
-			back := !vector && r.Vector == nil // else the vector tells whether it is this one
+			back := id.key != "" && r.Vector == nil // else the vector tells whether it is this one
 			if !back {
 				f, err := l.File(a)
 				if err != nil {
@@ -270,12 +270,17 @@ func (h *history) numbered(l *delta.Log, a delta.Action) error {
 
 // keep keeps an add if it is one of those wanted; the last one counts. Of most
 // adds it reads the path alone.
-func keep(l *delta.Log, a delta.Action, paths map[string]bool, wanted map[fileID]delta.Add, into map[fileID]json.RawMessage) error {
+func keep(l *delta.Log, a delta.Action, paths map[string]fileID, wanted map[fileID]delta.Add, into map[fileID]json.RawMessage) error {
 	if len(wanted) == 0 {
 		return nil
 	}
 	if path, ok := plainPath(a.Body); ok {
-		if _, ok := paths[path]; !ok {
+		id, ok := paths[path]
+		if !ok {
+			return nil
+		}
+		if id.key != "" && !bytes.Contains(a.Body, []byte(`"deletionVector"`)) {
+			into[id] = bytes.Clone(a.Body)
 			return nil
 		}
 	}

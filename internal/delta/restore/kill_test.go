@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"breakwater/internal/delta"
+	"breakwater/internal/delta/location"
 	"breakwater/internal/delta/restore"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
@@ -72,7 +73,7 @@ func (c child) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := dying{bucketStore{client.Bucket("lake")}, c.Die}
+	s := dying{bucketStore{location.Bucket{Bucket: client.Bucket("lake")}}, c.Die}
 	root := delta.Root{Bucket: "lake", Prefix: c.Prefix}
 	if _, err := restore.Find(ctx, s, root, c.Head, "kill"); err == nil {
 		return nil
@@ -109,7 +110,7 @@ func TestKilledRestore(t *testing.T) {
 	if err := client.CreateBucket(t.Context(), "lake", true); err != nil {
 		t.Fatal(err)
 	}
-	s := bucketStore{client.Bucket("lake")}
+	s := bucketStore{location.Bucket{Bucket: client.Bucket("lake")}}
 	from := load(t, "dv")
 	headAt(from, "dv", 8)
 	want, _ := content(t, from, "dv", 3)

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -130,7 +131,7 @@ func (p *Plan) restoreDomains(h *history) {
 func (p *Plan) collect(d diff, h *history) error {
 	order := func(all map[fileID]delta.Add) []fileID {
 		return slices.SortedFunc(maps.Keys(all), func(a, b fileID) int {
-			return strings.Compare(a.bucket+"\x00"+a.key+"\x00"+a.vector, b.bucket+"\x00"+b.key+"\x00"+b.vector)
+			return cmp.Or(strings.Compare(a.bucket, b.bucket), strings.Compare(a.key, b.key), strings.Compare(a.vector, b.vector))
 		})
 	}
 	for _, id := range order(d.away) {

@@ -187,23 +187,21 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 	fail := func(doing string, err error) (*Plan, error) {
 		return nil, fmt.Errorf("plan to restore delta table %s to version %d: %s: %w", l.Root(), target, doing, err)
 	}
-	var now, then *delta.Snapshot
+	then, err := snapshot(l.Snapshot(ctx, target))
+	if err != nil {
+		return fail("read that version", err)
+	}
+	var now *delta.Snapshot
 	var have map[string]int64
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
-		if now, err = snapshot(wctx, l, l.Head()); err != nil {
+		if now, err = snapshot(l.SnapshotAfter(wctx, then, l.Head())); err != nil {
 			return fmt.Errorf("read its head: %w", err)
 		}
 		return nil
 	})
 	work.Go(func() (err error) {
-		if then, err = snapshot(wctx, l, target); err != nil {
-			return fmt.Errorf("read that version: %w", err)
-		}
-		return nil
-	})
-	work.Go(func() (err error) {
-		have, err = listed(wctx, store, l.Root())
+		have, err = listed(wctx, store, l.Root(), cuts(then))
 		return err
 	})
 	if err := work.Wait(); err != nil {
@@ -236,9 +234,8 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 	return p, err
 }
 
-// snapshot reads a version that a restore may start from or go to.
-func snapshot(ctx context.Context, l *delta.Log, v int64) (*delta.Snapshot, error) {
-	s, err := l.Snapshot(ctx, v)
+// snapshot is a version that a restore may start from or go to.
+func snapshot(s *delta.Snapshot, err error) (*delta.Snapshot, error) {
 	var feature *delta.FeatureError
 	if errors.As(err, &feature) && slices.ContainsFunc(feature.Features, managed) {
 		return nil, fmt.Errorf("%w (feature %s): restore it through its catalog: %w", ErrCatalogManaged, strings.Join(feature.Features, ", "), err)
@@ -252,29 +249,32 @@ func snapshot(ctx context.Context, l *delta.Log, v int64) (*delta.Snapshot, erro
 // diff is what tells two versions apart by path and deletion vector.
 type diff struct {
 	back, away  map[fileID]delta.Add // only the target has, only the head has
-	paths, gone map[string]bool      // of these, as in the log; true where one has a deletion vector
+	paths, gone map[string]fileID    // of these, as in the log; a path that a deletion vector goes with has no key
 }
 
 func difference(now, then *delta.Snapshot) diff {
-	d := diff{back: make(map[fileID]delta.Add), away: make(map[fileID]delta.Add, now.Len())}
+	d := diff{back: map[fileID]delta.Add{}, away: map[fileID]delta.Add{}}
 	for a := range now.Files() {
-		d.away[idOf(a)] = a
+		if !then.Has(a) {
+			d.away[idOf(a)] = a
+		}
 	}
 	for a := range then.Files() {
-		if id := idOf(a); d.has(id) {
-			delete(d.away, id)
-		} else {
-			d.back[id] = a
+		if !now.Has(a) {
+			d.back[idOf(a)] = a
 		}
 	}
 	d.paths, d.gone = pathsOf(d.back), pathsOf(d.away)
 	return d
 }
 
-func pathsOf(files map[fileID]delta.Add) map[string]bool {
-	paths := make(map[string]bool, len(files))
-	for _, a := range files {
-		paths[a.Path] = paths[a.Path] || a.Vector != nil
+func pathsOf(files map[fileID]delta.Add) map[string]fileID {
+	paths := make(map[string]fileID, len(files))
+	for id, a := range files {
+		if _, twice := paths[a.Path]; twice || a.Vector != nil {
+			id = fileID{}
+		}
+		paths[a.Path] = id
 	}
 	return paths
 }
@@ -292,20 +292,78 @@ func rowsOf(files map[fileID]delta.Add) int64 {
 	return sum
 }
 
-func (d diff) has(id fileID) bool { _, ok := d.away[id]; return ok }
+// listsAtOnce is how many parts of a long listing come at once, of filesPerList
+// at least.
+const (
+	listsAtOnce  = 4
+	filesPerList = 1000
+)
 
-// listed is the size of every object of the table, as one listing shows them.
-func listed(ctx context.Context, store delta.Store, root delta.Root) (map[string]int64, error) {
+// cuts are keys that divide the files of a table in parts of about the same size.
+func cuts(s *delta.Snapshot) []string {
+	n := min(listsAtOnce, s.Len()/filesPerList)
+	if n < 2 {
+		return nil
+	}
+	var sample []string
+	i := 0
+	for a := range s.Files() {
+		if bucket, key := a.File(); bucket == "" && i%(filesPerList/100) == 0 {
+			sample = append(sample, key)
+		}
+		i++
+	}
+	slices.Sort(sample)
+	var at []string
+	for part := 1; part < n && len(sample) > 0; part++ {
+		at = append(at, sample[part*len(sample)/n])
+	}
+	return slices.Compact(at)
+}
+
+// listed is the size of every object of the table, as one listing shows them, cut
+// in parts at the given keys.
+func listed(ctx context.Context, store delta.Store, root delta.Root, cuts []string) (map[string]int64, error) {
 	prefix := ""
 	if root.Prefix != "" {
 		prefix = root.Prefix + "/"
 	}
+	ranger, ok := store.(delta.Ranger)
+	if !ok {
+		cuts = nil
+	}
+	parts := make([][]table.Object, len(cuts)+1)
+	work, wctx := errgroup.WithContext(ctx)
+	for i := range parts {
+		work.Go(func() error {
+			list := store.List(wctx, prefix)
+			if len(cuts) > 0 {
+				var after, last string
+				if i > 0 {
+					after = cuts[i-1]
+				}
+				if i < len(cuts) {
+					last = cuts[i]
+				}
+				list = ranger.ListBetween(wctx, prefix, after, last)
+			}
+			for o, err := range list {
+				if err != nil {
+					return fmt.Errorf("list its objects: %w", reach.Mark(err))
+				}
+				parts[i] = append(parts[i], o)
+			}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
 	have := map[string]int64{}
-	for o, err := range store.List(ctx, prefix) {
-		if err != nil {
-			return nil, fmt.Errorf("list its objects: %w", reach.Mark(err))
+	for _, part := range parts {
+		for _, o := range part {
+			have[o.Key] = o.Size
 		}
-		have[o.Key] = o.Size
 	}
 	return have, nil
 }
@@ -321,7 +379,7 @@ func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d dif
 		if !ok {
 			continue
 		}
-		more, err := listed(ctx, store, delta.Root{Prefix: dir})
+		more, err := listed(ctx, store, delta.Root{Prefix: dir}, nil)
 		if err != nil {
 			return err
 		}
@@ -331,9 +389,8 @@ func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d dif
 	told := map[[2]string]bool{} // one file holds several deletion vectors
 	of := 0
 	for a := range then.Files() {
-		_, back := d.back[idOf(a)]
 		for _, f := range a.Needs() {
-			if f.Bucket != "" && !back {
+			if _, back := d.back[idOf(a)]; f.Bucket != "" && !back {
 				continue
 			}
 			of++
