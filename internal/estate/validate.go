@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"breakwater/internal/approval/sshsig"
@@ -262,10 +263,41 @@ func (v *validator) refs(at string, part reflect.Value) {
 	if ref, ok := part.Interface().(Ref); ok {
 		if ref != "" && !refForm.MatchString(string(ref)) {
 			v.bad(at, "credential %s must be vault:mount/path#field, env:NAME or file:path", masked(ref))
+		} else if strings.HasPrefix(string(ref), "vault:") {
+			v.asked(at)
 		}
 		return
 	}
 	walk(at, part, v.refs)
+}
+
+// asked holds a reference into a vault against where it stands: it is read from the
+// vault of its own region, at the moment of use.
+func (v *validator) asked(at string) {
+	const instead = "write env:NAME or file:path"
+	part := strings.Split(strings.TrimPrefix(at, "/"), "/")
+	number := func(n int) int { i, _ := strconv.Atoi(part[n]); return i } // walk made them
+	var name string
+	switch part[0] {
+	case "regions":
+		name = v.Regions[number(1)].Region
+		if part[2] == "vault" {
+			v.bad(at, "the credential that opens the vault of region %q cannot lie in a vault: %s", name, instead)
+			return
+		}
+	case "groups": // /groups/0/access/readers/0/credentials
+		all := v.Groups[number(1)].Access.Readers
+		if part[3] == "writers" {
+			all = v.Groups[number(1)].Access.Writers
+		}
+		name = all[number(4)].Region
+	default:
+		v.bad(at, "%s belongs to no region, so no vault can be asked for its credentials: %s", part[0], instead)
+		return
+	}
+	if r, ok := v.Region(name); ok && r.Vault == nil {
+		v.bad(at, "region %q has no vault to ask for this credential: give it one, or %s", name, instead)
+	}
 }
 
 // walk visits the parts of a part, as far as credentials can stand in them.

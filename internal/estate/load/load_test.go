@@ -173,7 +173,7 @@ func TestOtherPlaces(t *testing.T) {
 		{"us-west-2: settle-west}", "us-west-2: settle-west, us-west-3: x}", `region "us-west-3" is not in the estate: it has us-east-1, us-west-2; did you mean "us-west-2"?`},
 		{"        us-east-1: {region: us-east-1, bootstrap: 'kafka-1.east.example.org:9092'}\n", "", `routing of group "payments" has nothing for region "us-east-1": failover and failback need both sides`},
 		{"path: tables/refunds", "path: tables/../refunds", `path "tables/../refunds" must be a prefix without slashes at its ends, empty parts, . or ..`},
-		{"credentials: vault:secret/ledger/s3", "credentials: vault:secret", `credential "vault:…" must be vault:mount/path#field, env:NAME or file:path`},
+		{"credentials: env:LEDGER_S3", "credentials: vault:secret", `credential "vault:…" must be vault:mount/path#field, env:NAME or file:path`},
 		{"{region: us-west-2, name: spark, credentials: env:WEST_SPARK}", "{region: us-west-2, name: spark, credentials: env:WEST SPARK}", `credential "env:…" must be vault:mount/path#field, env:NAME or file:path`},
 	} {
 		text := strings.Replace(string(good(t)), tc.old, tc.slip, 1)
