@@ -178,6 +178,14 @@ func rollbackRefuses(t *testing.T, l *lake) {
 		t.Errorf("with %s deleted: %v", gone, err)
 	}
 	l.unmark("orders/orders/")
+	stale := "orders/orders/_delta_log/00000000000000000007.00000000000000000009.compacted.json"
+	_, err = l.rootBucket(west).Put(t.Context(), stale, []byte(`{"txn":{"appId":"a","version":1}}`))
+	l.must(err)
+	if _, err := l.planned(toVersion(3)); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), stale) || !strings.Contains(err.Error(), "table.promote to version 8") {
+		t.Errorf("with commits that a compaction alone tells of: %v", err)
+	}
+	_, err = l.rootBucket(west).Delete(t.Context(), stale)
+	l.must(err)
 	l.commit(`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged","inCommitTimestamp"]}}`)
 	if _, err := l.planned(toVersion(3)); !errors.Is(err, action.ErrRefused) || !errors.Is(err, restore.ErrCatalogManaged) || !strings.Contains(err.Error(), "catalogManaged") {
 		t.Errorf("catalog-managed: %v", err)

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/delta/check"
+	"breakwater/internal/delta/deltatest"
 	"breakwater/internal/delta/scan"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
@@ -68,6 +71,7 @@ func TestProvePromotion(t *testing.T) {
 	t.Parallel()
 	l := ordersLake(t)
 	l.do("group.recovery-point", "orders")
+	l.compact("orders", 5, 8)
 	d := l.recorded("table.promote")
 	before := l.everything("orders/orders")
 	proveAction(t, d, l.request(d, "orders"), l.faultSet())
@@ -77,6 +81,53 @@ func TestProvePromotion(t *testing.T) {
 			t.Errorf("after undo %s has ETag %q, had %q", key, after[key], etag)
 		}
 	}
+}
+
+// compact puts a log compaction file at the target, of the commits at the source.
+func (l *lake) compact(name string, first, last int) string {
+	l.t.Helper()
+	decl, _, _ := l.estate.Table(name)
+	var commits [][]byte
+	for v := first; v <= last; v++ {
+		body, _, err := l.rootBucket(east).Get(l.t.Context(), entry(decl.Path, v))
+		l.must(err)
+		commits = append(commits, body)
+	}
+	body, err := deltatest.Compacted(commits...)
+	l.must(err)
+	key := strings.TrimSuffix(entry(decl.Path, first), "json") + fmt.Sprintf("%020d.compacted.json", last)
+	_, err = l.rootBucket(west).Put(l.t.Context(), key, body)
+	l.must(err)
+	return key
+}
+
+// A compaction that reaches above the promoted version tells of commits that were
+// moved aside, and Spark would read it in place of those that come to stand under
+// their numbers.
+func TestPromotionLeavesNoCompactionAbove(t *testing.T) {
+	t.Parallel()
+	l := ordersLake(t)
+	stale, good := l.compact("orders", 5, 8), l.compact("orders", 2, 6)
+	l.do("group.recovery-point", "orders")
+	r, _ := l.do("table.promote", "orders")
+	l.verified("table.promote", r, verdict.Pass)
+	log, store := l.log(west, "orders")
+	if all := log.Compactions(); log.Head() != 6 || len(all) != 1 || all[0].Key != good || len(log.Beyond()) > 0 {
+		t.Errorf("promoted to %d with %v", log.Head(), all)
+	}
+	var kept []string
+	for o, err := range l.rootBucket(west).List(t.Context(), "orders/orders/.breakwater/") {
+		l.must(err)
+		kept = append(kept, path.Base(o.Key))
+	}
+	if !slices.Contains(kept, path.Base(stale)) {
+		t.Errorf("%s is not kept among %q", stale, kept)
+	}
+	if c, err := check.Table(t.Context(), store, log, check.Options{}); err != nil || !c.Sound() {
+		t.Errorf("after promotion: %+v, %v", c.Problems, err)
+	}
+	l.compact("orders", 5, 8) // comes late
+	l.verified("table.promote", r, verdict.Fail)
 }
 
 func TestProveHistoryAndGoldenQueries(t *testing.T) {

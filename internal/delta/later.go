@@ -162,11 +162,9 @@ func (l *Log) above(v int64) []string {
 			}
 		}
 	}
-	for last, objects := range l.compacted {
-		for _, o := range objects {
-			if last > v {
-				checkpoints = append(checkpoints, entry{last, o.Key})
-			}
+	for _, c := range l.compacted {
+		if c.Last > v {
+			checkpoints = append(checkpoints, entry{c.Last, c.Key})
 		}
 	}
 	for n, o := range l.crcs {

@@ -139,7 +139,7 @@ func runs(ok func(v, last int64) bool, versions []int64) []Range {
 func (l *Log) commit(ctx context.Context, v int64) (*actions, error) {
 	o, ok := l.commits[v]
 	if !ok {
-		return nil, fmt.Errorf("delta table %s has no commit %d: %w", l.root, v, fs.ErrNotExist)
+		return nil, l.absent(v)
 	}
 	body, err := l.get(ctx, o)
 	if err != nil {

@@ -40,10 +40,10 @@ func (c checkpoint) whole() bool {
 // entries sorts one listing of _delta_log by what its files are.
 type entries struct {
 	commits, crcs map[int64]table.Object
-	compacted     map[int64][]table.Object // by last version
-	checkpoints   []checkpoint             // newest first
-	sidecars      map[string]table.Object  // by file name
-	staged        int                      // commits that only a catalog can tell whether they count
+	compacted     []Compaction
+	checkpoints   []checkpoint            // newest first
+	sidecars      map[string]table.Object // by file name
+	staged        int                     // commits that only a catalog can tell whether they count
 	hint          *table.Object
 }
 
@@ -55,7 +55,7 @@ type partsKey struct {
 func newEntries() *entries {
 	return &entries{
 		commits: map[int64]table.Object{}, crcs: map[int64]table.Object{},
-		compacted: map[int64][]table.Object{}, sidecars: map[string]table.Object{},
+		sidecars: map[string]table.Object{},
 	}
 }
 
@@ -70,7 +70,7 @@ func (e *entries) sort(objects map[string]table.Object) {
 		} else if m := crcName.FindStringSubmatch(name); m != nil {
 			e.crcs[number(m[1])] = o
 		} else if m := compactedName.FindStringSubmatch(name); m != nil {
-			e.compacted[number(m[2])] = append(e.compacted[number(m[2])], o)
+			e.compacted = append(e.compacted, Compaction{Range{number(m[1]), number(m[2])}, o.Key, o})
 		} else if m := classicName.FindStringSubmatch(name); m != nil {
 			e.checkpoints = append(e.checkpoints, checkpoint{version: number(m[1]), parts: []table.Object{o}})
 		} else if m := uuidName.FindStringSubmatch(name); m != nil {

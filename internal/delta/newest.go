@@ -230,7 +230,7 @@ func (n *newest) evidence(ctx context.Context, v int64) ([]Above, error) {
 		if u > last+1 {
 			n.at(last + 1).Through = u - 1
 			if n.at(last+1).Fault == "" {
-				n.at(last + 1).Fault = "no log entry is there"
+				n.at(last + 1).Fault = "no log entry is there" + n.l.Covered(Range{last + 1, u - 1})
 			}
 		}
 		last = u
@@ -239,7 +239,7 @@ func (n *newest) evidence(ctx context.Context, v int64) ([]Above, error) {
 		if e.Commit && e.Version.From == table.None {
 			unread = append(unread, u)
 		} else if e.Version.From == table.None && e.Fault == "" {
-			e.Fault = "no log entry is there"
+			e.Fault = "no log entry is there" + n.l.Covered(Range{u, u})
 		}
 	}
 	for f := range n.l.commitsOf(ctx, slices.Values(unread)) {

@@ -152,7 +152,7 @@ func (l *Log) Snapshot(ctx context.Context, v int64) (*Snapshot, error) {
 	}
 	for _, c := range l.starts(v) {
 		if c.version < bottom { // it would only run into the gap
-			why = append(why, fmt.Errorf("commit %d is absent", bottom))
+			why = append(why, l.absent(bottom))
 			break
 		}
 		r, err := l.start(ctx, c)

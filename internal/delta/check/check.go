@@ -112,7 +112,10 @@ func Table(ctx context.Context, store delta.Store, l *delta.Log, o Options) (Res
 		r.problem(Log, "%v", err)
 	}
 	for _, g := range l.Gaps() {
-		r.problem(Log, "no commit of versions %s is in the log; time travel to them is lost", g)
+		r.problem(Log, "no commit of versions %s is in the log%s; time travel to them is lost", g, l.Covered(g))
+	}
+	if err := r.compactions(ctx, l); err != nil {
+		return fail("read its log compaction files", err)
 	}
 	if err := r.hint(ctx, l); err != nil {
 		return fail("read the hint", err)
@@ -159,6 +162,31 @@ func (r *Result) content(ctx context.Context, store delta.Store, p delta.Point, 
 		r.Warnings = append(r.Warnings, "it needs objects of "+uri+": they are recovered with that table, not with this one")
 	}
 	return r.files(ctx, store, gone, o)
+}
+
+// compactions checks that what engines may read in place of commits says what the
+// commits say, and that nothing speaks of versions that the log does not have.
+func (r *Result) compactions(ctx context.Context, l *delta.Log) error {
+	if beyond := l.Beyond(); len(beyond) > 0 {
+		r.problem(Log, "%d objects of the log speak of versions above the head %d, the first: %s; commits are gone, and whoever writes version %d makes these speak of other commits: bring the commits back, or move the objects aside",
+			len(beyond), l.Head(), beyond[0], l.Head()+1)
+	}
+	for _, c := range l.Compactions() {
+		if c.Last > l.Head() {
+			continue
+		}
+		differs, err := l.Compare(ctx, c)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && saysSomething(err), err == nil && differs == "": // log cleanup leaves some; a gap is told above
+		case err != nil && !saysSomething(err):
+			return err
+		case err != nil:
+			r.problem(Log, "%v", err)
+		default:
+			r.problem(Log, "%s contradicts the commits %s that it stands for: %s; Spark reads it in place of them, so move it aside", c.Key, c.Range, differs)
+		}
+	}
+	return nil
 }
 
 // hint checks that _last_checkpoint names what is there.

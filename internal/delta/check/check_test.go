@@ -131,6 +131,16 @@ func TestDamages(t *testing.T) {
 		"checksum": {p, 13, func(t *testing.T, s *deltatest.Store) {
 			put(t, s, p+"/_delta_log/00000000000000000013.crc", `{"numFiles":99}`)
 		}, "false 0 0 [log]", "records numFiles 99"},
+		"compaction that lies": {p, 13, func(t *testing.T, s *deltatest.Store) {
+			put(t, s, p+"/_delta_log/00000000000000000002.00000000000000000004.compacted.json", `{"add":{"path":"x.parquet","size":1,"dataChange":true}}`)
+		}, "true 0 0 [log]", "contradicts the commits 2 to 4 that it stands for: it adds delta/basic_part/x.parquet"},
+		"compaction of commits that are gone": {p, 13, func(t *testing.T, s *deltatest.Store) {
+			put(t, s, p+"/_delta_log/00000000000000000012.00000000000000000015.compacted.json", `{"txn":{"appId":"a","version":1}}`)
+		}, "true 0 0 [log]", "speak of versions above the head 13"},
+		"compaction over a gap": {p, 13, func(t *testing.T, s *deltatest.Store) {
+			s.Delete(jsonKey(p, 10))
+			put(t, s, p+"/_delta_log/00000000000000000009.00000000000000000011.compacted.json", `{"txn":{"appId":"a","version":1}}`)
+		}, "true 0 0 [log]", "00000000000000000009.00000000000000000011.compacted.json tells of versions 9 to 11, and no engine reads it"},
 		"hint past the head": {p, 13, func(t *testing.T, s *deltatest.Store) {
 			put(t, s, p+"/_delta_log/_last_checkpoint", `{"version":40,"size":1}`)
 		}, "true 0 0 [hint]", "the log ends at 13"},

@@ -187,6 +187,10 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 	fail := func(doing string, err error) (*Plan, error) {
 		return nil, fmt.Errorf("plan to restore delta table %s to version %d: %s: %w", l.Root(), target, doing, err)
 	}
+	if beyond := l.Beyond(); len(beyond) > 0 {
+		return fail("look above its head", fmt.Errorf("%w: %d objects of the log speak of versions above the head %d, the first: %s, and would be taken to speak of the restore's commit; bring the commits back that they belong to, or move them aside (table.promote to version %d does)",
+			ErrRefused, len(beyond), l.Head(), beyond[0], l.Head()))
+	}
 	then, err := snapshot(l.Snapshot(ctx, target))
 	if err != nil {
 		return fail("read that version", err)

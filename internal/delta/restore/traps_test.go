@@ -328,8 +328,18 @@ func TestRefusals(t *testing.T) {
 		}, 3, restore.ErrCatalogManaged, "catalogManaged"},
 		"catalog-owned preview":  {func(t *testing.T, s store) { appendCommit(t, s, "dv", protocol("catalogOwned-preview")) }, 3, restore.ErrCatalogManaged, "catalog"},
 		"unknown writer feature": {func(t *testing.T, s store) { appendCommit(t, s, "dv", protocol("icebergCompatV9")) }, 3, restore.ErrRefused, "icebergCompatV9"},
-		"file gone":              {func(t *testing.T, s store) { s.Delete(fileOf(t, s, 3, table.Data)) }, 3, restore.ErrRefused, "bring these 1 back with storage.undelete"},
-		"vector gone":            {func(t *testing.T, s store) { s.Delete(fileOf(t, s, 3, table.DeletionVector)) }, 3, restore.ErrRefused, "is absent"},
+		"compaction of commits that are gone": {func(t *testing.T, s store) {
+			if err := s.Put(t.Context(), strings.Replace(entry("dv", 7), ".json", ".00000000000000000009.compacted.json", 1), []byte(`{"txn":{}}`)); err != nil {
+				t.Fatal(err)
+			}
+		}, 3, restore.ErrRefused, "1 objects of the log speak of versions above the head 8"},
+		"checksum of a commit that is gone": {func(t *testing.T, s store) {
+			if err := s.Put(t.Context(), strings.Replace(entry("dv", 9), ".json", ".crc", 1), []byte(`{}`)); err != nil {
+				t.Fatal(err)
+			}
+		}, 3, restore.ErrRefused, "move them aside"},
+		"file gone":   {func(t *testing.T, s store) { s.Delete(fileOf(t, s, 3, table.Data)) }, 3, restore.ErrRefused, "bring these 1 back with storage.undelete"},
+		"vector gone": {func(t *testing.T, s store) { s.Delete(fileOf(t, s, 3, table.DeletionVector)) }, 3, restore.ErrRefused, "is absent"},
 		"file resized": {func(t *testing.T, s store) {
 			if err := s.Put(t.Context(), fileOf(t, s, 3, table.Data), []byte("PAR1")); err != nil {
 				t.Fatal(err)
