@@ -265,9 +265,10 @@ func (p *bucketPair) ruleBack(ctx context.Context, replicas *tally) action.Obser
 
 var (
 	commitKey = regexp.MustCompile(`/_delta_log/(\d{20})\.json$`)
-	// A catalog's commits wait in _staged_commits until they are published; the log
-	// store that keeps its order in DynamoDB writes them to .tmp first.
-	stagedKey = regexp.MustCompile(`/_delta_log/(?:_staged_commits/(\d{20})\.[^/]+\.json|\.tmp/(\d{20})\.json[^/]*)$`)
+	// A catalog's commits wait in _staged_commits until they are published, a commit
+	// coordinator's in _commits; the log store that keeps its order in DynamoDB
+	// writes them to .tmp first.
+	stagedKey = regexp.MustCompile(`/_delta_log/(?:(?:_staged_commits|_commits)/(\d{20})\.[^/]+\.json|\.tmp/(\d{20})\.json[^/]*)$`)
 )
 
 // published asks whether a table's log at the target holds every commit that the

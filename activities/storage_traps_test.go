@@ -411,6 +411,7 @@ func TestTrap24CommitsThatOnlyACatalogKnows(t *testing.T) {
 	w := mirroredLake(t)
 	for _, staged := range []string{
 		"orders/orders/_delta_log/_staged_commits/00000000000000000001.3f1c.json",
+		"orders/orders/_delta_log/_commits/00000000000000000001.3f1c.json",
 		"orders/orders/_delta_log/.tmp/00000000000000000001.json.3f1c",
 	} {
 		v := w.put(west, staged, "{}\n")

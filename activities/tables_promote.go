@@ -131,6 +131,9 @@ func (s *Systems) planPromote(ctx context.Context, c action.Call[none]) (action.
 	if err != nil {
 		return fail("read that version", err)
 	}
+	if by := snap.Coordinator(); by != "" {
+		return fail(fmt.Sprintf("its commits are accepted by a catalog or coordinator (%s), which would not know that some moved aside; promote it through that, or take the table out of its hands first", by), action.ErrRefused)
+	}
 	if err := t.refuseElsewhere(c.Estate, snap); err != nil {
 		return fail("see where its files lie", err)
 	}

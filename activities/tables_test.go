@@ -101,6 +101,30 @@ func (l *lake) compact(name string, first, last int) string {
 	return key
 }
 
+// Moving commits aside is no business of ours where a coordinator accepts them.
+func TestPromotionOfACoordinatedTableIsRefused(t *testing.T) {
+	t.Parallel()
+	l := ordersLake(t)
+	at := entry("orders/orders", 0)
+	body, _, err := l.rootBucket(west).Get(t.Context(), at)
+	l.must(err)
+	with := strings.Replace(string(body), `"configuration":{`, `"configuration":{"delta.coordinatedCommits.commitCoordinator-preview":"dynamodb",`, 1)
+	_, err = l.rootBucket(west).Put(t.Context(), at, []byte(strings.Replace(with, ",}", "}", 1)))
+	l.must(err)
+	for o, err := range l.rootBucket(west).List(t.Context(), "orders/orders/_delta_log/") { // which have the old metadata
+		l.must(err)
+		if strings.Contains(o.Key, ".checkpoint.") {
+			_, err := l.rootBucket(west).Delete(t.Context(), o.Key)
+			l.must(err)
+		}
+	}
+	l.do("group.recovery-point", "orders")
+	d := l.recorded("table.promote")
+	if _, err := d.Plan(t.Context(), l.request(d, "orders"), nil); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "commitCoordinator-preview of dynamodb") {
+		t.Errorf("promote = %v, want it refused by name", err)
+	}
+}
+
 // A compaction that reaches above the promoted version tells of commits that were
 // moved aside, and Spark would read it in place of those that come to stand under
 // their numbers.

@@ -72,17 +72,23 @@ type FeatureError struct {
 	Table    string
 	Version  int64
 	Features []string // reader features, or "minReaderVersion 4"
-	// Staged is how many commits lie in _staged_commits, where only the table's
-	// catalog can say which of them count.
+	// Staged is how many commits lie in _staged_commits or _commits, where only the
+	// table's catalog or commit coordinator can say which of them count.
 	Staged int
 }
 
-// catalogManaged are the features of tables whose catalog ratifies commits, so
-// that the log alone may end before the table does (trap 24).
-var catalogManaged = []string{"catalogManaged", "catalogOwned-preview"}
+// Managed reports whether it is a catalog or a commit coordinator that has to be
+// asked, rather than a format that is not known.
+func (e *FeatureError) Managed() bool {
+	return e.Staged > 0 || slices.ContainsFunc(e.Features, ownedByCatalog)
+}
 
 func (e *FeatureError) Error() string {
-	if slices.ContainsFunc(e.Features, func(f string) bool { return slices.Contains(catalogManaged, f) }) {
+	switch {
+	case !slices.ContainsFunc(e.Features, ownedByCatalog) && e.Staged > 0:
+		return fmt.Sprintf("commits of delta table %s at version %d are accepted by a coordinator (%s), and %d lie beside its log above the last published one: which of them count is known to the coordinator alone; have it publish (backfill) them, or move them aside if it is lost and they are given up",
+			e.Table, e.Version, strings.Join(e.Features, ", "), e.Staged)
+	case slices.ContainsFunc(e.Features, ownedByCatalog):
 		return fmt.Sprintf("delta table %s at version %d is managed by a catalog (%s): which commits count is known to the catalog alone, and %d staged ones lie beside the log; reading the files alone could miss or invent versions; recover it through its catalog",
 			e.Table, e.Version, strings.Join(e.Features, ", "), e.Staged)
 	}

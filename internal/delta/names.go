@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"breakwater/internal/table"
 )
@@ -18,6 +17,7 @@ var (
 	compactedName = regexp.MustCompile(`^(\d{20})\.(\d{20})\.compacted\.json$`)
 	classicName   = regexp.MustCompile(`^(\d{20})\.checkpoint\.parquet$`)
 	partName      = regexp.MustCompile(`^(\d{20})\.checkpoint\.(\d{10})\.(\d{10})\.parquet$`)
+	stagedName    = regexp.MustCompile(`^(?:_staged_commits|_commits)/(\d{20})\.[^/]+\.json$`)
 	uuidName      = regexp.MustCompile(`^(\d{20})\.checkpoint\.([0-9a-fA-F-]{36})\.(?:json|parquet)$`)
 )
 
@@ -43,7 +43,7 @@ type entries struct {
 	compacted     []Compaction
 	checkpoints   []checkpoint            // newest first
 	sidecars      map[string]table.Object // by file name
-	staged        int                     // commits that only a catalog can tell whether they count
+	staged        []int64                 // versions of commits of which only a catalog or coordinator can tell whether they count
 	hint          *table.Object
 }
 
@@ -79,8 +79,8 @@ func (e *entries) sort(objects map[string]table.Object) {
 			e.part(multi, number(m[1]), int(number(m[2])), int(number(m[3])), o)
 		} else if rest, ok := cutDir(name, "_sidecars"); ok {
 			e.sidecars[rest] = o
-		} else if rest, ok := cutDir(name, "_staged_commits"); ok && strings.HasSuffix(rest, ".json") {
-			e.staged++
+		} else if m := stagedName.FindStringSubmatch(name); m != nil {
+			e.staged = append(e.staged, number(m[1]))
 		}
 	}
 	for _, c := range multi {

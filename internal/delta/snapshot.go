@@ -274,7 +274,12 @@ func (r *replayer) apply(acts *actions, info commitInfo, v int64, o table.Object
 		return badLog(o.Key, "version %d of a table without protocol or metadata", v)
 	}
 	if err := s.Protocol.check(r.l.root, v); err != nil {
-		err.Staged = r.l.staged
+		if err.Managed() {
+			err.Staged = len(r.l.staged)
+		}
+		return err
+	}
+	if err := r.l.coordinated(s, v); err != nil {
 		return err
 	}
 	for _, id := range acts.removes {

@@ -161,6 +161,49 @@ func TestTrap24StagedCommits(t *testing.T) {
 	}
 }
 
+// Trap 24, for tables whose writers ask a commit coordinator: what is published is
+// read, and what is not is no reason to take an older version for the newest.
+func TestTrap24UnpublishedCommits(t *testing.T) {
+	property := strings.Replace(metadataLine, `"configuration":{}`, `"configuration":{"delta.coordinatedCommits.commitCoordinator-preview":"dynamodb"}`, 1)
+	feature := `{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["coordinatedCommits-preview","inCommitTimestamp"]}}`
+	for name, first := range map[string]string{
+		"dynamodb":                   protocolLine + "\n" + property,
+		"coordinatedCommits-preview": feature + "\n" + metadataLine,
+	} {
+		s := appends(t, "t", 2)
+		put(t, s, jsonKey("t", 0), infoLine(1000)+"\n"+first)
+		put(t, s, logKey("t", "_commits/00000000000000000002.0c8b9a52-1b0e-4f0a-9a53-0d3f5c1f7c11.json"), infoLine(1)) // published since
+		snap, err := open(t, s, "t").Snapshot(t.Context(), 2)
+		if err != nil || snap.Len() != 2 || !strings.Contains(snap.Coordinator(), name) {
+			t.Errorf("%s, all published: %+v, %v", name, snap, err)
+		}
+		put(t, s, logKey("t", "_commits/00000000000000000003.0c8b9a52-1b0e-4f0a-9a53-0d3f5c1f7c11.json"), infoLine(1))
+		for what, read := range map[string]func(*delta.Log) error{
+			"newest complete": func(l *delta.Log) error { _, err := l.NewestComplete(t.Context(), time.Time{}); return err },
+			"version 1":       func(l *delta.Log) error { _, err := l.Snapshot(t.Context(), 1); return err },
+		} {
+			var f *delta.FeatureError
+			err := read(open(t, s, "t"))
+			if !errors.As(err, &f) || f.Staged != 1 || !f.Managed() || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "have it publish (backfill) them") {
+				t.Errorf("%s, one not published, %s: %v", name, what, err)
+			}
+		}
+	}
+	for _, feature := range []string{"catalogManaged", "catalogManaged-preview", "catalogOwned", "catalogOwned-preview"} {
+		s := appends(t, "t", 2)
+		put(t, s, jsonKey("t", 0), `{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["`+feature+`"],"writerFeatures":["`+feature+`"]}}`+"\n"+metadataLine)
+		var f *delta.FeatureError
+		if _, err := open(t, s, "t").Snapshot(t.Context(), 2); !errors.As(err, &f) || !f.Managed() || !strings.Contains(err.Error(), "managed by a catalog ("+feature+")") || !strings.Contains(err.Error(), "recover it through its catalog") {
+			t.Errorf("%s: %v", feature, err)
+		}
+	}
+	plain := appends(t, "t", 2) // nobody's commits: a table that put-if-absent decides about
+	put(t, plain, logKey("t", "_commits/00000000000000000003.0c8b9a52-1b0e-4f0a-9a53-0d3f5c1f7c11.json"), infoLine(1))
+	if snap, err := open(t, plain, "t").Snapshot(t.Context(), 2); err != nil || snap.Coordinator() != "" {
+		t.Errorf("of a table without a coordinator: %+v, %v", snap, err)
+	}
+}
+
 // The checksum file tells where the log's content is not what was committed.
 func TestChecksumFile(t *testing.T) {
 	const at = "delta/dv/_delta_log/00000000000000000005.crc"

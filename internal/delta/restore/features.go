@@ -3,7 +3,6 @@ package restore
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"breakwater/internal/delta"
 )
@@ -20,19 +19,10 @@ var knownWriter = map[string]bool{
 	"variantType": true, "variantType-preview": true, "variantShredding": true, "variantShredding-preview": true,
 }
 
-func managed(feature string) bool {
-	return feature == "catalogManaged" || feature == "catalogOwned-preview"
-}
-
 // writable refuses a version whose protocol asks of writers what is not known.
 func writable(s *delta.Snapshot) error {
-	if slices.ContainsFunc(s.Protocol.WriterFeatures, managed) {
-		return fmt.Errorf("%w: restore it through its catalog", ErrCatalogManaged)
-	}
-	for name := range s.Metadata.Configuration {
-		if strings.HasPrefix(name, "delta.coordinatedCommits.commitCoordinator") {
-			return fmt.Errorf("%w (property %s): restore it through its commit coordinator", ErrCatalogManaged, name)
-		}
+	if c := s.Coordinator(); c != "" {
+		return fmt.Errorf("%w (%s): restore it through that catalog or commit coordinator, or take the table out of its hands first (ALTER TABLE ... DROP FEATURE)", ErrCatalogManaged, c)
 	}
 	var unknown []string
 	if s.Protocol.MinWriterVersion > 7 {

@@ -32,7 +32,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"breakwater/internal/delta"
@@ -241,8 +240,8 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 // snapshot is a version that a restore may start from or go to.
 func snapshot(s *delta.Snapshot, err error) (*delta.Snapshot, error) {
 	var feature *delta.FeatureError
-	if errors.As(err, &feature) && slices.ContainsFunc(feature.Features, managed) {
-		return nil, fmt.Errorf("%w (feature %s): restore it through its catalog: %w", ErrCatalogManaged, strings.Join(feature.Features, ", "), err)
+	if errors.As(err, &feature) && feature.Managed() {
+		return nil, fmt.Errorf("%w (%s): restore it through its catalog or commit coordinator: %w", ErrCatalogManaged, strings.Join(feature.Features, ", "), err)
 	}
 	if err != nil {
 		return nil, err

@@ -326,7 +326,20 @@ func TestRefusals(t *testing.T) {
 		"catalog-managed": {func(t *testing.T, s store) {
 			appendCommit(t, s, "dv", map[string]any{"protocol": map[string]any{"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": []string{"catalogManaged"}, "writerFeatures": []string{"catalogManaged"}}})
 		}, 3, restore.ErrCatalogManaged, "catalogManaged"},
-		"catalog-owned preview":  {func(t *testing.T, s store) { appendCommit(t, s, "dv", protocol("catalogOwned-preview")) }, 3, restore.ErrCatalogManaged, "catalog"},
+		"catalog-owned preview": {func(t *testing.T, s store) { appendCommit(t, s, "dv", protocol("catalogOwned-preview")) }, 3, restore.ErrCatalogManaged, "catalog"},
+		"catalog-owned":         {func(t *testing.T, s store) { appendCommit(t, s, "dv", protocol("catalogOwned")) }, 3, restore.ErrCatalogManaged, "feature catalogOwned"},
+		"coordinated":           {func(t *testing.T, s store) { appendCommit(t, s, "dv", protocol("coordinatedCommits-preview")) }, 3, restore.ErrCatalogManaged, "DROP FEATURE"},
+		"coordinator": {func(t *testing.T, s store) {
+			rewrite(t, s, "dv", 0, func(b string) string {
+				return strings.ReplaceAll(b, `"delta.enableDeletionVectors":"true"`, `"delta.enableDeletionVectors":"true","delta.coordinatedCommits.commitCoordinator-preview":"dynamodb"`)
+			})
+		}, 3, restore.ErrCatalogManaged, "property delta.coordinatedCommits.commitCoordinator-preview of dynamodb"},
+		"coordinator with an unpublished commit": {func(t *testing.T, s store) {
+			appendCommit(t, s, "dv", protocol("coordinatedCommits-preview"))
+			if err := s.Put(t.Context(), "delta/dv/_delta_log/_commits/00000000000000000010.3f1c.json", []byte(`{}`)); err != nil {
+				t.Fatal(err)
+			}
+		}, 3, restore.ErrCatalogManaged, "1 lie beside its log"},
 		"unknown writer feature": {func(t *testing.T, s store) { appendCommit(t, s, "dv", protocol("icebergCompatV9")) }, 3, restore.ErrRefused, "icebergCompatV9"},
 		"compaction of commits that are gone": {func(t *testing.T, s store) {
 			if err := s.Put(t.Context(), strings.Replace(entry("dv", 7), ".json", ".00000000000000000009.compacted.json", 1), []byte(`{"txn":{}}`)); err != nil {
