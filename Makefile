@@ -13,7 +13,7 @@ include lab/tools/tools.mk
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD := $(GO) build -buildvcs=false -trimpath -ldflags '-X breakwater/internal/config.release=$(VERSION)'
 
-.PHONY: help build demo test test-fast torture bench lint replay docs clean
+.PHONY: help build demo test test-fast torture verify-spark bench lint replay docs clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -41,6 +41,9 @@ test-fast: ## run the tests that need no server
 
 torture: tools build ## SEEDS random disasters, and a worker killed at every point
 	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities ./internal/delta/restore -run "TestTorture|TestKilled|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass" -count=1 -timeout 6h -v
+
+verify-spark: tools-check $(TOOLS_BIN)/minio tools-spark ## let Spark read what rollback, promotion and rewind leave; not part of make test
+	BREAKWATER_SPARK=$(SPARK)/python/bin/python $(GO) test ./activities -run TestSparkReads -count=1 -v -timeout 30m
 
 bench: tools tools-bench ## measure, as ratios from one run
 	$(GO) test ./internal/recovery ./internal/delta ./internal/delta/restore ./internal/table -run xxx -bench . -benchtime 2x

@@ -52,10 +52,10 @@ func readAs(ids []int64) map[string]any {
 	return map[string]any{"rows": float64(len(ids)), "sum": fmt.Sprint(sum)}
 }
 
-// TestRewindReadsBackInDeltaRS destroys a table in every way that leaves versions,
-// rewinds it, and lets delta-rs read the head and the older versions.
-func TestRewindReadsBackInDeltaRS(t *testing.T) {
-	t.Parallel()
+// rewoundLake destroys the table orders in every way that leaves versions, and
+// rewinds it to its version 5. It gives the keys of each version from 1 on.
+func rewoundLake(t *testing.T) (*lake, [][]int64) {
+	t.Helper()
 	l := newLake(t)
 	l.run.SourceUnreachable = false
 	l.create("orders", 3)
@@ -98,6 +98,15 @@ func TestRewindReadsBackInDeltaRS(t *testing.T) {
 	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
 		t.Errorf("Verify: %v\n%s", err, told(obs))
 	}
+	return l, all[:5]
+}
+
+// TestRewindReadsBackInDeltaRS lets delta-rs read the head and the older versions
+// of a rewound table.
+func TestRewindReadsBackInDeltaRS(t *testing.T) {
+	t.Parallel()
+	l, all := rewoundLake(t)
+	path := "orders/orders"
 	got := l.deltaRS(path, map[string]any{"do": "read", "versions": []int{1, 2, 3, 4, 5}})
 	if got["head"] != float64(5) {
 		t.Errorf("the head is %v", got["head"])

@@ -212,6 +212,21 @@ func TestTrap13VacuumDuringUndelete(t *testing.T) {
 		}
 		l.carry(one)
 	})
+	t.Run("what was to come back is expired below its delete marker", func(t *testing.T) {
+		l.t = t
+		l.deletes(one)
+		plan()
+		for v, err := range l.rootBucket(west).ListVersions(t.Context(), one) {
+			l.must(err)
+			if !v.DeleteMarker {
+				l.must(l.minio[west].Client(t).DeleteVersion(t.Context(), "lake-west", one, v.VersionID))
+			}
+		}
+		if out, err := def.Apply(t.Context(), r, nil); !errors.Is(err, action.ErrMoved) || out.Mutations > 0 || !strings.Contains(err.Error(), "which was to come back") {
+			t.Errorf("Apply = %+v, %v", out, err)
+		}
+		l.carry(one)
+	})
 	t.Run("what came back is deleted again before it was looked at", func(t *testing.T) {
 		l.t = t
 		l.deletes(one)

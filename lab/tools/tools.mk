@@ -5,6 +5,7 @@
 #   make tools       everything that a demo and the tests need
 #   make tools-lint  golangci-lint and workflowcheck
 #   make tools-bench mc and rclone, which make bench measures against
+#   make tools-spark Spark with Delta (530 MB), which make verify-spark reads tables with
 #
 # What a build says goes to $(CACHE)/log/<tool>.log; the terminal gets one line.
 
@@ -15,6 +16,9 @@ TOOLS_BIN := $(CACHE_ABS)/bin
 TOOLS_LOG := $(CACHE_ABS)/log
 KAFKA_LIB := $(CACHE_ABS)/kafka/lib
 PYTHON := $(CACHE_ABS)/python/bin/python
+SPARK := $(CACHE_ABS)/spark
+
+comma := ,
 
 # $(call need,program,what to do): one sentence when a prerequisite is missing.
 need = command -v $(1) >/dev/null 2>&1 || { echo "error: $(1) is not on the PATH: $(2)" >&2; exit 1; }
@@ -31,11 +35,12 @@ else status=$$?; rm -f '$@'; tail -n 15 '$(TOOLS_LOG)/$(1).log' >&2; \
   echo 'error: $(1) was not built: the whole output is in $(TOOLS_LOG)/$(1).log' >&2; exit $$status; fi
 endef
 
-.PHONY: tools tools-demo tools-lint tools-bench tools-check
+.PHONY: tools tools-demo tools-lint tools-bench tools-spark tools-check
 tools-demo: tools-check $(TOOLS_BIN)/temporal-lab $(TOOLS_BIN)/minio $(TOOLS_BIN)/bao-lab $(KAFKA_LIB)/.stamp $(CACHE_ABS)/python/.stamp
 tools: tools-demo $(TOOLS_BIN)/tctl ## build the laboratory's servers (cold about 12 min on 2 cores, all of it compiling)
 tools-lint: $(TOOLS_BIN)/golangci-lint $(TOOLS_BIN)/workflowcheck ## build the linters
 tools-bench: $(TOOLS_BIN)/mc $(TOOLS_BIN)/rclone ## build what the benchmarks measure against
+tools-spark: $(SPARK)/.stamp ## install Spark with Delta, a third reader of tables
 
 # All that is missing is said at once, before minutes of compiling.
 tools-check:
@@ -87,3 +92,11 @@ $(CACHE_ABS)/python/.stamp: $(TOOLS_DIR)/python/requirements.txt
 	@$(call need,python3,install Python 3.10 or newer)
 	@rm -rf $(CACHE_ABS)/python
 	$(call build,python-delta-rs,20 s,$(TOOLS_DIR)/python,python3 -m venv $(CACHE_ABS)/python && $(PYTHON) -m pip install -q --disable-pip-version-check -r requirements.txt && touch $@)
+
+# Delta's own jars alone: what else they need, pyspark brings.
+$(SPARK)/.stamp: $(addprefix $(TOOLS_DIR)/spark/,requirements.txt pom.xml)
+	@$(call need,python3,install Python 3.10 or newer)
+	@$(call need,mvn,install Apache Maven)
+	@rm -rf $(SPARK)
+	@mkdir -p $(SPARK)
+	$(call build,spark,30 s,$(TOOLS_DIR)/spark,python3 -m venv $(SPARK)/python && $(SPARK)/python/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt && mvn -q -B dependency:copy-dependencies -DincludeScope=runtime -DincludeGroupIds=io.delta$(comma)io.unitycatalog -DoutputDirectory=$(SPARK)/jars && touch $@)
