@@ -6,6 +6,7 @@
 package columns
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -52,11 +53,30 @@ func (r *reads) ReadAt(p []byte, off int64) (int, error) {
 func Open(r io.ReaderAt, size int64) (file *File, err error) {
 	below := &reads{ReaderAt: r}
 	defer below.explain(&err)
+	if err := checkFooter(below, size); err != nil {
+		return nil, err
+	}
 	f, err := parquet.OpenFile(below, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(64<<10))
 	if err != nil {
 		return nil, err
 	}
 	return &File{f, below}, nil
+}
+
+// checkFooter refuses a footer that says to be longer than the file: the library
+// would make room for up to 4 GiB of it first.
+func checkFooter(r io.ReaderAt, size int64) error {
+	var end [8]byte // its length and the magic number
+	if size < int64(len(end)) {
+		return fmt.Errorf("%w: %d bytes are too few", ErrMalformed, size)
+	}
+	if n, err := r.ReadAt(end[:], size-int64(len(end))); n < len(end) {
+		return fmt.Errorf("read its footer: %w", unexpected(err))
+	}
+	if n := int64(binary.LittleEndian.Uint32(end[:])); n > size-int64(len(end)) {
+		return fmt.Errorf("%w: %d bytes claim to end in a footer of %d", ErrMalformed, size, n)
+	}
+	return nil
 }
 
 // explain turns whatever went wrong, the library's panics on hostile bytes
