@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -84,11 +83,14 @@ func TestBackupByBatch(t *testing.T) {
 	if len(first) != 10 {
 		t.Errorf("batches wrote %d objects, want the five data files of each table: %v", len(first), first)
 	}
-	t.Run("restorable", func(t *testing.T) {
-		v.as("drill")
-		d := v.action("backup.restorable")
-		proveAction(t, d, v.request(d, "orders"), v.faultSet())
-	})
+	v.as("drill")
+	d := v.action("backup.restorable")
+	r := v.request(d, "orders")
+	ch, err := d.Plan(t.Context(), r, nil)
+	v.must(err)
+	r.Plan = &ch
+	_, err = d.Apply(t.Context(), r, nil)
+	v.must(err)
 	t.Run("restored", func(t *testing.T) {
 		v.as("restore")
 		v.overwrite(east, "orders")
@@ -159,11 +161,49 @@ func (v *vaulted) copyReplaced(t *testing.T) {
 	v.restorable("with another version in the place of a copy", verdict.Fail)
 }
 
-// TestBatchIsNotBelieved lets batches end Complete that did not copy everything, or
-// something else.
-func TestBatchIsNotBelieved(t *testing.T) {
+// TestBatches takes backups of one group by batches that fail, lie and are broken off.
+func TestBatches(t *testing.T) {
 	t.Parallel()
 	v, control := newBatched(t)
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, *vaulted, *batchtest.Control)
+	}{
+		{"who copies", whoCopies}, {"not believed", notBelieved}, {"another", failedBatchIsFollowedByAnother}, {"found again", batchIsFoundAgain},
+		{"too little", tooLittleForABatch},
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			control.Faults = batchtest.Faults{}
+			v.estate.Backup.Batch = &estate.Batch{Role: batchtest.Role, FromObjects: 3}
+			part.test(t, v, control)
+		})
+	}
+}
+
+// whoCopies asks who copies, and why: the plan says it.
+func whoCopies(t *testing.T, v *vaulted, _ *batchtest.Control) {
+	for _, tc := range []struct {
+		name  string
+		batch *estate.Batch
+		want  string
+	}{
+		{"enough", &estate.Batch{Role: batchtest.Role, FromObjects: 3}, "S3 Batch Operations copy 5 data objects as " + batchtest.Role + ", since they are 3 or more"},
+		{"too few", &estate.Batch{Role: batchtest.Role, FromObjects: 6}, "object by object, since a batch would copy fewer than 6"},
+		{"not declared", nil, "with the one before"},
+	} {
+		v.estate.Backup.Batch = tc.batch
+		_, r := v.plannedBackup()
+		for _, e := range r.Plan.Effects {
+			if !strings.HasSuffix(e.Do, tc.want) {
+				t.Errorf("%s: %q, want it to end with %q", tc.name, e.Do, tc.want)
+			}
+		}
+	}
+}
+
+// notBelieved lets batches end Complete that did not copy everything, or something
+// else.
+func notBelieved(t *testing.T, v *vaulted, control *batchtest.Control) {
 	key := v.dataOf("orders", 3)[0]
 	source := "s3://lake-east/" + key
 	started := 0
@@ -198,15 +238,12 @@ func TestBatchIsNotBelieved(t *testing.T) {
 			}
 		})
 	}
-	control.Faults = batchtest.Faults{}
-	v.take("another run")
 }
 
-// TestFailedBatchIsFollowedByAnother lets a batch fail on an object. Who has put the
+// failedBatchIsFollowedByAnother lets a batch fail on an object. Who has put the
 // cause right says "again" to the same step, and gets another batch.
-func TestFailedBatchIsFollowedByAnother(t *testing.T) {
-	t.Parallel()
-	v, control := newBatched(t)
+func failedBatchIsFollowedByAnother(t *testing.T, v *vaulted, control *batchtest.Control) {
+	before := control.Created()
 	v.as("again")
 	d, r := v.plannedBackup()
 	for n := 1; n <= 2; n++ { // payments has no batch before orders has its copies
@@ -214,23 +251,24 @@ func TestFailedBatchIsFollowedByAnother(t *testing.T) {
 		if _, err := d.Apply(t.Context(), r, nil); !errors.Is(err, batchops.ErrIncomplete) {
 			t.Fatalf("Apply %d: %v, want ErrIncomplete", n, err)
 		}
-		if control.Created() != n {
-			t.Errorf("Apply %d has left %d batches", n, control.Created())
+		if control.Created() != before+n {
+			t.Errorf("Apply %d has left %d batches", n, control.Created()-before)
 		}
 	}
 	control.Refuse = ""
 	v.take("again")
-	if n := control.Created(); n != 4 {
+	if n := control.Created() - before; n != 4 {
 		t.Errorf("%d batches, want three of orders and one of payments", n)
 	}
 }
 
-// TestBatchIsFoundAgain breaks Apply off while the batch of the first table runs. The
+// batchIsFoundAgain breaks Apply off while the batch of the first table runs. The
 // next attempt finds that batch, although it wants longer locks by now; and then it
 // finds it ended.
-func TestBatchIsFoundAgain(t *testing.T) {
-	t.Parallel()
-	v, control := newBatched(t)
+func batchIsFoundAgain(t *testing.T, v *vaulted, control *batchtest.Control) {
+	v.estate.Backup.FullEvery = 1
+	defer func() { v.estate.Backup.FullEvery = 0 }()
+	before, had := control.Created(), v.batchedKeys()
 	control.Unsummed = true // so that the copies are read
 	v.as("broken off")
 	for _, status := range []string{"New", "Active", "Complete"} {
@@ -246,57 +284,32 @@ func TestBatchIsFoundAgain(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("Apply broken off while the batch was %s: %v", status, err)
 		}
-		if n := control.Created(); n != 1 {
+		if n := control.Created() - before; n != 1 {
 			t.Errorf("broken off while it was %s: %d batches", status, n)
 		}
 		v.estate.Backup.Retention += estate.Duration(24 * time.Hour) // as after midnight
 	}
 	v.take("broken off")
-	if n := control.Created(); n != 2 {
+	if n := control.Created() - before; n != 2 {
 		t.Errorf("%d batches for two tables", n)
 	}
-	for key, n := range v.batchedKeys() {
+	have := v.batchedKeys()
+	if len(have) != len(had)+10 {
+		t.Errorf("%d objects were copied, want the five data files of each table", len(have)-len(had))
+	}
+	for key, n := range have {
 		if n != 1 {
 			t.Errorf("%s was copied %d times", key, n)
 		}
 	}
 }
 
-// TestWhoCopies asks who copies, and why: the plan says it.
-func TestWhoCopies(t *testing.T) {
-	t.Parallel()
-	v, control := newBatched(t)
-	for _, tc := range []struct {
-		name string
-		set  func()
-		want string
-	}{
-		{"enough", func() {}, "S3 Batch Operations copy 5 data objects as " + batchtest.Role + ", since they are 3 or more"},
-		{"too few", func() { v.estate.Backup.Batch.FromObjects = 7 }, "object by object, since a batch would copy fewer than 7"},
-		{"not declared", func() { v.estate.Backup.Batch = nil }, "with the one before"},
-	} {
-		tc.set()
-		_, r := v.plannedBackup()
-		for _, e := range r.Plan.Effects {
-			if !strings.HasSuffix(e.Do, tc.want) {
-				t.Errorf("%s: %q, want it to end with %q", tc.name, e.Do, tc.want)
-			}
-		}
-	}
-	v.estate.Backup.Batch = &estate.Batch{Role: batchtest.Role, FromObjects: 3}
-	v.take("one")
+// tooLittleForABatch takes a backup of a few new objects.
+func tooLittleForABatch(t *testing.T, v *vaulted, control *batchtest.Control) {
+	before := control.Created()
 	v.append("orders", 3)
-	v.as("two")
-	_, r := v.plannedBackup()
-	var p takePlan
-	v.must(json.Unmarshal(r.Plan.Data, &p))
-	for _, row := range p.Tables {
-		if row.Batch > 0 {
-			t.Errorf("%s: a batch of %d objects, of %d to copy", row.Table, row.Batch, row.Copy)
-		}
-	}
-	v.take("two")
-	if n := control.Created(); n != 2 {
-		t.Errorf("%d batches, want those of the first backup", n)
+	v.take("of little")
+	if n := control.Created() - before; n != 0 {
+		t.Errorf("%d batches for one data file", n)
 	}
 }
