@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
@@ -125,7 +126,8 @@ func (s *Systems) takeBatch(ctx context.Context, w *taking, needs []backup.Need)
 		}
 		switch nothing := errors.Is(err, batchops.ErrIncomplete) || errors.Is(err, backup.ErrDamaged); {
 		case nothing && waited:
-			return fmt.Errorf("%w: %w", action.ErrRefused, err) // people say whether to try again
+			// People say whether to try again.
+			return fmt.Errorf("%w: %w; trying again starts another batch, and without batch in the estate's backup everything is copied object by object", action.ErrRefused, err)
 		case nothing:
 			continue
 		}
@@ -175,6 +177,7 @@ func (w *taking) copied(ctx context.Context, folder string, needs []backup.Need,
 		return err
 	}
 	objects := make([]backup.Object, len(needs))
+	var done atomic.Int64
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(4 * inBatch)
 	for i, n := range needs {
@@ -188,6 +191,7 @@ func (w *taking) copied(ctx context.Context, folder string, needs []backup.Need,
 			objects[i] = backup.Object{
 				Key: n.Key, Role: n.Role, ETag: n.ETag, SourceVersion: n.Version, MD5: a.MD5, Copy: a.Stored, LockedUntil: hold.Until,
 			}
+			w.c.Progress(done.Add(1), int64(len(needs)), "looking at the copies of "+w.from.name)
 			return err
 		})
 	}

@@ -61,7 +61,7 @@ func (c *Client) Judge(ctx context.Context, id string, r Request) error {
 		wrong = append(wrong, fmt.Sprintf("the report lacks %d lines of the manifest: %s", len(said.left), list(names, len(said.left))))
 	}
 	if len(wrong) > 0 {
-		return fail("%s; copy these object by object, or plan again under another token", strings.Join(wrong, "; "))
+		return fail("%s; copy again under another token", strings.Join(wrong, "; "))
 	}
 	return nil
 }
