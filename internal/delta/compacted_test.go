@@ -39,9 +39,9 @@ func compact(t *testing.T, s *deltatest.Store, prefix string, first, last int64)
 
 // A compaction changes no version of any table, and says what its commits say.
 func TestCompactionsDecideNothing(t *testing.T) {
-	store := load(t)
+	store := deltatest.Loaded(t)
 	compared := 0
-	for _, truth := range truths(t) {
+	for _, truth := range deltatest.All(t) {
 		l := open(t, store, truth.Prefix)
 		for _, r := range l.Versions() {
 			commits := slices.DeleteFunc(l.Commits(), func(v int64) bool { return v < r.First || v > r.Last })

@@ -16,24 +16,6 @@ import (
 
 func root(prefix string) delta.Root { return delta.Root{Bucket: deltatest.Bucket, Prefix: prefix} }
 
-func truths(t testing.TB) []deltatest.Truth {
-	t.Helper()
-	all, err := deltatest.Tables()
-	if err != nil || len(all) != 31 {
-		t.Fatalf("%d fixtures, %v", len(all), err)
-	}
-	return all
-}
-
-func load(t testing.TB, names ...string) *deltatest.Store {
-	t.Helper()
-	s, err := deltatest.Load(names...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func open(t testing.TB, s delta.Store, prefix string) *delta.Log {
 	t.Helper()
 	l, err := delta.Open(t.Context(), s, root(prefix))
@@ -66,8 +48,8 @@ func filesSHA(s *delta.Snapshot, vectors bool) string {
 // Every version of every table that Spark and delta-rs wrote has the files that
 // they say it has, also where its data was vacuumed since.
 func TestSnapshotsAreTheEngines(t *testing.T) {
-	store := load(t)
-	for _, truth := range truths(t) {
+	store := deltatest.Loaded(t)
+	for _, truth := range deltatest.All(t) {
 		t.Run(truth.Name, func(t *testing.T) {
 			l := open(t, store, truth.Prefix)
 			for _, want := range truth.Versions {
@@ -102,7 +84,7 @@ func TestSnapshotsAreTheEngines(t *testing.T) {
 
 // Where a start was cleaned away or a version never was, nothing is made up.
 func TestSnapshotOutsideOfTheLog(t *testing.T) {
-	store := load(t, "log_truncated")
+	store := deltatest.Loaded(t, "log_truncated")
 	l := open(t, store, "delta/log_truncated")
 	if _, err := l.Snapshot(t.Context(), 5); !errors.Is(err, delta.ErrNoStart) {
 		t.Errorf("version 5: %v", err)

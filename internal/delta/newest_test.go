@@ -156,7 +156,7 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 		"checksum":     func(op, key string) bool { return strings.HasSuffix(key, "13.crc") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := load(t, "basic_part")
+			s := deltatest.Loaded(t, "basic_part")
 			s.Fail = func(op, key string) error {
 				if cut(op, key) {
 					return fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
@@ -176,7 +176,7 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	l := open(t, load(t, "basic_part"), "delta/basic_part")
+	l := open(t, deltatest.Loaded(t, "basic_part"), "delta/basic_part")
 	cancel()
 	if _, err := l.NewestComplete(ctx, time.Time{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
@@ -186,8 +186,8 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 // Every fixture's newest complete version is its last, while its objects are
 // there, and an earlier one once an object that only the last has is gone.
 func TestNewestCompleteOfTheFixtures(t *testing.T) {
-	store := load(t)
-	for _, truth := range truths(t) {
+	store := deltatest.Loaded(t)
+	for _, truth := range deltatest.All(t) {
 		t.Run(truth.Name, func(t *testing.T) {
 			last := truth.Versions[len(truth.Versions)-1]
 			got, err := open(t, store, truth.Prefix).NewestComplete(t.Context(), time.Time{})
@@ -204,7 +204,7 @@ func TestNewestCompleteOfTheFixtures(t *testing.T) {
 // Trap 22: the hint is stale, of another log or garbage. The listing decides.
 func TestTrap22HintIsOnlyAHint(t *testing.T) {
 	for _, hint := range []string{`{"version":4,"size":3}`, `{"version":99,"size":3}`, `{"version":8,"size":1,"parts":7}`, `nonsense`, ``} {
-		s := load(t, "basic_part")
+		s := deltatest.Loaded(t, "basic_part")
 		put(t, s, logKey("delta/basic_part", "_last_checkpoint"), hint)
 		got, err := open(t, s, "delta/basic_part").NewestComplete(t.Context(), time.Time{})
 		if err != nil || got.Snapshot.Version.Number != 13 {
@@ -215,7 +215,7 @@ func TestTrap22HintIsOnlyAHint(t *testing.T) {
 
 // Trap 8: two vectors of one file are two files; one of them gone is not both.
 func TestDeletionVectorIsPartOfTheFile(t *testing.T) {
-	s := load(t, "dv")
+	s := deltatest.Loaded(t, "dv")
 	l := open(t, s, "delta/dv")
 	before, err := l.Snapshot(t.Context(), 4)
 	if err != nil {
@@ -262,12 +262,12 @@ func TestDeletionVectorIsPartOfTheFile(t *testing.T) {
 
 // Trap 27: a clone whose source stayed behind is not complete.
 func TestTrap27CloneNeedsItsSource(t *testing.T) {
-	s := load(t, "clone_shallow")
+	s := deltatest.Loaded(t, "clone_shallow")
 	got, err := open(t, s, "delta/clone_shallow").NewestComplete(t.Context(), time.Time{})
 	if !errors.Is(err, delta.ErrNoneComplete) || len(got.Above) != 3 || got.Above[0].Lacks[0].Fault != table.Absent {
 		t.Errorf("without its source: %+v, %v", got, err)
 	}
-	all := load(t, "clone_shallow", "clone_source")
+	all := deltatest.Loaded(t, "clone_shallow", "clone_source")
 	l, err := delta.Open(t.Context(), all, delta.Root{Bucket: "standby-lake", Prefix: "delta/clone_shallow"})
 	if err != nil {
 		t.Fatal(err)

@@ -81,12 +81,8 @@ func live(t *testing.T, l *delta.Log, v int64) map[string]any {
 // What a checkpoint hands on is what the commits before it said, field by field.
 func TestActionsFromCheckpointsAndCommitsAgree(t *testing.T) {
 	t.Parallel()
-	truths, err := deltatest.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
 	compared := 0
-	for _, truth := range truths {
+	for _, truth := range deltatest.All(t) {
 		with, err := deltatest.Load(truth.Name)
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 // Trap 3: a log that arrived before its data is not the recovery point, however
 // well it reads.
 func TestTrap03LogBeforeData(t *testing.T) {
-	s := load(t, "many_commits")
+	s := deltatest.Loaded(t, "many_commits")
 	l := open(t, s, "delta/many_commits")
 	head, err := l.Snapshot(t.Context(), l.Head())
 	if err != nil {
@@ -95,12 +95,12 @@ func TestTrap21CopiedTimes(t *testing.T) {
 // In-commit timestamps are not changed by a copy, and are found by exactly the
 // millisecond that the engine said.
 func TestTimeTravelByInCommitTimestamps(t *testing.T) {
-	s := load(t, "ict")
+	s := deltatest.Loaded(t, "ict")
 	for i, key := range s.Keys("delta/ict/_delta_log/") {
 		s.Touch(key, time.Unix(int64(9_000_000_000-i), 0)) // in the wrong order, and much later
 	}
 	l := open(t, s, "delta/ict")
-	for _, truth := range truths(t) {
+	for _, truth := range deltatest.All(t) {
 		if truth.Name != "ict" {
 			continue
 		}
@@ -214,7 +214,7 @@ func TestChecksumFile(t *testing.T) {
 		{`"writerFeatures":[`, `"writerFeatures":["identityColumns",`}, {`"minReaderVersion":3`, `"minReaderVersion":2`},
 		{`"setTransactions":[`, `"setTransactions":[{"appId":"stream","version":7}`},
 	} {
-		s := load(t, "dv")
+		s := deltatest.Loaded(t, "dv")
 		body, err := s.Get(t.Context(), at)
 		if err != nil {
 			t.Fatal(err)

@@ -53,7 +53,7 @@ func TestIncompleteCheckpoints(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := load(t)
+			s := deltatest.Loaded(t)
 			l := open(t, s, tc.prefix)
 			want, err := l.Snapshot(t.Context(), l.Head())
 			if err != nil {
@@ -174,8 +174,8 @@ func TestTimes(t *testing.T) {
 // only while the table's configuration says so: one fixture switches them on at
 // version 4, and off at 7 by restoring 3.
 func TestInCommitTimestamps(t *testing.T) {
-	store := load(t, "ict", "ict_enabled_later")
-	for _, truth := range truths(t) {
+	store := deltatest.Loaded(t, "ict", "ict_enabled_later")
+	for _, truth := range deltatest.All(t) {
 		if !strings.HasPrefix(truth.Name, "ict") {
 			continue
 		}
@@ -198,9 +198,9 @@ func TestInCommitTimestamps(t *testing.T) {
 // Moving a cut aside makes exactly that version the head, for every version of
 // every fixture, and nothing is lost by it.
 func TestCutMakesTheHead(t *testing.T) {
-	for _, truth := range truths(t) {
+	for _, truth := range deltatest.All(t) {
 		t.Run(truth.Name, func(t *testing.T) {
-			whole := load(t, truth.Name)
+			whole := deltatest.Loaded(t, truth.Name)
 			for _, want := range truth.Versions {
 				s := whole.Clone()
 				l := open(t, s, truth.Prefix)
@@ -231,7 +231,7 @@ func TestCutMakesTheHead(t *testing.T) {
 			}
 		})
 	}
-	if _, err := open(t, load(t, "dv"), "delta/dv").LaterThan(t.Context(), 99); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := open(t, deltatest.Loaded(t, "dv"), "delta/dv").LaterThan(t.Context(), 99); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a version that is not there: %v", err)
 	}
 }
@@ -281,7 +281,7 @@ func TestCutOrder(t *testing.T) {
 
 // A gap is known from the listing: nothing is read to run into it.
 func TestGapCostsNoReads(t *testing.T) {
-	s := load(t, "basic_part")
+	s := deltatest.Loaded(t, "basic_part")
 	s.Delete(jsonKey("delta/basic_part", 13))
 	s.Delete(jsonKey("delta/basic_part", 10))
 	put(t, s, jsonKey("delta/basic_part", 14), infoLine(1))
@@ -312,7 +312,7 @@ func TestChangedSinceListing(t *testing.T) {
 // A hint at a checkpoint that lacks a part is replaced by one at a whole one.
 func TestCutReplacesAHintAtHalfACheckpoint(t *testing.T) {
 	const p = "delta/checkpoint_multipart"
-	s := load(t, "checkpoint_multipart")
+	s := deltatest.Loaded(t, "checkpoint_multipart")
 	s.Delete(logKey(p, "00000000000000000005.checkpoint.0000000003.0000000013.parquet"))
 	put(t, s, logKey(p, "_last_checkpoint"), `{"version":5,"size":1,"parts":13}`)
 	cut, err := open(t, s, p).LaterThan(t.Context(), 9)

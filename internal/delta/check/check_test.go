@@ -25,24 +25,11 @@ func open(t testing.TB, s delta.Store, prefix string) *delta.Log {
 	return l
 }
 
-func load(t testing.TB, names ...string) *deltatest.Store {
-	t.Helper()
-	s, err := deltatest.Load(names...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // What real engines wrote is sound, read whole, and of every version it is known
 // whether it can still be read.
 func TestTheEnginesTablesAreSound(t *testing.T) {
-	truths, err := deltatest.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := load(t)
-	for _, truth := range truths {
+	store := deltatest.Loaded(t)
+	for _, truth := range deltatest.All(t) {
 		l := open(t, store, truth.Prefix)
 		r, err := check.Table(t.Context(), store, l, check.Options{Sample: -1, Now: time.Now()})
 		if err != nil || !r.Sound() || r.Version != l.Head() {
@@ -151,7 +138,7 @@ func TestDamages(t *testing.T) {
 			"true 0 0 [hint]", "_last_checkpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := load(t, strings.TrimPrefix(tc.prefix, "delta/"))
+			s := deltatest.Loaded(t, strings.TrimPrefix(tc.prefix, "delta/"))
 			tc.damage(t, s)
 			r, err := check.Table(t.Context(), s, open(t, s, tc.prefix), check.Options{Sample: -1, Want: delta.Want{Version: &tc.version}})
 			if err != nil {
@@ -176,7 +163,7 @@ func jsonKey(prefix string, v int) string { return fmt.Sprintf("%s/_delta_log/%0
 // What could not be read is no verdict.
 func TestNoAnswerIsNoVerdict(t *testing.T) {
 	for _, part := range []string{".parquet", "deletion_vector_", "_last_checkpoint"} {
-		s := load(t, "dv")
+		s := deltatest.Loaded(t, "dv")
 		v := int64(5)
 		l := open(t, s, "delta/dv")
 		s.Fail = func(op, key string) error {
@@ -193,7 +180,7 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 
 // A sample is drawn by its seed, and is said to be one.
 func TestSample(t *testing.T) {
-	s := load(t, "many_commits")
+	s := deltatest.Loaded(t, "many_commits")
 	l := open(t, s, "delta/many_commits")
 	r, err := check.Table(t.Context(), s, l, check.Options{Sample: 2, Seed: 9})
 	if err != nil || !r.Sampled || r.Seed != 9 || r.Footers != 2 || r.Files <= 2 {
@@ -210,7 +197,7 @@ func TestSample(t *testing.T) {
 
 // Versions that nothing promises any more are not missed.
 func TestRetention(t *testing.T) {
-	s := load(t, "vacuumed")
+	s := deltatest.Loaded(t, "vacuumed")
 	l := open(t, s, "delta/vacuumed")
 	times, err := l.Times(t.Context())
 	if err != nil {
@@ -239,7 +226,7 @@ func TestRetention(t *testing.T) {
 }
 
 func TestUnknownFeatureIsAnError(t *testing.T) {
-	s := load(t, "empty")
+	s := deltatest.Loaded(t, "empty")
 	if err := s.Put(t.Context(), jsonKey("delta/empty", 4), []byte(`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["someday"],"writerFeatures":["someday"]}}`)); err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +266,7 @@ func TestTrap28DivergedLogs(t *testing.T) {
 			commit(there, 14, "them")
 		}, 13, true},
 	} {
-		here := load(t, "basic_part")
+		here := deltatest.Loaded(t, "basic_part")
 		there := here.Clone()
 		tc.change(here, there)
 		r, err := check.Table(t.Context(), here, open(t, here, p), check.Options{Against: open(t, there, p)})
@@ -288,7 +275,7 @@ func TestTrap28DivergedLogs(t *testing.T) {
 		}
 	}
 	// Nothing in common proves nothing: it is a problem, not a pass.
-	here, other := load(t, "basic_part"), load(t, "log_truncated")
+	here, other := deltatest.Loaded(t, "basic_part"), deltatest.Loaded(t, "log_truncated")
 	for v := range 6 {
 		other.Delete(jsonKey("delta/log_truncated", v))
 	}

@@ -42,7 +42,7 @@ func TestDeltaRSReadsRestoredTables(t *testing.T) {
 	var asked bytes.Buffer
 	for _, name := range forDeltaRS {
 		var of deltatest.Truth
-		for _, truth := range tables(t) {
+		for _, truth := range deltatest.All(t) {
 			if truth.Name == name {
 				of = truth
 			}

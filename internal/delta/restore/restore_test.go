@@ -114,7 +114,7 @@ func commit(t testing.TB, s store, p *restore.Plan, token string) int64 {
 func TestSameAsSpark(t *testing.T) {
 	t.Parallel()
 	compared := 0
-	for _, truth := range tables(t) {
+	for _, truth := range deltatest.All(t) {
 		for _, v := range truth.Versions {
 			if v.Operation != "RESTORE" || strings.HasPrefix(truth.Name, "rs_") { // delta-rs restores in its own way
 				continue
@@ -174,15 +174,6 @@ func TestSameAsSpark(t *testing.T) {
 	}
 }
 
-func tables(t testing.TB) []deltatest.Truth {
-	t.Helper()
-	all, err := deltatest.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
 // content is what a version holds: its logical files, and its rows as read.
 func content(t testing.TB, s store, name string, v int64) (files []string, rows scan.Digest) {
 	t.Helper()
@@ -208,7 +199,7 @@ func TestRestoresEveryTable(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
-	for _, truth := range tables(t) {
+	for _, truth := range deltatest.All(t) {
 		if truth.Name == "clone_shallow" { // needs its source beside it
 			continue
 		}

@@ -19,15 +19,6 @@ import (
 	"breakwater/internal/reach"
 )
 
-func load(t testing.TB, names ...string) *deltatest.Store {
-	t.Helper()
-	s, err := deltatest.Load(names...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func snapshot(t testing.TB, s delta.Store, prefix string, v int64) *delta.Snapshot {
 	t.Helper()
 	l, err := delta.Open(t.Context(), s, delta.Root{Bucket: deltatest.Bucket, Prefix: prefix})
@@ -58,28 +49,17 @@ func table(t testing.TB, s delta.Store, snap *delta.Snapshot) *rows.Table {
 // The rows of every readable version of every fixture are the engine's, read
 // whole and read by that one column.
 func TestRowsAreTheEngines(t *testing.T) {
-	truths, err := deltatest.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := load(t)
+	store := deltatest.Loaded(t)
 	var read int
-	for _, truth := range truths {
-		t.Run(truth.Name, func(t *testing.T) {
-			for _, want := range truth.Versions {
-				if !want.Readable {
-					continue
-				}
-				tab := table(t, store, snapshot(t, store, "delta/"+truth.Name, want.Version))
-				for _, columns := range [][]string{nil, {"id"}} {
-					n, sum, crc := sums(t, tab, columns)
-					if n != want.Rows || sum != want.SumID || crc != want.CRC32Sum {
-						t.Errorf("version %d, columns %v: rows %d, sum %d, crc %d; want %d, %d, %d", want.Version, columns, n, sum, crc, want.Rows, want.SumID, want.CRC32Sum)
-					}
-				}
-				read++
+	for truth, want := range deltatest.Readable(t) {
+		tab := table(t, store, snapshot(t, store, "delta/"+truth.Name, want.Version))
+		for _, columns := range [][]string{nil, {"id"}} {
+			n, sum, crc := sums(t, tab, columns)
+			if n != want.Rows || sum != want.SumID || crc != want.CRC32Sum {
+				t.Errorf("%s at version %d, columns %v: rows %d, sum %d, crc %d; want %d, %d, %d", truth.Name, want.Version, columns, n, sum, crc, want.Rows, want.SumID, want.CRC32Sum)
 			}
-		})
+		}
+		read++
 	}
 	if read < 250 {
 		t.Errorf("only %d versions were read", read)
@@ -119,7 +99,7 @@ func sums(t *testing.T, tab *rows.Table, columns []string) (n, sum, crc int64) {
 // Without columns the rows are still counted, hidden ones not among them, and
 // nothing but the ends of files is read.
 func TestCountNeedsNoColumn(t *testing.T) {
-	s := load(t, "dv")
+	s := deltatest.Loaded(t, "dv")
 	tab := table(t, s, snapshot(t, s, "delta/dv", 5))
 	r, err := tab.Read(t.Context(), []string{})
 	if err != nil {
@@ -138,7 +118,7 @@ func TestCountNeedsNoColumn(t *testing.T) {
 
 // Rows come in the same order each time, whatever file is read first.
 func TestOrderStays(t *testing.T) {
-	s := load(t, "many_commits")
+	s := deltatest.Loaded(t, "many_commits")
 	tab := table(t, s, snapshot(t, s, "delta/many_commits", 20))
 	ids := func() (ids []string) {
 		r, err := tab.Read(t.Context(), []string{"id"})
@@ -165,7 +145,7 @@ func TestOrderStays(t *testing.T) {
 // A reader that is let go in the middle gives everything back, and stops
 // reading. table's allocator looks.
 func TestReleasedEarly(t *testing.T) {
-	s := load(t, "many_commits")
+	s := deltatest.Loaded(t, "many_commits")
 	tab := table(t, s, snapshot(t, s, "delta/many_commits", 20))
 	for read := range 3 {
 		r, err := tab.Read(t.Context(), nil)
@@ -211,7 +191,7 @@ func TestDamageIsAnError(t *testing.T) {
 		}, reach.ErrUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := load(t, "dv")
+			s := deltatest.Loaded(t, "dv")
 			snap := snapshot(t, s, "delta/dv", 5)
 			var data, vector, path string
 			for a := range snap.Files() {
@@ -239,7 +219,7 @@ func TestDamageIsAnError(t *testing.T) {
 
 // No more than AtOnce files are asked for at the same time, and more than one.
 func TestFilesAtOnce(t *testing.T) {
-	s := load(t, "many_commits")
+	s := deltatest.Loaded(t, "many_commits")
 	snap := snapshot(t, s, "delta/many_commits", 20)
 	var now, most atomic.Int64
 	held := make(chan struct{})
@@ -269,7 +249,7 @@ func TestFilesAtOnce(t *testing.T) {
 }
 
 func TestNoSuchColumn(t *testing.T) {
-	s := load(t, "dv")
+	s := deltatest.Loaded(t, "dv")
 	if _, err := table(t, s, snapshot(t, s, "delta/dv", 5)).Read(t.Context(), []string{"idd"}); err == nil || !strings.Contains(err.Error(), `no column "idd"`) {
 		t.Error(err)
 	}
@@ -277,7 +257,7 @@ func TestNoSuchColumn(t *testing.T) {
 
 // A cancelled reading ends with that, and never looks like a shorter table.
 func TestCancelled(t *testing.T) {
-	s := load(t, "many_commits")
+	s := deltatest.Loaded(t, "many_commits")
 	ctx, cancel := withCancel(t)
 	r, err := table(t, s, snapshot(t, s, "delta/many_commits", 20)).Read(ctx, nil)
 	if err != nil {

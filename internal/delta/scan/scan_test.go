@@ -27,25 +27,12 @@ func snapshot(t testing.TB, s delta.Store, name string, v int64) *delta.Snapshot
 	return snap
 }
 
-func load(t testing.TB, names ...string) *deltatest.Store {
-	t.Helper()
-	s, err := deltatest.Load(names...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // OPTIMIZE and REORG rewrite files and not rows: the digest must not move. A
 // DELETE must move it.
 func TestDigestSeesRowsAndNotFiles(t *testing.T) {
-	truths, err := deltatest.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := load(t)
+	store := deltatest.Loaded(t)
 	var kept, moved int
-	for _, truth := range truths {
+	for _, truth := range deltatest.All(t) {
 		var before scan.Digest
 		for i, v := range truth.Versions {
 			if !v.Readable {
@@ -106,7 +93,7 @@ func TestDamageIsNotADigest(t *testing.T) {
 		}, reach.ErrUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := load(t, "dv")
+			s := deltatest.Loaded(t, "dv")
 			snap := snapshot(t, s, "dv", 5)
 			var data, vector string
 			for a := range snap.Files() {
@@ -125,7 +112,7 @@ func TestDamageIsNotADigest(t *testing.T) {
 
 // A column that cannot be read is refused by name, not left out.
 func TestUnknownTypeIsRefused(t *testing.T) {
-	s := load(t, "basic_part")
+	s := deltatest.Loaded(t, "basic_part")
 	snap := snapshot(t, s, "basic_part", 1)
 	snap.Metadata.SchemaString = strings.Replace(snap.Metadata.SchemaString, `"integer"`, `"variant"`, 1)
 	_, err := scan.Sum(t.Context(), s, snap)
@@ -138,7 +125,7 @@ func TestUnknownTypeIsRefused(t *testing.T) {
 // A file with other rows than the log recorded is another file, whatever its
 // size: the log's row counts would lie.
 func TestRowsUnlikeTheStatistics(t *testing.T) {
-	s := load(t, "basic_part")
+	s := deltatest.Loaded(t, "basic_part")
 	const commit = "delta/basic_part/_delta_log/00000000000000000001.json"
 	body, err := s.Get(t.Context(), commit)
 	if err != nil {

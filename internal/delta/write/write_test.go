@@ -327,16 +327,9 @@ func TestDeltaRSReadsOurTables(t *testing.T) {
 // of the encoding give, but for the two that delta-rs does not read: a shallow
 // clone, whose source it looks for in S3, and widened types.
 func TestDeltaRSFindsTheSameDigests(t *testing.T) {
-	truths, err := deltatest.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := deltatest.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := deltatest.Loaded(t)
 	var dirs, want []string
-	for _, truth := range truths {
+	for _, truth := range deltatest.All(t) {
 		l, err := delta.Open(t.Context(), s, delta.Root{Bucket: deltatest.Bucket, Prefix: truth.Prefix})
 		if err != nil {
 			t.Fatal(err)
@@ -356,9 +349,9 @@ func TestDeltaRSFindsTheSameDigests(t *testing.T) {
 	for i, got := range answers {
 		switch {
 		case got.Error != "":
-			t.Logf("%s: delta-rs refuses: %.200s", truths[i].Name, got.Error)
+			t.Logf("%s: delta-rs refuses: %.200s", deltatest.All(t)[i].Name, got.Error)
 		case got.digest() != want[i]:
-			t.Errorf("%s: delta-rs finds %s, we %s", truths[i].Name, got.digest(), want[i])
+			t.Errorf("%s: delta-rs finds %s, we %s", deltatest.All(t)[i].Name, got.digest(), want[i])
 		default:
 			same++
 		}

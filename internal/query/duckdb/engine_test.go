@@ -46,15 +46,6 @@ func fixture(t testing.TB, s *deltatest.Store, name string, v int64) *rows.Table
 	return tab
 }
 
-func load(t testing.TB, names ...string) *deltatest.Store {
-	t.Helper()
-	s, err := deltatest.Load(names...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // memTable is a table in memory, given as JSON, that knows how it was read.
 type memTable struct {
 	schema  *arrow.Schema
@@ -98,22 +89,16 @@ func lines(t testing.TB, e duckdb.Engine, tables map[string]query.Table, sql str
 // SQL over every readable version of every fixture gives the engine's own count
 // and sum.
 func TestAnswersAreTheEngines(t *testing.T) {
-	truths, err := deltatest.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := load(t)
+	s := deltatest.Loaded(t)
 	var asked int
-	for _, truth := range truths {
-		for _, v := range truth.Versions {
-			if !v.Readable || v.Version%3 != 0 && len(truth.Versions) > 10 { // a sample of the long histories
-				continue
-			}
-			asked++
-			got := lines(t, duckdb.Engine{}, map[string]query.Table{"t": fixture(t, s, truth.Name, v.Version)}, "SELECT count(*), coalesce(sum(id), 0) FROM t")
-			if want := fmt.Sprintf("[%d,%d]", v.Rows, v.SumID); got != want {
-				t.Errorf("%s at %d: %s, want %s", truth.Name, v.Version, got, want)
-			}
+	for truth, v := range deltatest.Readable(t) {
+		if v.Version%3 != 0 && len(truth.Versions) > 10 { // a sample of the long histories
+			continue
+		}
+		asked++
+		got := lines(t, duckdb.Engine{}, map[string]query.Table{"t": fixture(t, s, truth.Name, v.Version)}, "SELECT count(*), coalesce(sum(id), 0) FROM t")
+		if want := fmt.Sprintf("[%d,%d]", v.Rows, v.SumID); got != want {
+			t.Errorf("%s at %d: %s, want %s", truth.Name, v.Version, got, want)
 		}
 	}
 	if asked < 80 {
@@ -124,7 +109,7 @@ func TestAnswersAreTheEngines(t *testing.T) {
 // A table may be read as often as the query names it, also under LIMIT, which
 // leaves a reading in its middle, and two tables may be joined.
 func TestTablesAreReadAgain(t *testing.T) {
-	s := load(t, "many_commits", "dv")
+	s := deltatest.Loaded(t, "many_commits", "dv")
 	tables := map[string]query.Table{"t": fixture(t, s, "many_commits", 20), "other table": fixture(t, s, "dv", 5)}
 	n := lines(t, duckdb.Engine{}, tables, "SELECT count(*) FROM t")
 	for _, sql := range []string{
@@ -237,7 +222,7 @@ func TestNothingElseIsReached(t *testing.T) {
 
 // What ends a query says whose fault it is.
 func TestErrors(t *testing.T) {
-	s := load(t, "dv")
+	s := deltatest.Loaded(t, "dv")
 	tab := fixture(t, s, "dv", 5)
 	var fail error
 	s.Fail = func(_, key string) error {
@@ -277,7 +262,7 @@ func TestErrors(t *testing.T) {
 
 // A cancelled query ends at once, while it works and while it reads.
 func TestCancelled(t *testing.T) {
-	s := load(t, "many_commits")
+	s := deltatest.Loaded(t, "many_commits")
 	tab := fixture(t, s, "many_commits", 20)
 	reading := make(chan struct{})
 	var once sync.Once
