@@ -48,22 +48,25 @@ func idSumsOf(ids []int64) idSums {
 	return r
 }
 
-// questions are asked in one go.
-type questions []question
+// questions are asked in one go, about tables in folders of dir.
+type questions struct {
+	dir string
+	all []question
+}
 
 // about asks for the versions of a table, and for its head.
 func (a *questions) about(what, dir string, head int64, versions map[int64]idSums) {
 	for v, want := range versions {
-		*a = append(*a, question{fmt.Sprintf("%s at version %d", what, v), dir, &v, want})
+		a.all = append(a.all, question{fmt.Sprintf("%s at version %d", what, v), dir, &v, want})
 	}
-	*a = append(*a, question{what + " at its head", dir, nil, versions[head]})
+	a.all = append(a.all, question{what + " at its head", dir, nil, versions[head]})
 }
 
 // answered lets Spark read what was asked for.
-func (a questions) answered(t *testing.T, python string) {
+func (a *questions) answered(t *testing.T, python string) {
 	t.Helper()
 	var in, stderr bytes.Buffer
-	for _, q := range a {
+	for _, q := range a.all {
 		if err := json.NewEncoder(&in).Encode(q); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +83,7 @@ func (a questions) answered(t *testing.T, python string) {
 		t.Fatalf("Spark: %v: %s", err, &stderr)
 	}
 	answers := json.NewDecoder(bytes.NewReader(out))
-	for _, q := range a {
+	for _, q := range a.all {
 		var got struct {
 			idSums
 			Error string `json:"error"`
@@ -92,13 +95,14 @@ func (a questions) answered(t *testing.T, python string) {
 			t.Errorf("%s: Spark reads %+v, want %+v", q.What, got, q.Want)
 		}
 	}
-	t.Logf("%d questions", len(a))
+	t.Logf("%d questions", len(a.all))
 }
 
 // downloaded is a folder with what the target's bucket holds of a table.
-func (l *lake) downloaded(path string) string {
+func (l *lake) downloaded(under, path string) string {
 	l.t.Helper()
-	dir := l.t.TempDir()
+	dir, err := os.MkdirTemp(under, "table")
+	l.must(err)
 	for o, err := range l.rootBucket(west).List(l.t.Context(), path+"/") {
 		l.must(err)
 		body, _, err := l.rootBucket(west).Get(l.t.Context(), o.Key)
@@ -119,10 +123,10 @@ func TestSparkReadsWhatActionsLeave(t *testing.T) {
 		t.Log("BREAKWATER_SPARK names no Python with pyspark: make verify-spark")
 		return
 	}
-	var all questions
-	t.Run("rollback", func(t *testing.T) { rollbacksForSpark(t, &all) })
-	t.Run("promote", func(t *testing.T) { promotionForSpark(t, &all) })
-	t.Run("rewind", func(t *testing.T) { rewindForSpark(t, &all) })
+	all := &questions{dir: t.TempDir()}
+	t.Run("rollback", func(t *testing.T) { rollbacksForSpark(t, all) })
+	t.Run("promote", func(t *testing.T) { promotionForSpark(t, all) })
+	t.Run("rewind", func(t *testing.T) { rewindForSpark(t, all) })
 	if !t.Failed() {
 		all.answered(t, python)
 	}
@@ -170,7 +174,7 @@ func rollbacksForSpark(t *testing.T, all *questions) {
 		var left RollbackOutcome
 		l.must(json.Unmarshal(o.Data, &left))
 		versions[left.Version] = versions[target]
-		all.about(fmt.Sprintf("%s rolled back to %d", truth.Name, target), l.downloaded("orders/orders"), left.Version, versions)
+		all.about(fmt.Sprintf("%s rolled back to %d", truth.Name, target), l.downloaded(all.dir, "orders/orders"), left.Version, versions)
 		done++
 	}
 	if done < 25 {
@@ -219,7 +223,7 @@ func promotionForSpark(t *testing.T, all *questions) {
 	}
 	delete(versions, 7)
 	delete(versions, 8)
-	all.about("promoted", l.downloaded("orders/orders"), 6, versions)
+	all.about("promoted", l.downloaded(all.dir, "orders/orders"), 6, versions)
 
 	b := l.rootBucket(west)
 	w, err := write.Open(t.Context(), sourceStore{location.Bucket{Bucket: b}}, delta.Root{Bucket: b.Name(), Prefix: "orders/orders"}, orderColumns,
@@ -231,7 +235,7 @@ func promotionForSpark(t *testing.T, all *questions) {
 		l.must(err)
 		versions[v] = idSumsOf(ids)
 	}
-	all.about("promoted and written to", l.downloaded("orders/orders"), 9, versions)
+	all.about("promoted and written to", l.downloaded(all.dir, "orders/orders"), 9, versions)
 }
 
 // rewindForSpark takes the table that delta-rs reads after a rewind.
@@ -241,5 +245,5 @@ func rewindForSpark(t *testing.T, all *questions) {
 	for v, of := range ids {
 		versions[int64(v+1)] = idSumsOf(of)
 	}
-	all.about("rewound", l.downloaded("orders/orders"), int64(len(ids)), versions)
+	all.about("rewound", l.downloaded(all.dir, "orders/orders"), int64(len(ids)), versions)
 }

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +20,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sync/errgroup"
 )
 
 // shelf is a prefix of the target's bucket that tests write to as root.
@@ -352,166 +350,5 @@ func TestRewindEveryKey(t *testing.T) {
 		if obs, err := def.UndoVerify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
 			t.Errorf("Undo.Verify: %v\n%s", err, told(obs))
 		}
-	}
-}
-
-// TestRewindLongHistory has a key with very many versions among others.
-func TestRewindLongHistory(t *testing.T) {
-	t.Parallel()
-	s := newShelf(t, "clicks/long/")
-	s.put("a", "before")
-	s.put("b", "the one")
-	s.put("z", "after")
-	at := s.moment()
-	versions := 2500 // three pages; 10,000 in the bench
-	write := func(ctx context.Context) error {
-		key := s.prefix + "b"
-		for i := range versions {
-			if _, err := s.s3[west].PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: strings.NewReader(fmt.Sprint("later ", i))}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	s.must(write(t.Context()))
-	s.put("z", "later")
-	def := s.action("storage.rewind")
-	r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix})
-	ch, err := def.Plan(t.Context(), r, p)
-	s.must(err)
-	r.Plan = &ch
-	out, err := def.Apply(t.Context(), r, p)
-	s.must(err)
-	got := s.holds(s.bucket, s.prefix)
-	if got["b"] != "the one" || got["z"] != "after" || got["a"] != "before" || out.Mutations != 3 { // tick2 is the third
-		t.Errorf("after %d mutations: %q", out.Mutations, got)
-	}
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
-	}
-}
-
-// TestRewindWhereCopiesChangeTheETag rewinds objects that were uploaded in parts
-// or are encrypted by a key: a second plan knows the copies again, Verify does,
-// and so does what takes it back.
-func TestRewindWhereCopiesChangeTheETag(t *testing.T) {
-	t.Parallel()
-	s := newShelf(t, "clicks/kms/")
-	s.minio[west].Env = append(s.minio[west].Env, "MINIO_KMS_SECRET_KEY=lake-key:IyqsU3kMFloCNup4BsZtf/rmfHVcTgznO2F25CkEH1g=")
-	s.minio[west].Restart(t)
-	encrypted := func(key, body string) {
-		t.Helper()
-		key = s.prefix + key
-		_, err := s.s3[west].PutObject(t.Context(), &s3.PutObjectInput{
-			Bucket: &s.bucket, Key: &key, Body: strings.NewReader(body), ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: aws.String("lake-key"),
-			Metadata: map[string]string{"owner": "ann"},
-		})
-		s.must(err)
-	}
-	for i := range 5 {
-		encrypted(fmt.Sprint("e", i), fmt.Sprint("content ", i))
-	}
-	s.put("plain", "content p")
-	want := s.holds(s.bucket, s.prefix)
-	at := s.moment()
-	for i := range 5 {
-		encrypted(fmt.Sprint("e", i), fmt.Sprint("CONTENT ", i))
-	}
-	s.put("plain", "CONTENT p")
-	before := s.holds(s.bucket, s.prefix)
-	def := s.action("storage.rewind")
-	r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix})
-	ch, err := def.Plan(t.Context(), r, p)
-	s.must(err)
-	r.Plan = &ch
-	_, err = def.Apply(t.Context(), r, p)
-	s.must(err)
-	got := s.holds(s.bucket, s.prefix)
-	delete(got, "tick")
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("after the rewind (-want +got): %s", d)
-	}
-	if again, err := def.Plan(t.Context(), r, p); err != nil || len(again.Effects) > 0 {
-		t.Errorf("a second plan would do something again: %v %+v", err, again.Effects)
-	}
-	if out, err := def.Apply(t.Context(), r, p); err != nil || out.Mutations != 0 {
-		t.Errorf("Apply again = %+v, %v", out, err)
-	}
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
-	}
-	// A copy by somebody else, of the same size, is not taken for ours.
-	encrypted("e0", "CONTENT 0")
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Fail {
-		t.Errorf("Verify of other content of the same size: %v\n%s", err, told(obs))
-	}
-	_, err = def.Apply(t.Context(), r, p) // what the plan saw was another version
-	if !errors.Is(err, action.ErrMoved) {
-		t.Errorf("Apply over other content of the same size = %v", err)
-	}
-	head, err := s.minio[west].Client(t).Head(t.Context(), s.bucket, s.prefix+"e0")
-	s.must(err)
-	s.must(s.minio[west].Client(t).DeleteVersion(t.Context(), s.bucket, s.prefix+"e0", head.VersionID))
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify without it: %v\n%s", err, told(obs))
-	}
-	back, err := def.UndoPlan(t.Context(), r, p)
-	s.must(err)
-	r.Plan = &back
-	_, err = def.UndoApply(t.Context(), r, p)
-	s.must(err)
-	if obs, err := def.UndoVerify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Undo.Verify: %v\n%s", err, told(obs))
-	}
-	got, before = s.holds(s.bucket, s.prefix), maps.Clone(before)
-	delete(got, "tick")
-	delete(got, "tick2")
-	delete(before, "tick")
-	delete(before, "tick2")
-	if d := cmp.Diff(before, got); d != "" {
-		t.Errorf("after it was taken back (-want +got): %s", d)
-	}
-}
-
-// TestRewindInStretches has so many lines that several listings go over them at
-// once: a key that moves anywhere among them is seen all the same.
-func TestRewindInStretches(t *testing.T) {
-	t.Parallel()
-	s := newShelf(t, "clicks/wide/")
-	const keys = 4*linesPerList + 3
-	all := func(body string) {
-		t.Helper()
-		work, ctx := errgroup.WithContext(t.Context())
-		work.SetLimit(16)
-		for i := range keys {
-			key := fmt.Sprintf("%s%04d", s.prefix, 2*i)
-			work.Go(func() error {
-				_, err := s.s3[west].PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: strings.NewReader(body)})
-				return err
-			})
-		}
-		s.must(work.Wait())
-	}
-	all("one")
-	at := s.moment()
-	all("two!")
-	def := s.action("storage.rewind")
-	r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix})
-	ch, err := def.Plan(t.Context(), r, p)
-	s.must(err)
-	r.Plan = &ch
-	part := (keys + 1) / listsAtOnce // with the line of tick2
-	for _, stranger := range []string{"", "0001", fmt.Sprintf("%04d", 2*(part-1)+1), fmt.Sprintf("%04d", 2*part+1), fmt.Sprintf("%04d", 4*part-1), "9999", "zzz"} {
-		s.put(stranger, "x")
-		if out, err := def.Apply(t.Context(), r, p); !errors.Is(err, action.ErrMoved) || out.Mutations != 0 {
-			t.Errorf("with %q: Apply = %+v, %v", stranger, out, err)
-		}
-		s.remove(stranger)
-	}
-	if out, err := def.Apply(t.Context(), r, p); err != nil || out.Mutations != keys+1 {
-		t.Errorf("Apply = %+v, %v; want %d mutations", out, err, keys+1)
-	}
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
 	}
 }
