@@ -58,7 +58,7 @@ func TestCompile(t *testing.T) {
 		"restore-meaning@tier-1/1-table.promote":           2,
 		"restore-meaning@tier-2/1-table.promote":           1,
 		"restore-meaning@tier-2/3-kafka.promote":           0,
-		"hand-over/1-obligations.assigned":                 1,
+		"hand-over/2-obligations.assigned":                 1,
 	} {
 		if got, there := items[id]; !there || got != want {
 			t.Errorf("%s has %d items, %v; want %d", id, got, there, want)
@@ -70,7 +70,7 @@ func TestCompile(t *testing.T) {
 	if !c.Stages[0].ChecksOnly() || c.Stages[1].ChecksOnly() || c.Stages[0].Approval.Reminder.Std() != 5*time.Minute {
 		t.Errorf("%+v", c.Stages[:2])
 	}
-	ask := c.Stages[len(c.Stages)-1].Steps[0]
+	ask := c.Stages[len(c.Stages)-1].Steps[1]
 	if ask.Kind != runbook.Ask || ask.Action != "obligations.assigned" || ask.Question == "" {
 		t.Errorf("%+v", ask)
 	}
