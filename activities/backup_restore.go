@@ -40,6 +40,10 @@ type restorePlan struct {
 	Replaced []keptObject `json:"replaced,omitempty"`
 	Hidden   []keptObject `json:"hidden,omitempty"`
 	Equal    []string     `json:"equal,omitempty"` // keys
+	// Done is what earlier attempts of this step changed, and what was there before
+	// them; Attempt the number of the note that Apply leaves before its first change.
+	Done    []doneLine `json:"done,omitempty"`
+	Attempt int        `json:"attempt"`
 }
 
 // keptObject is an object as it was, which its bucket keeps.
@@ -243,6 +247,13 @@ func (s *Systems) planRestore(ctx context.Context, c action.Call[restoreWith]) (
 	}
 	m := r.found.Manifest
 	p := restorePlan{Backup: m.Name(), SHA256: r.found.SHA256, List: r.from.List.SHA256, Version: r.from.Version, Root: r.site.root.Prefix}
+	if p.Attempt, p.Done, err = s.doneBefore(ctx, c, &r, have); err != nil {
+		return action.Change{}, err
+	}
+	before := map[string]bool{}
+	for _, line := range p.Done {
+		before[line.Key] = true
+	}
 	ours := map[string]bool{}
 	var bytes int64
 	for _, o := range r.objects {
@@ -256,9 +267,9 @@ func (s *Systems) planRestore(ctx context.Context, c action.Call[restoreWith]) (
 		switch {
 		case err != nil:
 			return action.Change{}, err
-		case same:
+		case same && !before[o.Key]:
 			p.Equal = append(p.Equal, o.Key)
-		default:
+		case !same:
 			p.Replaced, bytes = append(p.Replaced, keptObject{o.Key, was}), bytes+o.Copy.Size
 		}
 	}
@@ -275,6 +286,9 @@ func (s *Systems) planRestore(ctx context.Context, c action.Call[restoreWith]) (
 		Preconditions: []action.Precondition{{Resource: r.URL(backup.ManifestKey(m.Group, m.Seq)), Version: p.SHA256}},
 		Estimate:      time.Second + time.Duration(p.Write+len(p.Replaced))*50*time.Millisecond,
 	}
+	if len(p.Done) > 0 {
+		ch.Summary += fmt.Sprintf("; %d objects were changed by an earlier attempt of this step, and would be taken back with it", len(p.Done))
+	}
 	if len(r.over) > 0 {
 		ch.Summary += "; stepped over " + strings.Join(r.over, "; ")
 	}
@@ -286,6 +300,9 @@ func (s *Systems) planRestore(ctx context.Context, c action.Call[restoreWith]) (
 	line(len(p.Hidden), "hide %d files of its log that the backup does not have", "delete markers, which can be taken away")
 	line(len(p.Replaced), "write %d objects over what is there", "new versions; the bucket keeps the old ones")
 	line(p.Write, "write %d objects that are not there", fmt.Sprintf("%d bytes in all", bytes))
+	if len(ch.Effects) > 0 {
+		ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.bucket.URL(notesOf(c)), Do: fmt.Sprintf("note before all that, as number %d, what is there now", p.Attempt)})
+	}
 	if ch.Data, err = action.Encode(p); err == nil {
 		ch.Undo = ch.Data
 	}
@@ -313,10 +330,11 @@ func (s *Systems) applyRestore(ctx context.Context, c action.Call[restoreWith]) 
 	for _, k := range slices.Concat(p.Replaced, p.Hidden) {
 		was[k.Key] = k.objectState
 	}
+	guard := r.noting(c, p, &out)
 	var written atomic.Int64
 	for _, role := range backup.Stages() {
 		if role == backup.Checkpoint { // the data is there
-			n, err := r.hide(ctx, c, p, have)
+			n, err := r.hide(ctx, guard, p, have)
 			out.Mutations += n
 			if err != nil {
 				return out, err
@@ -345,7 +363,7 @@ func (s *Systems) applyRestore(ctx context.Context, c action.Call[restoreWith]) 
 		if len(todo) == 0 {
 			continue
 		}
-		if err := c.Guard(ctx); err != nil {
+		if err := guard(ctx); err != nil {
 			return out, err
 		}
 		work, wctx := errgroup.WithContext(ctx)
@@ -377,7 +395,7 @@ func (s *Systems) applyRestore(ctx context.Context, c action.Call[restoreWith]) 
 
 // hide puts delete markers over the files of the log that the backup does not
 // have. One that came after the plan is for people to look at.
-func (r *restoring) hide(ctx context.Context, c action.Call[restoreWith], p restorePlan, have map[string]objectState) (n int64, err error) {
+func (r *restoring) hide(ctx context.Context, guard func(context.Context) error, p restorePlan, have map[string]objectState) (n int64, err error) {
 	planned, ours := map[string]objectState{}, map[string]bool{}
 	for _, k := range p.Hidden {
 		planned[k.Key] = k.objectState
@@ -399,7 +417,7 @@ func (r *restoring) hide(ctx context.Context, c action.Call[restoreWith], p rest
 			continue
 		}
 		if !asked {
-			if err := c.Guard(ctx); err != nil {
+			if err := guard(ctx); err != nil {
 				return n, err
 			}
 			asked = true
@@ -410,89 +428,4 @@ func (r *restoring) hide(ctx context.Context, c action.Call[restoreWith], p rest
 		n++
 	}
 	return n, nil
-}
-
-// verifyRestore reads the table as any reader would, and every byte of it once
-// more against the manifest's checksums.
-func (s *Systems) verifyRestore(ctx context.Context, c action.Call[restoreWith]) ([]action.Observation, error) {
-	p, err := action.Decode[restorePlan](c.Plan.Data)
-	if err != nil {
-		return nil, err
-	}
-	const what = "the backup says what must be there"
-	r, err := s.restoringTo(ctx, c, &p)
-	if errors.Is(err, action.ErrRefused) {
-		return nil, err
-	}
-	if err != nil {
-		return []action.Observation{r.unseen(c.Run, what, "manifest and list", err)}, nil
-	}
-	t := r.site
-	l, err := t.open(ctx)
-	head := fmt.Sprintf("the head is version %d", p.Version)
-	if err != nil {
-		return []action.Observation{t.notSeen(c.Run, head, "a log", err)}, nil
-	}
-	obs := []action.Observation{t.about(saw(head, fmt.Sprint(p.Version), fmt.Sprint(l.Head()), l.Head() == p.Version)), r.logIsThe(ctx, c)}
-	obs = append(obs, t.whole(ctx, c.Run, l, p.Version), t.hintHolds(ctx, c.Run, l, p.Version), r.bytesAre(ctx, c))
-	rows, want := "its rows are those that were backed up", rowWords(r.from.Rows, r.from.Hash)
-	snap, err := l.Snapshot(ctx, p.Version)
-	if err == nil {
-		var n int64
-		var hash string
-		if n, hash, err = rowsOf(ctx, t.store, snap); err == nil {
-			return append(obs, t.about(saw(rows, want, rowWords(n, hash), n == r.from.Rows && hash == r.from.Hash))), nil
-		}
-	}
-	return append(obs, t.notSeen(c.Run, rows, want, err)), nil
-}
-
-// logIsThe observes that the log is the backup's and nothing beside it.
-func (r *restoring) logIsThe(ctx context.Context, c action.Call[restoreWith]) action.Observation {
-	what, want := "its log holds what the backup holds", "nothing else"
-	ours := map[string]bool{}
-	for _, o := range r.objects {
-		ours[o.Key] = true
-	}
-	got := want
-	for o, err := range r.site.bucket.List(ctx, r.site.logDir()) {
-		if err != nil {
-			return r.site.notSeen(c.Run, what, want, err)
-		}
-		if path.Dir(o.Key)+"/" == r.site.logDir() && !ours[o.Key] {
-			got = "also " + o.Key
-		}
-	}
-	return r.site.about(saw(what, want, got, got == want))
-}
-
-// bytesAre observes the checksum of every object.
-func (r *restoring) bytesAre(ctx context.Context, c action.Call[restoreWith]) action.Observation {
-	what, want := "every object has the bytes that were backed up", fmt.Sprintf("%d objects with their SHA-256", len(r.objects))
-	bad := make([]string, len(r.objects))
-	var done atomic.Int64
-	work, wctx := errgroup.WithContext(ctx)
-	work.SetLimit(inBatch)
-	for i, o := range r.objects {
-		work.Go(func() error {
-			sum, err := depot.Sum(wctx, r.site.bucket.Client(), r.site.bucket.Name(), o.Key, "")
-			if errors.Is(err, fs.ErrNotExist) && tableAnswered(err) {
-				sum, err = "it is gone", nil
-			}
-			if err == nil && sum != o.Copy.SHA256 {
-				bad[i] = o.Key + ": " + sum
-			}
-			c.Progress(done.Add(1), int64(len(r.objects)), "reading "+r.site.name)
-			return err
-		})
-	}
-	if err := work.Wait(); err != nil {
-		return r.site.notSeen(c.Run, what, want, err)
-	}
-	bad = slices.DeleteFunc(bad, func(b string) bool { return b == "" })
-	got := want
-	if len(bad) > 0 {
-		got = fmt.Sprintf("%d of %d have not, the first: %s", len(bad), len(r.objects), bad[0])
-	}
-	return r.site.about(saw(what, want, got, len(bad) == 0))
 }

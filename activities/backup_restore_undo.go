@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"breakwater/internal/action"
-	"breakwater/internal/backup"
 	"breakwater/internal/objectstore"
 )
 
@@ -18,32 +17,42 @@ type backLine struct {
 	Was *objectState `json:"was,omitempty"` // nil: it was not there
 }
 
+// doneLine is an object that an earlier attempt changed.
+type doneLine struct {
+	backLine
+	Now *objectState `json:"now,omitempty"` // nil: it is not there
+}
+
 // backPlan is the typed plan of taking a restore back.
 type backPlan struct {
 	restorePlan
 	Lines []backLine `json:"lines,omitempty"` // in the order of doing
 }
 
-// wayBack is everything that a restore may have changed, in an order in which no
-// reader takes one table's log for the other's data: what of the log was not
-// there goes first, then comes the data, then the log as it was, the lowest first.
+// wayBack is everything that a restore may have changed, with all attempts of its
+// step, in an order in which no reader takes one table's log for the other's data:
+// what of the log was not there goes first, then comes the data, then the log as it
+// was, the lowest first.
 func (r *restoring) wayBack(p restorePlan) []backLine {
-	was, equal := map[string]objectState{}, map[string]bool{}
-	for _, k := range p.Replaced {
-		was[k.Key] = k.objectState
+	was, left := map[string]*objectState{}, map[string]bool{}
+	for _, k := range slices.Concat(p.Replaced, p.Hidden) {
+		was[k.Key] = &k.objectState
 	}
 	for _, k := range p.Equal {
-		equal[k] = true
+		left[k] = true
+	}
+	for _, line := range p.Done { // what was there before the first attempt counts
+		was[line.Key] = line.Was
 	}
 	var gone, data, back []backLine
-	for _, o := range r.objects {
-		line := backLine{Key: o.Key}
-		if st, ok := was[o.Key]; ok {
-			line.Was = &st
+	add := func(key string) {
+		if left[key] {
+			return
 		}
+		left[key] = true
+		line := backLine{Key: key, Was: was[key]}
 		switch {
-		case equal[o.Key]:
-		case o.Role == backup.Data:
+		case !strings.HasPrefix(key, r.site.logDir()):
 			data = append(data, line)
 		case line.Was == nil:
 			gone = append(gone, line)
@@ -51,10 +60,16 @@ func (r *restoring) wayBack(p restorePlan) []backLine {
 			back = append(back, line)
 		}
 	}
-	slices.Reverse(gone)
-	for _, k := range slices.Backward(p.Hidden) { // they are listed from the highest down
-		back = append(back, backLine{Key: k.Key, Was: &k.objectState})
+	for _, o := range r.objects {
+		add(o.Key)
 	}
+	for _, k := range slices.Backward(p.Hidden) { // they are listed from the highest down
+		add(k.Key)
+	}
+	for _, line := range p.Done {
+		add(line.Key)
+	}
+	slices.Reverse(gone)
 	return slices.Concat(gone, data, back)
 }
 
