@@ -9,10 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"breakwater/internal/action"
 	"breakwater/internal/delta/write"
 	"breakwater/internal/objectstore/miniotest"
-	"breakwater/internal/verdict"
 )
 
 // deltaRS runs delta-rs at the target, and returns its answer. Its interpreter
@@ -90,14 +88,8 @@ func rewoundLake(t *testing.T) (*lake, [][]int64) {
 
 	def := l.action("storage.rewind")
 	r, p := l.request(def, "lake"), with(t, rewindParams{At: at, Prefix: path + "/"})
-	ch, err := def.Plan(t.Context(), r, p)
-	l.must(err)
-	r.Plan = &ch
-	_, err = def.Apply(t.Context(), r, p)
-	l.must(err)
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
-	}
+	l.act(def, &r, p)
+	passes(t, def, r, p)
 	return l, all[:5]
 }
 
@@ -138,9 +130,7 @@ func TestUndeleteAfterVacuumByDeltaRS(t *testing.T) {
 		if out, err := def.Apply(t.Context(), r, p); err != nil || out.Mutations != 1 {
 			t.Errorf("Apply of version %d = %+v, %v", version, out, err)
 		}
-		if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-			t.Errorf("Verify: %v\n%s", err, told(obs))
-		}
+		passes(t, def, r, p)
 	}
 	got := l.deltaRS(path, map[string]any{"do": "read", "versions": []int{0, 1, 2}})
 	for v, ids := range made {

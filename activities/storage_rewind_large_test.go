@@ -57,18 +57,12 @@ func TestTortureRewindLongHistory(t *testing.T) {
 	s.put("z", "later")
 	def := s.action("storage.rewind")
 	r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix})
-	ch, err := def.Plan(t.Context(), r, p)
-	s.must(err)
-	r.Plan = &ch
-	out, err := def.Apply(t.Context(), r, p)
-	s.must(err)
+	out := s.act(def, &r, p)
 	got := s.holds(s.bucket, s.prefix)
 	if got["b"] != "the one" || got["z"] != "after" || got["a"] != "before" || out.Mutations != 3 { // tick2 is the third
 		t.Errorf("after %d mutations: %q", out.Mutations, got)
 	}
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
-	}
+	passes(t, def, r, p)
 	if n := s.world.versions(west, s.prefix+"b"); n < 1000 { // the first page alone
 		t.Errorf("%d versions are left on the first page: something was destroyed", n)
 	}
@@ -90,9 +84,7 @@ func TestTortureUndeleteLongHistory(t *testing.T) {
 	if out, err := def.Apply(t.Context(), r, nil); err != nil || out.Mutations != 2 {
 		t.Errorf("Apply = %+v, %v; want 2 mutations", out, err)
 	}
-	if obs, err := def.Verify(t.Context(), r, nil); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
-	}
+	passes(t, def, r, nil)
 	l.reads("orders", 3)
 }
 
@@ -134,9 +126,7 @@ func TestRewindInStretches(t *testing.T) {
 	if out, err := def.Apply(t.Context(), r, p); err != nil || out.Mutations != keys+1 {
 		t.Errorf("Apply = %+v, %v; want %d mutations", out, err, keys+1)
 	}
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
-	}
+	passes(t, def, r, p)
 }
 
 // TestRewindWhereCopiesChangeTheETag rewinds objects that were uploaded in parts
@@ -169,11 +159,7 @@ func TestRewindWhereCopiesChangeTheETag(t *testing.T) {
 	before := s.holds(s.bucket, s.prefix)
 	def := s.action("storage.rewind")
 	r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix})
-	ch, err := def.Plan(t.Context(), r, p)
-	s.must(err)
-	r.Plan = &ch
-	_, err = def.Apply(t.Context(), r, p)
-	s.must(err)
+	s.act(def, &r, p)
 	got := s.holds(s.bucket, s.prefix)
 	delete(got, "tick")
 	if d := cmp.Diff(want, got); d != "" {
@@ -185,15 +171,13 @@ func TestRewindWhereCopiesChangeTheETag(t *testing.T) {
 	if out, err := def.Apply(t.Context(), r, p); err != nil || out.Mutations != 0 {
 		t.Errorf("Apply again = %+v, %v", out, err)
 	}
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
-	}
+	passes(t, def, r, p)
 	// A copy by somebody else, of the same size, is not taken for ours.
 	encrypted("e0", "CONTENT 0")
 	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Fail {
 		t.Errorf("Verify of other content of the same size: %v\n%s", err, told(obs))
 	}
-	_, err = def.Apply(t.Context(), r, p) // what the plan saw was another version
+	_, err := def.Apply(t.Context(), r, p) // what the plan saw was another version
 	if !errors.Is(err, action.ErrMoved) {
 		t.Errorf("Apply over other content of the same size = %v", err)
 	}
@@ -203,14 +187,7 @@ func TestRewindWhereCopiesChangeTheETag(t *testing.T) {
 	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
 		t.Errorf("Verify without it: %v\n%s", err, told(obs))
 	}
-	back, err := def.UndoPlan(t.Context(), r, p)
-	s.must(err)
-	r.Plan = &back
-	_, err = def.UndoApply(t.Context(), r, p)
-	s.must(err)
-	if obs, err := def.UndoVerify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Undo.Verify: %v\n%s", err, told(obs))
-	}
+	s.takenBack(def, &r, p)
 	got, before = s.holds(s.bucket, s.prefix), maps.Clone(before)
 	delete(got, "tick")
 	delete(got, "tick2")

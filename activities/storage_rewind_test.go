@@ -91,6 +91,38 @@ func (s *shelf) moment() time.Time {
 	}
 }
 
+// act plans an action, and applies the plan, which stays in the request.
+func (w *world) act(def *action.Definition, r *action.Request, with json.RawMessage) action.Outcome {
+	w.t.Helper()
+	ch, err := def.Plan(w.t.Context(), *r, with)
+	w.must(err)
+	r.Plan = &ch
+	out, err := def.Apply(w.t.Context(), *r, with)
+	w.must(err)
+	return out
+}
+
+// passes asks that Verify does.
+func passes(t *testing.T, def *action.Definition, r action.Request, with json.RawMessage) {
+	t.Helper()
+	if obs, err := def.Verify(t.Context(), r, with); err != nil || action.Worst(obs) != verdict.Pass {
+		t.Errorf("Verify: %v\n%s", err, told(obs))
+	}
+}
+
+// takenBack takes an action back, by the plan in the request.
+func (w *world) takenBack(def *action.Definition, r *action.Request, with json.RawMessage) {
+	w.t.Helper()
+	back, err := def.UndoPlan(w.t.Context(), *r, with)
+	w.must(err)
+	r.Plan = &back
+	_, err = def.UndoApply(w.t.Context(), *r, with)
+	w.must(err)
+	if obs, err := def.UndoVerify(w.t.Context(), *r, with); err != nil || action.Worst(obs) != verdict.Pass {
+		w.t.Errorf("Undo.Verify: %v\n%s", err, told(obs))
+	}
+}
+
 // with encodes a step's parameters.
 func with(t *testing.T, p any) json.RawMessage {
 	t.Helper()
@@ -137,11 +169,7 @@ func TestProveRewind(t *testing.T) {
 					t.Errorf("the plan removes delete markers and accepts only %+v", ch.Accepts)
 				}
 			}
-			ch, err := def.Plan(t.Context(), r, with(t, p))
-			s.must(err)
-			r.Plan = &ch
-			_, err = def.Apply(t.Context(), r, with(t, p))
-			s.must(err)
+			s.act(def, &r, with(t, p))
 			got := s.holds(s.bucket, s.prefix)
 			delete(want, "tick")
 			delete(got, "tick")
@@ -181,11 +209,7 @@ func TestRewindInto(t *testing.T) {
 	def := s.action("storage.rewind")
 	r := s.request(def, "lake")
 	p := rewindParams{At: at, Prefix: s.prefix, Into: "archive", IntoPrefix: "copy of/"}
-	ch, err := def.Plan(t.Context(), r, with(t, p))
-	s.must(err)
-	r.Plan = &ch
-	_, err = def.Apply(t.Context(), r, with(t, p))
-	s.must(err)
+	s.act(def, &r, with(t, p))
 	got := s.holds("archive-west", "copy of/")
 	want["tick"] = "x"
 	if d := cmp.Diff(want, got); d != "" {
@@ -327,11 +351,7 @@ func TestRewindEveryKey(t *testing.T) {
 	def := s.action("storage.rewind")
 	for _, unmark := range []bool{true, false} {
 		r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix, UnmarkDelete: unmark})
-		ch, err := def.Plan(t.Context(), r, p)
-		s.must(err)
-		r.Plan = &ch
-		_, err = def.Apply(t.Context(), r, p)
-		s.must(err)
+		s.act(def, &r, p)
 		got := s.holds(s.bucket, s.prefix)
 		delete(got, "tick")
 		if d := cmp.Diff(want, got); d != "" {
@@ -342,13 +362,6 @@ func TestRewindEveryKey(t *testing.T) {
 		if action.Worst(obs) != verdict.Pass {
 			t.Errorf("Verify:\n%s", told(obs))
 		}
-		back, err := def.UndoPlan(t.Context(), r, p)
-		s.must(err)
-		r.Plan = &back
-		_, err = def.UndoApply(t.Context(), r, p)
-		s.must(err)
-		if obs, err := def.UndoVerify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-			t.Errorf("Undo.Verify: %v\n%s", err, told(obs))
-		}
+		s.takenBack(def, &r, p)
 	}
 }

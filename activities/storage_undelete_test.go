@@ -134,11 +134,7 @@ func TestUndeleteRefuses(t *testing.T) {
 	version := int64(1)
 	p := with(t, undeleteParams{Version: &version})
 	r := l.request(def, "orders")
-	ch, err := def.Plan(t.Context(), r, p)
-	l.must(err)
-	r.Plan = &ch
-	_, err = def.Apply(t.Context(), r, p)
-	l.must(err)
+	l.act(def, &r, p)
 	l.reads("orders", 1)
 	version = 7
 	if _, err := def.Plan(t.Context(), r, with(t, undeleteParams{Version: &version})); !errors.Is(err, action.ErrRefused) {
@@ -271,14 +267,8 @@ func TestTrap13ExpiryDuringRewind(t *testing.T) {
 	s.put("a", "ONE")
 	def := s.action("storage.rewind")
 	r, p := s.request(def, "lake"), with(t, rewindParams{At: at, Prefix: s.prefix})
-	ch, err := def.Plan(t.Context(), r, p)
-	s.must(err)
-	r.Plan = &ch
-	_, err = def.Apply(t.Context(), r, p)
-	s.must(err)
-	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Pass {
-		t.Errorf("Verify: %v\n%s", err, told(obs))
-	}
+	s.act(def, &r, p)
+	passes(t, def, r, p)
 	for v, err := range s.minio[west].Client(t).ListVersions(t.Context(), s.bucket, s.prefix+"keeps") {
 		s.must(err)
 		s.must(s.minio[west].Client(t).DeleteVersion(t.Context(), s.bucket, v.Key, v.VersionID))
@@ -312,11 +302,7 @@ func TestTrap16DeleteMarkersReplicatedOrNot(t *testing.T) {
 		want   int
 	}{{west, len(here)}, {east, 6}, {west, 0}} {
 		r, p := l.request(def, "orders"), with(t, undeleteParams{Region: tc.region})
-		ch, err := def.Plan(t.Context(), r, p)
-		l.must(err)
-		r.Plan = &ch
-		out, err := def.Apply(t.Context(), r, p)
-		l.must(err)
+		out := l.act(def, &r, p)
 		if out.Mutations != int64(tc.want) {
 			t.Errorf("in %s: %d mutations, want %d", tc.region, out.Mutations, tc.want)
 		}
