@@ -279,3 +279,45 @@ func TestWallOfAPolicy(t *testing.T) {
 		}
 	}
 }
+
+// TestBackupCompliance takes backups in mode compliance, with who adds having no
+// more than the three rights: no condition has to stop it from shortening a lock.
+// The store's root cannot take away what is held.
+func TestBackupCompliance(t *testing.T) {
+	t.Parallel()
+	v := newVaulted(t)
+	v.vaultMay("adder", v.adds()[0])
+	v.estate.Backup.Mode, v.estate.Backup.Retention = estate.Compliance, estate.Duration(time.Hour)
+	v.written()
+	v.take("one")
+	v.append("orders", 5)
+	v.estate.Backup.Retention = estate.Duration(49 * time.Hour) // lengthens the locks of what is shared
+	v.take("two")
+	d := v.action("backup.walled")
+	obs, err := d.Verify(t.Context(), v.request(d, ""), nil)
+	v.must(err)
+	if got := action.Worst(obs); got != verdict.Pass {
+		t.Errorf("the wall in mode compliance: %s\n%s", got, told(obs))
+	}
+	all := v.versions()
+	for _, o := range all {
+		_, err := v.store.DeleteObject(t.Context(), &s3.DeleteObjectInput{
+			Bucket: aws.String("vault"), Key: o.Key, VersionId: o.VersionId, BypassGovernanceRetention: aws.Bool(true),
+		})
+		if err == nil {
+			t.Errorf("root deleted %s", aws.ToString(o.Key))
+		}
+	}
+	if left := v.versions(); len(left) != len(all) || len(all) < 20 {
+		t.Errorf("%d of %d versions are left", len(left), len(all))
+	}
+	// Held in another mode than the estate says is red.
+	v.estate.Backup.Mode, v.estate.Backup.Retention = estate.Governance, estate.Duration(24*time.Hour)
+	v.append("orders", 3)
+	v.take("three")
+	v.estate.Backup.Mode = estate.Compliance
+	take := v.action("backup.take")
+	if obs, err = take.Verify(t.Context(), v.request(take, "orders"), nil); err != nil || action.Worst(obs) != verdict.Fail || !strings.Contains(told(obs), "is held in mode GOVERNANCE") {
+		t.Errorf("a backup in governance where compliance is promised: %v\n%s", err, told(obs))
+	}
+}

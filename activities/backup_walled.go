@@ -208,7 +208,7 @@ func (w *walled) try(ctx context.Context, a attacker) {
 		switch outcome := objectstore.Attempted(err); {
 		case outcome == objectstore.ProbeDenied:
 			denied++
-		case outcome == objectstore.ProbeOther && a.deletes && at.Deletes:
+		case outcome == objectstore.ProbeOther && !objectstore.Nobody(err) && (a.deletes && at.Deletes || at.Shortens && w.p.Mode == objectstore.Compliance):
 			denied++ // by the lock; that the object is still there is looked at last
 		case outcome == objectstore.ProbeAllowed && a.deletes && at.Marks:
 			may = "; it could " + at.What + ", which nobody follows who reads by version"

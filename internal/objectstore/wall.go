@@ -36,7 +36,10 @@ type Attempt struct {
 	// Marks says that it leaves a delete marker, and hides nothing from who reads
 	// by version.
 	Marks bool
-	Try   func(context.Context) error
+	// Shortens marks what nobody can do to a hold in mode compliance, and what a
+	// store may answer there before it asks for rights.
+	Shortens bool
+	Try      func(context.Context) error
 	// Undo takes back what came of it where it was let through; nil where nothing
 	// can or need be.
 	Undo func(context.Context) error
@@ -59,7 +62,7 @@ func (w Wall) Attempts() []Attempt {
 			_, err := c.Delete(ctx, w.Bucket, w.Key)
 			return err
 		}},
-		{What: "shorten a retention to an hour, bypassing governance", Try: func(ctx context.Context) error {
+		{What: "shorten a retention to an hour, bypassing governance", Shortens: true, Try: func(ctx context.Context) error {
 			return c.hold(ctx, w.Bucket, w.Key, w.Version, Hold{Mode: w.Hold.Mode, Until: time.Now().Add(time.Hour)}, true)
 		}},
 		{What: "suspend versioning", Try: func(ctx context.Context) error {
