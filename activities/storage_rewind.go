@@ -116,6 +116,15 @@ func storageRegion(run action.Run, e *estate.Estate, asked string) (string, erro
 	return "", fmt.Errorf("%w: estate %s has no region %q; name one in the step's region", action.ErrRefused, e.Estate, name)
 }
 
+// siteIn is a table in the region that a step about it acts in.
+func (s *Systems) siteIn(ctx context.Context, run action.Run, e *estate.Estate, asked, name string) (tableSite, error) {
+	region, err := storageRegion(run, e, asked)
+	if err != nil {
+		return tableSite{}, err
+	}
+	return s.site(ctx, e, region, name)
+}
+
 // where resolves a step's parameters.
 func (s *Systems) rewindWhere(ctx context.Context, c action.Call[rewindParams]) (rewindSite, error) {
 	w := c.With

@@ -104,16 +104,12 @@ type undeleting struct {
 }
 
 func (s *Systems) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Change, error) {
-	region, err := storageRegion(c.Run, c.Estate, c.With.Region)
-	if err != nil {
-		return action.Change{}, err
-	}
-	t, err := s.site(ctx, c.Estate, region, c.Item.Name)
+	t, err := s.siteIn(ctx, c.Run, c.Estate, c.With.Region, c.Item.Name)
 	if err != nil {
 		return action.Change{}, err
 	}
 	fail := func(doing string, err error) (action.Change, error) {
-		return action.Change{}, fmt.Errorf("plan to undelete what table %s needs in %s: %s: %w", t.name, region, doing, err)
+		return action.Change{}, fmt.Errorf("plan to undelete what table %s needs in %s: %s: %w", t.name, t.region, doing, err)
 	}
 	if versioned, err := t.bucket.Client().BucketVersioning(ctx, t.bucket.Name()); err != nil {
 		return fail("ask whether its bucket keeps versions", err)
@@ -132,7 +128,7 @@ func (s *Systems) planUndelete(ctx context.Context, c action.Call[undeleteParams
 		return fail(fmt.Sprintf("no version with the recorded size is left of %d of the %d objects of version %d: %s; choose another version, or restore from a backup",
 			n, u.Objects, snap.Version.Number, strings.Join(u.lost[:min(n, shownLines)], ", ")), action.ErrRefused)
 	}
-	u.Region = region
+	u.Region = t.region
 	ch := describeLines(t.bucket.URL(t.root.Prefix+"/"), t.bucket, u.lines, (u.entries+999)/1000)
 	ch.Summary = fmt.Sprintf("version %d of %s needs %d objects: %s, the others are there", u.Version, t.name, u.Objects, ch.Summary)
 	ch.Preconditions = []action.Precondition{{Resource: "versioning of " + t.bucket.Name(), Version: "Enabled"}}

@@ -105,11 +105,7 @@ func rollbackError(err error) error {
 }
 
 func (s *Systems) planRollback(ctx context.Context, c action.Call[rollbackWith]) (action.Change, error) {
-	region, err := storageRegion(c.Run, c.Estate, c.With.Region)
-	if err != nil {
-		return action.Change{}, err
-	}
-	t, err := s.site(ctx, c.Estate, region, c.Item.Name)
+	t, err := s.siteIn(ctx, c.Run, c.Estate, c.With.Region, c.Item.Name)
 	if err != nil {
 		return action.Change{}, err
 	}
@@ -131,7 +127,7 @@ func (s *Systems) planRollback(ctx context.Context, c action.Call[rollbackWith])
 	if err != nil {
 		return fail("work out the commit", err)
 	}
-	plan := rollbackPlan{Region: region, Target: target.Number, Head: p.Head.Number, Token: c.Token(), Digest: p.Digest, Metrics: p.Metrics, Between: p.Between}
+	plan := rollbackPlan{Region: t.region, Target: target.Number, Head: p.Head.Number, Token: c.Token(), Digest: p.Digest, Metrics: p.Metrics, Between: p.Between}
 	ch := action.Change{Estimate: 5*time.Second + time.Duration(p.Metrics.Restored+p.Metrics.Removed)*100*time.Microsecond}
 	if p.Empty() {
 		if plan, err = t.rolledBack(ctx, l, plan); err != nil {

@@ -97,6 +97,24 @@ func (f *tableFlags) want() (delta.Want, error) {
 	return w, nil
 }
 
+// point finds the version that the flags choose.
+func (a *app) point(ctx context.Context, where string, f tableFlags) (location.Location, *delta.Log, delta.Point, error) {
+	w, err := f.want()
+	if err != nil {
+		return location.Location{}, nil, delta.Point{}, err
+	}
+	loc, l, err := f.open(ctx, where)
+	if err != nil {
+		return location.Location{}, nil, delta.Point{}, err
+	}
+	p, err := l.Point(ctx, w)
+	if errors.Is(err, delta.ErrNoneComplete) {
+		a.above(p.Above)
+		err = hint(err, "breakwater table check "+where)
+	}
+	return loc, l, p, refusal(err)
+}
+
 // refusal makes an error about a table that asks for more than is known here a
 // refusal: reading it anyway could give a plausible wrong table.
 func refusal(err error) error {

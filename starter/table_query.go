@@ -10,7 +10,6 @@ import (
 	"time"
 	"unicode"
 
-	"breakwater/internal/delta"
 	"breakwater/internal/delta/rows"
 	"breakwater/internal/query"
 	"breakwater/internal/query/duckdb"
@@ -50,20 +49,9 @@ func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, with
 	if within <= 0 {
 		return wrong(errUsage, "", "--within %v leaves no time; give something like 30s", within)
 	}
-	w, err := f.want()
+	loc, _, p, err := a.point(ctx, where, f)
 	if err != nil {
 		return err
-	}
-	loc, l, err := f.open(ctx, where)
-	if err != nil {
-		return err
-	}
-	p, err := l.Point(ctx, w)
-	if err != nil {
-		if errors.Is(err, delta.ErrNoneComplete) {
-			err = hint(err, "breakwater table check "+where)
-		}
-		return refusal(err)
 	}
 	s := p.Snapshot
 	if !p.Complete {

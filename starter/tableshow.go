@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -67,21 +66,9 @@ that asks its readers for a feature that is not known here.`,
 
 func (a *app) tableShow(c *cobra.Command, where string, f tableFlags) error {
 	ctx := c.Context()
-	w, err := f.want()
+	loc, l, p, err := a.point(ctx, where, f)
 	if err != nil {
 		return err
-	}
-	loc, l, err := f.open(ctx, where)
-	if err != nil {
-		return err
-	}
-	p, err := l.Point(ctx, w)
-	if err != nil {
-		if errors.Is(err, delta.ErrNoneComplete) {
-			a.above(p.Above)
-			err = hint(err, "breakwater table check "+where)
-		}
-		return refusal(err)
 	}
 	s := p.Snapshot
 	v := describeTable(loc.Root.String(), l.Head(), s, p.Time)
