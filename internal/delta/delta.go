@@ -39,14 +39,6 @@ type Store interface {
 	ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error)
 }
 
-// Ranger is a [Store] that can list a part of a prefix, so that several parts come
-// at once.
-type Ranger interface {
-	// ListBetween yields the objects under prefix with keys after one and up to
-	// another, in key order. Empty means no bound.
-	ListBetween(ctx context.Context, prefix, after, last string) iter.Seq2[table.Object, error]
-}
-
 // Mapper is a [Store] that has objects which a log names by absolute URIs, in
 // other places than these URIs say. [Open] asks whether its store is one.
 type Mapper interface {

@@ -166,11 +166,6 @@ func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, error
 	return b.c.List(ctx, b.name, prefix)
 }
 
-// ListBetween is [Client.ListBetween].
-func (b Bucket) ListBetween(ctx context.Context, prefix, after, last string) iter.Seq2[Object, error] {
-	return b.c.ListBetween(ctx, b.name, prefix, after, last)
-}
-
 // ListVersions is [Client.ListVersions].
 func (b Bucket) ListVersions(ctx context.Context, prefix string) iter.Seq2[Version, error] {
 	return b.c.ListVersions(ctx, b.name, prefix)

@@ -80,14 +80,8 @@ func (c *Client) orNoBucket(ctx context.Context, bucket string, notFound error) 
 // their keys' bytes, a page of up to 1,000 at a time. An error ends it: what was
 // yielded before it is then a part, not the whole.
 func (c *Client) List(ctx context.Context, bucket, prefix string) iter.Seq2[Object, error] {
-	return c.ListBetween(ctx, bucket, prefix, "", "")
-}
-
-// ListBetween is [Client.List] of the keys after one and up to another, so that
-// several can list a long prefix at once. Empty means no bound.
-func (c *Client) ListBetween(ctx context.Context, bucket, prefix, after, last string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl, StartAfter: optional(after)}
+		in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
 		for {
 			page, err := c.s3.ListObjectsV2(ctx, in)
 			if err != nil {
@@ -100,7 +94,7 @@ func (c *Client) ListBetween(ctx context.Context, bucket, prefix, after, last st
 					yield(Object{}, c.fail("list", bucket, prefix, err))
 					return
 				}
-				if last != "" && key > last || !yield(Object{
+				if !yield(Object{
 					Key: key, Size: aws.ToInt64(o.Size), ETag: unquoteETag(o.ETag), LastModified: aws.ToTime(o.LastModified),
 				}, nil) {
 					return

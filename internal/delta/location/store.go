@@ -20,24 +20,12 @@ import (
 // bucket's own.
 type Bucket struct{ objectstore.Bucket }
 
-var (
-	_ delta.Store  = Bucket{}
-	_ delta.Ranger = Bucket{}
-)
+var _ delta.Store = Bucket{}
 
 // List yields what is there now: a key under a delete marker is not.
 func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
-	return objects(b.Bucket.List(ctx, prefix))
-}
-
-// ListBetween is [objectstore.Bucket.ListBetween].
-func (b Bucket) ListBetween(ctx context.Context, prefix, after, last string) iter.Seq2[table.Object, error] {
-	return objects(b.Bucket.ListBetween(ctx, prefix, after, last))
-}
-
-func objects(all iter.Seq2[objectstore.Object, error]) iter.Seq2[table.Object, error] {
 	return func(yield func(table.Object, error) bool) {
-		for o, err := range all {
+		for o, err := range b.Bucket.List(ctx, prefix) {
 			if !yield(table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID}, err) {
 				return
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,7 +68,7 @@ func TestRollbackSpeed(t *testing.T) {
 	var ours, theirs []time.Duration
 	var oursCPU, theirsCPU []time.Duration
 	server := serverCPU(t, minio.Folder)
-	for range 2 {
+	for range 3 {
 		begin, busy, here := time.Now(), server(), ownCPU(t)
 		n := 0
 		for _, err := range s.List(t.Context(), "big/") {
@@ -129,12 +130,18 @@ func TestRollbackSpeed(t *testing.T) {
 		t.Logf("  processor: %v in its client, %v in the server", client, server()-busy)
 		takeBack(t, s, commits+1)
 	}
-	t.Logf("its best wall time against our worst: %.1f times as fast", float64(min(theirs[0], theirs[1]))/float64(max(ours[0], ours[1])))
-	got := float64(min(theirsCPU[0], theirsCPU[1])) / float64(max(oursCPU[0], oursCPU[1]))
+	t.Logf("medians: %v and %v, %.1f times as fast; its best wall time against our worst: %.1f times", median(ours), median(theirs),
+		median(theirs).Seconds()/median(ours).Seconds(), slices.Min(theirs).Seconds()/slices.Max(ours).Seconds())
+	got := slices.Min(theirsCPU).Seconds() / slices.Max(oursCPU).Seconds()
 	t.Logf("processor time, which the machine's other load does not stretch: %.1f times less", got)
 	if got < ratio {
 		t.Errorf("%.1f times less processor time than delta-rs, want %d", got, ratio)
 	}
+}
+
+// median is the middle one of an odd number of times.
+func median(times []time.Duration) time.Duration {
+	return slices.Sorted(slices.Values(times))[len(times)/2]
 }
 
 // plant writes a table of tiny files: commits that add them, and one that removes

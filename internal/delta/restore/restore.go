@@ -32,7 +32,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"breakwater/internal/delta"
@@ -191,34 +190,47 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 		return fail("look above its head", fmt.Errorf("%w: %d objects of the log speak of versions above the head %d, the first: %s, and would be taken to speak of the restore's commit; bring the commits back that they belong to, or move them aside (table.promote to version %d does)",
 			ErrRefused, len(beyond), l.Head(), beyond[0], l.Head()))
 	}
-	then, err := snapshot(l.Snapshot(ctx, target))
-	if err != nil {
-		return fail("read that version", err)
-	}
-	var now *delta.Snapshot
+	// The listing takes longest, and most of that in the server: everything that the
+	// log says is worked out meanwhile.
 	var have map[string]int64
+	var p *Plan
+	var then *delta.Snapshot
+	var d diff
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
-		if now, err = snapshot(l.SnapshotAfter(wctx, then, l.Head())); err != nil {
-			return fmt.Errorf("read its head: %w", err)
-		}
-		return nil
+		have, err = listed(wctx, store, l.Root())
+		return err
 	})
 	work.Go(func() (err error) {
-		have, err = listed(wctx, store, l.Root(), cuts(then))
+		if then, err = snapshot(l.Snapshot(wctx, target)); err != nil {
+			return fmt.Errorf("read that version: %w", err)
+		}
+		p, d, err = fromLog(wctx, l, then)
 		return err
 	})
 	if err := work.Wait(); err != nil {
 		return fail("look at it", err)
+	}
+	if err := present(ctx, store, then, d, have, p); err != nil {
+		return fail("look for its objects", err)
+	}
+	return p, nil
+}
+
+// fromLog is the plan as the log alone gives it, and what it changes.
+func fromLog(ctx context.Context, l *delta.Log, then *delta.Snapshot) (*Plan, diff, error) {
+	fail := func(doing string, err error) (*Plan, diff, error) {
+		return nil, diff{}, fmt.Errorf("%s: %w", doing, err)
+	}
+	now, err := snapshot(l.SnapshotAfter(ctx, then, l.Head()))
+	if err != nil {
+		return fail("read its head", err)
 	}
 	d := difference(now, then)
 	p := &Plan{Root: l.Root(), Head: now.Version, Target: then.Version}
 	p.Metrics = Metrics{
 		Restored: len(d.back), Removed: len(d.away), FilesAfter: then.Len(), BytesAfter: then.Bytes(),
 		RowsBefore: now.Rows(), RowsAfter: then.Rows(), RowsRemoved: rowsOf(d.away),
-	}
-	if err := present(ctx, store, then, d, have, p); err != nil {
-		return fail("look for its objects", err)
 	}
 	h, err := replay(ctx, l, now, then, d)
 	if err != nil {
@@ -234,8 +246,10 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 	if err := p.appendOnly(now); err != nil {
 		return fail("remove files", err)
 	}
-	p.Digest, err = p.digest()
-	return p, err
+	if p.Digest, err = p.digest(); err != nil {
+		return fail("sum it up", err)
+	}
+	return p, d, nil
 }
 
 // snapshot is a version that a restore may start from or go to.
@@ -296,78 +310,18 @@ func rowsOf(files map[fileID]delta.Add) int64 {
 	return sum
 }
 
-// listsAtOnce is how many parts of a long listing come at once, of filesPerList
-// at least.
-const (
-	listsAtOnce  = 4
-	filesPerList = 1000
-)
-
-// cuts are keys that divide the files of a table in parts of about the same size.
-func cuts(s *delta.Snapshot) []string {
-	n := min(listsAtOnce, s.Len()/filesPerList)
-	if n < 2 {
-		return nil
-	}
-	var sample []string
-	i := 0
-	for a := range s.Files() {
-		if bucket, key := a.File(); bucket == "" && i%(filesPerList/100) == 0 {
-			sample = append(sample, key)
-		}
-		i++
-	}
-	slices.Sort(sample)
-	var at []string
-	for part := 1; part < n && len(sample) > 0; part++ {
-		at = append(at, sample[part*len(sample)/n])
-	}
-	return slices.Compact(at)
-}
-
-// listed is the size of every object of the table, as one listing shows them, cut
-// in parts at the given keys.
-func listed(ctx context.Context, store delta.Store, root delta.Root, cuts []string) (map[string]int64, error) {
+// listed is the size of every object of the table, as one listing shows them.
+func listed(ctx context.Context, store delta.Store, root delta.Root) (map[string]int64, error) {
 	prefix := ""
 	if root.Prefix != "" {
 		prefix = root.Prefix + "/"
 	}
-	ranger, ok := store.(delta.Ranger)
-	if !ok {
-		cuts = nil
-	}
-	parts := make([][]table.Object, len(cuts)+1)
-	work, wctx := errgroup.WithContext(ctx)
-	for i := range parts {
-		work.Go(func() error {
-			list := store.List(wctx, prefix)
-			if len(cuts) > 0 {
-				var after, last string
-				if i > 0 {
-					after = cuts[i-1]
-				}
-				if i < len(cuts) {
-					last = cuts[i]
-				}
-				list = ranger.ListBetween(wctx, prefix, after, last)
-			}
-			for o, err := range list {
-				if err != nil {
-					return fmt.Errorf("list its objects: %w", reach.Mark(err))
-				}
-				parts[i] = append(parts[i], o)
-			}
-			return nil
-		})
-	}
-	if err := work.Wait(); err != nil {
-		return nil, err
-	}
 	have := map[string]int64{}
-	for _, part := range parts {
-		for _, o := range part {
-			have[o.Key] = o.Size
+	for o, err := range store.List(ctx, prefix) {
+		if err != nil {
+			return nil, fmt.Errorf("list its objects: %w", reach.Mark(err))
 		}
+		have[o.Key] = o.Size
 	}
 	return have, nil
 }
@@ -383,7 +337,7 @@ func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d dif
 		if !ok {
 			continue
 		}
-		more, err := listed(ctx, store, delta.Root{Prefix: dir}, nil)
+		more, err := listed(ctx, store, delta.Root{Prefix: dir})
 		if err != nil {
 			return err
 		}
