@@ -23,8 +23,6 @@ const (
 	copiesAtOnce  = 32  // copies and questions under way
 	deletesAtOnce = 4   // requests that each delete up to 1,000 keys
 	guardEvery    = 500 // changes begun between two looks at the epoch
-	listsAtOnce   = 4   // stretches of a long listing
-	linesPerList  = 100 // at least
 )
 
 // changes are the lines of a plan over one bucket, and what there is to know to
@@ -48,24 +46,13 @@ func sameKey(key string) string { return key }
 func entries(ctx context.Context, b objectstore.Bucket, prefixes ...string) iter.Seq2[rewind.Entry, error] {
 	return func(yield func(rewind.Entry, error) bool) {
 		for _, p := range prefixes {
-			for e, err := range between(ctx, b, p, "", "") {
-				if !yield(e, err) {
+			for v, err := range b.Client().ListVersions(ctx, b.Name(), p) {
+				if !yield(rewind.Entry{
+					Key: v.Key, Modified: v.LastModified, Latest: v.Latest,
+					Version: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size, Class: v.StorageClass, Marker: v.DeleteMarker},
+				}, err) {
 					return
 				}
-			}
-		}
-	}
-}
-
-// between lists the versions of the keys after one and up to another.
-func between(ctx context.Context, b objectstore.Bucket, prefix, after, last string) iter.Seq2[rewind.Entry, error] {
-	return func(yield func(rewind.Entry, error) bool) {
-		for v, err := range b.Client().ListVersionsBetween(ctx, b.Name(), prefix, after, last) {
-			if !yield(rewind.Entry{
-				Key: v.Key, Modified: v.LastModified, Latest: v.Latest,
-				Version: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size, Class: v.StorageClass, Marker: v.DeleteMarker},
-			}, err) {
-				return
 			}
 		}
 	}
@@ -82,59 +69,21 @@ type found struct {
 // look lists once and says which lines are left to do, sorted by key. Nothing is
 // changed: a key that is neither as planned nor as wanted is ErrMoved.
 func (c *changes) look(ctx context.Context) ([]rewind.Line, error) {
-	parts := c.parts()
-	open := make([][]found, len(parts))
-	work, wctx := errgroup.WithContext(ctx)
-	for n, p := range parts {
-		work.Go(func() (err error) {
-			open[n], err = c.lookAt(p.lines, p.entries(wctx))
-			return err
-		})
-	}
-	if err := work.Wait(); err != nil {
+	open, err := c.open(ctx)
+	if err != nil {
 		return nil, err
 	}
-	all := slices.Concat(open...)
-	if err := c.watchElsewhere(ctx, all); err != nil {
+	if err := c.watchElsewhere(ctx, open); err != nil {
 		return nil, err
 	}
-	return c.judge(ctx, all)
+	return c.judge(ctx, open)
 }
 
-// stretch is a part of the keys, with the lines that fall into it.
-type stretch struct {
-	lines   []rewind.Line
-	entries func(context.Context) iter.Seq2[rewind.Entry, error]
-}
-
-// parts divides a long listing at keys of lines, so that the pages of several
-// stretches come at once.
-func (c *changes) parts() []stretch {
-	n := min(listsAtOnce, len(c.lines)/linesPerList)
-	if len(c.prefixes) != 1 || n < 2 {
-		return []stretch{{c.lines, func(ctx context.Context) iter.Seq2[rewind.Entry, error] { return entries(ctx, c.to, c.prefixes...) }}}
-	}
-	var all []stretch
-	left, after := c.lines, ""
-	for i := range n {
-		here, last := left, ""
-		if i < n-1 {
-			here = left[:len(c.lines)/n]
-			last = here[len(here)-1].Key
-		}
-		from := after
-		all = append(all, stretch{here, func(ctx context.Context) iter.Seq2[rewind.Entry, error] {
-			return between(ctx, c.to, c.prefixes[0], from, last)
-		}})
-		left, after = left[len(here):], last
-	}
-	return all
-}
-
-// lookAt puts a listing beside the lines, and gives every key that there is
+// open puts a listing beside the lines, and gives every key that there is
 // something to decide about.
-func (c *changes) lookAt(lines []rewind.Line, listing iter.Seq2[rewind.Entry, error]) ([]found, error) {
+func (c *changes) open(ctx context.Context) ([]found, error) {
 	var open []found
+	lines := c.lines
 	i := 0
 	watch := func(key string) string {
 		for i < len(lines) && lines[i].Key < key {
@@ -150,7 +99,7 @@ func (c *changes) lookAt(lines []rewind.Line, listing iter.Seq2[rewind.Entry, er
 	if c.at != nil {
 		at = *c.at
 	}
-	for h, err := range rewind.Histories(listing, at, watch) {
+	for h, err := range rewind.Histories(entries(ctx, c.to, c.prefixes...), at, watch) {
 		if err != nil {
 			return nil, err
 		}

@@ -26,14 +26,8 @@ import (
 // at AWS nothing else does: both may have the same whole second. The SDK sorts
 // them into two lists, so the order is read from the page itself.
 func (c *Client) ListVersions(ctx context.Context, bucket, prefix string) iter.Seq2[Version, error] {
-	return c.ListVersionsBetween(ctx, bucket, prefix, "", "")
-}
-
-// ListVersionsBetween is [Client.ListVersions] of the keys after one and up to
-// another, so that several can list a long prefix at once. Empty means no bound.
-func (c *Client) ListVersionsBetween(ctx context.Context, bucket, prefix, after, last string) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
-		in := &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl, KeyMarker: optional(after)}
+		in := &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
 		for {
 			var order []bool
 			page, err := c.s3.ListObjectVersions(ctx, in, func(o *s3.Options) {
@@ -48,7 +42,7 @@ func (c *Client) ListVersionsBetween(ctx context.Context, bucket, prefix, after,
 				return
 			}
 			for _, v := range all {
-				if last != "" && v.Key > last || !yield(v, nil) {
+				if !yield(v, nil) {
 					return
 				}
 			}
