@@ -188,8 +188,9 @@ func (p *Plan) write(to io.Writer, info any, metadata map[string]json.RawMessage
 			return err
 		}
 	}
+	var line []byte
 	for _, a := range p.adds {
-		line := append(append([]byte(`{"add":`), a.body...), "}\n"...)
+		line = append(append(append(line[:0], `{"add":`...), a.body...), "}\n"...)
 		if _, err := to.Write(line); err != nil {
 			return err
 		}

@@ -348,8 +348,10 @@ func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d dif
 	of := 0
 	for a := range then.Files() {
 		for _, f := range a.Needs() {
-			if _, back := d.back[idOf(a)]; f.Bucket != "" && !back {
-				continue
+			if f.Bucket != "" {
+				if _, back := d.back[idOf(a)]; !back {
+					continue
+				}
 			}
 			of++
 			found, ok := have[f.Key]
