@@ -126,6 +126,22 @@ func TestLinksAndTargets(t *testing.T) {
 	}
 }
 
+// Decisions are numbered one after the other, in their names as in their titles.
+func TestDecisionsAreNumbered(t *testing.T) {
+	all, err := filepath.Glob(filepath.Join(root, "docs/decisions/*.md"))
+	if err != nil || len(all) == 0 {
+		t.Fatal(err, all)
+	}
+	for i, path := range all {
+		if want := fmt.Sprintf("%04d-", i+1); !strings.HasPrefix(filepath.Base(path), want) {
+			t.Errorf("%s is the decision after %d", path, i)
+		}
+		if want := fmt.Sprintf("# %d. ", i+1); !strings.HasPrefix(string(read(t, path)), want) {
+			t.Errorf("the title of %s does not begin with %q", path, want)
+		}
+	}
+}
+
 // pages lists every page written in Markdown at the top and under docs/.
 func pages(t *testing.T) []string {
 	t.Helper()
