@@ -168,8 +168,8 @@ func (r *Result) content(ctx context.Context, store delta.Store, p delta.Point, 
 // commits say, and that nothing speaks of versions that the log does not have.
 func (r *Result) compactions(ctx context.Context, l *delta.Log) error {
 	if beyond := l.Beyond(); len(beyond) > 0 {
-		r.problem(Log, "%d objects of the log speak of versions above the head %d, the first: %s; commits are gone, and whoever writes version %d makes these speak of other commits: bring the commits back, or move the objects aside",
-			len(beyond), l.Head(), beyond[0], l.Head()+1)
+		r.problem(Log, "objects of the log speak of versions above the head %d: %d, the first %s; their commits are gone, or have not come yet, and whoever writes version %d makes them speak of other commits: bring the commits, or move the objects aside",
+			l.Head(), len(beyond), beyond[0], l.Head()+1)
 	}
 	for _, c := range l.Compactions() {
 		if c.Last > l.Head() {

@@ -15,7 +15,7 @@ import (
 
 // batchRows is how many rows are decoded at once: enough to make the work per
 // column a loop, few enough for the values to stay in the processor's cache.
-const batchRows = 1024
+const batchRows = 2048
 
 // Batch is some consecutive rows of the wanted columns. It is valid until the
 // next one.

@@ -187,8 +187,8 @@ func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*P
 		return nil, fmt.Errorf("plan to restore delta table %s to version %d: %s: %w", l.Root(), target, doing, err)
 	}
 	if beyond := l.Beyond(); len(beyond) > 0 {
-		return fail("look above its head", fmt.Errorf("%w: %d objects of the log speak of versions above the head %d, the first: %s, and would be taken to speak of the restore's commit; bring the commits back that they belong to, or move them aside (table.promote to version %d does)",
-			ErrRefused, len(beyond), l.Head(), beyond[0], l.Head()))
+		return fail("look above its head", fmt.Errorf("%w: objects of the log speak of versions above the head %d: %d, the first %s; they would be taken to speak of the restore's commit: bring the commits that they belong to, or move them aside (table.promote to version %d does)",
+			ErrRefused, l.Head(), len(beyond), beyond[0], l.Head()))
 	}
 	// The listing takes longest, and most of that in the server: everything that the
 	// log says is worked out meanwhile.

@@ -345,7 +345,7 @@ func TestRefusals(t *testing.T) {
 			if err := s.Put(t.Context(), strings.Replace(entry("dv", 7), ".json", ".00000000000000000009.compacted.json", 1), []byte(`{"txn":{}}`)); err != nil {
 				t.Fatal(err)
 			}
-		}, 3, restore.ErrRefused, "1 objects of the log speak of versions above the head 8"},
+		}, 3, restore.ErrRefused, "objects of the log speak of versions above the head 8: 1, the first "},
 		"checksum of a commit that is gone": {func(t *testing.T, s store) {
 			if err := s.Put(t.Context(), strings.Replace(entry("dv", 9), ".json", ".crc", 1), []byte(`{}`)); err != nil {
 				t.Fatal(err)
