@@ -163,7 +163,7 @@ func logical(a delta.Add) string {
 // sameFiles compares the logical files of two versions.
 func (t tableSite) sameFiles(was, is *delta.Snapshot) action.Observation {
 	have := make(map[string]bool, is.Len())
-	for a := range is.Files() {
+	for a := range is.Each() {
 		have[logical(a)] = true
 	}
 	var lost []string

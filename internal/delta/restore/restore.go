@@ -32,6 +32,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"breakwater/internal/delta"
@@ -272,12 +273,12 @@ type diff struct {
 
 func difference(now, then *delta.Snapshot) diff {
 	d := diff{back: map[fileID]delta.Add{}, away: map[fileID]delta.Add{}}
-	for a := range now.Files() {
+	for a := range now.Each() {
 		if !then.Has(a) {
 			d.away[idOf(a)] = a
 		}
 	}
-	for a := range then.Files() {
+	for a := range then.Each() {
 		if !now.Has(a) {
 			d.back[idOf(a)] = a
 		}
@@ -346,7 +347,7 @@ func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d dif
 	var lacks []table.Lack
 	told := map[[2]string]bool{} // one file holds several deletion vectors
 	of := 0
-	for a := range then.Files() {
+	for a := range then.Each() {
 		for _, f := range a.Needs() {
 			if f.Bucket != "" {
 				if _, back := d.back[idOf(a)]; !back {
@@ -365,6 +366,7 @@ func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d dif
 		}
 	}
 	if len(lacks) > 0 {
+		slices.SortFunc(lacks, func(a, b table.Lack) int { return strings.Compare(a.File.URI(), b.File.URI()) })
 		return &MissingError{then.Root.String(), then.Version.Number, lacks, of}
 	}
 	return nil
