@@ -31,6 +31,8 @@ type tableEvidence struct {
 	newest     *delta.Snapshot // nil where no version is complete
 	above      []delta.Above
 	from       int64          // versions from here on were read
+	looked     bool           // at least once
+	bottom     bool           // nothing below from can be read
 	incomplete map[int64]bool // found out only when the cut fell there
 	state      recovery.TableState
 }
@@ -148,7 +150,7 @@ func (t *tableEvidence) look(ctx context.Context) error {
 
 // deepen reads n versions more, further back, and reports whether there were any.
 func (t *tableEvidence) deepen(ctx context.Context, n int64) (bool, error) {
-	if t.log == nil {
+	if t.log == nil || t.bottom {
 		return false, nil
 	}
 	// A reconstructible version is the start where there is one: it tells how
@@ -162,10 +164,10 @@ func (t *tableEvidence) deepen(ctx context.Context, n int64) (bool, error) {
 			break
 		}
 	}
-	if from == t.from && len(t.state.Versions) > 0 {
+	if from == t.from && t.looked {
 		return false, nil
 	}
-	t.from = from
+	t.from, t.looked = from, true
 	return true, t.read(ctx)
 }
 
@@ -197,7 +199,7 @@ func (t *tableEvidence) read(ctx context.Context) error {
 		last, prev = v.Version, v.CommittedAt
 	}
 	if last < newest && t.from < newest {
-		t.from = newest // an old log entry cannot be read: what lies below it is out of reach
+		t.from, t.bottom = newest, true // an old log entry cannot be read: what lies below it is out of reach
 		return t.read(ctx)
 	}
 	for _, a := range t.above {

@@ -102,6 +102,36 @@ func TestCutLiesFurtherBackThanWasRead(t *testing.T) {
 	}
 }
 
+// A checkpoint without its commit is the newest complete version of a table, and
+// has no time. What lies below it is out of reach, so there is no cut where the
+// other table holds the group further back; and looking for one ends.
+func TestNoCutBelowACheckpointWithoutItsCommit(t *testing.T) {
+	m := &inMemory{t: t, store: &deltatest.Store{}}
+	big := m.table("big", 6, 3)
+	m.table("small", 6, 0)
+	m.lose("small", 2, false)
+	for v := 2; v < 6; v++ {
+		m.store.Delete(entry("big", v))
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := m.choose()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		var none *recovery.NoCutError
+		if !errors.As(err, &none) {
+			t.Errorf("choose = %v; want no cut", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it looks further and further back without an end")
+	}
+	if big.newest.Version.Number != 3 {
+		t.Errorf("newest complete is %d, want 3, from the checkpoint", big.newest.Version.Number)
+	}
+}
+
 // A version whose file was removed by a later one can be incomplete below one
 // that is complete. It is found out when the cut falls on it.
 func TestCutStepsBackFromAnIncompleteOlderVersion(t *testing.T) {
