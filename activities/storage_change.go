@@ -46,7 +46,7 @@ func sameKey(key string) string { return key }
 func entries(ctx context.Context, b objectstore.Bucket, prefixes ...string) iter.Seq2[rewind.Entry, error] {
 	return func(yield func(rewind.Entry, error) bool) {
 		for _, p := range prefixes {
-			for v, err := range b.Client().ListVersions(ctx, b.Name(), p) {
+			for v, err := range b.ListVersions(ctx, p) {
 				if !yield(rewind.Entry{
 					Key: v.Key, Modified: v.LastModified, Latest: v.Latest,
 					Version: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size, Class: v.StorageClass, Marker: v.DeleteMarker},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	"breakwater/internal/table"
@@ -87,7 +86,7 @@ func (l *Log) Point(ctx context.Context, w Want) (Point, error) {
 		p.Lacks = append(p.Lacks, lacks...)
 		p.Objects += len(a.needs())
 	}
-	slices.SortFunc(p.Lacks, func(a, b table.Lack) int { return strings.Compare(a.File.URI(), b.File.URI()) })
+	slices.SortFunc(p.Lacks, table.Lack.Compare)
 	p.Lacks, p.Outside = unique(p.Lacks), p.Snapshot.Outside()
 	p.Complete = len(p.Lacks) == 0
 	return p, nil

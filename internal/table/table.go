@@ -15,6 +15,7 @@ package table
 import (
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -103,6 +104,9 @@ type Lack struct {
 	Fault Fault `json:"fault"`
 	Found int64 `json:"found"` // its size in bytes, -1 where absent or not looked for
 }
+
+// Compare orders by where the objects lie.
+func (l Lack) Compare(o Lack) int { return strings.Compare(l.File.URI(), o.File.URI()) }
 
 // String is one line for people: what, how, and how big it should have been.
 func (l Lack) String() string {

@@ -312,16 +312,23 @@ func Sum(ctx context.Context, c *objectstore.Client, bucket, key, version string
 	if err != nil {
 		return "", err
 	}
-	_, sum, _, err := sums(body)
-	return sum, err
+	hash := sha256.New()
+	_, err = drain(hash, body)
+	return hex.EncodeToString(hash.Sum(nil)), err
 }
 
 // sums reads a body to its end, closes it, and returns how many bytes it has, and
-// their checksums in hex.
+// their SHA-256 and MD5 in hex.
 func sums(body io.ReadCloser) (n int64, sum, old string, err error) {
 	hash, hash5 := sha256.New(), md5.New()
-	n, err = io.Copy(io.MultiWriter(hash, hash5), body)
-	return n, hex.EncodeToString(hash.Sum(nil)), hex.EncodeToString(hash5.Sum(nil)), reach.Mark(errors.Join(err, body.Close()))
+	n, err = drain(io.MultiWriter(hash, hash5), body)
+	return n, hex.EncodeToString(hash.Sum(nil)), hex.EncodeToString(hash5.Sum(nil)), err
+}
+
+// drain copies a body to its end, and closes it.
+func drain(to io.Writer, body io.ReadCloser) (int64, error) {
+	n, err := io.Copy(to, body)
+	return n, reach.Mark(errors.Join(err, body.Close()))
 }
 
 // Lengthen makes sure that an object is held until a time at least: a file that

@@ -366,7 +366,7 @@ func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d dif
 		}
 	}
 	if len(lacks) > 0 {
-		slices.SortFunc(lacks, func(a, b table.Lack) int { return strings.Compare(a.File.URI(), b.File.URI()) })
+		slices.SortFunc(lacks, table.Lack.Compare)
 		return &MissingError{then.Root.String(), then.Version.Number, lacks, of}
 	}
 	return nil
