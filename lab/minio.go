@@ -13,6 +13,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/minio"
 	"breakwater/lab/process"
 )
 
@@ -20,6 +21,10 @@ import (
 func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 	name := "minio-" + place
 	root := l.secret(place, adminUser)
+	adm, err := minio.New(objectstore.Config{Endpoint: "http://" + l.addr(name), AccessKey: root.AccessKey, SecretKey: root.SecretKey})
+	if err != nil {
+		return err
+	}
 	return l.ensure(ctx, name, func() (process.Process, error) {
 		return process.Start(process.Command{Log: l.path("logs", name+".log"), Bin: bin + "/minio", Env: []string{
 			"MINIO_ROOT_USER=" + root.AccessKey, "MINIO_ROOT_PASSWORD=" + root.SecretKey,
@@ -27,7 +32,12 @@ func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 		}, Args: []string{"server", "--quiet",
 			// Each user that is made costs a key derivation of 64 MB, which it keeps otherwise.
 			"--memlimit", "256MiB", "--address", l.addr(name), "--console-address", l.addr(name + "-console"), l.path("data", name)}})
-	}, l.answers("http://"+l.addr(name)+"/minio/health/ready"))
+	}, func(ctx context.Context) error {
+		if err := l.answers("http://" + l.addr(name) + "/minio/health/ready")(ctx); err != nil {
+			return err
+		}
+		return adm.Loaded(ctx) // users that are made before would be forgotten
+	})
 }
 
 // answers is a probe that asks a URL for status 200.

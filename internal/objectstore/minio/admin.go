@@ -91,6 +91,18 @@ func (a *Admin) do(ctx context.Context, doing string, call func(context.Context)
 	return fmt.Errorf("%s at %s: %w", doing, a.store.Endpoint(), err)
 }
 
+// Loaded waits, within the time-out, until a server that was just started has read
+// its users and policies. It serves before that, and what it has read then takes the
+// place of all that it knows: a policy or user written meanwhile is stored, and
+// unknown until the server reads everything again, minutes later. The list of groups
+// is one of the answers that it holds back until then.
+func (a *Admin) Loaded(ctx context.Context) error {
+	return a.do(ctx, "wait for users and policies to be read", func(ctx context.Context) error {
+		_, err := a.mc.ListGroups(ctx)
+		return err
+	})
+}
+
 func codeOf(err error) string {
 	var r madmin.ErrorResponse
 	if errors.As(err, &r) {

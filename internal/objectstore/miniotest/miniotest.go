@@ -5,9 +5,11 @@ package miniotest
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/servertest"
 )
 
@@ -46,7 +48,7 @@ func StartWith(t testing.TB, stored string) *Server {
 			t.Fatalf("copy what a server stored: %v", err)
 		}
 	}
-	s.Ready = func(ctx context.Context) error { return servertest.Answers(ctx, s.Endpoint+"/minio/health/ready") }
+	s.Ready = s.ready
 	t.Cleanup(s.Kill)
 	err = servertest.OnFreePorts(t.Context(), 2, func(port int) error {
 		s.Endpoint = "http://" + servertest.Address(port)
@@ -57,6 +59,27 @@ func StartWith(t testing.TB, stored string) *Server {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// ready asks whether the server serves, and knows the users and policies that it has
+// stored: what is made before that would be forgotten.
+func (s *Server) ready(ctx context.Context) error {
+	if err := servertest.Answers(ctx, s.Endpoint+"/minio/health/ready"); err != nil {
+		return err
+	}
+	root := objectstore.Config{Endpoint: s.Endpoint}
+	for _, e := range s.Env { // a test may have given it another root
+		if v, ok := strings.CutPrefix(e, "MINIO_ROOT_USER="); ok {
+			root.AccessKey = v
+		} else if v, ok := strings.CutPrefix(e, "MINIO_ROOT_PASSWORD="); ok {
+			root.SecretKey = v
+		}
+	}
+	a, err := minio.New(root)
+	if err != nil {
+		return err
+	}
+	return a.Loaded(ctx)
 }
 
 // Config is how root connects. Set other keys for other principals.
