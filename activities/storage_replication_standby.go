@@ -9,14 +9,13 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/delta"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/verdict"
 
@@ -263,29 +262,23 @@ func (p *bucketPair) ruleBack(ctx context.Context, replicas *tally) action.Obser
 	return saw(what, want, got, true)
 }
 
-var (
-	commitKey = regexp.MustCompile(`/_delta_log/(\d{20})\.json$`)
-	// A catalog's commits wait in _staged_commits until they are published, a commit
-	// coordinator's in _commits; the log store that keeps its order in DynamoDB
-	// writes them to .tmp first.
-	stagedKey = regexp.MustCompile(`/_delta_log/(?:(?:_staged_commits|_commits)/(\d{20})\.[^/]+\.json|\.tmp/(\d{20})\.json[^/]*)$`)
-)
-
 // published asks whether a table's log at the target holds every commit that the
 // target knows of. One that a catalog or a DynamoDB table has accepted, and whose
 // entry in the log is missing, is known only there, and that is not replicated.
 func (p *bucketPair) published(ctx context.Context, prefix string) action.Observation {
 	what, want := "the log of "+prefix+" alone says what was committed", "no staged commit above the newest entry of the log"
 	newest, staged, first := int64(-1), int64(-1), ""
-	for o, err := range p.target.List(ctx, prefix+"_delta_log/") {
+	log := prefix + "_delta_log/"
+	for o, err := range p.target.List(ctx, log) {
 		if err != nil {
 			return p.blind(p.target.region, what, want, err)
 		}
-		if m := commitKey.FindStringSubmatch("/" + o.Key); m != nil {
-			newest = max(newest, number(m[1]))
-		} else if m := stagedKey.FindStringSubmatch("/" + o.Key); m != nil {
-			if n := number(cmp.Or(m[1], m[2])); n > staged {
-				staged, first = n, o.Key
+		switch e := delta.EntryOf(strings.TrimPrefix(o.Key, log)); e.Kind {
+		case delta.EntryCommit:
+			newest = max(newest, e.Version)
+		case delta.EntryStaged, delta.EntryTemporary:
+			if e.Version > staged {
+				staged, first = e.Version, o.Key
 			}
 		}
 	}
@@ -296,14 +289,6 @@ func (p *bucketPair) published(ctx context.Context, prefix string) action.Observ
 		return action.Observation{What: what, Want: want, Got: "the log has no entry, from which nothing follows", Verdict: verdict.Unknown, Cause: action.CauseOther}
 	}
 	return saw(what, want, fmt.Sprintf("the log ends at %d, and nothing is staged above", newest), true)
-}
-
-func number(digits string) int64 {
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil {
-		return -1 // more than any table has
-	}
-	return n
 }
 
 func (s *Systems) verifyLateReplicas(ctx context.Context, c action.Call[none]) ([]action.Observation, error) {
@@ -332,11 +317,12 @@ func (p *bucketPair) lateReplicas(ctx context.Context, prefix string) action.Obs
 	what, want := "no replica has replaced a commit of "+prefix, "a replica is its key's only version"
 	commits := 0
 	var late []string
-	for h, err := range p.target.Histories(ctx, prefix+"_delta_log/") {
+	log := prefix + "_delta_log/"
+	for h, err := range p.target.Histories(ctx, log) {
 		if err != nil {
 			return p.blind(p.target.region, what, want, err)
 		}
-		if !commitKey.MatchString("/" + h[0].Key) {
+		if delta.EntryOf(strings.TrimPrefix(h[0].Key, log)).Kind != delta.EntryCommit {
 			continue
 		}
 		if commits++; len(h) == 1 || h[0].DeleteMarker {

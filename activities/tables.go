@@ -234,7 +234,9 @@ func (t tableSite) nothingAbove(ctx context.Context, run action.Run, v int64) ac
 	return t.about(saw(what, want, got, len(found) == 0))
 }
 
-// speaksOf is the last version that a file of the log is about, by its name.
+// speaksOf is the last version that a file of the log is about, by its name. Unlike
+// [delta.EntryOf] it reads names too that the protocol does not know: whatever begins
+// with a later version's number must not stay above the head.
 func speaksOf(name string) (int64, bool) {
 	last, ok := int64(-1), false
 	for i, part := range strings.Split(name, ".") {

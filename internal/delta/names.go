@@ -6,22 +6,87 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"breakwater/internal/table"
 )
 
-// The names that the protocol gives to the files of _delta_log.
+// The names that the protocol gives to the files of _delta_log, and that of the log
+// store which keeps its order in DynamoDB.
 var (
 	commitName    = regexp.MustCompile(`^(\d{20})\.json$`)
 	crcName       = regexp.MustCompile(`^(\d{20})\.crc$`)
 	compactedName = regexp.MustCompile(`^(\d{20})\.(\d{20})\.compacted\.json$`)
 	classicName   = regexp.MustCompile(`^(\d{20})\.checkpoint\.parquet$`)
 	partName      = regexp.MustCompile(`^(\d{20})\.checkpoint\.(\d{10})\.(\d{10})\.parquet$`)
-	stagedName    = regexp.MustCompile(`^(?:_staged_commits|_commits)/(\d{20})\.[^/]+\.json$`)
 	uuidName      = regexp.MustCompile(`^(\d{20})\.checkpoint\.([0-9a-fA-F-]{36})\.(?:json|parquet)$`)
+	stagedName    = regexp.MustCompile(`^(?:_staged_commits|_commits)/(\d{20})\.[^/]+\.json$`)
+	temporaryName = regexp.MustCompile(`^\.tmp/(\d{20})\.json[^/]*$`)
 )
 
-const hintName = "_last_checkpoint"
+const (
+	hintName   = "_last_checkpoint"
+	sidecarDir = "_sidecars/"
+)
+
+// EntryKind is what a file of _delta_log is.
+type EntryKind string
+
+// The kinds of files of a log.
+const (
+	EntryUnknown    EntryKind = "" // the protocol has no such name
+	EntryHint       EntryKind = "hint"
+	EntryCommit     EntryKind = "commit"
+	EntryChecksum   EntryKind = "checksum"
+	EntryCompacted  EntryKind = "compacted"
+	EntryCheckpoint EntryKind = "checkpoint" // whole, or a part of one
+	EntrySidecar    EntryKind = "sidecar"
+	// EntryStaged is a commit that a catalog (_staged_commits) or a commit coordinator
+	// (_commits) has not published, or not removed since.
+	EntryStaged EntryKind = "staged commit"
+	// EntryTemporary is a commit as the log store that keeps its order in DynamoDB
+	// writes it first.
+	EntryTemporary EntryKind = "temporary commit"
+)
+
+// Entry is what the name of a file of _delta_log tells.
+type Entry struct {
+	Kind EntryKind
+	// Version is the one that it is of, of a compacted commit the last one; -1 where
+	// it is of none, or of more than any table has.
+	Version int64
+
+	first       int64 // of a compacted commit
+	v2          bool  // a UUID-named checkpoint
+	numbered    bool  // a part of a checkpoint
+	part, parts int   // as the name says, which may be nonsense
+}
+
+// EntryOf tells what a file is by its name, relative to _delta_log.
+func EntryOf(name string) Entry {
+	if name == hintName {
+		return Entry{Kind: EntryHint, Version: -1}
+	} else if m := commitName.FindStringSubmatch(name); m != nil {
+		return Entry{Kind: EntryCommit, Version: number(m[1])}
+	} else if m := crcName.FindStringSubmatch(name); m != nil {
+		return Entry{Kind: EntryChecksum, Version: number(m[1])}
+	} else if m := compactedName.FindStringSubmatch(name); m != nil {
+		return Entry{Kind: EntryCompacted, first: number(m[1]), Version: number(m[2])}
+	} else if m := classicName.FindStringSubmatch(name); m != nil {
+		return Entry{Kind: EntryCheckpoint, Version: number(m[1])}
+	} else if m := uuidName.FindStringSubmatch(name); m != nil {
+		return Entry{Kind: EntryCheckpoint, Version: number(m[1]), v2: true}
+	} else if m := partName.FindStringSubmatch(name); m != nil {
+		return Entry{Kind: EntryCheckpoint, Version: number(m[1]), numbered: true, part: int(number(m[2])), parts: int(number(m[3]))}
+	} else if len(name) > len(sidecarDir) && strings.HasPrefix(name, sidecarDir) {
+		return Entry{Kind: EntrySidecar, Version: -1}
+	} else if m := stagedName.FindStringSubmatch(name); m != nil {
+		return Entry{Kind: EntryStaged, Version: number(m[1])}
+	} else if m := temporaryName.FindStringSubmatch(name); m != nil {
+		return Entry{Kind: EntryTemporary, Version: number(m[1])}
+	}
+	return Entry{Version: -1}
+}
 
 // checkpoint is one checkpoint as the listing shows it. Several may exist for a
 // version, written by several writers or in several kinds.
@@ -63,24 +128,25 @@ func newEntries() *entries {
 func (e *entries) sort(objects map[string]table.Object) {
 	multi := map[partsKey]*checkpoint{}
 	for name, o := range objects {
-		if name == hintName {
+		switch n := EntryOf(name); n.Kind {
+		case EntryHint:
 			e.hint = &o
-		} else if m := commitName.FindStringSubmatch(name); m != nil {
-			e.commits[number(m[1])] = o
-		} else if m := crcName.FindStringSubmatch(name); m != nil {
-			e.crcs[number(m[1])] = o
-		} else if m := compactedName.FindStringSubmatch(name); m != nil {
-			e.compacted = append(e.compacted, Compaction{Range{number(m[1]), number(m[2])}, o.Key, o})
-		} else if m := classicName.FindStringSubmatch(name); m != nil {
-			e.checkpoints = append(e.checkpoints, checkpoint{version: number(m[1]), parts: []table.Object{o}})
-		} else if m := uuidName.FindStringSubmatch(name); m != nil {
-			e.checkpoints = append(e.checkpoints, checkpoint{version: number(m[1]), parts: []table.Object{o}, v2: true})
-		} else if m := partName.FindStringSubmatch(name); m != nil {
-			e.part(multi, number(m[1]), int(number(m[2])), int(number(m[3])), o)
-		} else if rest, ok := cutDir(name, "_sidecars"); ok {
-			e.sidecars[rest] = o
-		} else if m := stagedName.FindStringSubmatch(name); m != nil {
-			e.staged = append(e.staged, number(m[1]))
+		case EntryCommit:
+			e.commits[n.Version] = o
+		case EntryChecksum:
+			e.crcs[n.Version] = o
+		case EntryCompacted:
+			e.compacted = append(e.compacted, Compaction{Range{n.first, n.Version}, o.Key, o})
+		case EntryCheckpoint:
+			if n.numbered {
+				e.part(multi, n.Version, n.part, n.parts, o)
+			} else {
+				e.checkpoints = append(e.checkpoints, checkpoint{version: n.Version, parts: []table.Object{o}, v2: n.v2})
+			}
+		case EntrySidecar:
+			e.sidecars[strings.TrimPrefix(name, sidecarDir)] = o
+		case EntryStaged:
+			e.staged = append(e.staged, n.Version)
 		}
 	}
 	for _, c := range multi {
@@ -129,11 +195,4 @@ func number(digits string) int64 {
 		return -1
 	}
 	return n
-}
-
-func cutDir(name, dir string) (string, bool) {
-	if len(name) > len(dir)+1 && name[:len(dir)] == dir && name[len(dir)] == '/' {
-		return name[len(dir)+1:], true
-	}
-	return "", false
 }

@@ -42,8 +42,8 @@ func (a Add) Needs() []table.File { return a.needs() }
 // and partition values.
 func (l *Log) ActionsOf(ctx context.Context, s *Snapshot) iter.Seq2[Action, error] {
 	return l.actionsIn(ctx, s.log, func(o table.Object) int64 {
-		if m := commitName.FindStringSubmatch(o.Key[strings.LastIndexByte(o.Key, '/')+1:]); m != nil {
-			return number(m[1])
+		if e := EntryOf(o.Key[strings.LastIndexByte(o.Key, '/')+1:]); e.Kind == EntryCommit {
+			return e.Version
 		}
 		return s.Start
 	})
