@@ -36,7 +36,7 @@ test: tools-check ## run all tests, the demo among them
 	./.ci/test
 
 test-fast: ## run the tests that need no server
-	$(GO) test ./internal/action ./internal/approval/... ./internal/delta/... ./internal/estate/... ./internal/ledger \
+	$(GO) test ./internal/action ./internal/approval/... ./internal/arn ./internal/delta/... ./internal/estate/... ./internal/ledger \
 		./internal/mistake ./internal/reach ./internal/recovery ./internal/report ./internal/runbook/... ./internal/strictyaml ./internal/table/... ./internal/verdict
 
 torture: tools build ## SEEDS random disasters, and a worker killed at every point

@@ -2,8 +2,9 @@ package estate
 
 import (
 	"reflect"
-	"regexp"
 	"strings"
+
+	"breakwater/internal/arn"
 )
 
 // Backup says where backups go, who may add to them and how long they stay: a
@@ -32,8 +33,6 @@ type Batch struct {
 	// them. Fewer are copied object by object.
 	FromObjects int `json:"from_objects" yaml:"from_objects"`
 }
-
-var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/.+$`)
 
 // LockMode says who may take a backup's lock away before its time.
 type LockMode string
@@ -71,7 +70,7 @@ func (v *validator) backup() {
 		v.bad("/backup/full_every", "full_every is longer than the retention: one damaged object could be in every backup there is")
 	}
 	if k := b.Batch; k != nil {
-		if k.Role != "" && !roleARN.MatchString(k.Role) {
+		if _, ok := arn.ParseRole(k.Role); k.Role != "" && !ok {
 			v.bad("/backup/batch/role", "role %q must be the ARN of a role, such as arn:aws:iam::111122223333:role/backup-batch", k.Role)
 		}
 		if k.FromObjects < 1 {

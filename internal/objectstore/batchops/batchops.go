@@ -32,7 +32,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -43,6 +42,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"breakwater/internal/arn"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 )
@@ -78,13 +78,11 @@ type Client struct {
 	store   *objectstore.Client
 }
 
-var roleARN = regexp.MustCompile(`^arn:(aws[a-z-]*):iam::(\d{12}):role/.+$`)
-
 // New returns a client that reads manifests and reports from store. It asks nothing.
 func New(cfg Config, store *objectstore.Client) (*Client, error) {
-	role := roleARN.FindStringSubmatch(cfg.Role)
+	role, ok := arn.ParseRole(cfg.Role)
 	switch {
-	case role == nil:
+	case !ok:
 		return nil, fmt.Errorf("batch operations: %q is no ARN of a role; give one such as arn:aws:iam::111122223333:role/batch", cfg.Role)
 	case cfg.Region == "":
 		return nil, errors.New("batch operations: no region; name the one of the target bucket")
@@ -94,7 +92,7 @@ func New(cfg Config, store *objectstore.Client) (*Client, error) {
 	if cfg.Transport == nil {
 		cfg.Transport = objectstore.Transport(2*time.Second, 10*time.Second)
 	}
-	return &Client{role: cfg.Role, partition: role[1], account: role[2], store: store, control: s3control.New(s3control.Options{
+	return &Client{role: cfg.Role, partition: role.Partition, account: role.Account, store: store, control: s3control.New(s3control.Options{
 		Region:      cfg.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken),
 		HTTPClient:  &http.Client{Transport: cfg.Transport},
@@ -131,10 +129,10 @@ func (c *Client) Create(ctx context.Context, r Request) (id string, err error) {
 	if r.Token == "" || r.Manifest.Lines == 0 || r.Manifest.ETag == "" || r.To.Bucket == "" || r.Report.Bucket == "" {
 		return "", errors.New("create batch: token, manifest, target or place of the report is missing")
 	}
-	arn := func(of string) *string { return aws.String("arn:" + c.partition + ":s3:::" + of) }
+	named := func(of string) *string { return aws.String("arn:" + c.partition + ":s3:::" + of) }
 	sum := sha256.Sum256([]byte(r.Token)) // a token has 64 characters at most
 	what := &types.S3CopyObjectOperation{
-		TargetResource: arn(r.To.Bucket), TargetKeyPrefix: optional(r.To.Prefix),
+		TargetResource: named(r.To.Bucket), TargetKeyPrefix: optional(r.To.Prefix),
 		MetadataDirective: types.S3MetadataDirectiveCopy, ChecksumAlgorithm: types.S3ChecksumAlgorithmSha256,
 	}
 	if r.Hold.Mode != "" {
@@ -144,14 +142,14 @@ func (c *Client) Create(ctx context.Context, r Request) (id string, err error) {
 		AccountId: &c.account, ClientRequestToken: aws.String(hex.EncodeToString(sum[:])), ConfirmationRequired: aws.Bool(false),
 		Priority: aws.Int32(10), RoleArn: &c.role, Operation: &types.JobOperation{S3PutObjectCopy: what},
 		Manifest: &types.JobManifest{
-			Location: &types.JobManifestLocation{ETag: &r.Manifest.ETag, ObjectArn: arn(r.Manifest.Bucket + "/" + r.Manifest.Key), ObjectVersionId: optional(r.Manifest.VersionID)},
+			Location: &types.JobManifestLocation{ETag: &r.Manifest.ETag, ObjectArn: named(r.Manifest.Bucket + "/" + r.Manifest.Key), ObjectVersionId: optional(r.Manifest.VersionID)},
 			Spec: &types.JobManifestSpec{
 				Format: types.JobManifestFormatS3BatchOperationsCsv20180820,
 				Fields: []types.JobManifestFieldName{types.JobManifestFieldNameBucket, types.JobManifestFieldNameKey, types.JobManifestFieldNameVersionId},
 			},
 		},
 		Report: &types.JobReport{
-			Enabled: true, Bucket: arn(r.Report.Bucket), Prefix: optional(r.Report.Prefix),
+			Enabled: true, Bucket: named(r.Report.Bucket), Prefix: optional(r.Report.Prefix),
 			Format: types.JobReportFormatReportCsv20180820, ReportScope: types.JobReportScopeAllTasks,
 		},
 	})
