@@ -106,6 +106,7 @@ type actions struct {
 	protocol *Protocol
 	metadata *Metadata
 	adds     []Add
+	files    fileList // a checkpoint's or sidecar's adds, instead
 	removes  []fileID
 	txns     []txn
 	sidecars []sidecar
@@ -180,16 +181,13 @@ func newAdd(root Root, f fileAction) (Add, error) {
 		Path: f.Path, Size: f.Size, Records: numRecords([]byte(f.Stats)),
 		PartitionValues: f.PartitionValues, DataChange: f.DataChange, Vector: f.DeletionVector,
 	}
-	return a, a.locate(root, "")
+	return a, a.locate(root)
 }
 
-// locate works out where the file and its vector lie. plain is the key of a
-// relative path that needs no decoding, if the caller has it.
-func (a *Add) locate(root Root, plain string) error {
+// locate works out where the file and its vector lie.
+func (a *Add) locate(root Root) error {
 	var err error
-	if plain != "" {
-		a.at.key = plain
-	} else if a.at, err = root.resolve(a.Path); err != nil {
+	if a.at, err = root.resolve(a.Path); err != nil {
 		return err
 	}
 	if a.Size < 0 {

@@ -92,8 +92,11 @@ func (l *Log) readPart(ctx context.Context, o table.Object, into *actions) error
 	return nil
 }
 
+// merge adds the actions of a part that is JSON.
 func (acts *actions) merge(b *actions) {
-	acts.adds = append(acts.adds, b.adds...)
+	for _, a := range b.adds {
+		acts.files.add(a)
+	}
 	acts.txns = append(acts.txns, b.txns...)
 	acts.sidecars = append(acts.sidecars, b.sidecars...)
 	acts.count += b.count

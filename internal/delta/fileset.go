@@ -11,37 +11,41 @@ import (
 // a million of them in little more than their own size: a hash table of numbers
 // beside a list, since a map of them all costs more than reading them.
 type fileSet struct {
-	adds   []Add    // free ones are zero
-	hashes []uint64 // of each add's place
+	fileList
+	hashes []uint64 // of each file's place
 	free   []uint32
-	slots  []uint32 // open addressing: an add's number and one, or 0, or gone
+	slots  []uint32 // open addressing: a file's number and one, or 0, or gone
 	used   int      // slots that are not 0
 	seed   maphash.Seed
 }
 
 const gone = ^uint32(0)
 
-// newFileSet takes over adds that may be a checkpoint's. It reports the first
+// newFileSet takes over files that may be a checkpoint's. It reports the first
 // logical file that occurs twice.
-func newFileSet(adds []Add) (*fileSet, *Add) {
-	s := &fileSet{adds: adds, seed: maphash.MakeSeed(), hashes: make([]uint64, len(adds))}
-	s.slots = make([]uint32, slotsFor(len(adds)))
-	s.used = len(adds)
-	var twice [2]int // the add and one, in each ring
-	beside(func() { s.hashAll(0, len(adds)/2) }, func() { s.hashAll(len(adds)/2, len(adds)) })
+func newFileSet(files fileList) (*fileSet, *Add) {
+	n := len(files.files)
+	s := &fileSet{fileList: files, seed: maphash.MakeSeed(), hashes: make([]uint64, n)}
+	s.slots = make([]uint32, slotsFor(n))
+	s.used = n
+	var twice [2]int // the file and one, in each ring
+	beside(func() { s.hashAll(0, n/2) }, func() { s.hashAll(n/2, n) })
 	beside(func() { twice[0] = s.linkAll(0) }, func() { twice[1] = s.linkAll(s.ring()) })
-	switch first, second := twice[0], twice[1]; {
-	case first > 0 && (second == 0 || first < second):
-		return nil, &adds[first-1]
-	case second > 0:
-		return nil, &adds[second-1]
+	first := twice[0]
+	if second := twice[1]; first == 0 || second > 0 && second < first {
+		first = second
+	}
+	if first > 0 {
+		a := s.at(first - 1)
+		return nil, &a
 	}
 	return s, nil
 }
 
 func (s *fileSet) clone() *fileSet {
 	c := *s
-	c.adds, c.hashes, c.free, c.slots = slices.Clone(s.adds), slices.Clone(s.hashes), slices.Clone(s.free), slices.Clone(s.slots)
+	c.fileList = s.fileList.clone()
+	c.hashes, c.free, c.slots = slices.Clone(s.hashes), slices.Clone(s.free), slices.Clone(s.slots)
 	return &c
 }
 
@@ -55,12 +59,12 @@ func beside(f, g func()) {
 
 func (s *fileSet) hashAll(from, to int) {
 	for i := from; i < to; i++ {
-		s.hashes[i] = s.hash(&s.adds[i].at)
+		s.hashes[i] = s.hash(s.place(i))
 	}
 }
 
-// linkAll makes the adds findable that belong into the ring that begins at a slot.
-// It ends at one that is there already, and gives its number and one.
+// linkAll makes the files findable that belong into the ring that begins at a
+// slot. It ends at one that is there already, and gives its number and one.
 func (s *fileSet) linkAll(ring int) int {
 	mask := s.ring() - 1
 	for i, h := range s.hashes {
@@ -69,8 +73,7 @@ func (s *fileSet) linkAll(ring int) int {
 			continue
 		}
 		for ; s.slots[slot] != 0; slot = s.next(slot) {
-			a, b := &s.adds[s.slots[slot]-1], &s.adds[i]
-			if s.hashes[s.slots[slot]-1] == h && a.at == b.at && a.Vector.same(b.Vector) {
+			if n := int(s.slots[slot] - 1); s.hashes[n] == h && s.place(n) == s.place(i) && s.vector(n).same(s.vector(i)) {
 				return i + 1
 			}
 		}
@@ -105,7 +108,7 @@ func slotsFor(n int) int {
 	return size
 }
 
-func (s *fileSet) hash(p *place) uint64 {
+func (s *fileSet) hash(p place) uint64 {
 	h := maphash.String(s.seed, p.key)
 	if p.bucket != "" {
 		h ^= 31 * maphash.String(s.seed, p.bucket)
@@ -114,17 +117,17 @@ func (s *fileSet) hash(p *place) uint64 {
 }
 
 // find looks for a logical file's slot.
-func (s *fileSet) find(h uint64, p *place, v *DeletionVector) (slot int, ok bool) {
-	for slot := range s.at(h) {
-		if a := &s.adds[s.slots[slot]-1]; a.at == *p && a.Vector.same(v) {
+func (s *fileSet) find(h uint64, p place, v *DeletionVector) (slot int, ok bool) {
+	for slot := range s.hashed(h) {
+		if i := int(s.slots[slot] - 1); s.place(i) == p && s.vector(i).same(v) {
 			return slot, true
 		}
 	}
 	return 0, false
 }
 
-// at yields the slots of the adds with a hash.
-func (s *fileSet) at(h uint64) iter.Seq[int] {
+// hashed yields the slots of the files with a hash.
+func (s *fileSet) hashed(h uint64) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for slot := s.first(h); s.slots[slot] != 0; slot = s.next(slot) {
 			if n := s.slots[slot]; n != gone && s.hashes[n-1] == h && !yield(slot) {
@@ -134,7 +137,7 @@ func (s *fileSet) at(h uint64) iter.Seq[int] {
 	}
 }
 
-// link makes an add findable.
+// link makes a file findable.
 func (s *fileSet) link(i uint32) {
 	slot := s.first(s.hashes[i])
 	for s.slots[slot] != 0 {
@@ -150,8 +153,8 @@ func (s *fileSet) grow() {
 		return
 	}
 	s.slots, s.used = make([]uint32, slotsFor(2*s.len()+1)), 0
-	for i := range s.adds {
-		if s.adds[i].at.key != "" {
+	for i := range s.files {
+		if s.place(i).key != "" {
 			s.link(uint32(i))
 		}
 	}
@@ -159,29 +162,31 @@ func (s *fileSet) grow() {
 
 // put adds a logical file, or replaces what is known of it.
 func (s *fileSet) put(a Add) {
-	h := s.hash(&a.at)
-	if slot, ok := s.find(h, &a.at, a.Vector); ok {
-		s.adds[s.slots[slot]-1] = a
+	h := s.hash(a.at)
+	if slot, ok := s.find(h, a.at, a.Vector); ok {
+		s.set(int(s.slots[slot]-1), a)
 		return
 	}
 	s.grow()
-	i := uint32(len(s.adds))
+	i := uint32(len(s.files))
 	if n := len(s.free); n > 0 {
 		i, s.free = s.free[n-1], s.free[:n-1]
-		s.adds[i], s.hashes[i] = a, h
+		s.set(int(i), a)
+		s.hashes[i] = h
 	} else {
-		s.adds, s.hashes = append(s.adds, a), append(s.hashes, h)
+		s.add(a)
+		s.hashes = append(s.hashes, h)
 	}
 	s.link(i)
 }
 
 // remove takes a logical file away, if it is there.
 func (s *fileSet) remove(id fileID) {
-	for slot := range s.at(s.hash(&id.place)) {
+	for slot := range s.hashed(s.hash(id.place)) {
 		i := s.slots[slot] - 1
-		if a := &s.adds[i]; a.at == id.place && a.Vector.ID() == id.vector {
+		if s.place(int(i)) == id.place && s.vector(int(i)).ID() == id.vector {
 			s.slots[slot] = gone
-			s.adds[i] = Add{}
+			s.clear(int(i))
 			s.free = append(s.free, i)
 			return
 		}
@@ -189,29 +194,42 @@ func (s *fileSet) remove(id fileID) {
 }
 
 // len is how many logical files there are.
-func (s *fileSet) len() int { return len(s.adds) - len(s.free) }
+func (s *fileSet) len() int { return len(s.files) - len(s.free) }
 
-// all yields them in no order.
+// all yields them in no order, each until the next one.
 func (s *fileSet) all() iter.Seq[*Add] {
 	return func(yield func(*Add) bool) {
-		for i := range s.adds {
-			if a := &s.adds[i]; a.at.key != "" && !yield(a) {
+		var a Add
+		for i := range s.files {
+			if a = s.at(i); a.at.key != "" && !yield(&a) {
 				return
 			}
 		}
 	}
 }
 
+// numbers are the files' numbers for [fileList.at], in no order.
+func (s *fileSet) numbers() []int {
+	out := make([]int, 0, s.len())
+	for i := range s.files {
+		if s.place(i).key != "" {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 // double finds a file that is live under two deletion vectors, or under one and
 // none.
 func (s *fileSet) double() (a, b *Add) {
-	for i := range s.adds {
-		if s.adds[i].Vector == nil {
+	for i := range s.files {
+		if s.vector(i) == nil {
 			continue
 		}
-		for slot := range s.at(s.hashes[i]) {
-			if j := int(s.slots[slot] - 1); j != i && s.adds[j].at == s.adds[i].at {
-				return &s.adds[i], &s.adds[j]
+		for slot := range s.hashed(s.hashes[i]) {
+			if j := int(s.slots[slot] - 1); j != i && s.place(j) == s.place(i) {
+				one, two := s.at(i), s.at(j)
+				return &one, &two
 			}
 		}
 	}

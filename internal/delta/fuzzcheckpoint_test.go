@@ -38,7 +38,8 @@ func FuzzCheckpoint(f *testing.F) {
 			}
 			return
 		}
-		for _, a := range acts.adds {
+		for i := range acts.files.files {
+			a := acts.files.at(i)
 			if a.Size < 0 || a.Records < -1 || a.Rows() < -1 || a.at.key == "" {
 				t.Errorf("accepted %+v", a)
 			}

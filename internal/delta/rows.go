@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
+	"math"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -18,13 +20,14 @@ func readActions(ctx context.Context, root Root, f *columns.File, into *actions)
 	if err != nil {
 		return err
 	}
-	r := &checkpointReader{root: root, prefix: root.key(""), into: into, partitions: map[string]map[string]*string{}}
+	r := &checkpointReader{root: root, prefix: root.key(""), into: into, partitions: map[string]uint32{}}
+	into.files.prefix = len(r.prefix)
 	for b, err := range f.Batches(ctx, leaves, r.keys) {
 		if err != nil {
 			return err
 		}
-		if cap(into.adds) == 0 { // a number of rows is only claimed until they are read
-			into.adds = make([]Add, 0, min(f.NumRows(), 1<<21))
+		if cap(into.files.files) == 0 { // a number of rows is only claimed until they are read
+			into.files.files = make([]file, 0, min(f.NumRows(), 1<<21))
 		}
 		if err := r.read(b); err != nil {
 			return err
@@ -39,11 +42,20 @@ type checkpointReader struct {
 	root   Root
 	prefix string // of a relative path's key
 	into   *actions
-	// partitions are the partition values seen, by their encoding.
-	partitions map[string]map[string]*string
-	// byValue are those of the one partition column named so.
-	byValue map[string]map[string]*string
-	column  string
+	// partitions are the partition values seen, as numbers in the list of files, by
+	// their encoding.
+	partitions map[string]uint32
+	// lately are some of those of the one partition column named so, by the value's
+	// hash.
+	lately [256]valueNumber
+	column string
+}
+
+// valueNumber is a partition column's value, and the number of a map of it alone.
+type valueNumber struct {
+	value  string
+	number uint32
+	known  bool
 }
 
 func (r *checkpointReader) read(b *columns.Batch) error {
@@ -52,17 +64,27 @@ func (r *checkpointReader) read(b *columns.Batch) error {
 	if !ok {
 		return fmt.Errorf("%w: a batch of rows without its keys", columns.ErrMalformed)
 	}
-	rest, paths := keys.text, b.Flat(cAddPath)
+	files := &r.into.files
+	text, at, paths := uint32(len(files.texts)), 0, b.Flat(cAddPath)
+	if keys.plain {
+		files.texts = append(files.texts, keys.text)
+	}
 	values := addValues{sizes: b.Flat(cAddSize), changes: b.Flat(cAddDataChange), stats: b.Flat(cAddStats)}
 	for i := range b.Rows {
 		row := checkpointRow{b, i}
 		switch {
 		case paths != nil && !paths[i].IsNull():
-			n := len(r.prefix) + len(paths[i].ByteArray())
-			if err := r.add(row, values, rest[:n], keys.plain); err != nil {
+			from := at
+			at += len(r.prefix) + len(paths[i].ByteArray())
+			f := file{text: text, from: uint32(from), to: uint32(at)}
+			if err := r.describe(&f, row, values); err != nil {
 				return err
 			}
-			rest = rest[n:]
+			if keys.plain && !row.has(cDVType) {
+				files.files = append(files.files, f)
+			} else if err := r.other(row, f, keys.text[from+len(r.prefix):at]); err != nil {
+				return err
+			}
 		case row.has(cMetaID):
 			m := &Metadata{ID: row.text(cMetaID), Name: row.text(cMetaName), SchemaString: row.text(cMetaSchema), Configuration: map[string]string{}}
 			m.PartitionColumns = row.texts(cMetaPartition)
@@ -91,7 +113,7 @@ func (r *checkpointReader) read(b *columns.Batch) error {
 // other: one allocation for all of them.
 type keys struct {
 	text  string
-	plain bool // all of them are relative and need no decoding
+	plain bool // all of them are relative and need no decoding, and file can tell where
 }
 
 // keys is called ahead of read.
@@ -112,28 +134,35 @@ func (r *checkpointReader) keys(b *columns.Batch) any {
 			text.Write(paths[i].ByteArray())
 		}
 	}
-	return keys{text.String(), !odd && isPlain(text.String())}
+	return keys{text.String(), !odd && all <= math.MaxUint32 && isPlain(text.String())}
 }
 
 // addValues are columns that nearly every file has a value in.
 type addValues struct{ sizes, changes, stats []parquet.Value }
 
-// add makes a live file of a row in place. key is where its path leads to if it
-// is plain, as all of its batch are or are not.
-func (r *checkpointReader) add(row checkpointRow, values addValues, key string, plain bool) error {
-	r.into.adds = append(r.into.adds, Add{})
-	a := &r.into.adds[len(r.into.adds)-1]
-	a.Path, a.Size, a.Records = key[len(r.prefix):], 0, -1
+// describe fills in what a row says of a file, but for its path and vector.
+func (r *checkpointReader) describe(f *file, row checkpointRow, values addValues) error {
 	if values.sizes != nil {
-		a.Size = integer(&values.sizes[row.i])
+		f.size = integer(&values.sizes[row.i])
 	}
-	a.PartitionValues = r.partition(row)
-	a.DataChange = values.changes != nil && values.changes[row.i].Boolean()
+	if f.size < 0 {
+		return fmt.Errorf("%w: size %d of %s is negative", ErrCorrupt, f.size, row.text(cAddPath))
+	}
+	f.values = r.partition(row)
+	f.change = values.changes != nil && values.changes[row.i].Boolean()
+	f.records = -1
 	if values.stats != nil && !values.stats[row.i].IsNull() {
-		a.Records = numRecords(values.stats[row.i].ByteArray())
+		f.records = numRecords(values.stats[row.i].ByteArray())
 	} else if row.has(cStatsRecords) { // delta.checkpoint.writeStatsAsJson=false
-		a.Records = max(-1, row.integer(cStatsRecords))
+		f.records = max(-1, row.integer(cStatsRecords))
 	}
+	return nil
+}
+
+// other adds a file that has a deletion vector, or whose path is not plain.
+func (r *checkpointReader) other(row checkpointRow, f file, path string) error {
+	files := &r.into.files
+	a := Add{Path: path, Size: f.size, Records: f.records, PartitionValues: files.values[f.values], DataChange: f.change}
 	if row.has(cDVType) {
 		a.Vector = &DeletionVector{
 			StorageType: row.text(cDVType), PathOrInlineDv: row.text(cDVPath),
@@ -144,20 +173,27 @@ func (r *checkpointReader) add(row checkpointRow, values addValues, key string, 
 			a.Vector.Offset = &off
 		}
 	}
-	if !plain {
-		key = ""
+	if err := a.locate(r.root); err != nil {
+		return err
 	}
-	return a.locate(r.root, key)
+	files.add(a)
+	return nil
 }
 
-// partition is the row's partition values: the same map for the same values.
-func (r *checkpointReader) partition(row checkpointRow) map[string]*string {
+// partition is the number of the row's partition values: the same for the same
+// values.
+func (r *checkpointReader) partition(row checkpointRow) uint32 {
 	keys, values := row.b.Values(cAddPartKey, row.i), row.b.Values(cAddPartValue, row.i)
 	// Most tables have one partition column, and its values are few.
-	one := len(keys) == 1 && len(values) == 1 && !keys[0].IsNull() && !values[0].IsNull()
-	if one && string(keys[0].ByteArray()) == r.column {
-		if m, ok := r.byValue[string(values[0].ByteArray())]; ok {
-			return m
+	var lately *valueNumber
+	if len(keys) == 1 && len(values) == 1 && !keys[0].IsNull() && !values[0].IsNull() {
+		if column := keys[0].ByteArray(); string(column) != r.column {
+			r.column, r.lately = string(column), [256]valueNumber{}
+		}
+		value := values[0].ByteArray()
+		lately = &r.lately[byte(maphash.Bytes(seed, value))]
+		if lately.known && lately.value == string(value) {
+			return lately.number
 		}
 	}
 	var buf [256]byte
@@ -172,19 +208,19 @@ func (r *checkpointReader) partition(row checkpointRow) map[string]*string {
 		}
 		id = append(id, 0xfd)
 	}
-	m, ok := r.partitions[string(id)]
+	number, ok := r.partitions[string(id)]
 	if !ok {
-		m = row.pairs(cAddPartKey, cAddPartValue)
-		r.partitions[string(id)] = m
+		number = uint32(len(r.into.files.values))
+		r.into.files.values = append(r.into.files.values, row.pairs(cAddPartKey, cAddPartValue))
+		r.partitions[string(id)] = number
 	}
-	if one {
-		if column := string(keys[0].ByteArray()); column != r.column {
-			r.column, r.byValue = column, map[string]map[string]*string{}
-		}
-		r.byValue[string(values[0].ByteArray())] = m
+	if lately != nil {
+		*lately = valueNumber{string(values[0].ByteArray()), number, true}
 	}
-	return m
+	return number
 }
+
+var seed = maphash.MakeSeed()
 
 // checkpointRow is one row, by the constants of checkpoint.go.
 type checkpointRow struct {

@@ -51,11 +51,16 @@ func (s *Snapshot) Each() iter.Seq[Add] {
 // Files yields the live files in the order of their paths.
 func (s *Snapshot) Files() iter.Seq[Add] {
 	return func(yield func(Add) bool) {
-		sorted := slices.SortedFunc(s.files.all(), func(a, b *Add) int {
-			return cmp.Or(strings.Compare(a.at.bucket, b.at.bucket), strings.Compare(a.at.key, b.at.key), strings.Compare(a.Vector.ID(), b.Vector.ID()))
+		sorted := s.files.numbers()
+		slices.SortFunc(sorted, func(i, j int) int {
+			a, b := s.files.place(i), s.files.place(j)
+			if c := cmp.Or(strings.Compare(a.bucket, b.bucket), strings.Compare(a.key, b.key)); c != 0 {
+				return c
+			}
+			return strings.Compare(s.files.vector(i).ID(), s.files.vector(j).ID())
 		})
-		for _, a := range sorted {
-			if !yield(*a) {
+		for _, i := range sorted {
+			if !yield(s.files.at(i)) {
 				return
 			}
 		}
@@ -214,7 +219,7 @@ func (s *Snapshot) clone() *Snapshot {
 // Has reports whether a logical file is live: one of that path with that deletion
 // vector.
 func (s *Snapshot) Has(a Add) bool {
-	_, ok := s.files.find(s.files.hash(&a.at), &a.at, a.Vector)
+	_, ok := s.files.find(s.files.hash(a.at), a.at, a.Vector)
 	return ok
 }
 
@@ -245,7 +250,7 @@ func (l *Log) start(ctx context.Context, c checkpoint) (*replayer, error) {
 	s.Version.Number = c.version
 	r := &replayer{l, s}
 	if c.version < 0 {
-		s.files, _ = newFileSet(nil)
+		s.files, _ = newFileSet(fileList{})
 		return r, nil
 	}
 	acts, objects, err := l.readCheckpoint(ctx, c)
@@ -253,10 +258,9 @@ func (l *Log) start(ctx context.Context, c checkpoint) (*replayer, error) {
 		return nil, err
 	}
 	var twice *Add
-	if s.files, twice = newFileSet(acts.adds); twice != nil {
+	if s.files, twice = newFileSet(acts.files); twice != nil {
 		return nil, badLog(c.parts[0].Key, "adds %s with deletion vector %q twice", twice.Path, twice.Vector.ID())
 	}
-	acts.adds = nil // they are the set's
 	s.log = slices.Clone(objects)
 	// The checkpoint does not tell when its version was committed; its commit
 	// does, where log cleanup has left it.
