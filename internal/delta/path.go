@@ -87,8 +87,19 @@ func cutScheme(path string) (scheme, rest string, ok bool) {
 
 // isPlain reports whether a path is relative and stands for itself.
 func isPlain(path string) bool {
-	return path != "" && path[0] != '/' && path[0] != '.' && strings.IndexByte(path, '%') < 0 &&
-		!strings.Contains(path, ":/") && !strings.Contains(path, "/.")
+	if path == "" || path[0] == '/' || path[0] == '.' || strings.IndexByte(path, '%') >= 0 {
+		return false
+	}
+	for {
+		i := strings.IndexByte(path, '/')
+		switch {
+		case i < 0:
+			return true
+		case i > 0 && path[i-1] == ':', i+1 < len(path) && path[i+1] == '.':
+			return false
+		}
+		path = path[i+1:]
+	}
 }
 
 func dotted(path string) bool {

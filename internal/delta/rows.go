@@ -47,7 +47,7 @@ type checkpointReader struct {
 	partitions map[string]uint32
 	// lately are some of those of the one partition column named so, by the value's
 	// hash.
-	lately [256]valueNumber
+	lately [1024]valueNumber
 	column string
 }
 
@@ -188,10 +188,10 @@ func (r *checkpointReader) partition(row checkpointRow) uint32 {
 	var lately *valueNumber
 	if len(keys) == 1 && len(values) == 1 && !keys[0].IsNull() && !values[0].IsNull() {
 		if column := keys[0].ByteArray(); string(column) != r.column {
-			r.column, r.lately = string(column), [256]valueNumber{}
+			r.column, r.lately = string(column), [1024]valueNumber{}
 		}
 		value := values[0].ByteArray()
-		lately = &r.lately[byte(maphash.Bytes(seed, value))]
+		lately = &r.lately[maphash.Bytes(seed, value)%1024]
 		if lately.known && lately.value == string(value) {
 			return lately.number
 		}

@@ -291,16 +291,18 @@ func (r *chunkReader) readRepeated(c *batchColumn, rows int) error {
 	c.values = append(c.values, r.ahead...)
 	r.ahead = r.ahead[:0]
 	for seen := 0; ; {
+		starts := c.starts // in a variable of its own, as the loop is long
 		for ; seen < len(c.values); seen++ {
 			if c.values[seen].RepetitionLevel() != 0 {
 				continue
 			}
-			c.starts = append(c.starts, seen)
-			if len(c.starts) == rows+1 {
-				r.ahead = append(r.ahead, c.values[seen:]...)
+			starts = append(starts, seen)
+			if len(starts) > rows {
+				c.starts, r.ahead = starts, append(r.ahead, c.values[seen:]...)
 				return nil
 			}
 		}
+		c.starts = starts
 		err := r.next()
 		if errors.Is(err, io.EOF) && len(c.starts) == rows {
 			c.starts = append(c.starts, len(c.values))
