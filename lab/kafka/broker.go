@@ -25,11 +25,13 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/kafka"
 )
@@ -150,7 +152,9 @@ func OpenBroker(c Config) (*Broker, error) {
 	return b, nil
 }
 
-// Ready waits until the broker answers a metadata request with its own id.
+// Ready waits until the broker answers a metadata request with its own id, and
+// listens everywhere: it opens one listener after the other, and ends when it
+// cannot open the last of them, having answered at the first.
 func (b *Broker) Ready(ctx context.Context) error {
 	cl, err := kafka.New(kafka.Config{Brokers: []string{b.Admin()}, ClientID: "breakwater-lab"})
 	if err != nil {
@@ -162,8 +166,22 @@ func (b *Broker) Ready(ctx context.Context) error {
 		if err == nil && id != b.state.ClusterID {
 			err = fmt.Errorf("%s answers as cluster %s, want %s: another server has the port", b.Admin(), id, b.state.ClusterID)
 		}
+		for _, addr := range []string{b.Client(), b.MirrorListen()} {
+			if err == nil {
+				err = accepts(ctx, addr)
+			}
+		}
 		return err
 	})
+}
+
+// accepts connects to an address.
+func accepts(ctx context.Context, addr string) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // check makes the folder absolute and refuses what cannot be written into a

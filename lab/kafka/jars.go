@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 )
 
 // JarsEnv names the folder of Kafka's jars when they are not in the cache.
@@ -80,23 +81,44 @@ func jvm(logConf, jars, class string, args ...string) []string {
 	}, args...)
 }
 
-// freePorts picks n loopback ports that nobody listens on. They are all held
-// open together, so that no two are the same.
+// picked are the ports that this process has given to servers, which may not
+// listen on them yet.
+var picked struct {
+	sync.Mutex
+	ports map[int]bool
+}
+
+// freePorts picks n loopback ports that nobody listens on. They lie below those
+// that the kernel hands out by itself: a server takes seconds until it listens,
+// and an outgoing connection of anybody's that had one meanwhile would let it
+// answer at its first listener, and then end. The laboratory's own lie above.
 func freePorts(n int) ([]int, error) {
-	ports := make([]int, 0, n)
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a local bind does not wait
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close() //nolint:errcheck // it held a port and no data
-		addr, err := netip.ParseAddrPort(l.Addr().String())
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		ports = append(ports, int(addr.Port()))
+	const first, last = 10000, 20000
+	picked.Lock()
+	defer picked.Unlock()
+	if picked.ports == nil {
+		picked.ports = map[int]bool{}
 	}
-	return ports, nil
+	ports := make([]int, 0, n)
+	for range 1000 {
+		if len(ports) == n {
+			return ports, nil
+		}
+		port := first + rand.IntN(last-first)
+		if picked.ports[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", local(port)) //nolint:noctx // a local bind does not wait
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		picked.ports[port] = true
+		ports = append(ports, port)
+	}
+	return nil, fmt.Errorf("no %d free ports on 127.0.0.1 between %d and %d", n, first, last)
 }
 
 func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -56,7 +56,11 @@ func Start(c Command) (Process, error) {
 	}
 	ticks, _, err := started(cmd.Process.Pid) // before it can be reaped
 	go func() {
-		_ = cmd.Wait() // reaps it; whoever misses the server reports that, with its log
+		_ = cmd.Wait()                                                              // reaps it; whoever misses the server reports that, with its log
+		if log, err := os.OpenFile(c.Log, os.O_WRONLY|os.O_APPEND, 0); err == nil { // not made again once it is removed
+			fmt.Fprintf(log, "%s pid %d ended: %s\n", time.Now().Format("15:04:05.000"), cmd.Process.Pid, cmd.ProcessState)
+			log.Close() //nolint:errcheck // a line for a person
+		}
 	}()
 	if err != nil {
 		return fail(fmt.Errorf("it ended at once, see %s: %w", c.Log, err))
@@ -193,12 +197,30 @@ func (p Process) Ready(ctx context.Context, name, log string, every time.Duratio
 	return nil
 }
 
-// tail is the end of a log, for an error that a person reads.
+// Explain adds to an error about a server how that ended, if it did: an error
+// such as a refused connection says nothing of it. What is ending is given a
+// moment to end.
+func (p Process) Explain(ctx context.Context, err error, log string) error {
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if p.Gone(ctx) != nil {
+		return err
+	}
+	return fmt.Errorf("%w; %w; the end of %s:\n%s", err, ErrEnded, log, tail(log))
+}
+
+// tail is the end of a log, for an error that a person reads. Of the stacks that
+// Java writes it leaves out the calls, behind which the causes would be lost.
 func tail(log string) string {
 	text, err := os.ReadFile(log)
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-8):], "\n")
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(l string) bool {
+		return strings.HasPrefix(l, "\tat ") || strings.HasPrefix(l, "\t... ")
+	})
+	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
