@@ -21,6 +21,19 @@ type consumerBack struct {
 	Back   kafka.Offsets     `json:"back,omitempty"`   // had another commit
 	Forget []kafka.Partition `json:"forget,omitempty"` // had none
 	Seen   kafka.Offsets     `json:"seen"`             // of both, where this plan saw it
+	Hold   *Hold             `json:"hold,omitempty"`
+}
+
+// offsets are where the group is to be of what this undo moves.
+func (b consumerBack) offsets() kafka.Offsets {
+	at := maps.Clone(b.Back)
+	if at == nil {
+		at = kafka.Offsets{}
+	}
+	for _, p := range b.Forget {
+		at[p] = noCommit
+	}
+	return at
 }
 
 func (s *Systems) planDemoteGroup(ctx context.Context, c action.Call[none]) (action.Change, error) {
@@ -36,7 +49,7 @@ func (s *Systems) planDemoteGroup(ctx context.Context, c action.Call[none]) (act
 	if err != nil {
 		return action.Change{}, err
 	}
-	g, _, err := s.consumerGroup(ctx, c, k)
+	g, decl, err := s.consumerGroup(ctx, c, k)
 	if err != nil {
 		return action.Change{}, err
 	}
@@ -52,7 +65,7 @@ func (s *Systems) planDemoteGroup(ctx context.Context, c action.Call[none]) (act
 		if committed == had && now == before {
 			continue // never placed, or back already
 		}
-		if !committed || now != planned[at] {
+		if !committed || now != planned[at] && !p.Hold.didSync(at, now) {
 			return action.Change{}, fmt.Errorf("%w: %s is at %d in %v (committed: %t), neither where this run placed it nor where it was; look who read with it, and decide by hand",
 				action.ErrMoved, g.on(c.Run.Target), now, at, committed)
 		}
@@ -70,6 +83,10 @@ func (s *Systems) planDemoteGroup(ctx context.Context, c action.Call[none]) (act
 	if n := len(ch.Effects); n > 0 {
 		ch.Summary = fmt.Sprintf("Put %s back in %d partitions", p.Group, n)
 	}
+	if d.Hold, err = s.holdOf(ctx, c, k, decl, d.offsets()); err != nil {
+		return action.Change{}, err
+	}
+	ch.Summary += d.Hold.note()
 	ch.Data, err = action.Encode(d)
 	return ch, err
 }
@@ -87,42 +104,23 @@ func (s *Systems) applyDemoteGroup(ctx context.Context, c action.Call[none]) (ac
 	if err != nil {
 		return action.Outcome{}, err
 	}
-	out := action.Outcome{Summary: fmt.Sprintf("%s is back in %d partitions", d.Group, len(d.Seen))}
-	back, forget := kafka.Offsets{}, []kafka.Partition{}
+	left, to := kafka.Offsets{}, d.offsets()
 	for at, seen := range d.Seen {
 		now, committed := g.committed[at]
-		before, had := d.Back[at]
+		if !committed {
+			now = noCommit
+		}
 		switch {
-		case committed == had && now == before:
+		case now == to[at]:
 			continue
-		case !committed || now != seen || !g.Idle():
+		case !g.Idle(), now != seen && !d.Hold.didSync(at, now):
 			return action.Outcome{}, fmt.Errorf("%w: %s is %s and at %d in %v (committed: %t), and the plan saw it idle at %d; plan again",
 				action.ErrMoved, g.on(c.Run.Target), g.State, now, at, committed, seen)
-		case had:
-			back[at] = before
-		default:
-			forget = append(forget, at)
 		}
+		left[at] = to[at]
 	}
-	if len(back) > 0 {
-		if err := c.Guard(ctx); err != nil {
-			return out, err
-		}
-		if err := kafkaMoved(k.CommitOffsets(ctx, d.Group, back)); err != nil {
-			return out, err
-		}
-		out.Mutations += int64(len(back))
-	}
-	if len(forget) > 0 {
-		if err := c.Guard(ctx); err != nil {
-			return out, err
-		}
-		if err := s.forget(ctx, c.Estate, c.Run.Target, d.Group, forget); err != nil {
-			return out, err
-		}
-		out.Mutations += int64(len(forget))
-	}
-	return out, nil
+	out := action.Outcome{Summary: fmt.Sprintf("%s is back in %d partitions", d.Group, len(d.Seen))}
+	return s.placeAndHold(ctx, c, k, d.Group, out, left, heldGroup{to, d.Hold})
 }
 
 // forget deletes a group's commits in the partitions. A group that is left with

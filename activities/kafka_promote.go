@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
@@ -20,8 +21,10 @@ func (s *Systems) kafkaPromote() action.Action[none] {
 	return action.Action[none]{
 		Name: "kafka.promote", Over: estate.ConsumerGroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Needs: []string{"group.recovery-point"},
-		Doc:   "Place a consumer group at the target where it misses no record: at what it is known to have read, and no later than what the tables of its cut hold.",
-		Plan:  s.planPromoteGroup, Apply: s.applyPromoteGroup, Verify: s.verifyPromoteGroup,
+		Doc:   "Place a consumer group at the target where it misses no record: at what it is known to have read, and no later than what the tables of its cut hold; and hold it there against a mirror's task that outlives its stop.",
+		// A mirror that does not end is waited for; of many groups some wait for others.
+		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
+		Plan:   s.planPromoteGroup, Apply: s.applyPromoteGroup, Verify: s.verifyPromoteGroup,
 		Undo: &action.Undo[none]{Plan: s.planDemoteGroup, Apply: s.applyDemoteGroup, Verify: s.verifyDemoteGroup},
 		RedWhen: []action.Red{
 			{Fault: "kafka.commit-moved", Want: verdict.Fail},
@@ -36,6 +39,7 @@ type ConsumerPlan struct {
 	Group      string            `json:"group"`
 	Placements []kafka.Placement `json:"placements"` // by partition; End of the log is Offset + ToRead
 	Start      kafka.Offsets     `json:"start"`      // of each log
+	Hold       *Hold             `json:"hold,omitempty"`
 }
 
 // offsets are the planned positions.
@@ -120,12 +124,8 @@ func (s *Systems) places(ctx context.Context, c action.Call[none], decl *estate.
 	if err != nil {
 		return nil, err
 	}
-	checkpoints, err := m.target.Checkpoints(ctx, m.Source)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	syncs, err := m.target.OffsetSyncs(ctx, m.Source)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	checkpoints, syncs, err := checkpointsOf(ctx, m.target, m.Source)
+	if err != nil {
 		return nil, err
 	}
 	var commits kafka.Offsets
@@ -223,6 +223,10 @@ func (s *Systems) planPromoteGroup(ctx context.Context, c action.Call[none]) (ac
 	if n := len(ch.Effects); n > 0 {
 		ch.Summary = fmt.Sprintf("Place %s in %d of %d partitions: at most %d records come again, none is missed", g.name, n, len(p.Placements), again)
 	}
+	if p.Hold, err = s.holdOf(ctx, c, k, decl, p.offsets()); err != nil {
+		return action.Change{}, err
+	}
+	ch.Summary += p.Hold.note()
 	if ch.Data, err = action.Encode(p); err == nil {
 		ch.Undo, err = action.Encode(consumerWas{g.committed})
 	}
@@ -235,7 +239,8 @@ type consumerWas struct {
 }
 
 // applyPromoteGroup commits the planned positions, if the group and its logs are
-// as the plan saw them. Positions that are there already are no mutation.
+// as the plan saw them, and holds the group there. Positions that are there
+// already are no mutation.
 func (s *Systems) applyPromoteGroup(ctx context.Context, c action.Call[none]) (action.Outcome, error) {
 	p, err := action.Decode[ConsumerPlan](c.Plan.Data)
 	if err != nil {
@@ -255,35 +260,35 @@ func (s *Systems) applyPromoteGroup(ctx context.Context, c action.Call[none]) (a
 	}
 	left := kafka.Offsets{}
 	for at, o := range p.offsets() {
-		if now, ok := g.committed[at]; ok && now == o {
+		now, ok := g.committed[at]
+		before, had := was.Committed[at]
+		switch {
+		case ok && now == o:
 			continue
-		} else if before, had := was.Committed[at]; ok != had || now != before {
+		case ok == had && now == before, ok && p.Hold.didSync(at, now):
+			left[at] = o
+		default:
 			return action.Outcome{}, fmt.Errorf("%w: %s is at %d in %v (committed: %t), neither where the plan saw it nor where it is to be; plan again",
 				action.ErrMoved, g.on(c.Run.Target), now, at, ok)
 		}
-		left[at] = o
 	}
-	out := action.Outcome{Summary: fmt.Sprintf("%s is placed in %d partitions", g.name, len(p.Placements)), Mutations: int64(len(left))}
-	if len(left) == 0 {
-		return out, nil
-	}
-	if !g.Idle() {
-		return action.Outcome{}, fmt.Errorf("%w: %s has become %s with %d members; stop its consumers and plan again", action.ErrMoved, g.on(c.Run.Target), g.State, g.Members)
-	}
-	ends, err := k.Ends(ctx, decl.Topics...)
-	if err != nil {
-		return action.Outcome{}, err
-	}
-	for _, pl := range p.Placements {
-		if e := ends[pl.Partition]; e.Start != p.Start[pl.Partition] || e.Stable != pl.Offset+pl.ToRead {
-			return action.Outcome{}, fmt.Errorf("%w: the log of %v in %s is from %d to %d, and the plan saw %d to %d; plan again",
-				action.ErrMoved, pl.Partition, c.Run.Target, e.Start, e.Stable, p.Start[pl.Partition], pl.Offset+pl.ToRead)
+	out := action.Outcome{Summary: fmt.Sprintf("%s is placed in %d partitions", g.name, len(p.Placements))}
+	if len(left) > 0 {
+		if !g.Idle() {
+			return action.Outcome{}, fmt.Errorf("%w: %s has become %s with %d members; stop its consumers and plan again", action.ErrMoved, g.on(c.Run.Target), g.State, g.Members)
+		}
+		ends, err := k.Ends(ctx, decl.Topics...)
+		if err != nil {
+			return action.Outcome{}, err
+		}
+		for _, pl := range p.Placements {
+			if e := ends[pl.Partition]; e.Start != p.Start[pl.Partition] || e.Stable != pl.Offset+pl.ToRead {
+				return action.Outcome{}, fmt.Errorf("%w: the log of %v in %s is from %d to %d, and the plan saw %d to %d; plan again",
+					action.ErrMoved, pl.Partition, c.Run.Target, e.Start, e.Stable, p.Start[pl.Partition], pl.Offset+pl.ToRead)
+			}
 		}
 	}
-	if err := c.Guard(ctx); err != nil {
-		return action.Outcome{}, err
-	}
-	return out, kafkaMoved(k.CommitOffsets(ctx, g.name, left))
+	return s.placeAndHold(ctx, c, k, g.name, out, left, heldGroup{p.offsets(), p.Hold})
 }
 
 // kafkaMoved says that a refusal by the broker comes from a world that moved.

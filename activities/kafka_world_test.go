@@ -66,6 +66,7 @@ func newMirroredWorld(t *testing.T) *mirroredWorld {
 			}
 		})
 	}
+	m.systems.watch = func(time.Duration) (quiet, within time.Duration) { return 300 * time.Millisecond, time.Minute }
 	var g errgroup.Group
 	for name, into := range map[string]**labkafka.Broker{east: &m.source, west: &m.target} {
 		g.Go(func() error {

@@ -40,6 +40,9 @@ type Systems struct {
 	Engine query.Engine
 	// S3Control sends what S3 Batch Operations are asked; the network's own when nil.
 	S3Control http.RoundTripper
+	// watch is how long a group is held that a mirror syncs so often, and for how
+	// long it may take; nil for what real ones need.
+	watch func(every time.Duration) (quiet, within time.Duration)
 
 	mu   sync.Mutex
 	kept map[string]any
@@ -290,7 +293,7 @@ func (s *Systems) Connect(_ context.Context, e *estate.Estate, name string) (*co
 		return nil, nil, fmt.Errorf("region %s has no connect in estate %s: %w", name, e.Estate, fs.ErrNotExist)
 	}
 	c, err := keep(s, "connect "+r.Connect.URL, func() (*connect.Client, error) {
-		return connect.New(r.Connect.URL, &http.Client{Timeout: 5 * time.Second})
+		return connect.New(r.Connect.URL, nil) // it knows how long each request may take
 	})
 	return c, r.Connect, err
 }

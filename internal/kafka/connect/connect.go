@@ -6,9 +6,11 @@
 // default) before it ends. Give [Client.Stop] a context that allows for that.
 //
 // Stopping is asynchronous: a worker answers 204 while tasks still run, so
-// [Client.Stop] returns only when the state is STOPPED and no task is left. That
-// a connector says RUNNING proves nothing about records moving; judge that by
-// reading topics.
+// [Client.Stop] returns only when the state is STOPPED and no task is left. Even
+// then the thread of a task may live on: a worker gives up on one that does not
+// end within task.shutdown.graceful.timeout.ms (5 s by default), and no answer
+// shows that one again. That a connector says RUNNING proves nothing about records
+// moving; judge either by reading what it would write.
 //
 // An unknown connector is fs.ErrNotExist, a refusal fs.ErrPermission; a worker
 // that does not answer carries reach.ErrUnreachable.
@@ -139,6 +141,18 @@ func (c *Client) Put(ctx context.Context, name string, config map[string]string)
 	})
 }
 
+// Config reads a connector's configuration, as it was put.
+func (c *Client) Config(ctx context.Context, name string) (map[string]string, error) {
+	var config map[string]string
+	if err := c.do(ctx, http.MethodGet, path(name, "config"), nil, &config); err != nil {
+		return nil, err
+	}
+	if config["connector.class"] == "" {
+		return nil, fmt.Errorf("connect %s: config of %s: the answer has no connector.class: is this a Connect worker?", c.base, name)
+	}
+	return config, nil
+}
+
 // Status asks for the state of a connector and its tasks.
 func (c *Client) Status(ctx context.Context, name string) (Status, error) {
 	var s Status
@@ -171,18 +185,21 @@ func (c *Client) change(ctx context.Context, name, verb string, done func(Status
 	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	var last Status // an answer that ctx broke off says nothing
 	for {
 		// A fresh worker may not have the status yet, and a rebalance hides it.
 		s, err := c.Status(ctx, name)
 		switch {
 		case err == nil && done(s):
 			return s, nil
-		case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrRebalancing):
+		case err == nil:
+			last = s
+		case ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrRebalancing):
 			return Status{}, err
 		}
 		select {
 		case <-ctx.Done():
-			return s, fmt.Errorf("connect %s: %s %s: it is still %q: %w", c.base, verb, name, s, errors.Join(err, context.Cause(ctx)))
+			return last, fmt.Errorf("connect %s: %s %s: it is still %q: %w", c.base, verb, name, last, errors.Join(err, context.Cause(ctx)))
 		case <-tick.C:
 		}
 	}

@@ -66,6 +66,8 @@ func (w *worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			tasks = append(tasks, fmt.Sprintf(`{"id":%d,"state":"RUNNING","worker_id":"w:1"}`, i))
 		}
 		fmt.Fprintf(rw, `{"name":"a/b","connector":{"state":%q,"worker_id":"w:1"},"tasks":[%s],"type":"source"}`, w.state, strings.Join(tasks, ","))
+	case "GET config":
+		io.WriteString(rw, `{"connector.class":"x","sync.group.offsets.enabled":"true"}`)
 	case "GET offsets":
 		io.WriteString(rw, `{"offsets":[{"partition":{"cluster":"primary","partition":2,"topic":"orders"},"offset":{"offset":2499}}]}`)
 	case "PATCH offsets":
@@ -100,6 +102,9 @@ func TestStopAndResume(t *testing.T) {
 	s, err := c.Stop(t.Context(), "a/b")
 	if err != nil || !s.Stopped() || w.tasks != 0 {
 		t.Errorf("stopped is %v, %v, with %d tasks", s, err, w.tasks)
+	}
+	if config, err := c.Config(t.Context(), "a/b"); err != nil || config["sync.group.offsets.enabled"] != "true" {
+		t.Errorf("configured with %v, %v", config, err)
 	}
 	got, err := c.Offsets(t.Context(), "a/b")
 	want := []connect.Offset{{Cluster: "primary", Topic: "orders", Partition: 2, Delivered: 2499}}
@@ -159,6 +164,9 @@ func TestRefusals(t *testing.T) {
 	for name, body := range map[string]string{"no worker": `{}`, "no JSON": `hello`} {
 		if s, err := answer(200, body).Status(t.Context(), "x"); err == nil {
 			t.Errorf("%s: status is %v", name, s)
+		}
+		if config, err := answer(200, body).Config(t.Context(), "x"); err == nil {
+			t.Errorf("%s: configured with %v", name, config)
 		}
 	}
 	for _, body := range []string{`{"offsets":[{"partition":{"file":"x"},"offset":{"position":3}}]}`, `{"offsets":[{"partition":{"topic":"t"},"offset":null}]}`} {
