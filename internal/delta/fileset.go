@@ -1,7 +1,6 @@
 package delta
 
 import (
-	"hash/maphash"
 	"iter"
 	"slices"
 	"sync"
@@ -12,11 +11,9 @@ import (
 // beside a list, since a map of them all costs more than reading them.
 type fileSet struct {
 	fileList
-	hashes []uint64 // of each file's place
-	free   []uint32
-	slots  []uint32 // open addressing: a file's number and one, or 0, or gone
-	used   int      // slots that are not 0
-	seed   maphash.Seed
+	free  []int
+	slots []uint32 // open addressing: a file's number and one, or 0, or gone
+	used  int      // slots that are not 0
 }
 
 const gone = ^uint32(0)
@@ -24,13 +21,14 @@ const gone = ^uint32(0)
 // newFileSet takes over files that may be a checkpoint's. It reports the first
 // logical file that occurs twice.
 func newFileSet(files fileList) (*fileSet, *Add) {
-	n := len(files.files)
-	s := &fileSet{fileList: files, seed: maphash.MakeSeed(), hashes: make([]uint64, n)}
-	s.slots = make([]uint32, slotsFor(n))
-	s.used = n
+	s := &fileSet{fileList: files, used: len(files.files)}
+	s.slots = make([]uint32, slotsFor(len(files.files)))
 	var twice [2]int // the file and one, in each ring
-	beside(func() { s.hashAll(0, n/2) }, func() { s.hashAll(n/2, n) })
-	beside(func() { twice[0] = s.linkAll(0) }, func() { twice[1] = s.linkAll(s.ring()) })
+	if s.ring() == len(s.slots) {
+		twice[0] = s.linkAll(0)
+	} else {
+		beside(func() { twice[0] = s.linkAll(0) }, func() { twice[1] = s.linkAll(s.ring()) })
+	}
 	first := twice[0]
 	if second := twice[1]; first == 0 || second > 0 && second < first {
 		first = second
@@ -44,8 +42,7 @@ func newFileSet(files fileList) (*fileSet, *Add) {
 
 func (s *fileSet) clone() *fileSet {
 	c := *s
-	c.fileList = s.fileList.clone()
-	c.hashes, c.free, c.slots = slices.Clone(s.hashes), slices.Clone(s.free), slices.Clone(s.slots)
+	c.fileList, c.free, c.slots = s.fileList.clone(), slices.Clone(s.free), slices.Clone(s.slots)
 	return &c
 }
 
@@ -57,33 +54,28 @@ func beside(f, g func()) {
 	other.Wait()
 }
 
-func (s *fileSet) hashAll(from, to int) {
-	for i := from; i < to; i++ {
-		s.hashes[i] = s.hash(s.place(i))
-	}
-}
-
 // linkAll makes the files findable that belong into the ring that begins at a
 // slot. It ends at one that is there already, and gives its number and one.
 func (s *fileSet) linkAll(ring int) int {
 	mask := s.ring() - 1
-	for i, h := range s.hashes {
-		slot := s.first(h)
-		if slot&^mask != ring {
+	for i := range s.files {
+		h := s.files[i].hash
+		at := s.first(h)
+		if at&^mask != ring {
 			continue
 		}
-		for ; s.slots[slot] != 0; slot = s.next(slot) {
-			if n := int(s.slots[slot] - 1); s.hashes[n] == h && s.place(n) == s.place(i) && s.vector(n).same(s.vector(i)) {
+		for ; s.slots[at] != 0; at = s.next(at) {
+			if n := int(s.slots[at] - 1); s.files[n].hash == h && s.place(n) == s.place(i) && s.vector(n).same(s.vector(i)) {
 				return i + 1
 			}
 		}
-		s.slots[slot] = uint32(i) + 1
+		s.slots[at] = uint32(i) + 1
 	}
 	return 0
 }
 
 // first is the slot to look into for a hash.
-func (s *fileSet) first(h uint64) int { return int(h & uint64(len(s.slots)-1)) }
+func (s *fileSet) first(h uint32) int { return int(h) & (len(s.slots) - 1) }
 
 // next is the slot to look into after one. Many slots are two rings, so that two
 // goroutines can fill them; of few slots, one half could be full.
@@ -108,29 +100,21 @@ func slotsFor(n int) int {
 	return size
 }
 
-func (s *fileSet) hash(p place) uint64 {
-	h := maphash.String(s.seed, p.key)
-	if p.bucket != "" {
-		h ^= 31 * maphash.String(s.seed, p.bucket)
-	}
-	return h
-}
-
-// find looks for a logical file's slot.
-func (s *fileSet) find(h uint64, p place, v *DeletionVector) (slot int, ok bool) {
-	for slot := range s.hashed(h) {
-		if i := int(s.slots[slot] - 1); s.place(i) == p && s.vector(i).same(v) {
-			return slot, true
+// find looks for a logical file's number, and the slot that holds it.
+func (s *fileSet) find(p place, vector string) (i, at int, ok bool) {
+	for i, at := range s.hashed(p.hash()) {
+		if s.place(i) == p && s.vector(i).ID() == vector {
+			return i, at, true
 		}
 	}
-	return 0, false
+	return 0, 0, false
 }
 
-// hashed yields the slots of the files with a hash.
-func (s *fileSet) hashed(h uint64) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		for slot := s.first(h); s.slots[slot] != 0; slot = s.next(slot) {
-			if n := s.slots[slot]; n != gone && s.hashes[n-1] == h && !yield(slot) {
+// hashed yields the numbers of the files with a hash, and their slots.
+func (s *fileSet) hashed(h uint32) iter.Seq2[int, int] {
+	return func(yield func(i, at int) bool) {
+		for at := s.first(h); s.slots[at] != 0; at = s.next(at) {
+			if n := s.slots[at]; n != gone && s.files[n-1].hash == h && !yield(int(n-1), at) {
 				return
 			}
 		}
@@ -138,12 +122,12 @@ func (s *fileSet) hashed(h uint64) iter.Seq[int] {
 }
 
 // link makes a file findable.
-func (s *fileSet) link(i uint32) {
-	slot := s.first(s.hashes[i])
-	for s.slots[slot] != 0 {
-		slot = s.next(slot)
+func (s *fileSet) link(i int) {
+	at := s.first(s.files[i].hash)
+	for s.slots[at] != 0 {
+		at = s.next(at)
 	}
-	s.slots[slot] = i + 1
+	s.slots[at] = uint32(i) + 1
 	s.used++
 }
 
@@ -155,41 +139,34 @@ func (s *fileSet) grow() {
 	s.slots, s.used = make([]uint32, slotsFor(2*s.len()+1)), 0
 	for i := range s.files {
 		if s.place(i).key != "" {
-			s.link(uint32(i))
+			s.link(i)
 		}
 	}
 }
 
 // put adds a logical file, or replaces what is known of it.
 func (s *fileSet) put(a Add) {
-	h := s.hash(a.at)
-	if slot, ok := s.find(h, a.at, a.Vector); ok {
-		s.set(int(s.slots[slot]-1), a)
+	if i, _, ok := s.find(a.at, a.Vector.ID()); ok {
+		s.set(i, a)
 		return
 	}
 	s.grow()
-	i := uint32(len(s.files))
+	i := len(s.files)
 	if n := len(s.free); n > 0 {
 		i, s.free = s.free[n-1], s.free[:n-1]
-		s.set(int(i), a)
-		s.hashes[i] = h
+		s.set(i, a)
 	} else {
 		s.add(a)
-		s.hashes = append(s.hashes, h)
 	}
 	s.link(i)
 }
 
 // remove takes a logical file away, if it is there.
 func (s *fileSet) remove(id fileID) {
-	for slot := range s.hashed(s.hash(id.place)) {
-		i := s.slots[slot] - 1
-		if s.place(int(i)) == id.place && s.vector(int(i)).ID() == id.vector {
-			s.slots[slot] = gone
-			s.clear(int(i))
-			s.free = append(s.free, i)
-			return
-		}
+	if i, at, ok := s.find(id.place, id.vector); ok {
+		s.slots[at] = gone
+		s.clear(i)
+		s.free = append(s.free, i)
 	}
 }
 
@@ -226,8 +203,8 @@ func (s *fileSet) double() (a, b *Add) {
 		if s.vector(i) == nil {
 			continue
 		}
-		for slot := range s.hashed(s.hashes[i]) {
-			if j := int(s.slots[slot] - 1); j != i && s.place(j) == s.place(i) {
+		for j := range s.hashed(s.files[i].hash) {
+			if j != i && s.place(j) == s.place(i) {
 				one, two := s.at(i), s.at(j)
 				return &one, &two
 			}

@@ -19,7 +19,7 @@ func listed(adds []Add) fileList {
 		}
 		from := text.Len()
 		text.WriteString(a.at.key)
-		l.files = append(l.files, file{size: a.Size, records: a.Records, text: 1, from: uint32(from), to: uint32(text.Len()), change: a.DataChange})
+		l.files = append(l.files, file{size: a.Size, records: int32(a.Records), text: 1, from: uint32(from), length: uint16(len(a.at.key)), hash: a.at.hash()})
 	}
 	l.texts = []string{"another batch", text.String()}
 	return l

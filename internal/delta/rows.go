@@ -74,17 +74,17 @@ func (r *checkpointReader) read(b *columns.Batch) error {
 		row := checkpointRow{b, i}
 		switch {
 		case paths != nil && !paths[i].IsNull():
-			from := at
-			at += len(r.prefix) + len(paths[i].ByteArray())
-			f := file{text: text, from: uint32(from), to: uint32(at)}
-			if err := r.describe(&f, row, values); err != nil {
+			key := keys.text[at : at+len(r.prefix)+len(paths[i].ByteArray())]
+			size, records := values.numbers(row)
+			if keys.plain && simple(size, records, len(key)) && !row.has(cDVType) {
+				files.files = append(files.files, file{
+					size: size, records: int32(records), values: r.partition(row), change: values.change(row),
+					text: text, from: uint32(at), length: uint16(len(key)), hash: place{key: key}.hash(),
+				})
+			} else if err := r.other(row, values, key[len(r.prefix):]); err != nil {
 				return err
 			}
-			if keys.plain && !row.has(cDVType) {
-				files.files = append(files.files, f)
-			} else if err := r.other(row, f, keys.text[from+len(r.prefix):at]); err != nil {
-				return err
-			}
+			at += len(key)
 		case row.has(cMetaID):
 			m := &Metadata{ID: row.text(cMetaID), Name: row.text(cMetaName), SchemaString: row.text(cMetaSchema), Configuration: map[string]string{}}
 			m.PartitionColumns = row.texts(cMetaPartition)
@@ -140,29 +140,30 @@ func (r *checkpointReader) keys(b *columns.Batch) any {
 // addValues are columns that nearly every file has a value in.
 type addValues struct{ sizes, changes, stats []parquet.Value }
 
-// describe fills in what a row says of a file, but for its path and vector.
-func (r *checkpointReader) describe(f *file, row checkpointRow, values addValues) error {
-	if values.sizes != nil {
-		f.size = integer(&values.sizes[row.i])
+// numbers are a file's bytes and rows, -1 where they are not recorded.
+func (v addValues) numbers(row checkpointRow) (size, records int64) {
+	if v.sizes != nil {
+		size = integer(&v.sizes[row.i])
 	}
-	if f.size < 0 {
-		return fmt.Errorf("%w: size %d of %s is negative", ErrCorrupt, f.size, row.text(cAddPath))
-	}
-	f.values = r.partition(row)
-	f.change = values.changes != nil && values.changes[row.i].Boolean()
-	f.records = -1
-	if values.stats != nil && !values.stats[row.i].IsNull() {
-		f.records = numRecords(values.stats[row.i].ByteArray())
+	records = -1
+	if v.stats != nil && !v.stats[row.i].IsNull() {
+		records = numRecords(v.stats[row.i].ByteArray())
 	} else if row.has(cStatsRecords) { // delta.checkpoint.writeStatsAsJson=false
-		f.records = max(-1, row.integer(cStatsRecords))
+		records = max(-1, row.integer(cStatsRecords))
 	}
-	return nil
+	return size, records
 }
 
-// other adds a file that has a deletion vector, or whose path is not plain.
-func (r *checkpointReader) other(row checkpointRow, f file, path string) error {
+func (v addValues) change(row checkpointRow) bool {
+	return v.changes != nil && v.changes[row.i].Boolean()
+}
+
+// other adds a file that is not simple: it has a deletion vector, say, or its path
+// is encoded.
+func (r *checkpointReader) other(row checkpointRow, values addValues, path string) error {
 	files := &r.into.files
-	a := Add{Path: path, Size: f.size, Records: f.records, PartitionValues: files.values[f.values], DataChange: f.change}
+	a := Add{Path: path, PartitionValues: files.values[r.partition(row)], DataChange: values.change(row)}
+	a.Size, a.Records = values.numbers(row)
 	if row.has(cDVType) {
 		a.Vector = &DeletionVector{
 			StorageType: row.text(cDVType), PathOrInlineDv: row.text(cDVPath),
@@ -219,8 +220,6 @@ func (r *checkpointReader) partition(row checkpointRow) uint32 {
 	}
 	return number
 }
-
-var seed = maphash.MakeSeed()
 
 // checkpointRow is one row, by the constants of checkpoint.go.
 type checkpointRow struct {

@@ -219,7 +219,7 @@ func (s *Snapshot) clone() *Snapshot {
 // Has reports whether a logical file is live: one of that path with that deletion
 // vector.
 func (s *Snapshot) Has(a Add) bool {
-	_, ok := s.files.find(s.files.hash(a.at), a.at, a.Vector)
+	_, _, ok := s.files.find(a.at, a.Vector.ID())
 	return ok
 }
 
