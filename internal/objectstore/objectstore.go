@@ -190,7 +190,7 @@ type Object struct {
 	// target, and empty where no rule applies or where the store does not say, as
 	// in listings.
 	ReplicationStatus string
-	StorageClass      string // as listings of versions say it; empty elsewhere
+	StorageClass      string // as listings say it; empty elsewhere
 }
 
 // Version is one entry of a key's history.

@@ -83,31 +83,31 @@ func (c *Client) List(ctx context.Context, bucket, prefix string) iter.Seq2[Obje
 	return func(yield func(Object, error) bool) {
 		in := &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
 		for {
-			page, err := c.s3.ListObjectsV2(ctx, in)
+			var entries page
+			out, err := c.s3.ListObjectsV2(ctx, in, func(o *s3.Options) { o.APIOptions = append(o.APIOptions, entries.read) })
+			if err == nil {
+				err = entries.decode(out.EncodingType, len(out.Contents))
+			}
+			if err == nil && out.KeyCount != nil && int(*out.KeyCount) != len(entries) {
+				err = errPage
+			}
 			if err != nil {
 				yield(Object{}, c.fail("list", bucket, prefix, err))
 				return
 			}
-			for _, o := range page.Contents {
-				key, err := decoded(o.Key, page.EncodingType)
-				if err != nil {
-					yield(Object{}, c.fail("list", bucket, prefix, err))
-					return
-				}
-				if !yield(Object{
-					Key: key, Size: aws.ToInt64(o.Size), ETag: unquoteETag(o.ETag), LastModified: aws.ToTime(o.LastModified),
-				}, nil) {
+			for _, o := range entries {
+				if !yield(o.Object, nil) {
 					return
 				}
 			}
-			if !aws.ToBool(page.IsTruncated) {
+			if !aws.ToBool(out.IsTruncated) {
 				return
 			}
-			if aws.ToString(page.NextContinuationToken) == "" {
+			if aws.ToString(out.NextContinuationToken) == "" {
 				yield(Object{}, c.fail("list", bucket, prefix, errNoToken))
 				return
 			}
-			in.ContinuationToken = page.NextContinuationToken
+			in.ContinuationToken = out.NextContinuationToken
 		}
 	}
 }
