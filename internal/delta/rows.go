@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"strings"
 
@@ -45,8 +44,8 @@ type checkpointReader struct {
 	// partitions are the partition values seen, as numbers in the list of files, by
 	// their encoding.
 	partitions map[string]uint32
-	// lately are some of those of the one partition column named so, by the value's
-	// hash.
+	// lately are some of those of the one partition column named so, by a number
+	// that is quickly made of the value's end, where values mostly differ.
 	lately [1024]valueNumber
 	column string
 }
@@ -192,7 +191,11 @@ func (r *checkpointReader) partition(row checkpointRow) uint32 {
 			r.column, r.lately = string(column), [1024]valueNumber{}
 		}
 		value := values[0].ByteArray()
-		lately = &r.lately[maphash.Bytes(seed, value)%1024]
+		h := uint32(len(value))
+		for _, b := range value[max(0, len(value)-8):] {
+			h = 31*h + uint32(b)
+		}
+		lately = &r.lately[h%uint32(len(r.lately))]
 		if lately.known && lately.value == string(value) {
 			return lately.number
 		}

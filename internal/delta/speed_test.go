@@ -117,7 +117,8 @@ func TestSpeedOfACheckpoint(t *testing.T) {
 	t.Logf("checkpoint of 1,000,000 files: %d MB", len(body)>>20)
 	var scans, reads []time.Duration
 	var busy [2]time.Duration
-	for range 9 {
+	const rounds = 25 // one by one, since the machine's pace differs more than what is measured
+	for range rounds {
 		runtime.GC()
 		at, cpu := time.Now(), processor(t)
 		plainScan(t, body)
@@ -137,7 +138,7 @@ func TestSpeedOfACheckpoint(t *testing.T) {
 	slices.Sort(reads)
 	t.Logf("plain scans %v", scans)
 	t.Logf("snapshots   %v", reads)
-	t.Logf("processor time of a scan %v, of a snapshot %v", busy[0]/9, busy[1]/9)
+	t.Logf("processor time of a scan %v, of a snapshot %v", busy[0]/rounds, busy[1]/rounds)
 	t.Logf("ratio of the fastest: %.2f, of the medians: %.2f (wanted: at most 1.5)",
 		reads[0].Seconds()/scans[0].Seconds(), reads[len(reads)/2].Seconds()/scans[len(scans)/2].Seconds())
 }
