@@ -189,6 +189,12 @@ func TestBenchRewind(t *testing.T) {
 			y.rclone(at, "copy", "at:lake/p", scratch)
 			y.rclone(at, "sync", scratch, "now:lake/p")
 		},
+		// As mc is used: into a scratch bucket, and back.
+		"rclone with a scratch bucket": func(y *yard) {
+			y.must(y.server.Client(y.t).CreateBucket(y.t.Context(), "scratch", false))
+			y.rclone(at, "copy", "at:lake/p", "now:scratch/p")
+			y.rclone(at, "sync", "now:scratch/p", "now:lake/p")
+		},
 		// And at its best: two remotes for one store, and copies on the server.
 		"rclone on the server": func(y *yard) {
 			y.rclone(at, "sync", "at:lake/p", "now:lake/p", append(fast, "--checksum", "--server-side-across-configs")...)
@@ -199,7 +205,7 @@ func TestBenchRewind(t *testing.T) {
 	// The others come between ours, since a machine gets slower as its disk gets busier.
 	for _, name := range []string{
 		"floor", "ours", "rclone on the server", "ours", unmarked, "floor", "rclone", "floor", "ours", unmarked,
-		"rclone with its own settings", "ours", "floor", "mc", unmarked, "floor", "ours",
+		"rclone with its own settings", "ours", "floor", "mc", "rclone with a scratch bucket", unmarked, "floor", "ours",
 	} {
 		t.Run(name, func(t *testing.T) {
 			y := newYard(t, stored)
