@@ -80,7 +80,7 @@ func (r *checkpointReader) read(b *columns.Batch) error {
 					size: size, records: int32(records), values: r.partition(row), change: values.change(row),
 					text: text, from: uint32(at), length: uint16(len(key)), hash: place{key: key}.hash(),
 				})
-			} else if err := r.other(row, values, key[len(r.prefix):]); err != nil {
+			} else if err := r.other(row, values, size, records, key[len(r.prefix):]); err != nil {
 				return err
 			}
 			at += len(key)
@@ -159,10 +159,9 @@ func (v addValues) change(row checkpointRow) bool {
 
 // other adds a file that is not simple: it has a deletion vector, say, or its path
 // is encoded.
-func (r *checkpointReader) other(row checkpointRow, values addValues, path string) error {
+func (r *checkpointReader) other(row checkpointRow, values addValues, size, records int64, path string) error {
 	files := &r.into.files
-	a := Add{Path: path, PartitionValues: files.values[r.partition(row)], DataChange: values.change(row)}
-	a.Size, a.Records = values.numbers(row)
+	a := Add{Path: path, Size: size, Records: records, PartitionValues: files.values[r.partition(row)], DataChange: values.change(row)}
 	if row.has(cDVType) {
 		a.Vector = &DeletionVector{
 			StorageType: row.text(cDVType), PathOrInlineDv: row.text(cDVPath),
