@@ -8,7 +8,6 @@ import (
 	"html"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -154,15 +153,11 @@ func (p page) decode(how types.EncodingType, left int) error {
 	if left > 0 {
 		return errPage
 	}
-	if how != types.EncodingTypeUrl {
-		return nil
-	}
 	for i := range p {
-		key, err := url.QueryUnescape(p[i].Key)
-		if err != nil {
-			return fmt.Errorf("the store sent a name that it did not encode as it says: %w", err)
+		var err error
+		if p[i].Key, err = decoded(&p[i].Key, how); err != nil {
+			return err
 		}
-		p[i].Key = key
 	}
 	return nil
 }
