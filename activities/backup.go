@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/rows"
-	"breakwater/internal/delta/scan"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/sshsig"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/sync/errgroup"

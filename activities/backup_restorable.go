@@ -11,10 +11,10 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/location"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/location"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -9,9 +9,9 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
-	"breakwater/internal/delta"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
 )
 
 // takenFrom is a version of a table at the source, as a backup takes it.

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
 	"breakwater/internal/estate"
+	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )

@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta/rows"
 	"breakwater/internal/estate"
 	"breakwater/internal/query"
+	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/verdict"
 )
 

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
 	"breakwater/internal/estate"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 )
 

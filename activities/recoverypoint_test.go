@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/deltatest"
-	"breakwater/internal/delta/location"
-	"breakwater/internal/delta/write"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/recovery"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/delta/write"
 )
 
 var firstCommit = time.Date(2026, 11, 1, 2, 0, 0, 0, time.UTC)

@@ -13,7 +13,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
-	"breakwater/internal/vault"
+	"breakwater/internal/secret/vault"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/sync/errgroup"

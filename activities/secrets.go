@@ -8,7 +8,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
-	"breakwater/internal/vault"
+	"breakwater/internal/secret/vault"
 	"breakwater/internal/verdict"
 )
 

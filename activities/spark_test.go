@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/deltatest"
-	"breakwater/internal/delta/location"
-	"breakwater/internal/delta/write"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/delta/write"
 	"breakwater/internal/verdict"
 )
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"breakwater/internal/delta/write"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/table/delta/write"
 )
 
 // deltaRS runs delta-rs at the target, and returns its answer. Its interpreter

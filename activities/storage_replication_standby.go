@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/sync/errgroup"

@@ -11,11 +11,11 @@ import (
 	"sync"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/location"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/location"
 )
 
 func sortLines(lines []rewind.Line) {

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta/scan"
+	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/verdict"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"

@@ -21,7 +21,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/query"
-	"breakwater/internal/vault"
+	"breakwater/internal/secret/vault"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/crypto/ssh"

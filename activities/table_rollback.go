@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/location"
-	"breakwater/internal/delta/restore"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/delta/rollback"
 	"breakwater/internal/verdict"
 )
 
@@ -58,8 +58,8 @@ type rollbackPlan struct {
 	Digest string `json:"digest,omitempty"` // of the commit; empty where there is nothing to do
 	Done   bool   `json:"done,omitempty"`   // an earlier attempt of this run made the commit
 
-	Metrics restore.Metrics `json:"metrics"`
-	Between restore.Between `json:"between"`
+	Metrics rollback.Metrics `json:"metrics"`
+	Between rollback.Between `json:"between"`
 }
 
 // holds is the version that has the target's content once the plan is applied.
@@ -75,13 +75,13 @@ type RollbackOutcome struct {
 	Table   string `json:"table"`
 	Version int64  `json:"version"`  // that holds the target's content
 	Target  int64  `json:"target"`   //
-	BadHead int64  `json:"bad_head"` // the evidence: see [restore.Mark]
+	BadHead int64  `json:"bad_head"` // the evidence: see [rollback.Mark]
 }
 
 // rollbackStore is a bucket as package restore commits to it.
 type rollbackStore struct{ location.Bucket }
 
-var _ restore.Store = rollbackStore{}
+var _ rollback.Store = rollbackStore{}
 
 // PutIfAbsent writes a log entry where there is none.
 func (s rollbackStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
@@ -95,9 +95,9 @@ func rollbackError(err error) error {
 	switch {
 	case err == nil, reach.Unreachable(err):
 		return err
-	case errors.Is(err, restore.ErrMoved):
+	case errors.Is(err, rollback.ErrMoved):
 		return fmt.Errorf("%w: plan again: %w", err, action.ErrMoved)
-	case errors.Is(err, restore.ErrRefused), errors.As(err, &feature), errors.Is(err, delta.ErrTooEarly), errors.Is(err, delta.ErrNoStart),
+	case errors.Is(err, rollback.ErrRefused), errors.As(err, &feature), errors.Is(err, delta.ErrTooEarly), errors.Is(err, delta.ErrNoStart),
 		errors.Is(err, fs.ErrNotExist) && !errors.Is(err, objectstore.ErrNoBucket):
 		return fmt.Errorf("%w: %w", err, action.ErrRefused)
 	}
@@ -123,7 +123,7 @@ func (s *Systems) planRollback(ctx context.Context, c action.Call[rollbackWith])
 	if err != nil {
 		return fail("find the version", err)
 	}
-	p, err := restore.New(ctx, t.store, l, target.Number)
+	p, err := rollback.New(ctx, t.store, l, target.Number)
 	if err != nil {
 		return fail("work out the commit", err)
 	}
@@ -173,7 +173,7 @@ func (t tableSite) rolledBack(ctx context.Context, l *delta.Log, plan rollbackPl
 	if err != nil && !logBroken(err) {
 		return plan, err
 	}
-	if m, ok := restore.MarkOf(commit.Info); err == nil && ok && m.Token == plan.Token && m.Target == plan.Target {
+	if m, ok := rollback.MarkOf(commit.Info); err == nil && ok && m.Token == plan.Token && m.Target == plan.Target {
 		plan.Head, plan.Digest, plan.Done = m.Bad, m.Plan, true
 		return plan, nil
 	}
@@ -186,7 +186,7 @@ const shownFiles = 5
 
 // describe says what the commit changes, what it leaves, and what approving it
 // accepts.
-func (t tableSite) describe(ch *action.Change, c action.Call[rollbackWith], p *restore.Plan, by string) {
+func (t tableSite) describe(ch *action.Change, c action.Call[rollbackWith], p *rollback.Plan, by string) {
 	m := p.Metrics
 	on := t.bucket.URL(t.root.Prefix)
 	ch.Summary = fmt.Sprintf("%s goes back from version %d to the content of version %d%s: %d files added again, %d removed, %s rows where there are %s",
@@ -240,7 +240,7 @@ func rowCount(n int64) string {
 }
 
 // rollbackAccepts are the consequences that only people can take on.
-func (t tableSite) rollbackAccepts(p *restore.Plan, now time.Time, files time.Duration, understood bool) []action.Acceptance {
+func (t tableSite) rollbackAccepts(p *rollback.Plan, now time.Time, files time.Duration, understood bool) []action.Acceptance {
 	var all []action.Acceptance
 	accept := func(id, format string, args ...any) {
 		all = append(all, action.Acceptance{ID: id + " " + t.name, Sentence: fmt.Sprintf(format, args...)})
@@ -313,7 +313,7 @@ func (s *Systems) applyRollback(ctx context.Context, c action.Call[rollbackWith]
 		return out, err
 	}
 	store := rollbackStore{location.Bucket{Bucket: t.bucket}}
-	switch _, err := restore.Find(ctx, store, t.root, plan.Head, plan.Token); {
+	switch _, err := rollback.Find(ctx, store, t.root, plan.Head, plan.Token); {
 	case err == nil:
 		return out, nil
 	case !errors.Is(err, fs.ErrNotExist) || !tableAnswered(err):
@@ -325,20 +325,20 @@ func (s *Systems) applyRollback(ctx context.Context, c action.Call[rollbackWith]
 		return fail("open it", err)
 	}
 	if l.Head() != plan.Head {
-		return fail(fmt.Sprintf("its head is version %d, planned against %d", l.Head(), plan.Head), restore.ErrMoved)
+		return fail(fmt.Sprintf("its head is version %d, planned against %d", l.Head(), plan.Head), rollback.ErrMoved)
 	}
-	p, err := restore.New(ctx, store, l, plan.Target)
+	p, err := rollback.New(ctx, store, l, plan.Target)
 	if err != nil {
 		return fail("work out the commit", err)
 	}
 	if p.Digest != plan.Digest {
-		return fail(fmt.Sprintf("the commit would be %s, approved was %s", p.Digest, plan.Digest), restore.ErrMoved)
+		return fail(fmt.Sprintf("the commit would be %s, approved was %s", p.Digest, plan.Digest), rollback.ErrMoved)
 	}
 	if err := c.Guard(ctx); err != nil {
 		return out, err
 	}
 	c.Progress(1, 2, "committing")
-	_, wrote, err := p.Commit(ctx, store, restore.Stamp{Token: plan.Token, Run: c.Run.Workflow, Now: time.Now()})
+	_, wrote, err := p.Commit(ctx, store, rollback.Stamp{Token: plan.Token, Run: c.Run.Workflow, Now: time.Now()})
 	if err != nil {
 		return fail("commit", err)
 	}

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta/deltatest"
-	"breakwater/internal/delta/restore"
-	"breakwater/internal/delta/scan"
+	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/rollback"
+	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/verdict"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -187,7 +187,7 @@ func rollbackRefuses(t *testing.T, l *lake) {
 	_, err = l.rootBucket(west).Delete(t.Context(), stale)
 	l.must(err)
 	l.commit(`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged","inCommitTimestamp"]}}`)
-	if _, err := l.planned(toVersion(3)); !errors.Is(err, action.ErrRefused) || !errors.Is(err, restore.ErrCatalogManaged) || !strings.Contains(err.Error(), "catalogManaged") {
+	if _, err := l.planned(toVersion(3)); !errors.Is(err, action.ErrRefused) || !errors.Is(err, rollback.ErrCatalogManaged) || !strings.Contains(err.Error(), "catalogManaged") {
 		t.Errorf("catalog-managed: %v", err)
 	}
 }

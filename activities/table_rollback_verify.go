@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/restore"
-	"breakwater/internal/delta/scan"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/rollback"
+	"breakwater/internal/table/delta/scan"
 )
 
 // planRollforward takes a rollback back: the bad head comes back as one more
@@ -46,21 +46,21 @@ func (s *Systems) planRollforward(ctx context.Context, c action.Call[rollbackWit
 		back.Target = l.Head()
 		return none("the rollback made no commit")
 	}
-	if _, err := restore.Find(ctx, t.store, t.root, done.Head, done.Token); err != nil {
+	if _, err := rollback.Find(ctx, t.store, t.root, done.Head, done.Token); err != nil {
 		return fail("find its commit", err)
 	}
 	if l.Head() > back.Head {
-		m, err := restore.Find(ctx, t.store, t.root, back.Head, back.Token)
+		m, err := rollback.Find(ctx, t.store, t.root, back.Head, back.Token)
 		if err == nil && l.Head() == back.Head+1 {
 			back.Digest, back.Done = m.Plan, true
 			return none(fmt.Sprintf("version %d has the content of version %d again", l.Head(), done.Head))
 		}
-		if err != nil && !errors.Is(err, restore.ErrMoved) {
+		if err != nil && !errors.Is(err, rollback.ErrMoved) {
 			return fail("look at what came after it", err)
 		}
 		return fail(fmt.Sprintf("version %d and later ones came after the rollback and would be lost with it; roll back to a version in a run of its own", back.Head+1), action.ErrRefused)
 	}
-	p, err := restore.New(ctx, t.store, l, done.Head)
+	p, err := rollback.New(ctx, t.store, l, done.Head)
 	if err != nil {
 		return fail("work out the commit", err)
 	}
@@ -115,12 +115,12 @@ func (t tableSite) committed(ctx context.Context, run action.Run, l *delta.Log, 
 	if err != nil {
 		return t.notSeen(run, what, want, err)
 	}
-	m, ok := restore.MarkOf(commit.Info)
+	m, ok := rollback.MarkOf(commit.Info)
 	got := "made by " + m.Token
 	if !ok {
 		got = "made by somebody else: " + operationName(commit.Operation)
 	}
-	return t.about(saw(what, want, got, ok && m == restore.Mark{Token: plan.Token, Run: run.Workflow, Plan: plan.Digest, Target: plan.Target, Bad: plan.Head} && commit.Operation == "RESTORE"))
+	return t.about(saw(what, want, got, ok && m == rollback.Mark{Token: plan.Token, Run: run.Workflow, Plan: plan.Digest, Target: plan.Target, Bad: plan.Head} && commit.Operation == "RESTORE"))
 }
 
 // undisturbed observes that no version after the rollback changed data: those
@@ -208,15 +208,15 @@ func (t tableSite) sameRows(ctx context.Context, run action.Run, was, is *delta.
 func (t tableSite) marksHold(ctx context.Context, run action.Run, l *delta.Log, head int64, was, is *delta.Snapshot) action.Observation {
 	what, want := "identity, row id, column id and protocol marks did not fall", fmt.Sprintf("at least those of version %d", head)
 	bad, err := l.Snapshot(ctx, head)
-	var given, old, now restore.Marks
+	var given, old, now rollback.Marks
 	if err == nil {
-		given, err = restore.MarksOf(ctx, l, bad)
+		given, err = rollback.MarksOf(ctx, l, bad)
 	}
 	if err == nil {
-		old, err = restore.MarksOf(ctx, l, was)
+		old, err = rollback.MarksOf(ctx, l, was)
 	}
 	if err == nil {
-		now, err = restore.MarksOf(ctx, l, is)
+		now, err = rollback.MarksOf(ctx, l, is)
 	}
 	if err != nil {
 		return t.notSeen(run, what, want, err)

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
 	"breakwater/internal/estate"
 	"breakwater/internal/recovery"
+	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 )
 

@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
 	"breakwater/internal/estate"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
 )
 
 // outside is a folder that holds objects of a table and is no part of it: its log

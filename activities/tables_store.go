@@ -8,13 +8,13 @@ import (
 	"strings"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/location"
-	"breakwater/internal/delta/rows"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )

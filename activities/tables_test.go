@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta/check"
-	"breakwater/internal/delta/deltatest"
-	"breakwater/internal/delta/scan"
+	"breakwater/internal/table/delta/check"
+	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/scan"
 	"breakwater/internal/estate"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )

@@ -19,7 +19,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore/miniotest"
-	"breakwater/internal/vault/baotest"
+	"breakwater/internal/secret/vault/baotest"
 	"breakwater/lab/faults"
 
 	"github.com/aws/aws-sdk-go-v2/aws"

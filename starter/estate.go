@@ -6,11 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook/load"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 
 	"github.com/spf13/cobra"

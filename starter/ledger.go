@@ -12,12 +12,12 @@ import (
 	"slices"
 	"strings"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/estate/load"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/mistake"
+	"breakwater/internal/sshsig"
 )
 
 // estateNames lists the estates in the folder.

@@ -10,12 +10,12 @@ import (
 	"strings"
 
 	"breakwater/activities"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
 	"breakwater/workflows"
 )

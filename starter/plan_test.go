@@ -7,11 +7,11 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/runbook"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
 )
 

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
+	"breakwater/internal/sshsig"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"

@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/temporaltest"
 	"breakwater/internal/wire"
 

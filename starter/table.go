@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/location"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/location"
 
 	"github.com/spf13/cobra"
 )

@@ -10,9 +10,9 @@ import (
 	"time"
 	"unicode"
 
-	"breakwater/internal/delta/rows"
 	"breakwater/internal/query"
 	"breakwater/internal/query/duckdb"
+	"breakwater/internal/table/delta/rows"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"testing"
 
-	"breakwater/internal/delta/deltatest"
+	"breakwater/internal/table/delta/deltatest"
 )
 
 // unpackTables writes the tables of the fixtures as files.

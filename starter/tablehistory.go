@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"breakwater/internal/delta"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
 
 	"github.com/spf13/cobra"
 )

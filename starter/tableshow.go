@@ -5,9 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/check"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/check"
 
 	"github.com/spf13/cobra"
 )

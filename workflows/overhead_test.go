@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/ledger"
 	"breakwater/internal/report"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 
 	"go.temporal.io/api/enums/v1"

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
+	"breakwater/internal/sshsig"
 )
 
 // Offer is something that a gate lets people decide, and how many of them it

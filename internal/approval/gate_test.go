@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"breakwater/internal/approval"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
+	"breakwater/internal/sshsig"
 
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"

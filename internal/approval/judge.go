@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
+	"breakwater/internal/sshsig"
 )
 
 // Who is what the way of a decision tells about its sender.

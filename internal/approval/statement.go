@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/ledger"
+	"breakwater/internal/sshsig"
 
 	"golang.org/x/crypto/ssh"
 )

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/backup"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/table"
 )
 

@@ -48,8 +48,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/ledger"
+	"breakwater/internal/sshsig"
 )
 
 // The namespaces of signatures, so that one for a manifest says nothing else.

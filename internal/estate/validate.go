@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/mistake"
+	"breakwater/internal/sshsig"
 )
 
 // Problem is one thing wrong with an estate.

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"breakwater/internal/approval/sshsig"
+	"breakwater/internal/sshsig"
 
 	"golang.org/x/crypto/ssh"
 )

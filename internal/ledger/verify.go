@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
+	"breakwater/internal/sshsig"
 )
 
 // Reader is what [Verify] reads evidence through: an object store, or a folder

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/ledger"
+	"breakwater/internal/sshsig"
 
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"

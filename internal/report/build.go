@@ -6,11 +6,11 @@ import (
 	"slices"
 
 	"breakwater/internal/action"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/recovery"
 	"breakwater/internal/runbook"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 )

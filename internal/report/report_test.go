@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/ledger"
 	"breakwater/internal/report"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 

@@ -8,10 +8,10 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/recovery"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 )

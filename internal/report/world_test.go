@@ -16,12 +16,12 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/report"
 	"breakwater/internal/runbook"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 

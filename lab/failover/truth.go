@@ -15,12 +15,12 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/rows"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/recovery"
 	"breakwater/internal/report"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/rows"
 	"breakwater/lab"
 	"breakwater/lab/oracle"
 )

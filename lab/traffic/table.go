@@ -14,10 +14,10 @@ import (
 	"strings"
 	"time"
 
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/location"
-	"breakwater/internal/delta/write"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/delta/write"
 	"breakwater/lab/oracle"
 )
 

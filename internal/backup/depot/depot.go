@@ -19,10 +19,10 @@ import (
 	"strings"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/backup"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
+	"breakwater/internal/sshsig"
 )
 
 // Whole is up to which size an object is read into memory once, and sent; a

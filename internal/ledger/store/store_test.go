@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/approval/sshsig"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/reach"
+	"breakwater/internal/sshsig"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"

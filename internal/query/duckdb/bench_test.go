@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/deltatest"
-	"breakwater/internal/delta/rows"
-	"breakwater/internal/delta/write"
 	"breakwater/internal/query"
 	"breakwater/internal/query/duckdb"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table/delta/write"
 )
 
 // TestSpeed compares queries over 1,000,000 rows with DuckDB's own reader on the

@@ -17,12 +17,12 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
-	"breakwater/internal/delta"
-	"breakwater/internal/delta/deltatest"
-	"breakwater/internal/delta/rows"
 	"breakwater/internal/query"
 	"breakwater/internal/query/duckdb"
 	"breakwater/internal/reach"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/rows"
 )
 
 // fixture is a version of a table that another engine wrote.

@@ -1,0 +1,287 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+)
+
+// Options say how thorough a check is. The zero value reads no data file.
+type Options struct {
+	Want delta.Want // the version; the zero value is the head of the log
+	// Sample is of how many data files the footer is read, chosen by Seed; all
+	// where it is negative. Deletion vectors are always read, all of them.
+	Sample int
+	Seed   uint64
+	// Against is another copy of the table's log, or nil.
+	Against *delta.Log
+	Now     time.Time // for what the table's retention promises; zero skips that
+}
+
+// Kind tells problems apart.
+type Kind string
+
+// What can be wrong.
+const (
+	Log       Kind = "log"             // the log contradicts itself, or has a hole
+	Hint      Kind = "hint"            // _last_checkpoint leads readers astray
+	DataFile  Kind = "data file"       // not the Parquet file that was recorded
+	Vector    Kind = "deletion vector" // not the vector that was recorded
+	Diverged  Kind = "diverged"        // the other copy has commits of its own
+	Elsewhere Kind = "elsewhere"       // a needed object lies outside of the table
+)
+
+// Problem is one thing that is wrong.
+type Problem struct {
+	Kind Kind   `json:"kind"`
+	Text string `json:"text"`
+}
+
+// Result is what a check found. Nothing was looked at that it does not count.
+type Result struct {
+	Snapshot *delta.Snapshot `json:"-"` // nil where the log gives none
+	Version  int64           `json:"version"`
+	Head     int64           `json:"head"`
+	// Complete says that the log gives the version asked for and that every object
+	// of it is there at its size.
+	Complete bool         `json:"complete"`
+	Missing  []table.Lack `json:"missing"`
+	Resized  []table.Lack `json:"resized"`
+	Problems []Problem    `json:"problems"`
+	Warnings []string     `json:"warnings"`
+
+	Objects int         `json:"objects_checked"` // held against the listing
+	Files   int         `json:"files"`           // live data files
+	Footers int         `json:"footers_read"`
+	Sampled bool        `json:"sampled"` // whether that is a part of the files
+	Seed    uint64      `json:"seed,omitempty"`
+	Vectors int         `json:"deletion_vectors_read"`
+	Travel  *Travel     `json:"time_travel,omitempty"`
+	Fork    *delta.Fork `json:"fork,omitempty"`
+
+	// Time is when the version was committed: see [delta.Log.Times].
+	Time table.Version `json:"-"`
+}
+
+// Travel is which versions can be read in full.
+type Travel struct {
+	Readable []delta.Range `json:"readable"`
+	// Promised is the oldest version that the table's retention promises, and
+	// Lost are those from there on that cannot be read.
+	Promised int64         `json:"promised"`
+	Lost     []delta.Range `json:"lost"`
+	Keeps    string        `json:"keeps"` // the shorter retention of log and files
+}
+
+// Sound reports whether nothing is wrong.
+func (r Result) Sound() bool { return r.Complete && len(r.Problems) == 0 }
+
+func (r *Result) problem(kind Kind, format string, args ...any) {
+	r.Problems = append(r.Problems, Problem{kind, fmt.Sprintf(format, args...)})
+}
+
+// Table checks a table. Its error says that something could not be looked at, or
+// that the table asks for an unknown feature; what is wrong with the table is in
+// the result.
+func Table(ctx context.Context, store delta.Store, l *delta.Log, o Options) (Result, error) {
+	r := Result{Version: l.Head(), Head: l.Head(), Missing: []table.Lack{}, Resized: []table.Lack{}, Problems: []Problem{}, Warnings: []string{}}
+	fail := func(doing string, err error) (Result, error) {
+		return r, fmt.Errorf("check delta table %s: %s: %w", l.Root(), doing, err)
+	}
+	want := o.Want
+	if want.Version == nil && want.At.IsZero() {
+		want.Version = &r.Head
+	}
+	p, err := l.Point(ctx, want)
+	r.Warnings = append(r.Warnings, p.Warnings...)
+	switch {
+	case err == nil:
+		r.Complete = p.Complete
+		if err := r.content(ctx, store, p, o); err != nil {
+			return fail("read its objects", err)
+		}
+	case !saysSomething(err):
+		return fail("read its log", err)
+	default:
+		r.problem(Log, "%v", err)
+	}
+	for _, g := range l.Gaps() {
+		r.problem(Log, "no commit of versions %s is in the log%s; time travel to them is lost", g, l.Covered(g))
+	}
+	if err := r.compactions(ctx, l); err != nil {
+		return fail("read its log compaction files", err)
+	}
+	if err := r.hint(ctx, l); err != nil {
+		return fail("read the hint", err)
+	}
+	if !o.Now.IsZero() {
+		if err := r.travel(ctx, l, o.Now); err != nil {
+			return fail("look at older versions", err)
+		}
+	}
+	if o.Against != nil {
+		if err := r.fork(ctx, l, o.Against); err != nil {
+			return fail("compare the logs", err)
+		}
+	}
+	return r, nil
+}
+
+// saysSomething reports whether an error is about the table rather than about
+// the way to it.
+func saysSomething(err error) bool {
+	var feature *delta.FeatureError
+	return !errors.As(err, &feature) && (errors.Is(err, delta.ErrCorrupt) || errors.Is(err, delta.ErrNoStart) ||
+		errors.Is(err, fs.ErrNotExist) || errors.Is(err, delta.ErrTooEarly))
+}
+
+// content checks the objects of one version.
+func (r *Result) content(ctx context.Context, store delta.Store, p delta.Point, o Options) error {
+	r.Snapshot, r.Version, r.Time = p.Snapshot, p.Snapshot.Version.Number, p.Time
+	r.Files, r.Objects = p.Snapshot.Len(), p.Objects
+	gone := map[string]bool{}
+	for _, l := range p.Lacks {
+		gone[l.File.URI()] = true
+		switch l.Fault {
+		case table.Resized:
+			r.Resized = append(r.Resized, l)
+		case table.Elsewhere:
+			r.Missing = append(r.Missing, l)
+			r.problem(Elsewhere, "%s: a recovery of this table alone does not bring it back; say where its copy is with --map", l)
+		default:
+			r.Missing = append(r.Missing, l)
+		}
+	}
+	for _, uri := range p.Outside {
+		r.Warnings = append(r.Warnings, "it needs objects of "+uri+": they are recovered with that table, not with this one")
+	}
+	return r.files(ctx, store, gone, o)
+}
+
+// compactions checks that what engines may read in place of commits says what the
+// commits say, and that nothing speaks of versions that the log does not have.
+func (r *Result) compactions(ctx context.Context, l *delta.Log) error {
+	if beyond := l.Beyond(); len(beyond) > 0 {
+		r.problem(Log, "objects of the log speak of versions above the head %d: %d, the first %s; their commits are gone, or have not come yet, and whoever writes version %d makes them speak of other commits: bring the commits, or move the objects aside",
+			l.Head(), len(beyond), beyond[0], l.Head()+1)
+	}
+	for _, c := range l.Compactions() {
+		if c.Last > l.Head() {
+			continue
+		}
+		differs, err := l.Compare(ctx, c)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && saysSomething(err), err == nil && differs == "": // log cleanup leaves some; a gap is told above
+		case err != nil && !saysSomething(err):
+			return err
+		case err != nil:
+			r.problem(Log, "%v", err)
+		default:
+			r.problem(Log, "%s contradicts the commits %s that it stands for: %s; Spark reads it in place of them, so move it aside", c.Key, c.Range, differs)
+		}
+	}
+	return nil
+}
+
+// hint checks that _last_checkpoint names what is there.
+func (r *Result) hint(ctx context.Context, l *delta.Log) error {
+	h, state, err := l.Hinted(ctx)
+	switch {
+	case err != nil && !saysSomething(err):
+		return err
+	case err != nil:
+		r.problem(Hint, "%v", err)
+	case state == delta.HintAbsent, state == delta.HintGood:
+	case h.Version > l.Head():
+		r.problem(Hint, "_last_checkpoint names version %d, and the log ends at %d: it came before the log, or the log was cut; write it last", h.Version, l.Head())
+	default:
+		r.problem(Hint, "_last_checkpoint names a checkpoint of version %d that is not there whole; readers that believe it fail", h.Version)
+	}
+	return nil
+}
+
+// travel finds which versions can be read, and holds that against the retention
+// that the table declares.
+func (r *Result) travel(ctx context.Context, l *delta.Log, now time.Time) error {
+	var readable, lost []int64
+	var states []delta.State
+	for s, err := range l.States(ctx) {
+		if err != nil {
+			return err
+		}
+		states = append(states, s)
+		if s.Complete() {
+			readable = append(readable, s.Version.Number)
+		}
+	}
+	t := &Travel{Readable: delta.Ranges(readable), Promised: r.Head}
+	r.Travel = t
+	if r.Snapshot == nil {
+		return nil
+	}
+	keeps, why, err := retention(r.Snapshot.Metadata.Configuration)
+	if err != nil {
+		r.Warnings = append(r.Warnings, err.Error())
+		return nil
+	}
+	t.Keeps = why
+	times, err := l.Times(ctx)
+	if err != nil {
+		return err
+	}
+	// A version was the table until the next one was committed.
+	for i, s := range states {
+		if i+1 < len(states) {
+			next, ok := times.Of(states[i+1].Version.Number)
+			if !ok || next.Time.Before(now.Add(-keeps)) {
+				continue
+			}
+		}
+		t.Promised = min(t.Promised, s.Version.Number)
+		if !s.Complete() {
+			lost = append(lost, s.Version.Number)
+		}
+	}
+	t.Lost = delta.Ranges(lost)
+	if len(lost) > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s promises versions from %d on, and %d of them cannot be read in full, the first %d; a VACUUM or a log cleanup with a shorter retention ran, or objects were lost",
+			why, t.Promised, len(lost), slices.Min(lost)))
+	}
+	return nil
+}
+
+// fork compares the log with another copy of it.
+func (r *Result) fork(ctx context.Context, l, other *delta.Log) error {
+	f, err := l.Fork(ctx, other)
+	if errors.Is(err, delta.ErrIncomparable) {
+		r.problem(Diverged, "%v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.Fork = &f
+	if f.Diverged() {
+		r.problem(Diverged, "the log and that of %s part after version %d: versions %s here and %s there are not in the other; copying one over the other loses commits, so copy one branch to a fresh prefix and replay the other's",
+			other.Root(), f.Common, words(f.Here), words(f.There))
+	}
+	return nil
+}
+
+// words are versions as ranges, for people.
+func words(versions []int64) string {
+	text := ""
+	for i, r := range delta.Ranges(versions) {
+		if i > 0 {
+			text += ", "
+		}
+		text += r.String()
+	}
+	return text
+}

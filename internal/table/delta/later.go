@@ -1,0 +1,190 @@
+package delta
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"breakwater/internal/reach"
+	"breakwater/internal/table/delta/columns"
+)
+
+// Cut is what makes a version the head of its table: objects to move aside, and
+// the hint that replaces _last_checkpoint. Nothing of it is deleted.
+//
+// Do it in this order: write or move the hint, move aside the checkpoints and
+// then the commits, the highest first. A reader in between sees a shorter table,
+// never one with a hole.
+type Cut struct {
+	Version int64
+	// Aside are the keys of the commits, checksums, checkpoints and compacted
+	// commits above Version, in the order in which to move them.
+	Aside []string
+	// Hint is the key of _last_checkpoint.
+	Hint string
+	// KeepHint says that the hint that is there, or its absence, is right.
+	KeepHint bool
+	// HintBody is what to write there. It is nil with KeepHint, and where the hint
+	// is to be moved aside because no checkpoint remains that it could name.
+	HintBody []byte
+}
+
+// Hint is the content of _last_checkpoint. It is a hint only: it may be stale
+// after replication, and readers that list do not need it.
+type Hint struct {
+	Version int64 `json:"version"`
+	Size    int64 `json:"size"` // actions in the checkpoint
+	Parts   int   `json:"parts,omitempty"`
+}
+
+// ParseHint reads _last_checkpoint.
+func ParseHint(body []byte) (Hint, error) {
+	var h Hint
+	if err := json.Unmarshal(body, &h); err != nil {
+		return h, fmt.Errorf("%w: %s: %w", ErrCorrupt, hintName, err)
+	}
+	if h.Version < 0 || h.Parts < 0 || h.Size < 0 {
+		return h, fmt.Errorf("%w: %s: negative version, size or parts", ErrCorrupt, hintName)
+	}
+	return h, nil
+}
+
+// HintState is what [Log.Hinted] found.
+type HintState int
+
+// The states of _last_checkpoint.
+const (
+	HintAbsent HintState = iota
+	HintGood             // it names a checkpoint that is there whole
+	HintWrong            // it names one that is not
+)
+
+// Hinted reads _last_checkpoint and holds it against the listing. Content that
+// is no hint is [ErrCorrupt].
+func (l *Log) Hinted(ctx context.Context) (Hint, HintState, error) {
+	if l.hint == nil {
+		return Hint{}, HintAbsent, nil
+	}
+	body, err := l.get(ctx, *l.hint)
+	if err != nil {
+		return Hint{}, HintAbsent, err
+	}
+	h, err := ParseHint(body)
+	if err != nil || h.Version > l.Head() || !l.checkpointed(h) {
+		return h, HintWrong, err
+	}
+	return h, HintGood, nil
+}
+
+// LaterThan works out what must move aside so that v becomes the head. It reads
+// the hint and the footer of the checkpoint that the hint should name, and
+// nothing else; it does not check that v can be read: open the log again
+// afterwards and see. Sidecars stay: nothing names them any more.
+func (l *Log) LaterThan(ctx context.Context, v int64) (Cut, error) {
+	_, commit := l.commits[v]
+	if !commit && !slices.ContainsFunc(l.checkpoints, func(c checkpoint) bool { return c.version == v }) {
+		return Cut{}, fmt.Errorf("delta table %s has neither commit nor checkpoint %d: %w", l.root, v, fs.ErrNotExist)
+	}
+	cut := Cut{Version: v, Hint: l.root.key("_delta_log/" + hintName), Aside: l.above(v)}
+	if l.hint != nil {
+		body, err := l.get(ctx, *l.hint)
+		if err != nil {
+			return Cut{}, err
+		}
+		if h, err := ParseHint(body); err == nil && h.Version <= v && l.checkpointed(h) {
+			cut.KeepHint = true
+			return cut, nil
+		}
+	}
+	for _, c := range l.checkpoints {
+		// A hint can name a UUID-named checkpoint only with a copy of its content.
+		// Without a hint, readers list and find it.
+		if c.version > v || c.version < 0 || !c.whole() {
+			continue
+		}
+		if c.v2 {
+			break
+		}
+		h, err := l.hintAt(ctx, c)
+		if errors.Is(err, columns.ErrMalformed) {
+			continue // no hint should name it
+		}
+		if err != nil {
+			return Cut{}, err
+		}
+		cut.HintBody, err = json.Marshal(h)
+		return cut, err
+	}
+	cut.KeepHint = l.hint == nil
+	return cut, nil
+}
+
+// hintAt makes the hint for a checkpoint from the footers of its parts.
+func (l *Log) hintAt(ctx context.Context, c checkpoint) (Hint, error) {
+	h := Hint{Version: c.version}
+	if len(c.parts) > 1 {
+		h.Parts = len(c.parts)
+	}
+	for _, o := range c.parts {
+		f, err := columns.Open(ReaderAt(ctx, l.store, o.Key, o.Size), o.Size)
+		if err != nil {
+			return h, fmt.Errorf("read checkpoint %s of %s for its size: %w", o.Key, l.root, reach.Mark(err))
+		}
+		h.Size += f.NumRows()
+	}
+	return h, nil
+}
+
+// checkpointed reports whether the listing has the whole checkpoint that a hint
+// names.
+func (l *Log) checkpointed(h Hint) bool {
+	return slices.ContainsFunc(l.checkpoints, func(c checkpoint) bool {
+		return c.version == h.Version && c.whole() && (c.v2 || len(c.parts) == max(h.Parts, 1))
+	})
+}
+
+// above orders what lies above v as [Cut] asks.
+func (l *Log) above(v int64) []string {
+	type entry struct {
+		version int64
+		key     string
+	}
+	var checkpoints, commits []entry
+	for _, c := range l.checkpoints {
+		for _, o := range c.parts {
+			if c.version > v && o.Key != "" {
+				checkpoints = append(checkpoints, entry{c.version, o.Key})
+			}
+		}
+	}
+	for _, c := range l.compacted {
+		if c.Last > v {
+			checkpoints = append(checkpoints, entry{c.Last, c.Key})
+		}
+	}
+	for n, o := range l.crcs {
+		if n > v {
+			commits = append(commits, entry{n, o.Key})
+		}
+	}
+	for n, o := range l.commits {
+		if n > v {
+			commits = append(commits, entry{n, o.Key})
+		}
+	}
+	var keys []string
+	for _, entries := range [][]entry{checkpoints, commits} {
+		slices.SortFunc(entries, func(a, b entry) int {
+			return cmp.Or(cmp.Compare(b.version, a.version), strings.Compare(b.key, a.key))
+		})
+		for _, e := range entries {
+			keys = append(keys, e.key)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,131 @@
+package location
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+)
+
+// Bucket is an S3 bucket as package delta reads it. Its other methods are the
+// bucket's own.
+type Bucket struct{ objectstore.Bucket }
+
+var _ delta.Store = Bucket{}
+
+// List yields what is there now: a key under a delete marker is not.
+func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
+	return func(yield func(table.Object, error) bool) {
+		for o, err := range b.Bucket.List(ctx, prefix) {
+			if !yield(table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID}, err) {
+				return
+			}
+		}
+	}
+}
+
+// Get reads an object whole.
+func (b Bucket) Get(ctx context.Context, key string) ([]byte, error) {
+	body, _, err := b.Bucket.Get(ctx, key)
+	return body, err
+}
+
+// filesystem is the "bucket" of files: keys are absolute paths without the first
+// slash.
+const filesystem = "file://"
+
+// files is the file system as package delta reads it.
+type files struct{}
+
+// List yields the files under a prefix in the order of their keys' bytes, as an
+// object store does. A folder that is not there is empty.
+func (files) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
+	return func(yield func(table.Object, error) bool) {
+		dir := prefix[:strings.LastIndexByte(prefix, '/')+1]
+		_, err := walk(ctx, dir, prefix, yield)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			yield(table.Object{}, err)
+		}
+	}
+}
+
+// walk yields the files below dir, which ends with a slash or is empty, whose
+// keys begin with prefix. It reports false where the caller wants no more.
+func walk(ctx context.Context, dir, prefix string, yield func(table.Object, error) bool) (more bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return true, err
+	}
+	entries, err := os.ReadDir("/" + dir)
+	if err != nil {
+		return true, fmt.Errorf("list %s: %w", "/"+dir, err)
+	}
+	type child struct {
+		key  string // of a folder with its slash, which is what sorts it
+		info fs.FileInfo
+	}
+	var children []child
+	for _, e := range entries {
+		key := dir + e.Name()
+		if !strings.HasPrefix(key+"/", prefix) && !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		info, err := os.Stat("/" + key) // what a link leads to
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // gone since, or a link that leads nowhere
+		}
+		if err != nil {
+			return true, fmt.Errorf("list %s: %w", "/"+dir, err)
+		}
+		switch {
+		case info.IsDir() && e.Type()&fs.ModeSymlink == 0: // a link to a folder may lead round
+			children = append(children, child{key + "/", info})
+		case info.Mode().IsRegular():
+			children = append(children, child{key, info})
+		}
+	}
+	slices.SortFunc(children, func(a, b child) int { return strings.Compare(a.key, b.key) })
+	for _, c := range children {
+		if c.info.IsDir() {
+			if more, err := walk(ctx, c.key, prefix, yield); !more || err != nil {
+				return more, err
+			}
+		} else if !yield(table.Object{Key: c.key, Size: c.info.Size(), Modified: c.info.ModTime()}, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Get reads a file whole.
+func (files) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile("/" + key)
+}
+
+// ReadAt reads a part of a file.
+func (files) ReadAt(ctx context.Context, key string, p []byte, off int64) (n int, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	f, err := os.Open("/" + key)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	n, err = f.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		return n, io.EOF
+	}
+	return n, err
+}
