@@ -6,10 +6,11 @@ import (
 	"sync"
 	"testing"
 
-	"breakwater/activities"
+	"breakwater/activities/host"
 	"breakwater/internal/action"
 	"breakwater/internal/runbook/load"
 	"breakwater/internal/runbook/runbooktest"
+	"breakwater/internal/system"
 	"breakwater/internal/verdict"
 	"breakwater/workflows"
 
@@ -114,21 +115,21 @@ func (m *model) serve(t *testing.T, c client.Client, queue, estates, books strin
 	if len(ms) > 0 {
 		t.Fatal(ms)
 	}
-	systems := &activities.Systems{Folder: estates, Temporal: c}
+	systems := &system.Systems{Folder: estates, Temporal: c}
 	t.Cleanup(systems.Close)
-	host := &activities.Host{Catalogue: m.catalogue(), Runbooks: all, Estates: systems}
-	if err := host.Catalogue.Err(); err != nil {
+	serving := &host.Host{Catalogue: m.catalogue(), Runbooks: all, Estates: systems}
+	if err := serving.Catalogue.Err(); err != nil {
 		t.Fatal(err)
 	}
 	w := worker.New(c, queue, worker.Options{
-		Interceptors: []interceptor.WorkerInterceptor{&activities.Interceptor{}}, DisableRegistrationAliasing: true,
+		Interceptors: []interceptor.WorkerInterceptor{&host.Interceptor{}}, DisableRegistrationAliasing: true,
 	})
 	var names []string
 	for _, rb := range all {
 		names = append(names, rb.Name)
 	}
 	workflows.Register(w, names)
-	host.Register(w)
+	serving.Register(w)
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"breakwater/activities"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
@@ -85,7 +84,7 @@ func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wi
 	}
 	var leaves []ledger.Leaf
 	for _, ref := range entry.Docs {
-		leaf, err := activities.Leaf(ctx, from, ref)
+		leaf, err := store.Leaf(ctx, from, ref)
 		if err != nil {
 			return nil, err
 		}

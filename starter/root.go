@@ -9,8 +9,8 @@ import (
 	"os"
 	"strings"
 
-	"breakwater/activities"
 	"breakwater/internal/config"
+	"breakwater/internal/system"
 
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
@@ -25,7 +25,7 @@ type app struct {
 	json bool
 
 	cfg     config.Config
-	systems *activities.Systems
+	systems *system.Systems
 	temp    client.Client
 	options client.Options
 }
@@ -66,7 +66,7 @@ func (a *app) root() *cobra.Command {
 			if a.cfg, err = config.Load(c.Flags()); err != nil {
 				return err
 			}
-			a.systems = &activities.Systems{Folder: a.cfg.Estates}
+			a.systems = &system.Systems{Folder: a.cfg.Estates}
 			return nil
 		},
 	}

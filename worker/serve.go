@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"breakwater/activities"
+	"breakwater/activities/host"
 	"breakwater/internal/config"
 	"breakwater/internal/mistake"
 	"breakwater/internal/query/duckdb"
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
+	"breakwater/internal/system"
 	"breakwater/internal/wire"
 	"breakwater/workflows"
 
@@ -36,8 +38,8 @@ const queriesAtOnce = 2
 
 // prepared is what a worker serves, found to be whole.
 type prepared struct {
-	systems *activities.Systems
-	host    *activities.Host
+	systems *system.Systems
+	host    *host.Host
 	names   []string // of the runbooks
 }
 
@@ -48,7 +50,7 @@ func prepare(cfg config.Config) (*prepared, error) {
 	if cfg.Estates == "" {
 		errs = append(errs, fmt.Errorf("%w: estates is missing: name the folder of the estates with --estates DIR or BREAKWATER_ESTATES", config.ErrBad))
 	}
-	p := &prepared{systems: &activities.Systems{Folder: cfg.Estates}}
+	p := &prepared{systems: &system.Systems{Folder: cfg.Estates}}
 	catalogue := activities.Catalogue(p.systems)
 	errs = append(errs, catalogue.Err())
 	books, ms := load.Lint(cfg.RunbookFS(), catalogue, nil)
@@ -61,7 +63,7 @@ func prepare(cfg config.Config) (*prepared, error) {
 	if len(books) == 0 && len(ms) == 0 {
 		errs = append(errs, fmt.Errorf("%w: %s holds no *.yaml runbook, so there is nothing to serve", config.ErrBad, cfg.From()))
 	}
-	p.host = &activities.Host{Catalogue: catalogue, Runbooks: books, Estates: p.systems}
+	p.host = &host.Host{Catalogue: catalogue, Runbooks: books, Estates: p.systems}
 	p.names = names(books)
 	return p, errors.Join(errs...)
 }
@@ -93,7 +95,7 @@ func serve(ctx context.Context, cfg config.Config, logger *slog.Logger, wait tim
 	}
 	broken := make(chan error, 1)
 	options := worker.Options{
-		Interceptors:                []interceptor.WorkerInterceptor{&activities.Interceptor{}},
+		Interceptors:                []interceptor.WorkerInterceptor{&host.Interceptor{}},
 		DisableRegistrationAliasing: true,
 		WorkerStopTimeout:           stopTimeout,
 		// A dead worker is noticed by its silence, so an activity's heartbeat must

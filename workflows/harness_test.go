@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/activities"
+	"breakwater/activities/host"
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
 	"breakwater/internal/estate"
@@ -286,7 +286,7 @@ type bench struct {
 	client client.Client
 	queue  string
 	books  []*runbook.Runbook
-	host   *activities.Host
+	host   *host.Host
 	worker worker.Worker
 
 	dir     string // of the ledger
@@ -317,7 +317,7 @@ func newBench(t testing.TB, books []*runbook.Runbook) *bench {
 	}
 	t.Cleanup(c.Close)
 	b := &bench{t: t, model: newModel(), estate: testEstate(t), ledger: folder, client: c, queue: "q-" + filepath.Base(t.TempDir()) + t.Name(), books: books, dir: dir}
-	b.host = &activities.Host{
+	b.host = &host.Host{
 		Catalogue: b.model.catalogue(definitions(t)), Runbooks: books,
 		Estates: estates{e: b.estate, ledger: folder, key: signer(t, 99)},
 	}
@@ -331,7 +331,7 @@ func newBench(t testing.TB, books []*runbook.Runbook) *bench {
 func (b *bench) startWorker() {
 	b.t.Helper()
 	w := worker.New(b.client, b.queue, worker.Options{
-		Interceptors: []interceptor.WorkerInterceptor{&activities.Interceptor{}}, DisableRegistrationAliasing: true,
+		Interceptors: []interceptor.WorkerInterceptor{&host.Interceptor{}}, DisableRegistrationAliasing: true,
 		// Short timeouts make a lost task seen soon.
 		MaxHeartbeatThrottleInterval: time.Second,
 	})
@@ -347,7 +347,7 @@ func (b *bench) startWorker() {
 	b.worker = w
 	b.t.Cleanup(w.Stop)
 	q := worker.New(b.client, wire.QueryQueue(b.queue), worker.Options{
-		Interceptors: []interceptor.WorkerInterceptor{&activities.Interceptor{}}, DisableRegistrationAliasing: true,
+		Interceptors: []interceptor.WorkerInterceptor{&host.Interceptor{}}, DisableRegistrationAliasing: true,
 		DisableWorkflowWorker: true, MaxHeartbeatThrottleInterval: time.Second,
 	})
 	b.host.RegisterQueries(q)

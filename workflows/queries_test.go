@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/activities"
+	"breakwater/activities/host"
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
 	"breakwater/internal/ledger/store"
@@ -80,10 +80,10 @@ func TestQueryProcess(t *testing.T) {
 		action.Add(cat, a)
 	}
 	w := worker.New(c, cfg.Queue, worker.Options{
-		Interceptors: []interceptor.WorkerInterceptor{&activities.Interceptor{}}, DisableRegistrationAliasing: true,
+		Interceptors: []interceptor.WorkerInterceptor{&host.Interceptor{}}, DisableRegistrationAliasing: true,
 		DisableWorkflowWorker: true, MaxHeartbeatThrottleInterval: time.Second,
 	})
-	(&activities.Host{Catalogue: cat, Estates: estates{e: testEstate(t), ledger: folder, key: signer(t, 99)}}).RegisterQueries(w)
+	(&host.Host{Catalogue: cat, Estates: estates{e: testEstate(t), ledger: folder, key: signer(t, 99)}}).RegisterQueries(w)
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -147,6 +147,9 @@ type Run struct {
 	SourceLost *time.Time `json:"source_lost,omitempty"`
 }
 
+// Name is how the journal and the quarantine name a run.
+func (r Run) Name() string { return r.Workflow + "/" + r.FirstRun }
+
 // Token is the idempotency key of a step on an item: it stays the same over
 // attempts, continue-as-new and a second cluster.
 func (r Request) Token() string {

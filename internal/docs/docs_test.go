@@ -18,6 +18,7 @@ import (
 	estateload "breakwater/internal/estate/load"
 	"breakwater/internal/mistake"
 	runbookload "breakwater/internal/runbook/load"
+	"breakwater/internal/system"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -28,7 +29,7 @@ const root = "../.."
 
 // The generated pages say what the code says.
 func TestGeneratedPages(t *testing.T) {
-	cat := activities.Catalogue(&activities.Systems{})
+	cat := activities.Catalogue(&system.Systems{})
 	if err := cat.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestEstatePage(t *testing.T) {
 
 // Every runbook shown in the pages is one that the linter accepts.
 func TestRunbookExamples(t *testing.T) {
-	cat := activities.Catalogue(&activities.Systems{})
+	cat := activities.Catalogue(&system.Systems{})
 	found := 0
 	for _, path := range pages(t) {
 		for i, block := range yamlBlocks(string(read(t, path))) {

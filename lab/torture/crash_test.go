@@ -19,6 +19,7 @@ import (
 	"breakwater/internal/mistake"
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
+	"breakwater/internal/system"
 	"breakwater/internal/wire"
 	"breakwater/lab"
 	"breakwater/lab/failover"
@@ -72,7 +73,7 @@ func (d *disaster) compile(name, input string) *runbook.Compiled {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	c, err := runbook.Compile(books[i], e, activities.Catalogue(&activities.Systems{}), in)
+	c, err := runbook.Compile(books[i], e, activities.Catalogue(&system.Systems{}), in)
 	if err != nil {
 		d.t.Fatal(err)
 	}

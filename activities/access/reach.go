@@ -1,0 +1,314 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/verdict"
+)
+
+func (s room) accessActions(c *action.Catalogue) {
+	read, write := access{s, readLevel}, access{s, writeLevel}
+	action.Add(c, action.Action[action.None]{
+		Name: "access.read-only", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
+		Needs: []string{"table.promote"},
+		Doc:   "The group's readers may read its tables at the target, and nobody may write there: proven with everybody's own credentials.",
+		Plan:  read.plan, Apply: read.apply, Verify: read.verifyReadOnly,
+		Undo: &action.Undo[action.None]{Plan: read.planBack, Apply: read.apply, Verify: read.verifyBack},
+		RedWhen: []action.Red{
+			{Fault: "access.reader-detached", Want: verdict.Fail},
+			{Fault: "access.writer-may-write", Want: verdict.Fail},
+			{Fault: "access.reader-may-write", Want: verdict.Fail},
+			{Fault: "access.other-reader-may-read", Want: verdict.Fail},
+			{Fault: "access.writer-key-changed", Want: verdict.Unknown},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+	action.Add(c, action.Action[action.None]{
+		Name: "access.read-write", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
+		Needs: []string{"access.read-only"},
+		Doc:   "The group's writers may write to its tables at the target, and nobody else: a write of each is made, read back and removed.",
+		Plan:  write.plan, Apply: write.apply, Verify: write.verifyReadWrite,
+		Undo: &action.Undo[action.None]{Plan: write.planBack, Apply: write.apply, Verify: write.verifyBack},
+		RedWhen: []action.Red{
+			{Fault: "access.writer-detached", Want: verdict.Fail},
+			{Fault: "access.reader-may-write", Want: verdict.Fail},
+			{Fault: "access.other-writer-may-write", Want: verdict.Fail},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+}
+
+// scene is a group's tables and people at the target.
+type scene struct {
+	group   *estate.Group
+	region  *estate.Region
+	readers []estate.AccessPrincipal
+	writers []estate.AccessPrincipal
+	places  []place
+	// Of another group, and neither readers nor writers of this one; nil where the
+	// estate has none.
+	otherReader, otherWriter *estate.AccessPrincipal
+}
+
+// place is a real bucket with the prefixes of the group's tables in it.
+type place struct {
+	bucket   string
+	prefixes []string
+}
+
+// empty says why there is nothing to give access to; empty if there is.
+func (sc scene) empty() string {
+	switch {
+	case len(sc.places) == 0:
+		return sc.group.Group + " has no tables, so that there is nothing in storage to open"
+	case len(sc.readers)+len(sc.writers) == 0:
+		return "the estate names nobody who reads or writes " + sc.group.Group + " in " + sc.region.Region
+	}
+	return ""
+}
+
+// scene resolves the item. It asks nothing of any server.
+func (a access) scene(c action.Call[action.None]) (scene, error) {
+	var sc scene
+	var ok bool
+	if sc.group, ok = c.Estate.Group(c.Item.Name); !ok {
+		return sc, fmt.Errorf("%w: the estate has no group %q", action.ErrRefused, c.Item.Name)
+	}
+	var err error
+	if sc.region, err = c.Estate.RegionNamed(c.Run.Target); err != nil {
+		return sc, err
+	}
+	for _, t := range sc.group.Tables {
+		real, err := c.Estate.RealBucket(t.Bucket, c.Run.Target)
+		if err != nil {
+			return sc, err
+		}
+		i := slices.IndexFunc(sc.places, func(p place) bool { return p.bucket == real })
+		if i < 0 {
+			i, sc.places = len(sc.places), append(sc.places, place{bucket: real})
+		}
+		sc.places[i].prefixes = append(sc.places[i].prefixes, t.Path)
+	}
+	sc.readers, sc.writers = sc.group.AccessIn(c.Run.Target)
+	known := func(p estate.AccessPrincipal) bool {
+		is := func(q estate.AccessPrincipal) bool { return q.Name == p.Name }
+		return slices.ContainsFunc(sc.readers, is) || slices.ContainsFunc(sc.writers, is)
+	}
+	for i := range c.Estate.Groups {
+		readers, writers := c.Estate.Groups[i].AccessIn(c.Run.Target)
+		for _, p := range readers {
+			if sc.otherReader == nil && !known(p) {
+				sc.otherReader = &p
+			}
+		}
+		for _, p := range writers {
+			if sc.otherWriter == nil && !known(p) {
+				sc.otherWriter = &p
+			}
+		}
+	}
+	return sc, nil
+}
+
+func (a access) trial(c action.Call[action.None], sc scene, bucket string) lake.Trial {
+	return lake.Trial{S: a.s.lake, Run: c.Run, Estate: c.Estate, Region: sc.region, Bucket: bucket}
+}
+
+// samples finds, as recovery, one real object of each table: of its log, or else
+// any. A table without an object has none.
+func (a access) samples(ctx context.Context, c action.Call[action.None], p place) ([]objectstore.Object, error) {
+	store, err := a.s.Storage(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return nil, err
+	}
+	var found []objectstore.Object
+	for _, prefix := range p.prefixes {
+		n := len(found)
+		for _, below := range []string{prefix + "/_delta_log/", prefix + "/"} {
+			for o, err := range store.List(ctx, p.bucket, below) {
+				if err != nil {
+					return nil, err
+				}
+				if found = append(found, o); true {
+					break
+				}
+			}
+			if len(found) > n {
+				break
+			}
+		}
+	}
+	return found, nil
+}
+
+// verifyReadOnly lets every reader read and write, every writer write, and
+// somebody else read.
+func (a access) verifyReadOnly(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	return a.verify(ctx, c, func(sc scene, p place, try lake.Trial) (obs []action.Observation) {
+		what, want := "there is something to read in s3://"+p.bucket, fmt.Sprintf("an object of each of %d tables", len(p.prefixes))
+		samples, err := a.samples(ctx, c, p)
+		if err != nil {
+			return append(obs, try.Unknown(what, want, err))
+		}
+		obs = append(obs, action.Saw(what, want, fmt.Sprintf("of %d", len(samples)), len(samples) == len(p.prefixes)))
+		for _, r := range sc.readers {
+			obs = append(obs, try.CanRead(ctx, r.Name, r.Credentials, samples), try.CannotWrite(ctx, r.Name, r.Credentials, p.prefixes))
+		}
+		for _, w := range sc.writers {
+			obs = append(obs, try.CannotWrite(ctx, w.Name, w.Credentials, p.prefixes))
+		}
+		if o := sc.otherReader; o != nil {
+			obs = append(obs, try.CannotRead(ctx, o.Name, o.Credentials, samples))
+		}
+		return obs
+	})
+}
+
+// verifyReadWrite lets every writer write, and readers and somebody else's writer
+// try to.
+func (a access) verifyReadWrite(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	return a.verify(ctx, c, func(sc scene, p place, try lake.Trial) (obs []action.Observation) {
+		for _, w := range sc.writers {
+			obs = append(obs, try.CanWrite(ctx, w.Name, w.Credentials, p.prefixes))
+		}
+		for _, r := range sc.readers {
+			if !slices.ContainsFunc(sc.writers, func(w estate.AccessPrincipal) bool { return w.Name == r.Name }) {
+				obs = append(obs, try.CannotWrite(ctx, r.Name, r.Credentials, p.prefixes))
+			}
+		}
+		if o := sc.otherWriter; o != nil {
+			obs = append(obs, try.CannotWrite(ctx, o.Name, o.Credentials, p.prefixes))
+		}
+		return obs
+	})
+}
+
+// verify looks at every bucket of the group.
+func (a access) verify(ctx context.Context, c action.Call[action.None], look func(scene, place, lake.Trial) []action.Observation) ([]action.Observation, error) {
+	sc, err := a.scene(c)
+	if err != nil {
+		return nil, err
+	}
+	if why := sc.empty(); why != "" {
+		return []action.Observation{action.Saw(c.Item.Name+" is open at the level "+string(a.level), "what the estate says", why, true)}, nil
+	}
+	var obs []action.Observation
+	for _, p := range sc.places {
+		try := a.trial(c, sc, p.bucket)
+		obs = append(append(obs, try.Control(ctx)), look(sc, p, try)...)
+	}
+	return obs, nil
+}
+
+// verifyBack proves that rights are as they were: the policy is with those who
+// had it before, and who got it by this run can do nothing with it any more.
+func (a access) verifyBack(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	sc, err := a.scene(c)
+	if err != nil {
+		return nil, err
+	}
+	g, err := action.Decode[grant](c.Plan.Data)
+	if err != nil {
+		return nil, err
+	}
+	const what = "rights at the target are as they were"
+	if g.Policy == "" {
+		return []action.Observation{action.Saw(what, "nothing given, nothing to take", sc.empty(), true)}, nil
+	}
+	want := fmt.Sprintf("policy %s with %q", g.Policy, g.To.Has)
+	admin, err := a.s.MinIO(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
+	}
+	has := []string{}
+	for _, name := range g.Users {
+		u, err := admin.User(ctx, name)
+		if err != nil {
+			return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
+		}
+		if slices.Contains(u.Policies, g.Policy) {
+			has = append(has, name)
+		}
+	}
+	obs := []action.Observation{action.Saw(what, want, fmt.Sprintf("with %q", has), slices.Equal(has, g.To.Has))}
+	who := sc.readers
+	if a.level == writeLevel {
+		who = sc.writers
+	}
+	for _, p := range sc.places {
+		try := a.trial(c, sc, p.bucket)
+		samples, err := a.samples(ctx, c, p)
+		if err != nil {
+			return append(obs, try.Unknown(what, want, err)), nil
+		}
+		for _, u := range who {
+			switch {
+			case slices.Contains(g.To.Has, u.Name) || slices.Contains(g.Could, u.Name):
+				// It had these rights before, and keeps them.
+			case a.level == writeLevel:
+				obs = append(obs, try.CannotWrite(ctx, u.Name, u.Credentials, p.prefixes))
+			default:
+				obs = append(obs, try.CannotRead(ctx, u.Name, u.Credentials, samples))
+			}
+		}
+	}
+	return obs, nil
+}
+
+// could lists the readers who read the tables already, by other rights: those
+// stay when this run's are taken back. Reading changes nothing.
+func (a access) could(ctx context.Context, c action.Call[action.None], sc scene) ([]string, error) {
+	if a.level == writeLevel {
+		return nil, nil // access.read-only has shown that nobody writes
+	}
+	var names []string
+	for _, p := range sc.places {
+		samples, err := a.samples(ctx, c, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range sc.readers {
+			store, err := a.s.StorageAs(ctx, c.Estate, c.Run.Target, r.Credentials, r.Name)
+			if err != nil {
+				return nil, err
+			}
+			for _, o := range samples {
+				_, _, err := store.Get(ctx, p.bucket, o.Key)
+				switch objectstore.Attempted(err) {
+				case objectstore.ProbeUnreachable:
+					return nil, err
+				case objectstore.ProbeAllowed:
+					if !slices.Contains(names, r.Name) {
+						names = append(names, r.Name)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// names lists principals, sorted, each once.
+func names(ps []estate.AccessPrincipal) []string {
+	var ns []string
+	for _, p := range ps {
+		ns = append(ns, p.Name)
+	}
+	slices.Sort(ns)
+	return slices.Compact(ns)
+}
+
+func orNobody(ns []string) string {
+	if len(ns) == 0 {
+		return "nobody"
+	}
+	return strings.Join(ns, ", ")
+}

@@ -1,0 +1,39 @@
+// Package access gives people access at the target, and proves it with their own credentials.
+package access
+
+import (
+	"context"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/query"
+	"breakwater/internal/system"
+)
+
+// systems is what this room needs of the outside systems.
+type systems interface {
+	Storage(ctx context.Context, e *estate.Estate, region string) (*objectstore.Client, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	MinIO(ctx context.Context, e *estate.Estate, region string) (*minio.Admin, error)
+}
+
+// room is what the actions of this room hang from.
+type room struct {
+	systems
+	lake   lake.Lake
+	engine query.Engine // nil in a process that serves no queries
+}
+
+func newRoom(s *system.Systems) room {
+	return room{systems: s, lake: lake.New(s), engine: s.Engine}
+}
+
+// Add registers the actions of this room.
+func Add(c *action.Catalogue, s *system.Systems) {
+	r := newRoom(s)
+	r.accessActions(c)
+	r.goldenActions(c)
+}

@@ -1,0 +1,27 @@
+package backup
+
+import (
+	"testing"
+
+	"breakwater/activities/group"
+	"breakwater/activities/table"
+	"breakwater/lab/prove"
+	"breakwater/lab/world"
+)
+
+// proofs names the test that takes each action of this room through prove.Action.
+var proofs = map[string]string{
+	"backup.expire":     "TestExpire/prove",
+	"backup.restorable": "TestBackup/restorable",
+	"backup.take":       "TestBackup/take",
+	"backup.walled":     "TestBackup/walled",
+}
+
+func TestMain(m *testing.M) { world.Main(m, Add, group.Add, table.Add) }
+
+func TestEveryActionIsProven(t *testing.T) { prove.Listed(t, Add, proofs) }
+
+func TestAlwaysPassIsCaught(t *testing.T) {
+	t.Parallel()
+	prove.AlwaysPassIsCaught(t, proofs)
+}

@@ -1,0 +1,95 @@
+// Package backup takes, proves and expires backups.
+package backup
+
+import (
+	"context"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/backup/depot"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/batchops"
+	"breakwater/internal/system"
+	"breakwater/internal/verdict"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// systems is what this room needs of the outside systems.
+type systems interface {
+	Batches(ctx context.Context, e *estate.Estate, reader *objectstore.Client) (*batchops.Client, error)
+	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
+	Depot(ctx context.Context, e *estate.Estate) (depot.Depot, error)
+	Expirer(ctx context.Context, e *estate.Estate) (*objectstore.Client, error)
+	Intruder(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+}
+
+// room is what the actions of this room hang from.
+type room struct {
+	systems
+	lake lake.Lake
+}
+
+func newRoom(s *system.Systems) room {
+	return room{systems: s, lake: lake.New(s)}
+}
+
+// Add registers the actions of this room.
+func Add(c *action.Catalogue, s *system.Systems) {
+	r := newRoom(s)
+	r.backupActions(c)
+}
+
+func (s room) backupActions(c *action.Catalogue) {
+	action.Add(c, action.Action[action.None]{
+		Name: "backup.take", Over: estate.GroupKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
+		Doc:    "Add a backup of a group's tables at one cut to the backup place: what the one before does not hold, then a signed manifest of everything.",
+		Timing: action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
+		Plan:   s.planTake, Apply: s.applyTake, Verify: s.verifyTake,
+		RedWhen: []action.Red{
+			{Fault: "backup.object-gone", Want: verdict.Fail},
+			{Fault: "backup.manifest-gone", Want: verdict.Fail},
+			{Fault: "backup.manifest-damaged", Want: verdict.Fail},
+			{Fault: "backup.lock-shortened", Want: verdict.Fail},
+			{Fault: "backup.reading-revoked", Want: verdict.Unknown},
+			{Fault: "backup.unreachable", Want: verdict.Unknown},
+		},
+	})
+	action.Add(c, action.Action[action.None]{
+		Name: "backup.walled", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
+		Doc:    "Nobody of a region, nor who adds backups, can destroy one: tried with the credentials of each on an object of its own, beside what must work.",
+		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
+		Verify: s.verifyWalled,
+		RedWhen: []action.Red{
+			{Fault: "backup.adder-may-delete", Want: verdict.Fail},
+			{Fault: "backup.adder-may-configure", Want: verdict.Fail},
+			{Fault: "backup.adder-may-open", Want: verdict.Fail},
+			{Fault: "backup.restorer-may-open", Want: verdict.Fail},
+			{Fault: "backup.expirer-may-bypass", Want: verdict.Fail},
+			{Fault: "backup.lifecycle-expires", Want: verdict.Fail},
+			{Fault: "backup.writer-known", Want: verdict.Fail},
+			{Fault: "backup.adder-key-changed", Want: verdict.Unknown},
+			{Fault: "backup.reading-revoked", Want: verdict.Unknown},
+			{Fault: "backup.unreachable", Want: verdict.Unknown},
+		},
+	})
+	action.Add(c, action.Action[action.None]{
+		Name: "backup.restorable", Over: estate.GroupKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
+		Doc:    "Restore a table of a group's newest backup into a scratch place, read it, compare it with the manifest, and note that beside the backup; says what a disaster now would lose.",
+		Timing: action.Timing{Timeout: 6 * time.Hour, Estimate: time.Minute},
+		Plan:   s.planRestorable, Apply: s.applyRestorable, Verify: s.verifyRestorable,
+		RedWhen: []action.Red{
+			{Fault: "backup.object-gone", Want: verdict.Fail},
+			{Fault: "backup.manifest-gone", Want: verdict.Fail},
+			{Fault: "backup.manifest-damaged", Want: verdict.Fail},
+			{Fault: "backup.lock-shortened", Want: verdict.Fail},
+			{Fault: "backup.reading-revoked", Want: verdict.Unknown},
+			{Fault: "backup.unreachable", Want: verdict.Unknown},
+		},
+	})
+	action.Add(c, s.expireAction())
+}

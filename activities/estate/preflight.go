@@ -1,0 +1,410 @@
+package estate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/approval"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/ledger"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/verdict"
+)
+
+func (s room) preflightActions(c *action.Catalogue) {
+	action.Add(c, action.Action[preflightWith]{
+		Name: "estate.preflight", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
+		Doc:    "What recovery will need at the target is there and works: credentials, versioned buckets, tables' logs, topics, idle consumer groups, connectors, secrets, gates that people can open, and the ledger.",
+		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
+		Verify: s.verifyPreflight,
+		RedWhen: []action.Red{
+			{Fault: "storage.recovery-key-changed", Want: verdict.Fail},
+			{Fault: "storage.bucket-unversioned", Want: verdict.Fail},
+			{Fault: "storage.table-log-missing", Want: verdict.Fail},
+			{Fault: "access.reader-disabled", Want: verdict.Fail},
+			{Fault: "access.writer-key-changed", Want: verdict.Fail},
+			{Fault: "vault.routing-deleted", Want: verdict.Fail},
+			{Fault: "kafka.target-consumer-active", Want: verdict.Fail},
+			{Fault: "kafka.target-unreachable", Want: verdict.Unknown},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+}
+
+// preflightWith are the parameters of estate.preflight.
+type preflightWith struct {
+	Gates []string `json:"gates,omitempty" doc:"Roles that must be able to open a gate in live mode, each with two people or more. Every role is looked at in any case; one person alone is then taken for an owner's or an escalation's."`
+}
+
+// preflight collects what it sees of the target.
+type preflight struct {
+	s   room
+	c   action.Call[preflightWith]
+	r   *estate.Region
+	obs []action.Observation
+}
+
+func (s room) verifyPreflight(ctx context.Context, c action.Call[preflightWith]) ([]action.Observation, error) {
+	r, err := c.Estate.RegionNamed(c.Run.Target)
+	if err != nil {
+		return nil, err
+	}
+	p := &preflight{s: s, c: c, r: r}
+	looks := []struct {
+		say  string
+		look func(context.Context)
+	}{
+		{"buckets", p.buckets},
+		{"tables' logs", p.logs},
+		{"users", p.users},
+		{"kafka", p.kafka},
+		{"connectors", p.connectors},
+		{"secrets", p.secrets},
+		{"gates", func(context.Context) { p.gates() }},
+		{"the ledger", p.ledger},
+	}
+	for i, l := range looks {
+		c.Progress(int64(i), int64(len(looks)), "looking at "+l.say)
+		l.look(ctx)
+	}
+	return p.obs, ctx.Err()
+}
+
+func (p *preflight) saw(what, want, got string, ok bool) {
+	p.obs = append(p.obs, action.Saw(what, want, got, ok))
+}
+
+// err is an error's observation: a refusal is an answer and fails, silence and
+// whatever else is unknown.
+func (p *preflight) err(what, want string, err error) {
+	for _, no := range []error{fs.ErrPermission, fs.ErrNotExist, objectstore.ErrNoBucket} {
+		if errors.Is(err, no) {
+			p.saw(what, want, err.Error(), false)
+			return
+		}
+	}
+	p.obs = append(p.obs, action.Unknown(p.c.Run, p.r.Region, what, want, err, ""))
+}
+
+// groups are the consistency groups in the run's scope.
+func (p *preflight) groups() []*estate.Group {
+	var gs []*estate.Group
+	for _, i := range p.c.Estate.Items(estate.GroupKind, estate.Filter{Groups: p.c.Run.Groups}) {
+		if g, ok := p.c.Estate.Group(i.Name); ok {
+			gs = append(gs, g)
+		}
+	}
+	return gs
+}
+
+// buckets asks with recovery's own credentials.
+func (p *preflight) buckets(ctx context.Context) {
+	for _, b := range p.c.Estate.Buckets {
+		what, want := fmt.Sprintf("recovery can work in bucket %s at %s", b.Bucket, p.r.Region), "it answers recovery, and keeps versions"
+		bucket, err := p.s.Bucket(ctx, p.c.Estate, p.r.Region, b.Bucket)
+		if err != nil {
+			p.err(what, want, err)
+			continue
+		}
+		versioned, err := bucket.Client().BucketVersioning(ctx, bucket.Name())
+		switch {
+		case err != nil:
+			p.err(what, want, err)
+		case !versioned:
+			p.saw(what, want, bucket.Name()+" keeps no versions: turn versioning on, or nothing written there could be taken back", false)
+		default:
+			p.saw(what, want, bucket.Name()+" answers and keeps versions", true)
+		}
+	}
+}
+
+// logs lists the beginning of every table's log.
+func (p *preflight) logs(ctx context.Context) {
+	for _, g := range p.groups() {
+		if len(g.Tables) == 0 {
+			continue
+		}
+		what, want := "the logs of "+g.Group+"'s tables have reached "+p.r.Region, fmt.Sprintf("a log for each of %d tables", len(g.Tables))
+		var missing []string
+		var failed error
+		for _, t := range g.Tables {
+			there, err := p.log(ctx, t)
+			if err != nil {
+				failed = err
+				break
+			}
+			if !there {
+				missing = append(missing, t.Table)
+			}
+		}
+		if failed != nil {
+			p.err(what, want, failed)
+			continue
+		}
+		got := fmt.Sprintf("%d of %d", len(g.Tables)-len(missing), len(g.Tables))
+		if len(missing) > 0 {
+			got += "; none for " + action.Few(missing) + ": replication has not brought it, or its path in the estate is wrong"
+		}
+		p.saw(what, want, got, len(missing) == 0)
+	}
+}
+
+func (p *preflight) log(ctx context.Context, t estate.Table) (bool, error) {
+	b, err := p.s.Bucket(ctx, p.c.Estate, p.r.Region, t.Bucket)
+	if err != nil {
+		return false, err
+	}
+	for _, err := range b.List(ctx, t.Path+"/_delta_log/") {
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// users tries the credentials of everybody whom recovery will let in or keep out,
+// and asks the administrator for them.
+func (p *preflight) users(ctx context.Context) {
+	st := p.r.Storage
+	var all []estate.Principal
+	gives := false
+	for _, g := range p.groups() {
+		readers, writers := g.AccessIn(p.r.Region)
+		gives = gives || len(readers)+len(writers) > 0
+		for _, u := range slices.Concat(readers, writers) {
+			all = append(all, estate.Principal{Name: u.Name, Credentials: u.Credentials})
+		}
+	}
+	if gives {
+		err := lake.AccessAt(st.Provider)
+		got := "provider " + st.Provider
+		if err != nil {
+			got = err.Error()
+		}
+		p.saw("recovery can give access at "+p.r.Region, "a provider whose policies it can write", got, err == nil)
+	}
+	if len(p.c.Estate.Buckets) > 0 && p.c.Run.Source != "" {
+		const what = "it is known who delivers replicas into the target"
+		if st.Replication == nil {
+			p.saw(what, "storage.replication in the estate", "nobody is named in "+p.r.Region+": the intake could not be closed", false)
+		} else {
+			p.saw(what, "storage.replication in the estate", st.Replication.Name, true)
+			all = append(all, *st.Replication)
+		}
+	}
+	if len(all) == 0 || st.Provider != "minio" {
+		return
+	}
+	slices.SortFunc(all, func(a, b estate.Principal) int { return strings.Compare(a.Name, b.Name) })
+	all = slices.CompactFunc(all, func(a, b estate.Principal) bool { return a.Name == b.Name })
+	what, want := "everybody to be let in or kept out at "+p.r.Region+" is a user there, with working credentials", fmt.Sprintf("%d users", len(all))
+	admin, err := p.s.MinIO(ctx, p.c.Estate, p.r.Region)
+	if err != nil {
+		p.err(what, want, err)
+		return
+	}
+	var wrong []string
+	for _, u := range all {
+		info, err := admin.User(ctx, u.Name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			wrong = append(wrong, u.Name+" is no user there")
+			continue
+		case err != nil:
+			p.err(what, want, err)
+			return
+		case !info.Enabled:
+			wrong = append(wrong, u.Name+" is disabled")
+			continue
+		}
+		why, err := p.login(ctx, u)
+		if err != nil {
+			p.err(what, want, err)
+			return
+		}
+		if why != "" {
+			wrong = append(wrong, why)
+		}
+	}
+	got := fmt.Sprintf("%d of %d", len(all)-len(wrong), len(all))
+	if len(wrong) > 0 {
+		got += "; " + strings.Join(wrong[:min(len(wrong), 3)], "; ")
+	}
+	p.saw(what, want, got, len(wrong) == 0)
+}
+
+// login says what is wrong with a principal's credentials; empty for nothing. To
+// be denied a listing takes working credentials.
+func (p *preflight) login(ctx context.Context, u estate.Principal) (string, error) {
+	c, err := p.s.StorageAs(ctx, p.c.Estate, p.r.Region, u.Credentials, u.Name)
+	if err != nil {
+		return err.Error(), nil
+	}
+	if len(p.c.Estate.Buckets) == 0 {
+		return "", nil
+	}
+	real, err := p.c.Estate.RealBucket(p.c.Estate.Buckets[0].Bucket, p.r.Region)
+	if err != nil {
+		return "", err
+	}
+	err = objectstore.CanList(c, real, "")(ctx)
+	switch objectstore.Attempted(err) {
+	case objectstore.ProbeAllowed, objectstore.ProbeDenied:
+		return "", nil
+	case objectstore.ProbeUnreachable:
+		return "", err
+	}
+	return err.Error(), nil
+}
+
+func (p *preflight) kafka(ctx context.Context) {
+	if p.r.Kafka == nil {
+		return
+	}
+	what, want := "the kafka of "+p.r.Region+" is the estate's", "cluster "+p.r.Kafka.ClusterID
+	k, err := p.s.Kafka(ctx, p.c.Estate, p.r.Region)
+	if err != nil {
+		p.err(what, want, err)
+		return
+	}
+	id, err := k.ClusterID(ctx)
+	if err != nil {
+		p.err(what, want, err)
+		return
+	}
+	p.saw(what, want, "cluster "+id, id == p.r.Kafka.ClusterID)
+	for _, g := range p.groups() {
+		var topics []string
+		for _, t := range g.Topics {
+			topics = append(topics, t.Topic)
+		}
+		if len(topics) > 0 {
+			what, want := "the topics of "+g.Group+" are mirrored to "+p.r.Region, fmt.Sprintf("%d topics", len(topics))
+			if n, err := k.Partitions(ctx, topics...); err != nil {
+				p.err(what, want, err)
+			} else {
+				p.saw(what, want, fmt.Sprintf("%d topics", len(n)), len(n) == len(topics))
+			}
+		}
+		for _, cg := range g.ConsumerGroups {
+			what, want := "nobody consumes as "+cg.ConsumerGroup+" at "+p.r.Region+" yet", "no members: Empty, Dead, or no such group"
+			state, err := k.GroupState(ctx, cg.ConsumerGroup)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				p.saw(what, want, "no such group", true)
+			case err != nil:
+				p.err(what, want, err)
+			default:
+				got := fmt.Sprintf("%s with %d members", state.State, state.Members)
+				if !state.Idle() {
+					got += ": stop them, for their offsets could not be placed"
+				}
+				p.saw(what, want, got, state.Idle())
+			}
+		}
+	}
+}
+
+func (p *preflight) connectors(ctx context.Context) {
+	if p.r.Connect == nil {
+		return
+	}
+	what, want := "the mirror into "+p.r.Region+" can be stopped", "Connect knows "+strings.Join(p.r.Connect.Connectors(), ", ")
+	client, _, err := p.s.Connect(ctx, p.c.Estate, p.r.Region)
+	if err != nil {
+		p.err(what, want, err)
+		return
+	}
+	names, err := client.Names(ctx)
+	if err != nil {
+		p.err(what, want, err)
+		return
+	}
+	var missing []string
+	for _, n := range p.r.Connect.Connectors() {
+		if !slices.Contains(names, n) {
+			missing = append(missing, n)
+		}
+	}
+	slices.Sort(names)
+	got := "it knows " + strings.Join(names, ", ")
+	if len(missing) > 0 {
+		got += "; not " + strings.Join(missing, ", ")
+	}
+	p.saw(what, want, got, len(missing) == 0)
+}
+
+func (p *preflight) secrets(ctx context.Context) {
+	if p.r.Vault == nil {
+		return
+	}
+	v, err := p.s.Vault(ctx, p.c.Estate, p.r.Region)
+	for _, g := range p.groups() {
+		if g.Routing == nil {
+			continue
+		}
+		if err != nil {
+			p.err("the routing secret of "+g.Group+" can be read", "an answer", err)
+			continue
+		}
+		p.obs = append(p.obs, p.s.lake.ReadableSecret(ctx, p.c.Run, v, p.r.Vault.Mount, g.Routing.Secret, "the routing secret of "+g.Group))
+	}
+}
+
+// gates opens a gate for every role on trial, as a live run would.
+func (p *preflight) gates() {
+	for _, name := range p.c.With.Gates {
+		if _, ok := p.c.Estate.Role(name); !ok {
+			p.saw("role "+name+" can open a gate in live mode", "a role of the estate", "the estate has no such role", false)
+		}
+	}
+	for _, role := range p.c.Estate.Roles {
+		wanted := slices.Contains(p.c.With.Gates, role.Role)
+		quorum := approval.Quorum(1, true, false)
+		what, want := "role "+role.Role+" can open a gate in live mode", fmt.Sprintf("%d people, each with a key or name of their own", quorum)
+		if len(role.Members) == 1 && !wanted {
+			quorum, want = 1, "one person, who owns or is told, and cannot open a live gate alone"
+		}
+		_, err := approval.NewGate(approval.Spec{
+			About: approval.Statement{
+				Run:  ledger.Run{Workflow: p.c.Run.Workflow, FirstRun: p.c.Run.FirstRun},
+				Gate: "preflight", Attempt: 1, Plan: "preflight", Estate: p.c.Estate.Estate,
+			},
+			Role: role, Offers: []approval.Offer{{Verb: approval.Approve, Quorum: quorum}}, Live: true,
+		})
+		got := fmt.Sprintf("%d members", len(role.Members))
+		if err != nil {
+			got = strings.ReplaceAll(err.Error(), "\n", "; ")
+		}
+		p.saw(what, want, got, err == nil)
+	}
+}
+
+// ledger writes one small object of this run and reads it back: records alone,
+// and the same bytes however often.
+func (p *preflight) ledger(ctx context.Context) {
+	const what, want = "the ledger takes records and gives them back", "what was written"
+	s, err := p.s.Ledger(ctx, p.c.Estate)
+	if err != nil {
+		p.err(what, want, err)
+		return
+	}
+	key := "preflight/" + ledger.Escape(p.c.Run.Workflow) + "/" + ledger.Escape(p.c.Run.FirstRun) + ".json"
+	text := fmt.Appendf(nil, "{\"preflight\":%q,\"started\":%q}\n", p.c.Item.Name, p.c.Run.Started.UTC().Format(time.RFC3339Nano))
+	if err := s.PutIfAbsent(ctx, key, text); err != nil {
+		p.err(what, want, err)
+		return
+	}
+	back, err := s.Get(ctx, key)
+	if err != nil {
+		p.err(what, want, err)
+		return
+	}
+	p.saw(what, want, fmt.Sprintf("%d bytes, read back", len(back)), bytes.Equal(back, text))
+}

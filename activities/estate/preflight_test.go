@@ -1,0 +1,94 @@
+package estate
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/verdict"
+	"breakwater/lab/faults"
+	"breakwater/lab/prove"
+	"breakwater/lab/world"
+)
+
+func TestPreflight(t *testing.T) {
+	t.Parallel()
+	w := world.New(t)
+	w.Brokers()
+	def := w.Action("estate.preflight")
+	r := w.Request(def, "")
+	prove.Action(t, def, r, slices.Concat(faults.Storages(w.Faults), faults.Vaults(w.Faults), faults.Accesses(w.Faults), faults.Regions(w.Faults)))
+
+	reg, _ := w.Estate.Region(world.West)
+	for name, tc := range map[string]struct {
+		with   string
+		change func() (back func())
+		say    string
+	}{
+		"one person cannot open a live gate": {`{"gates":["data-platform"]}`, func() func() { return func() {} }, "1 who may decide"},
+		"a gate of an unknown role":          {`{"gates":["commander"]}`, func() func() { return func() {} }, "no such role"},
+		"a role that only claims": {"", func() func() {
+			w.Estate.Roles[0].Method = estate.Claimed
+			return func() { w.Estate.Roles[0].Method = estate.Signed }
+		}, "claimed proves nothing"},
+		"two names with one key": {"", func() func() {
+			m := w.Estate.Roles[0].Members
+			was := m[1].Key
+			m[1].Key = m[0].Key
+			return func() { m[1].Key = was }
+		}, "1 who may decide"},
+		"nobody is named who replicates": {"", func() func() {
+			was := reg.Storage.Replication
+			reg.Storage.Replication = nil
+			return func() { reg.Storage.Replication = was }
+		}, "nobody is named"},
+		"storage of a provider without access": {"", func() func() {
+			reg.Storage.Provider = "aws"
+			return func() { reg.Storage.Provider = "minio" }
+		}, "not in this release"},
+		"a user that is not there": {"", func() func() {
+			a := w.Estate.Groups[0].Access
+			was := a.Readers
+			a.Readers = append(slices.Clone(was), estate.AccessPrincipal{Region: world.West, Name: "nobody", Credentials: w.User(world.West, "nobody")})
+			return func() { a.Readers = was }
+		}, "nobody is no user there"},
+		"a credential that is not there": {"", func() func() {
+			a := w.Estate.Groups[0].Access
+			was := a.Readers
+			a.Readers = []estate.AccessPrincipal{{Region: world.West, Name: "orders-reader", Credentials: "file:gone"}}
+			return func() { a.Readers = was }
+		}, "file:gone"},
+		"a bucket that is not there": {"", func() func() {
+			w.Estate.Buckets[1].In[world.West] = "archive-wset"
+			return func() { w.Estate.Buckets[1].In[world.West] = "archive-west" }
+		}, "no such bucket"},
+		"a topic that is not mirrored": {"", func() func() {
+			w.Estate.Groups[0].Topics[0].Topic = "ordres"
+			return func() { w.Estate.Groups[0].Topics[0].Topic = "orders" }
+		}, "ordres"},
+		"a connector that Connect does not have": {"", func() func() {
+			reg.Connect.Others = []string{"sink-to-lake"}
+			return func() { reg.Connect.Others = nil }
+		}, "not sink-to-lake"},
+		"another cluster": {"", func() func() {
+			reg.Kafka.ClusterID = "of-last-year"
+			return func() { reg.Kafka.ClusterID = "cluster-" + world.West }
+		}, "of-last-year"},
+		"a ledger that is not there": {"", func() func() {
+			w.Estate.Ledger.Bucket = "legder"
+			return func() { w.Estate.Ledger.Bucket = "ledger" }
+		}, "no such bucket"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			back := tc.change()
+			obs, err := def.Verify(t.Context(), r, json.RawMessage(tc.with))
+			back()
+			if err != nil || action.Worst(obs) != verdict.Fail || !strings.Contains(prove.Told(prove.OnlyBad(obs)), tc.say) {
+				t.Errorf("want a failure that says %q, got %s, %v\n%s", tc.say, action.Worst(obs), err, prove.Told(prove.OnlyBad(obs)))
+			}
+		})
+	}
+}

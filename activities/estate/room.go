@@ -1,0 +1,44 @@
+// Package estate checks an estate before anything is done to it.
+package estate
+
+import (
+	"context"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/connect"
+	"breakwater/internal/lake"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/secret/vault"
+	"breakwater/internal/system"
+)
+
+// systems is what this room needs of the outside systems.
+type systems interface {
+	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
+	Connect(ctx context.Context, e *estate.Estate, region string) (*connect.Client, *estate.Connect, error)
+	Kafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
+	Ledger(ctx context.Context, e *estate.Estate) (store.Store, error)
+	MinIO(ctx context.Context, e *estate.Estate, region string) (*minio.Admin, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	Vault(ctx context.Context, e *estate.Estate, region string) (*vault.Client, error)
+}
+
+// room is what the actions of this room hang from.
+type room struct {
+	systems
+	lake lake.Lake
+}
+
+func newRoom(s *system.Systems) room {
+	return room{systems: s, lake: lake.New(s)}
+}
+
+// Add registers the actions of this room.
+func Add(c *action.Catalogue, s *system.Systems) {
+	r := newRoom(s)
+	r.preflightActions(c)
+}

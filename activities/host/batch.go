@@ -1,0 +1,224 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/runbook"
+	"breakwater/internal/wire"
+
+	"go.temporal.io/sdk/activity"
+	"golang.org/x/sync/errgroup"
+)
+
+// batch is a phase of a step on some of its items, with everything resolved.
+type batch struct {
+	in       wire.PhaseInput
+	def      *action.Definition
+	phase    wire.Phase
+	run      ledger.Run
+	compiled *runbook.Compiled
+	stage    *runbook.Stage
+	step     *runbook.Step
+	estate   *estate.Estate
+	ledger   store.Store
+	items    []estate.Item
+	label    string // of the batch
+	total    atomic.Int64
+	said     atomic.Value // string: the last sentence of progress
+}
+
+// beat is how often an activity says that its worker lives.
+const beat = time.Second
+
+// alive heartbeats until the returned function is called, so that a dead worker
+// is noticed within seconds. A hang is bounded by the activity's time limit.
+func (b *batch) alive(ctx context.Context) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		t := time.NewTicker(beat)
+		defer t.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				activity.RecordHeartbeat(ctx, b.said.Load())
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// say heartbeats with a sentence.
+func (b *batch) say(ctx context.Context, format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	b.said.Store(s)
+	activity.RecordHeartbeat(ctx, s)
+}
+
+// request is what the action is called with for one item.
+func (b *batch) request(ctx context.Context, item estate.Item) action.Request {
+	return action.Request{
+		Run: b.in.Run, Stage: b.stage.ID, Step: b.step.ID, Title: b.step.Title, Item: item, Estate: b.estate,
+		Records: records{b},
+		Progress: func(done, total int64, sentence string) {
+			b.say(ctx, "%s: %s (%d of %d)", item, sentence, done, total)
+		},
+		Guard: b.guard,
+	}
+}
+
+// guard refuses to go on when the run lost the estate.
+func (b *batch) guard(ctx context.Context) error {
+	if b.in.Run.Mode != action.ModeLive || b.def.Effect != action.Mutates {
+		return nil
+	}
+	return store.NewLock(b.ledger, b.estate.Estate).CheckEpoch(ctx, b.run, b.in.Run.Epoch)
+}
+
+// key is where a document about an item lies.
+func (b *batch) key(item, name string) string {
+	if b.phase == wire.UndoPlanPhase || b.phase == wire.UndoApplyPhase || b.phase == wire.UndoVerifyPhase {
+		name = "undo-" + name
+	}
+	return ledger.DocKey(b.run, b.step.ID, item, b.in.Attempt, name)
+}
+
+// each does f for every item of the batch, keeps the document that f returns
+// under name, and gives back the reference to it, or to an index of them. The
+// first document ever kept for an item at this attempt stays: it is what seen is
+// called with, whether this call wrote it or one that died.
+func each[D any](ctx context.Context, b *batch, name string, f func(context.Context, action.Request) (D, error), seen func(D)) (ledger.DocRef, []ledger.DocRef, error) {
+	refs := make([]ledger.DocRef, len(b.items))
+	docs := make([]D, len(b.items))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(action.AtOnce)
+	for n, item := range b.items {
+		g.Go(func() error {
+			key := b.key(item.Name, name)
+			raw, err := b.ledger.Get(ctx, key)
+			if errors.Is(err, fs.ErrNotExist) {
+				doc, err := f(ctx, b.request(ctx, item))
+				if err != nil {
+					return fmt.Errorf("%s: %w", item, err)
+				}
+				if raw, err = ledger.Encode(doc); err != nil {
+					return err
+				}
+				if refs[n], raw, err = store.PutDoc(ctx, b.ledger, key, raw); err != nil {
+					return err
+				}
+			} else if err != nil {
+				return fmt.Errorf("%s: look for an earlier answer: %w", item, err)
+			} else {
+				refs[n] = ledger.Ref(key, raw)
+			}
+			b.say(ctx, "%d of %d items", b.total.Add(1), len(b.items))
+			return json.Unmarshal(raw, &docs[n])
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return ledger.DocRef{}, nil, err
+	}
+	for _, d := range docs {
+		seen(d)
+	}
+	if len(refs) == 1 {
+		return refs[0], refs, nil
+	}
+	raw, err := ledger.Encode(ledger.Index{Docs: refs})
+	if err != nil {
+		return ledger.DocRef{}, nil, err
+	}
+	// The kind of document is in its name: an index ends in "index".
+	ref, _, err := store.PutDoc(ctx, b.ledger, ledger.DocKey(b.run, b.step.ID, b.label+" "+string(b.phase), b.in.Attempt, ledger.DocIndex), raw)
+	return ref, refs, err
+}
+
+// approved reads the approved plan of every item of the batch.
+func (b *batch) approved(ctx context.Context, ref *ledger.DocRef) (map[string]planned, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	refs, err := store.Expand(ctx, b.ledger, *ref)
+	if err != nil {
+		return nil, err
+	}
+	plans := make(map[string]planned, len(refs))
+	for _, ref := range refs {
+		raw, err := store.GetDoc(ctx, b.ledger, ref)
+		if err != nil {
+			return nil, err
+		}
+		var doc wire.PlanDoc
+		if err := json.Unmarshal(raw, &doc); err != nil {
+			return nil, fmt.Errorf("read plan %s: %w", ref.Key, err)
+		}
+		plans[doc.Item.Name] = planned{doc, ref.SHA256}
+	}
+	for _, i := range b.items {
+		if _, ok := plans[i.Name]; !ok {
+			return nil, fmt.Errorf("%w: the approved plan of step %q says nothing about %s", action.ErrRefused, b.step.Title, i)
+		}
+	}
+	return plans, nil
+}
+
+type planned struct {
+	wire.PlanDoc
+	digest string
+}
+
+// give puts the approved plan, and in an undo what was done, into a request.
+func (b *batch) give(r *action.Request, plans map[string]planned, priors map[string]action.Outcome) (digest string) {
+	if p, ok := plans[r.Item.Name]; ok {
+		r.Plan, digest = &p.Change, p.digest
+	}
+	if o, ok := priors[r.Item.Name]; ok {
+		r.Prior = &o
+	}
+	return digest
+}
+
+// priors reads what Apply left for every item of the batch. An Apply that died
+// half-way left nothing: then the undo has only the plan, and must look.
+func (b *batch) priors(ctx context.Context) (map[string]action.Outcome, error) {
+	if b.in.Prior == nil {
+		return nil, nil
+	}
+	refs, err := store.Expand(ctx, b.ledger, *b.in.Prior)
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make(map[string]action.Outcome, len(refs))
+	for _, ref := range refs {
+		raw, err := store.GetDoc(ctx, b.ledger, ref)
+		if err != nil {
+			return nil, err
+		}
+		var doc wire.OutcomeDoc
+		if err := json.Unmarshal(raw, &doc); err != nil {
+			return nil, fmt.Errorf("read outcome %s: %w", ref.Key, err)
+		}
+		outcomes[doc.Item.Name] = doc.Outcome
+	}
+	return outcomes, nil
+}
+
+// point names a crash point of the step, as the tests derive it from the
+// compiled run.
+func (b *batch) point(where string) string {
+	return fmt.Sprintf("%s/%s/%s", b.step.ID, b.phase, where)
+}

@@ -1,0 +1,154 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/runbook"
+	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
+)
+
+// summarize puts observations in short: the worst verdict, counts, and what did
+// not pass.
+func summarize(obs []action.Observation) wire.Look {
+	l := wire.Look{Verdict: action.Worst(obs), OnlySource: action.OnlySourceUnreachable(obs)}
+	for _, o := range obs {
+		switch o.Verdict {
+		case verdict.Pass:
+			l.Passed++
+			continue
+		case verdict.Fail:
+			l.Failed++
+		default:
+			l.Unknown++
+		}
+		if len(l.Findings) < wire.Shown {
+			l.Findings = append(l.Findings, action.Finding(o))
+		}
+		if o.Obligation != "" && !slices.Contains(l.Obligations, o.Obligation) && len(l.Obligations) < wire.Shown {
+			l.Obligations = append(l.Obligations, o.Obligation)
+		}
+	}
+	return l
+}
+
+// stable leaves out what may differ from one look to the next although the world
+// did not: the text of an error.
+func stable(obs []action.Observation) []action.Observation {
+	out := slices.Clone(obs)
+	for i := range out {
+		if out[i].Verdict == verdict.Unknown {
+			out[i].Got = "no answer"
+		}
+	}
+	return out
+}
+
+// sentence says what a check found, for the gate.
+func sentence(item estate.Item, obs []action.Observation) string {
+	l := summarize(obs)
+	s := fmt.Sprintf("%s: %d of %d observations pass", item, l.Passed, len(obs))
+	if len(l.Findings) > 0 {
+		s += "; " + l.Findings[0]
+	}
+	return s
+}
+
+// accepts is what a gate must accept for a stage that only looks to pass.
+func accepts(run action.Run, obs []action.Observation) []action.Acceptance {
+	if run.SourceUnreachable || !action.OnlySourceUnreachable(obs) {
+		return nil
+	}
+	return []action.Acceptance{{
+		ID: action.AcceptSourceUnreachable,
+		Sentence: fmt.Sprintf("%s does not answer. What cannot be proven there becomes an obligation, to be closed when it returns.",
+			run.Source),
+	}}
+}
+
+// records reads the results of earlier steps out of the ledger.
+type records struct{ *batch }
+
+// RecordsOf reads a run's ledger for a caller outside of a phase: its obligations
+// alone, since what steps left is found by the compiled run.
+func RecordsOf(s store.Store, run ledger.Run) action.Records {
+	return records{&batch{run: run, ledger: s, compiled: &runbook.Compiled{}}}
+}
+
+// Outcome returns what the action's last Apply on the item returned.
+func (r records) Outcome(ctx context.Context, name, item string) (action.Outcome, error) {
+	var doc wire.OutcomeDoc
+	err := r.latest(ctx, name, item, ledger.DocOutcome, &doc)
+	return doc.Outcome, err
+}
+
+// Observations returns what the action's last Verify on the item saw.
+func (r records) Observations(ctx context.Context, name, item string) ([]action.Observation, error) {
+	var doc wire.ObservedDoc
+	err := r.latest(ctx, name, item, ledger.DocObserved, &doc)
+	return doc.Observations, err
+}
+
+// latest reads the document of the last attempt of the last step that runs the
+// action on the item.
+func (r records) latest(ctx context.Context, name, item, kind string, into any) error {
+	for _, stage := range slices.Backward(r.compiled.Stages) {
+		for _, st := range slices.Backward(stage.Steps) {
+			if st.Action != name {
+				continue
+			}
+			prefix := strings.TrimSuffix(ledger.DocKey(r.run, st.ID, item, 1, kind), fmt.Sprintf("%04d/%s.json", 1, kind))
+			last := ""
+			for key, err := range r.ledger.List(ctx, prefix) {
+				if err != nil {
+					return fmt.Errorf("look for what %s left for %s: %w", name, item, err)
+				}
+				if strings.HasSuffix(key, "/"+kind+".json") {
+					last = max(last, key)
+				}
+			}
+			if last == "" {
+				continue
+			}
+			raw, err := r.ledger.Get(ctx, last)
+			if err != nil {
+				return fmt.Errorf("read what %s left for %s: %w", name, item, err)
+			}
+			return json.Unmarshal(raw, into)
+		}
+	}
+	return fmt.Errorf("%s left nothing for %s in this run: %w", name, item, fs.ErrNotExist)
+}
+
+// Obligations lists the run's open obligations as the ledger's chain has them.
+func (r records) Obligations(ctx context.Context) ([]action.Obligation, error) {
+	entries, _, err := store.Load(ctx, r.ledger, r.run)
+	if err != nil {
+		return nil, err
+	}
+	var all []action.Obligation
+	for _, e := range entries {
+		if e.Kind != ledger.Obligation {
+			continue
+		}
+		var o action.Obligation
+		if err := json.Unmarshal(e.Body, &o); err != nil {
+			return nil, fmt.Errorf("read entry %d: %w", e.Seq, err)
+		}
+		if i := slices.IndexFunc(all, func(have action.Obligation) bool { return have.ID == o.ID }); i >= 0 {
+			all[i] = o // assigned
+		} else {
+			all = append(all, o)
+		}
+	}
+	return all, nil
+}

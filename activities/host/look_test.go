@@ -1,0 +1,34 @@
+package host
+
+import (
+	"slices"
+	"testing"
+
+	"breakwater/internal/action"
+	"breakwater/internal/verdict"
+)
+
+// TestADeadSourceIsAcceptedOnce: of many unknowns that have the unreachable source as
+// their one cause, the gate accepts one thing, and the summary names one obligation.
+func TestADeadSourceIsAcceptedOnce(t *testing.T) {
+	const owed = "When us-east-1 answers again, prove that its writers are fenced before anybody uses it"
+	dead := action.Observation{What: "the kafka of us-east-1 answers", Want: "an answer", Got: "silence", Verdict: verdict.Unknown, Cause: action.CauseSourceUnreachable, Obligation: owed}
+	well := action.Saw("the kafka of us-west-2 answers", "an answer", "an answer", true)
+	obs := []action.Observation{well, dead, dead}
+	run := action.Run{Source: "us-east-1", Target: "us-west-2"}
+	if got := accepts(run, obs); len(got) != 1 || got[0].ID != action.AcceptSourceUnreachable {
+		t.Errorf("the gate accepts %+v", got)
+	}
+	if l := summarize(obs); !slices.Equal(l.Obligations, []string{owed}) || l.Unknown != 2 || l.Passed != 1 || !l.OnlySource {
+		t.Errorf("summary %+v", l)
+	}
+	run.SourceUnreachable = true
+	if got := accepts(run, obs); len(got) != 0 {
+		t.Errorf("accepted already, and yet the gate accepts %+v", got)
+	}
+	run.SourceUnreachable = false
+	obs[2].Cause, obs[2].Obligation = action.CauseOther, ""
+	if got := accepts(run, obs); len(got) != 0 {
+		t.Errorf("with another cause beside it the gate accepts %+v", got)
+	}
+}

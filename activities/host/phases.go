@@ -1,0 +1,168 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/crash"
+	"breakwater/internal/ledger"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/wire"
+)
+
+func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (wire.PlanResult, error) {
+	res := wire.PlanResult{Interval: wire.Interval{Phase: p, Start: time.Now().UTC()}}
+	b, err := h.open(ctx, d, in, p)
+	if err != nil {
+		return res, err
+	}
+	defer b.alive(ctx)()
+	undo := p == wire.UndoPlanPhase
+	var plans map[string]planned
+	var priors map[string]action.Outcome
+	if undo {
+		if plans, err = b.approved(ctx, in.Plan); err != nil {
+			return res, err
+		}
+		if priors, err = b.priors(ctx); err != nil {
+			return res, err
+		}
+	}
+	var look []action.Observation
+	res.Doc, _, err = each(ctx, b, ledger.DocPlan, func(ctx context.Context, r action.Request) (wire.PlanDoc, error) {
+		doc := wire.PlanDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, With: b.step.With}
+		var err error
+		switch {
+		case undo:
+			b.give(&r, plans, priors)
+			doc.Change, err = d.UndoPlan(ctx, r, b.step.With)
+		case d.IsCheck():
+			crash.Point(b.point("before"))
+			if doc.Found, err = d.Verify(ctx, r, b.step.With); err == nil {
+				crash.Point(b.point("after"))
+			}
+			doc.Found = stable(doc.Found)
+			doc.Change = action.Change{Summary: sentence(r.Item, doc.Found), Accepts: accepts(in.Run, doc.Found)}
+		default:
+			doc.Change, err = d.Plan(ctx, r, b.step.With)
+		}
+		return doc, err
+	}, func(doc wire.PlanDoc) {
+		res.Effects += int64(len(doc.Change.Effects))
+		if len(res.Summaries) < wire.Shown {
+			res.Summaries = append(res.Summaries, doc.Change.Summary)
+		}
+		for _, a := range doc.Change.Accepts {
+			if !slices.Contains(res.Accepts, a) {
+				res.Accepts = append(res.Accepts, a)
+			}
+		}
+		if doc.Change.Loss != nil {
+			res.Losses = append(res.Losses, *doc.Change.Loss)
+		}
+		look = append(look, doc.Found...)
+	})
+	if err != nil {
+		return res, err
+	}
+	if res.Leaf, err = store.Leaf(ctx, b.ledger, res.Doc); err != nil {
+		return res, err
+	}
+	if d.IsCheck() {
+		l := summarize(look)
+		res.Look = &l
+	}
+	res.Interval.End = time.Now().UTC()
+	return res, nil
+}
+
+func (h *Host) apply(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (wire.ApplyResult, error) {
+	res := wire.ApplyResult{Interval: wire.Interval{Phase: p, Start: time.Now().UTC()}}
+	b, err := h.open(ctx, d, in, p)
+	if err != nil {
+		return res, err
+	}
+	defer b.alive(ctx)()
+	plans, err := b.approved(ctx, in.Plan)
+	if err != nil {
+		return res, err
+	}
+	if plans == nil {
+		return res, fmt.Errorf("%w: step %q has no approved plan", action.ErrRefused, b.step.Title)
+	}
+	priors, err := b.priors(ctx)
+	if err != nil {
+		return res, err
+	}
+	res.Doc, _, err = each(ctx, b, ledger.DocOutcome, func(ctx context.Context, r action.Request) (wire.OutcomeDoc, error) {
+		doc := wire.OutcomeDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, Start: time.Now().UTC()}
+		doc.Plan = b.give(&r, plans, priors)
+		if err := b.guard(ctx); err != nil {
+			return doc, err
+		}
+		crash.Point(b.point("before"))
+		do := d.Apply
+		if p == wire.UndoApplyPhase {
+			do = d.UndoApply
+		}
+		var err error
+		if doc.Outcome, err = do(ctx, r, b.step.With); err != nil {
+			return doc, err
+		}
+		crash.Point(b.point("after"))
+		doc.End = time.Now().UTC()
+		return doc, nil
+	}, func(doc wire.OutcomeDoc) {
+		res.Mutations += doc.Outcome.Mutations
+		if len(res.Summaries) < wire.Shown {
+			res.Summaries = append(res.Summaries, doc.Outcome.Summary)
+		}
+	})
+	res.Interval.End = time.Now().UTC()
+	return res, err
+}
+
+func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (wire.VerifyResult, error) {
+	res := wire.VerifyResult{Interval: wire.Interval{Phase: p, Start: time.Now().UTC()}}
+	b, err := h.open(ctx, d, in, p)
+	if err != nil {
+		return res, err
+	}
+	defer b.alive(ctx)()
+	plans, err := b.approved(ctx, in.Plan)
+	if err != nil {
+		return res, err
+	}
+	var all []action.Observation
+	res.Doc, _, err = each(ctx, b, ledger.DocObserved, func(ctx context.Context, r action.Request) (wire.ObservedDoc, error) {
+		doc := wire.ObservedDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, Start: time.Now().UTC()}
+		b.give(&r, plans, nil)
+		look := d.Verify
+		if p == wire.UndoVerifyPhase {
+			look = d.UndoVerify
+		}
+		if d.IsCheck() {
+			crash.Point(b.point("before"))
+		}
+		var err error
+		if doc.Observations, err = look(ctx, r, b.step.With); err != nil {
+			return doc, err
+		}
+		if d.IsCheck() {
+			crash.Point(b.point("after"))
+		}
+		doc.Verdict, doc.End = action.Worst(doc.Observations), time.Now().UTC()
+		return doc, nil
+	}, func(doc wire.ObservedDoc) {
+		if len(doc.Observations) == 0 {
+			doc.Observations = []action.Observation{{What: d.Name + " looked at nothing", Item: doc.Item.Name}}
+		}
+		all = append(all, doc.Observations...)
+	})
+	res.Look = summarize(all)
+	res.Interval.End = time.Now().UTC()
+	return res, err
+}

@@ -1,0 +1,539 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/freeze"
+	"breakwater/internal/kafka"
+	"breakwater/internal/poll"
+	"breakwater/internal/recovery"
+	"breakwater/internal/verdict"
+	"breakwater/lab/prove"
+	"breakwater/lab/world"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// heldWorld is a stand-in of the target's Kafka in which a group stands where the
+// mirror had synced it, and its tables hold less.
+type heldWorld struct {
+	*world.World
+	adm     *kadm.Client
+	cluster *kfake.Cluster
+	config  string // what Connect says of the checkpoint connector; empty for nothing
+	req     action.Request
+	said    []string  // progress
+	moved   time.Time // when the abandoned task last moved the group
+}
+
+// Where things are in every partition of the topic.
+const (
+	heldEnd   = 20 // of the log
+	heldSync  = 17 // the newest offset sync: no checkpoint lies past the next offset
+	heldPoint = 15 // the group's newest checkpoint
+	heldCut   = 5  // the tables' first missing record
+)
+
+const syncedEachSecond = `{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"1"}`
+
+func newHeldWorld(t *testing.T) *heldWorld {
+	t.Helper()
+	h := &heldWorld{World: world.Bare(t), config: syncedEachSecond}
+	var err error
+	h.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID("west-id"), kfake.SeedTopics(world.Parts, "orders"),
+		kfake.SeedTopics(1, "east.checkpoints.internal", "mm2-offset-syncs.east.internal", "connect-offsets"),
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+	h.Must(err)
+	t.Cleanup(h.cluster.Close)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(h.cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	h.Must(err)
+	t.Cleanup(cl.Close)
+	h.adm = kadm.NewClient(cl)
+
+	start := time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
+	var rs []*kgo.Record
+	for p := range int32(world.Parts) {
+		at := kafka.Partition{Topic: "orders", ID: p}
+		for i := range heldEnd {
+			rs = append(rs, &kgo.Record{Topic: "orders", Partition: p, Value: fmt.Append(nil, i), Timestamp: start.Add(time.Duration(i) * time.Second)})
+		}
+		k, v, err := kafka.Checkpoint{Group: "held", Partition: at, Upstream: heldPoint, Downstream: heldPoint}.Encode()
+		h.Must(err)
+		rs = append(rs, &kgo.Record{Topic: "east.checkpoints.internal", Key: k, Value: v})
+		k, v, err = kafka.OffsetSync{Partition: at, Upstream: heldSync, Downstream: heldSync}.Encode()
+		h.Must(err)
+		rs = append(rs, &kgo.Record{Topic: "mm2-offset-syncs.east.internal", Key: k, Value: v})
+	}
+	h.Must(cl.ProduceSync(t.Context(), rs...).FirstErr())
+
+	worker := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if h.config == "" || r.URL.Path != "/connectors/mm2-checkpoint/config" {
+			http.NotFound(rw, r)
+			return
+		}
+		fmt.Fprint(rw, h.config)
+	}))
+	t.Cleanup(worker.Close)
+	e := h.Estate
+	e.Regions[0].Kafka = &estate.Kafka{Brokers: []string{"127.0.0.1:1"}, ClusterID: "east-id", Alias: "east"}
+	e.Regions[1].Kafka = &estate.Kafka{Brokers: h.cluster.ListenAddrs(), ClusterID: "west-id", Alias: "west"}
+	e.Regions[1].Connect = &estate.Connect{URL: worker.URL, Source: "mm2-source", Checkpoint: "mm2-checkpoint", Heartbeat: "mm2-heartbeat", OffsetsTopic: "connect-offsets"}
+	e.Groups = []estate.Group{{
+		Group: "orders", Tier: 1, Topics: []estate.Topic{{Topic: "orders"}},
+		ConsumerGroups: []estate.ConsumerGroup{{ConsumerGroup: "held", Topics: []string{"orders"}}},
+	}}
+	h.Run.SourceUnreachable = true
+
+	records := &world.Kept{}
+	put := func(name, item string, v any) {
+		data, err := action.Encode(v)
+		h.Must(err)
+		records.Put(name, item, action.Outcome{Summary: name, Data: data})
+	}
+	// The skew is taken off again.
+	put("group.recovery-point", "orders", recovery.GroupPoint{Group: "orders", Cut: recovery.Cut{At: start.Add(heldCut*time.Second + e.ClockSkew.Std()), Tables: []recovery.TablePoint{{Name: "orders"}}}})
+	put("kafka.recovery-point", "orders", recovery.TopicState{Name: "orders", Partitions: []recovery.PartitionState{{TargetEnd: heldEnd}, {Partition: 1, TargetEnd: heldEnd}}})
+	h.Systems.Watch = func(time.Duration) (quiet, within time.Duration) { return 400 * time.Millisecond, 10 * time.Second }
+	def := h.World.Action("kafka.promote")
+	h.req = h.Request(def, "held")
+	h.req.Records = records
+	h.req.Progress = func(_, _ int64, sentence string) { h.said = append(h.said, sentence) }
+	return h
+}
+
+// plan plans what the test's request asks for.
+func (h *heldWorld) plan() action.Change {
+	h.T.Helper()
+	c, err := h.World.Action("kafka.promote").Plan(h.T.Context(), h.req, nil)
+	h.Must(err)
+	h.req.Plan = &c
+	return c
+}
+
+func (h *heldWorld) apply() (action.Outcome, error) {
+	h.T.Helper()
+	return h.World.Action("kafka.promote").Apply(h.T.Context(), h.req, nil)
+}
+
+// commit commits for the group in one partition.
+func (h *heldWorld) commit(ctx context.Context, partition int32, at int64) error {
+	var all kadm.Offsets
+	all.AddOffset("orders", partition, at, -1)
+	done, err := h.adm.CommitOffsets(ctx, "held", all)
+	return errors.Join(err, done.Error())
+}
+
+// at is where the group stands; -1 in a partition without a commit.
+func (h *heldWorld) at(ctx context.Context) (at [world.Parts]int64, err error) {
+	all, err := h.adm.FetchOffsets(ctx, "held")
+	for p := range at {
+		at[p] = noCommit
+		if o, ok := all.Lookup("orders", int32(p)); ok && o.Err == nil {
+			at[p] = o.At
+		}
+	}
+	return at, err
+}
+
+// abandoned plays the task that outlives its stop: as often as it may, it moves
+// partition 1 forward from wherever it is lower. It returns how often it did.
+func (h *heldWorld) abandoned(to int64, times int) (ended func() int) {
+	h.T.Helper()
+	ctx, cancel := context.WithCancel(h.T.Context())
+	var g sync.WaitGroup
+	n := 0
+	g.Go(func() {
+		for n < times && poll.Wait(ctx, 10*time.Millisecond) == nil {
+			at, err := h.at(ctx)
+			if err == nil && at[1] < to {
+				if err = h.commit(ctx, 1, to); err == nil {
+					n, h.moved = n+1, time.Now()
+				}
+			}
+			if err != nil && ctx.Err() == nil {
+				h.T.Error(err)
+			}
+		}
+	})
+	ended = sync.OnceValue(func() int { cancel(); g.Wait(); return n })
+	h.T.Cleanup(func() { ended() })
+	return ended
+}
+
+// stands asks that the group is where it was placed.
+func (h *heldWorld) stands(want int64) {
+	h.T.Helper()
+	at, err := h.at(h.T.Context())
+	h.Must(err)
+	if at != [world.Parts]int64{want, want} {
+		h.T.Errorf("the group is at %v, want %d in each partition", at, want)
+	}
+}
+
+// synced puts the group where the mirror has synced it.
+func (h *heldWorld) synced(to int64) {
+	h.T.Helper()
+	for p := range int32(world.Parts) {
+		h.Must(h.commit(h.T.Context(), p, to))
+	}
+}
+
+const ever = 1 << 30
+
+// TestHoldEnds places a group below where its stopped mirror syncs it, while a
+// task of that mirror lives on for a while.
+func TestHoldEnds(t *testing.T) {
+	t.Parallel()
+	for name, to := range map[string]int64{"at the checkpoint": heldPoint, "at a checkpoint that was never written down": heldSync + 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHeldWorld(t)
+			h.synced(to)
+			if c := h.plan(); !strings.Contains(c.Summary, "watched until nothing moved it for 400ms") || !strings.Contains(c.Summary, "every 1s") {
+				t.Errorf("the plan does not say what it costs: %s", c.Summary)
+			}
+			ended := h.abandoned(to, 3)
+			out, err := h.apply()
+			h.Must(err)
+			took := time.Now()
+			if n := ended(); n != 3 {
+				t.Errorf("the task moved the group %d times", n)
+			}
+			if quiet := took.Sub(h.moved); quiet < 400*time.Millisecond {
+				t.Errorf("it was watched for %s after the last move", quiet)
+			}
+			h.stands(heldCut)
+			if out.Mutations != world.Parts+3 || !strings.Contains(out.Summary, "stayed there for 400ms; placed again 3 times") {
+				t.Errorf("outcome %+v", out)
+			}
+			if text := fmt.Sprintf("orders-1 from %d to %d", heldCut, to); !slices.ContainsFunc(h.said, func(s string) bool {
+				return strings.Contains(s, text) && strings.Contains(s, "restart the Connect worker")
+			}) {
+				t.Errorf("progress does not say what happens and what to do: %q", h.said)
+			}
+			obs, err := h.World.Action("kafka.promote").Verify(t.Context(), h.req, nil)
+			h.Must(err)
+			if action.Worst(obs) != verdict.Pass {
+				t.Error(prove.Told(obs))
+			}
+			out, err = h.apply()
+			h.Must(err)
+			if out.Mutations != 0 || !strings.HasSuffix(out.Summary, "stayed there for 400ms") {
+				t.Errorf("applied again: %+v", out)
+			}
+		})
+	}
+}
+
+// TestHoldSeesWhatWasNotKept lets the task move the group before its commit is
+// read back.
+func TestHoldSeesWhatWasNotKept(t *testing.T) {
+	t.Parallel()
+	h := newHeldWorld(t)
+	h.plan()
+	h.cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		req.(*kmsg.OffsetCommitRequest).Topics[0].Partitions[0].Offset = heldPoint
+		h.cluster.DropControl()
+		return nil, nil, false
+	})
+	out, err := h.apply()
+	h.Must(err)
+	h.stands(heldCut)
+	if out.Mutations != world.Parts+1 || !strings.HasSuffix(out.Summary, "placed again once") {
+		t.Errorf("outcome %+v", out)
+	}
+}
+
+// TestHoldGivesUp meets a task that does not end.
+func TestHoldGivesUp(t *testing.T) {
+	t.Parallel()
+	h := newHeldWorld(t)
+	h.Systems.Watch = func(time.Duration) (quiet, within time.Duration) {
+		return 200 * time.Millisecond, 300 * time.Millisecond
+	}
+	h.synced(heldPoint)
+	h.plan()
+	h.abandoned(heldPoint, ever)
+	_, err := h.apply()
+	if !errors.Is(err, action.ErrMoved) {
+		t.Fatalf("Apply = %v, want ErrMoved", err)
+	}
+	for _, want := range []string{"consumer group held", "orders-1 from 5 to 15", "within 300ms", "restart the Connect worker, then retry"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+}
+
+// TestHoldIsBegunAnew kills Apply between two commits, while the task lives.
+func TestHoldIsBegunAnew(t *testing.T) {
+	t.Parallel()
+	h := newHeldWorld(t)
+	h.plan() // the group has no commit yet
+	ended := h.abandoned(heldPoint, ever)
+	guard, n := h.req.Guard, 0
+	h.req.Guard = func(context.Context) error {
+		if n++; n == 3 {
+			return prove.ErrGuard
+		}
+		return nil
+	}
+	if _, err := h.apply(); !errors.Is(err, prove.ErrGuard) {
+		t.Fatalf("Apply = %v, want it to ask the guard before each commit", err)
+	}
+	h.req.Guard = guard
+	ended() // after it moved the group
+	h.Must(h.commit(t.Context(), 1, heldPoint))
+	out, err := h.apply()
+	h.Must(err)
+	h.stands(heldCut)
+	if out.Mutations != 1 || !strings.HasSuffix(out.Summary, "stayed there for 400ms") {
+		t.Errorf("resumed: %+v", out)
+	}
+	t.Run("killed while it watched", func(t *testing.T) {
+		h.abandoned(heldPoint, 2) // begins at once, before Apply
+		h.Must(poll.Wait(t.Context(), 50*time.Millisecond))
+		out, err := h.apply()
+		h.Must(err)
+		h.stands(heldCut)
+		if out.Mutations == 0 || !strings.Contains(out.Summary, "stayed there for 400ms") {
+			t.Errorf("resumed: %+v", out)
+		}
+	})
+}
+
+// TestHoldIsAgainstTheMirrorAlone lets others move the group while it is watched.
+func TestHoldIsAgainstTheMirrorAlone(t *testing.T) {
+	t.Parallel()
+	for name, to := range map[string]int64{"back": heldCut - 1, "past every sync": heldEnd} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHeldWorld(t)
+			h.plan()
+			h.req.Progress = func(int64, int64, string) { h.Must(h.commit(t.Context(), 0, to)) }
+			if _, err := h.apply(); !errors.Is(err, action.ErrMoved) || !strings.Contains(err.Error(), fmt.Sprintf("which is idle: orders-0 from %d to %d", heldCut, to)) {
+				t.Errorf("Apply = %v, want ErrMoved and where", err)
+			}
+		})
+	}
+	t.Run("before it was placed", func(t *testing.T) {
+		t.Parallel()
+		h := newHeldWorld(t)
+		h.plan()
+		h.Must(h.commit(t.Context(), 0, heldPoint-1))
+		if _, err := h.apply(); !errors.Is(err, action.ErrMoved) {
+			t.Errorf("Apply over another's commit = %v, want ErrMoved", err)
+		}
+		h.Must(h.commit(t.Context(), 0, heldPoint)) // the mirror's
+		_, err := h.apply()
+		h.Must(err)
+		h.stands(heldCut)
+	})
+	t.Run("its members", func(t *testing.T) {
+		t.Parallel()
+		h := newHeldWorld(t)
+		h.Systems.Watch = func(time.Duration) (quiet, within time.Duration) { return time.Minute, time.Minute }
+		h.plan()
+		var cl *kgo.Client
+		h.req.Progress = func(int64, int64, string) {
+			if cl != nil {
+				return
+			}
+			var err error
+			cl, err = kgo.NewClient(kgo.SeedBrokers(h.cluster.ListenAddrs()...), kgo.ConsumerGroup("held"), kgo.ConsumeTopics("orders"), kgo.DisableAutoCommit())
+			h.Must(err)
+			if err := cl.PollFetches(t.Context()).Err(); err != nil {
+				t.Error(err)
+			}
+		}
+		out, err := h.apply()
+		if cl != nil {
+			cl.Close()
+		}
+		h.Must(err)
+		if !strings.Contains(out.Summary, "became Stable with 1 members after") {
+			t.Errorf("outcome %+v", out)
+		}
+	})
+}
+
+// TestHoldIsPlanned asks which groups are watched, and for how long.
+func TestHoldIsPlanned(t *testing.T) {
+	t.Parallel()
+	h := newHeldWorld(t)
+	h.Systems.Watch = nil
+	held := func() *Hold { return mustDecode[ConsumerPlan](t, h.plan().Data).Hold }
+	for name, tc := range map[string]struct {
+		config  string
+		every   time.Duration // 0 for no hold
+		watch   time.Duration
+		assumed bool
+		says    string
+	}{
+		"every second":       {syncedEachSecond, time.Second, 3 * time.Second, false, "(every 1s)"},
+		"by default":         {`{"connector.class":"x","sync.group.offsets.enabled":"true"}`, time.Minute, 121 * time.Second, false, "(every 1m0s)"},
+		"off by default":     {`{"connector.class":"x"}`, 0, 0, false, ""},
+		"off":                {`{"connector.class":"x","sync.group.offsets.enabled":"False"}`, 0, 0, false, ""},
+		"never":              {`{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"-1"}`, 0, 0, false, ""},
+		"no answer":          {"", time.Minute, 121 * time.Second, true, "it is assumed, since Connect does not say"},
+		"no number":          {`{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"${a}"}`, time.Minute, 121 * time.Second, true, "it is assumed"},
+		"too rarely to wait": {`{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"3600"}`, time.Hour, longestWatch, false, "restart the Connect worker before"},
+	} {
+		h.config = tc.config
+		got := held()
+		switch {
+		case tc.every == 0 && got != nil:
+			t.Errorf("%s: %+v, want no hold", name, got)
+		case tc.every != 0 && (got == nil || got.Every.Std() != tc.every || got.Watch.Std() != tc.watch || got.Assumed != tc.assumed || !strings.Contains(got.note(), tc.says)):
+			t.Errorf("%s: %+v, %s", name, got, got.note())
+		}
+	}
+	h.config = syncedEachSecond
+	// A group that stands at its checkpoint: there is a newer sync, and with it
+	// perhaps a checkpoint that was not written down.
+	data := mustDecode[recovery.GroupPoint](t, h.req.Records.(*world.Kept).Outcomes["group.recovery-point orders"].Data)
+	data.Cut.At = data.Cut.At.Add(time.Hour)
+	raw, err := action.Encode(data)
+	h.Must(err)
+	h.req.Records.(*world.Kept).Put("group.recovery-point", "orders", action.Outcome{Data: raw})
+	if got := held(); got == nil || got.Reach[kafka.Partition{Topic: "orders"}] != heldSync+1 {
+		t.Errorf("at its checkpoint, with a newer sync: %+v, want to be watched", got)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(h.cluster.ListenAddrs()...))
+	h.Must(err)
+	defer cl.Close()
+	// One that stands after the newest sync: no checkpoint can lie further.
+	for p := range int32(world.Parts) {
+		k, v, err := kafka.Checkpoint{Group: "held", Partition: kafka.Partition{Topic: "orders", ID: p}, Upstream: heldSync + 1, Downstream: heldSync + 1}.Encode()
+		h.Must(err)
+		h.Must(cl.ProduceSync(t.Context(), &kgo.Record{Topic: "east.checkpoints.internal", Key: k, Value: v}).FirstErr())
+	}
+	if got := held(); got != nil {
+		t.Errorf("nothing can move it, and it is watched: %+v", got)
+	}
+}
+
+// TestHoldOfUndo takes a placing back while the task lives on: what had no commit
+// is to have none again.
+func TestHoldOfUndo(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]int64{"no commit": noCommit, "a lower commit": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHeldWorld(t)
+			if before != noCommit {
+				h.synced(before)
+			}
+			h.plan()
+			_, err := h.apply()
+			h.Must(err)
+			h.Must(h.commit(t.Context(), 1, heldPoint)) // and so the undo finds it
+			def := h.World.Action("kafka.promote")
+			c, err := def.UndoPlan(t.Context(), h.req, nil)
+			h.Must(err)
+			if !strings.Contains(c.Summary, "watched until nothing moved it") {
+				t.Errorf("the plan does not say what it costs: %s", c.Summary)
+			}
+			h.req.Plan = &c
+			ended := h.abandoned(heldPoint, 2)
+			h.Must(h.commit(t.Context(), 0, heldPoint)) // between plan and apply
+			out, err := def.UndoApply(t.Context(), h.req, nil)
+			h.Must(err)
+			h.stands(before)
+			if n := ended(); n != 2 || out.Mutations != world.Parts+2 || !strings.Contains(out.Summary, "placed again 2 times") {
+				t.Errorf("the task moved it %d times; %+v", n, out)
+			}
+			obs, err := def.UndoVerify(t.Context(), h.req, nil)
+			h.Must(err)
+			if action.Worst(obs) != verdict.Pass {
+				t.Error(prove.Told(obs))
+			}
+		})
+	}
+}
+
+// TestMirrorOutlivesItsStop is the trap itself, on real servers: with a source that
+// hangs, connectors that say STOPPED go on moving an idle group at the target; the
+// hold outlasts them.
+func TestMirrorOutlivesItsStop(t *testing.T) {
+	t.Parallel()
+	m := world.NewMirrored(t)
+	m.Systems.Watch = nil // as long as it really is
+	for range 4 {
+		m.Produce(m.Source, "orders", 15)
+		m.Must(poll.Wait(t.Context(), 300*time.Millisecond)) // syncs flow with traffic alone
+	}
+	// The task asks for one group after the other, and waits for each.
+	groups := []string{"cut", "a", "b", "c", "d"}
+	for _, g := range groups {
+		m.Commit(m.Source, g, "orders", 60)
+	}
+	m.Drained()
+	k, err := m.Systems.Kafka(t.Context(), m.Estate, world.West)
+	m.Must(err)
+	m.Eventually("checkpoints of every group", func(ctx context.Context) error {
+		all, err := k.Checkpoints(ctx, "east")
+		if err == nil && len(all) < world.Parts*len(groups) {
+			err = fmt.Errorf("%d checkpoints", len(all))
+		}
+		return err
+	})
+	m.Lap("checkpoints")
+	m.Must(freeze.Freeze(t.Context(), m.Source.Pid))
+	m.Must(poll.Wait(t.Context(), 2*time.Second)) // the task asks every second
+	m.Run.SourceUnreachable = true
+	stop := m.World.Action("kafka.stop-mirror")
+	m.Is(stop, m.Do(stop, ""), verdict.Pass)
+	m.Lap("the mirror is stopped, and proven to be")
+
+	m.Commit(m.Target, "cut", "orders", 0)
+	m.Eventually("the stopped mirror moves the group", func(ctx context.Context) error {
+		at, err := k.CommittedOffsets(ctx, "cut")
+		if err == nil && at[kafka.Partition{Topic: "orders"}] == 0 {
+			err = errors.New("it is where it was")
+		}
+		return err
+	})
+	m.Lap("it moved a group")
+
+	m.Do(m.Records.Keeping(newRoom(m.Systems).kafkaPoint()), "orders")
+	cutAt(m, m.Begun)
+	def := m.World.Action("kafka.promote")
+	r := m.Request(def, "cut")
+	c, err := def.Plan(t.Context(), r, nil)
+	m.Must(err)
+	r.Plan = &c
+	t.Log(c.Summary)
+	said := ""
+	r.Progress = func(_, _ int64, sentence string) {
+		if sentence != said {
+			said = sentence
+			m.Lap("%s", sentence)
+		}
+	}
+	out, err := def.Apply(t.Context(), r, nil)
+	m.Must(err)
+	m.Lap("%s, %d mutations", out.Summary, out.Mutations)
+	if out.Mutations <= world.Parts || !strings.Contains(out.Summary, "placed again") {
+		t.Errorf("the mirror's task did not outlive its stop: %+v", out)
+	}
+	m.Is(def, r, verdict.Pass)
+	m.Must(poll.Wait(t.Context(), 3*time.Second)) // three of its rounds
+	m.Is(def, r, verdict.Pass)
+	agrees(m, t, "cut", r)
+	m.Lap("it stays")
+}

@@ -1,0 +1,200 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/kafka"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+)
+
+// consumerBack puts a group back to where it was before kafka.promote.
+type consumerBack struct {
+	Group  string            `json:"group"`
+	Back   kafka.Offsets     `json:"back,omitempty"`   // had another commit
+	Forget []kafka.Partition `json:"forget,omitempty"` // had none
+	Seen   kafka.Offsets     `json:"seen"`             // of both, where this plan saw it
+	Hold   *Hold             `json:"hold,omitempty"`
+}
+
+// offsets are where the group is to be of what this undo moves.
+func (b consumerBack) offsets() kafka.Offsets {
+	at := maps.Clone(b.Back)
+	if at == nil {
+		at = kafka.Offsets{}
+	}
+	for _, p := range b.Forget {
+		at[p] = noCommit
+	}
+	return at
+}
+
+func (s room) planDemoteGroup(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+	p, err := action.Decode[ConsumerPlan](c.Plan.Data)
+	if err != nil {
+		return action.Change{}, err
+	}
+	was, err := action.Decode[consumerWas](c.Plan.Undo)
+	if err != nil {
+		return action.Change{}, err
+	}
+	k, err := s.Kafka(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return action.Change{}, err
+	}
+	g, decl, err := s.consumerGroup(ctx, c, k)
+	if err != nil {
+		return action.Change{}, err
+	}
+	if err := g.refuseActive(c.Run.Target); err != nil {
+		return action.Change{}, err
+	}
+	d := consumerBack{Group: p.Group, Back: kafka.Offsets{}, Seen: kafka.Offsets{}}
+	ch := action.Change{Preconditions: []action.Precondition{{Resource: g.on(c.Run.Target), Version: g.version()}}}
+	planned := p.offsets()
+	for _, at := range slices.SortedFunc(maps.Keys(planned), kafka.Partition.Compare) {
+		now, committed := g.committed[at]
+		before, had := was.Committed[at]
+		if committed == had && now == before {
+			continue // never placed, or back already
+		}
+		if !committed || now != planned[at] && !p.Hold.didSync(at, now) {
+			return action.Change{}, fmt.Errorf("%w: %s is at %d in %v (committed: %t), neither where this run placed it nor where it was; look who read with it, and decide by hand",
+				action.ErrMoved, g.on(c.Run.Target), now, at, committed)
+		}
+		d.Seen[at] = now
+		e := action.EffectLine{On: fmt.Sprintf("%s, %v", g.on(c.Run.Target), at), Do: "commit what it had", From: fmt.Sprint(now), To: fmt.Sprint(before)}
+		if had {
+			d.Back[at] = before
+		} else {
+			d.Forget = append(d.Forget, at)
+			e.Do, e.To = "delete the commit, since it had none", "no commit"
+		}
+		ch.Effects = append(ch.Effects, e)
+	}
+	ch.Summary = fmt.Sprintf("%s is where it was before", p.Group)
+	if n := len(ch.Effects); n > 0 {
+		ch.Summary = fmt.Sprintf("Put %s back in %d partitions", p.Group, n)
+	}
+	if d.Hold, err = s.holdOf(ctx, c, k, decl, d.offsets()); err != nil {
+		return action.Change{}, err
+	}
+	ch.Summary += d.Hold.note()
+	ch.Data, err = action.Encode(d)
+	return ch, err
+}
+
+func (s room) applyDemoteGroup(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+	d, err := action.Decode[consumerBack](c.Plan.Data)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	k, err := s.KafkaToChange(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	g, _, err := s.consumerGroup(ctx, c, k)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	left, to := kafka.Offsets{}, d.offsets()
+	for at, seen := range d.Seen {
+		now, committed := g.committed[at]
+		if !committed {
+			now = noCommit
+		}
+		switch {
+		case now == to[at]:
+			continue
+		case !g.Idle(), now != seen && !d.Hold.didSync(at, now):
+			return action.Outcome{}, fmt.Errorf("%w: %s is %s and at %d in %v (committed: %t), and the plan saw it idle at %d; plan again",
+				action.ErrMoved, g.on(c.Run.Target), g.State, now, at, committed, seen)
+		}
+		left[at] = to[at]
+	}
+	out := action.Outcome{Summary: fmt.Sprintf("%s is back in %d partitions", d.Group, len(d.Seen))}
+	return s.placeAndHold(ctx, c, k, d.Group, out, left, heldGroup{to, d.Hold})
+}
+
+// forget deletes a group's commits in the partitions. A group that is left with
+// none and without members is as good as not there: Kafka removes it in time.
+func (s room) forget(ctx context.Context, e *estate.Estate, name, group string, partitions []kafka.Partition) error {
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return err
+	}
+	opts := []kgo.Opt{kgo.SeedBrokers(r.Kafka.Brokers...), kgo.ClientID("breakwater"), kgo.RetryTimeout(kafka.DefaultTimeout)}
+	if r.Kafka.Credentials != "" {
+		v, err := s.Credentials(ctx, e, name, r.Kafka.Credentials, "the kafka of "+name)
+		if err != nil {
+			return err
+		}
+		user, err := v.Text("username")
+		if err != nil {
+			return err
+		}
+		password, err := v.Text("password")
+		if err != nil {
+			return err
+		}
+		opts = append(opts, kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism()))
+	}
+	adm, err := kadm.NewOptClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	fail := func(err error) error {
+		return fmt.Errorf("delete commits of consumer group %s in %s: %w", group, name, err)
+	}
+	set := kadm.TopicsSet{}
+	for _, p := range partitions {
+		set.Add(p.Topic, p.ID)
+	}
+	done, err := adm.DeleteOffsets(ctx, group, set)
+	if err != nil {
+		return fail(err)
+	}
+	if err := done.Error(); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// verifyDemoteGroup reads through a new connection where the group stands.
+func (s room) verifyDemoteGroup(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	d, err := action.Decode[consumerBack](c.Plan.Data)
+	if err != nil {
+		return nil, err
+	}
+	what := d.Group + " is where it was before"
+	want := fmt.Sprintf("%s, and no commit in %d partitions", offsetsText(d.Back), len(d.Forget))
+	k, end, err := s.FreshKafka(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
+	}
+	defer end()
+	now, err := k.CommittedOffsets(ctx, d.Group)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
+	}
+	var wrong []string
+	for _, at := range slices.SortedFunc(maps.Keys(d.Back), kafka.Partition.Compare) {
+		if o, ok := now[at]; !ok || o != d.Back[at] {
+			wrong = append(wrong, fmt.Sprintf("%v at %d (committed: %t)", at, o, ok))
+		}
+	}
+	for _, at := range d.Forget {
+		if o, ok := now[at]; ok {
+			wrong = append(wrong, fmt.Sprintf("%v at %d", at, o))
+		}
+	}
+	return []action.Observation{action.Conclude(what, want, offsetsText(now), wrong, 1)}, nil
+}

@@ -1,0 +1,156 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/kafka"
+	"breakwater/internal/poll"
+	"breakwater/internal/reach"
+	"breakwater/internal/verdict"
+)
+
+func (s room) canary() action.Action[action.None] {
+	return action.Action[action.None]{
+		Name: "pipelines.canary", Over: estate.GroupKind, Effect: action.ReadOnly, Drill: action.DrillSkipped,
+		Needs: []string{"access.read-write"},
+		Doc: "Send one record, marked in its header " + kafka.CanaryHeader + ", through a group's canary topic at the target, and read it back; " +
+			"the one check that writes, and only in a live run.",
+		Timing: action.Timing{Timeout: 2 * time.Minute, Estimate: 3 * time.Second},
+		Verify: s.verifyCanary,
+		RedWhen: []action.Red{
+			{Fault: "kafka.topic-closed", Want: verdict.Fail},
+			{Fault: "kafka.transaction-open", Want: verdict.Fail},
+			{Fault: "kafka.target-frozen", Want: verdict.Unknown},
+		},
+	}
+}
+
+// canaryTime is how long a canary may take to come back.
+const canaryTime = 5 * time.Second
+
+// verifyCanary sends a record at every look, since only a new one says that the
+// topic works now. It is marked by its header, for consumers that leave it alone;
+// others process it as any record, so a group's owners choose the topic.
+//
+// It writes in live runs alone. A group with topics and no canary is unknown: that
+// writes go through is then for a person to see. A group without topics has
+// nothing to send through.
+func (s room) verifyCanary(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	g, err := inGroup(c)
+	if err != nil {
+		return nil, err
+	}
+	what := "a canary record goes through " + g.Group
+	const want = "acknowledged, and read back as committed"
+	not := func(why string) []action.Observation {
+		return []action.Observation{{What: what, Want: want, Got: why, Verdict: verdict.Unknown, Cause: action.CauseOther}}
+	}
+	switch {
+	case len(g.Topics) == 0:
+		return []action.Observation{action.Saw(what, "a canary in one of its topics", "the group has no topic in the estate: nothing to send through", true)}, nil
+	case g.Canary == nil:
+		return not("the estate names no canary topic for the group: see for yourself that a write goes through, or add canary to the group"), nil
+	case c.Run.Mode != action.ModeLive:
+		return not("nothing is sent in mode " + string(c.Run.Mode) + ": a record would stay in the topic"), nil
+	}
+	topic := g.Canary.Topic
+	what = "a canary record goes through topic " + topic
+	k, err := s.KafkaToChange(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
+	}
+	before, err := s.readers(ctx, c, k, topic)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
+	}
+	if err := c.Guard(ctx); err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	value, err := json.Marshal(map[string]string{"breakwater": "canary", "run": c.Run.Name()})
+	if err != nil {
+		return nil, err
+	}
+	sent, err := k.SendCanary(ctx, topic, c.Run.Name(), c.Token()+"/"+begun.UTC().Format(time.RFC3339Nano), value)
+	switch {
+	case reach.Unreachable(err):
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
+	case errors.Is(err, context.Canceled):
+		return nil, err
+	case err != nil:
+		return []action.Observation{action.Saw(what, want, "refused: "+err.Error(), false)}, nil
+	}
+	back, err := findCanary(ctx, k, sent, begun.Add(-c.Estate.ClockSkew.Std()))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return []action.Observation{action.Saw(what, want, fmt.Sprintf("acknowledged as %v@%d, and not readable after %s: %v", sent.Partition, sent.Offset, canaryTime, err), false)}, nil
+	case err != nil:
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
+	}
+	same := back.Partition == sent.Partition && back.Offset == sent.Offset
+	obs := []action.Observation{action.Saw(what, want, fmt.Sprintf("sent as %v@%d, read back as %v@%d", sent.Partition, sent.Offset, back.Partition, back.Offset), same)}
+	return append(obs, s.undisturbed(ctx, c, k, topic, before)), nil
+}
+
+// findCanary reads a sent record back, outside any group, until it is there.
+func findCanary(ctx context.Context, k *kafka.Client, sent kafka.Canary, since time.Time) (kafka.Canary, error) {
+	for begun := time.Now(); ; {
+		found, err := k.FindCanary(ctx, sent.Partition.Topic, sent.Run, sent.Key, since)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) || time.Since(begun) > canaryTime {
+			return found, err
+		}
+		if err := poll.Wait(ctx, 250*time.Millisecond); err != nil {
+			return found, err
+		}
+	}
+}
+
+// readers reads where the estate's consumer groups of a topic stand in it.
+func (s room) readers(ctx context.Context, c action.Call[action.None], k *kafka.Client, topic string) (map[string]kafka.Offsets, error) {
+	at := map[string]kafka.Offsets{}
+	for _, i := range c.Estate.Items(estate.ConsumerGroupKind, estate.Filter{}) {
+		g, _, _ := c.Estate.ConsumerGroup(i.Name)
+		if !slices.Contains(g.Topics, topic) {
+			continue
+		}
+		all, err := k.CommittedOffsets(ctx, g.ConsumerGroup)
+		if err != nil {
+			return nil, err
+		}
+		at[g.ConsumerGroup] = kafka.Offsets{}
+		for p, o := range all {
+			if p.Topic == topic {
+				at[g.ConsumerGroup][p] = o
+			}
+		}
+	}
+	return at, nil
+}
+
+// undisturbed observes that no consumer group of the topic lost its place.
+func (s room) undisturbed(ctx context.Context, c action.Call[action.None], k *kafka.Client, topic string, before map[string]kafka.Offsets) action.Observation {
+	what, want := "the canary disturbed no consumer group of "+topic, "each is where it was, or further"
+	after, err := s.readers(ctx, c, k, topic)
+	if err != nil {
+		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
+	}
+	var wrong []string
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		for p, was := range before[name] {
+			if now, ok := after[name][p]; !ok || now < was {
+				wrong = append(wrong, fmt.Sprintf("%s was at %d in %v and is at %d (committed: %t)", name, was, p, now, ok))
+			}
+		}
+	}
+	slices.Sort(wrong)
+	return action.Conclude(what, want, fmt.Sprintf("so for %d groups", len(before)), wrong, 1)
+}

@@ -1,0 +1,31 @@
+// Package routing points clients at the region where the data is.
+package routing
+
+import (
+	"context"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/secret/vault"
+	"breakwater/internal/system"
+)
+
+// systems is what this room needs of the outside systems.
+type systems interface {
+	Vault(ctx context.Context, e *estate.Estate, region string) (*vault.Client, error)
+}
+
+// room is what the actions of this room hang from.
+type room struct {
+	systems
+}
+
+func newRoom(s *system.Systems) room {
+	return room{systems: s}
+}
+
+// Add registers the actions of this room.
+func Add(c *action.Catalogue, s *system.Systems) {
+	r := newRoom(s)
+	r.routingActions(c)
+}

@@ -1,0 +1,57 @@
+package secrets
+
+import (
+	"context"
+	"fmt"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/verdict"
+)
+
+func (s room) secretActions(c *action.Catalogue) {
+	action.Add(c, action.Action[action.None]{
+		Name: "secrets.readable", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
+		Doc:    "The target's secret store is unsealed and active, and recovery's token reads the sentinel and every group's routing secret there.",
+		Verify: s.verifySecrets,
+		RedWhen: []action.Red{
+			{Fault: "vault.sealed", Want: verdict.Fail},
+			{Fault: "vault.token-denied", Want: verdict.Fail},
+			{Fault: "vault.sentinel-deleted", Want: verdict.Fail},
+			{Fault: "vault.routing-deleted", Want: verdict.Fail},
+			{Fault: "vault.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+}
+
+func (s room) verifySecrets(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	r, err := c.Estate.RegionNamed(c.Run.Target)
+	if err != nil {
+		return nil, err
+	}
+	const serves = "the secret store serves"
+	if r.Vault == nil {
+		return []action.Observation{action.Saw(serves, "a secret store, if the estate names one", "the estate names none in "+r.Region, true)}, nil
+	}
+	const want = "initialised, unsealed, active"
+	v, err := s.Vault(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, serves, want, err, "")}, nil
+	}
+	h, err := v.Health(ctx)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, serves, want, err, "")}, nil
+	}
+	obs := []action.Observation{action.Saw(serves, want,
+		fmt.Sprintf("%s: initialised %t, sealed %t, secondary for disaster recovery %t", v.Address(), h.Initialized, h.Sealed, h.Recovery),
+		h.Initialized && !h.Sealed && !h.Recovery)}
+	obs = append(obs, s.lake.ReadableSecret(ctx, c.Run, v, r.Vault.Mount, r.Vault.Sentinel, "the sentinel"))
+	for _, i := range c.Estate.Items(estate.GroupKind, estate.Filter{Groups: c.Run.Groups}) {
+		g, ok := c.Estate.Group(i.Name)
+		if !ok || g.Routing == nil {
+			continue
+		}
+		obs = append(obs, s.lake.ReadableSecret(ctx, c.Run, v, r.Vault.Mount, g.Routing.Secret, "the routing secret of "+g.Group))
+	}
+	return obs, nil
+}

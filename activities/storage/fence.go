@@ -1,0 +1,401 @@
+package storage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/reach"
+	"breakwater/internal/verdict"
+)
+
+func (s room) storageActions(c *action.Catalogue) {
+	writers := barring{s: s, region: source, principals: writersOf, who: "writers"}
+	action.Add(c, action.Action[action.None]{
+		Name: "storage.fence", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
+		Doc:  "Deny the source's writers every write to a bucket, and prove it with their own credentials; an obligation where the source does not answer.",
+		Plan: writers.plan, Apply: writers.apply, Verify: writers.verify,
+		Undo: &action.Undo[action.None]{Plan: writers.planBack, Apply: writers.applyBack, Verify: writers.verifyBack},
+		RedWhen: []action.Red{
+			{Fault: "storage.fence-opened", Want: verdict.Fail},
+			{Fault: "storage.writer-key-changed", Want: verdict.Unknown},
+			{Fault: "region.source-unreachable", Want: verdict.Unknown},
+		},
+	})
+	intake := barring{s: s, region: target, principals: replicationOf, who: "replication"}
+	action.Add(c, action.Action[action.None]{
+		Name: "storage.stop-replication", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
+		Doc:  "Close the target's intake of objects: the principal that delivers replicas loses its rights there, proven with its own credentials. Works while the source is dead.",
+		Plan: intake.plan, Apply: intake.apply, Verify: intake.verify,
+		Undo: &action.Undo[action.None]{Plan: intake.planBack, Apply: intake.applyBack, Verify: intake.verifyBack},
+		RedWhen: []action.Red{
+			{Fault: "storage.intake-opened", Want: verdict.Fail},
+			{Fault: "storage.replicator-key-changed", Want: verdict.Unknown},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+}
+
+func source(r action.Run) string { return r.Source }
+
+func target(r action.Run) string { return r.Target }
+
+func writersOf(s estate.Storage) []estate.Principal { return s.Writers }
+
+func replicationOf(s estate.Storage) []estate.Principal {
+	if s.Replication == nil {
+		return nil
+	}
+	return []estate.Principal{*s.Replication}
+}
+
+// barring keeps some principals of a region out of a bucket there: the source's
+// writers, or whoever delivers replicas at the target.
+//
+// A fence covers one bucket. Where several buckets share a writer, each has a
+// policy of its own, so that fences come and go independently of one another.
+type barring struct {
+	s          room
+	region     func(action.Run) string
+	principals func(estate.Storage) []estate.Principal
+	who        string
+}
+
+// barringPlan is what Plan saw, and Undo's plan after it.
+type barringPlan struct {
+	// Unreachable: the region did not answer, and that was accepted.
+	Unreachable bool                   `json:"unreachable,omitempty"`
+	Seen        objectstore.FenceState `json:"seen"`
+	// Others: an earlier run's fence stands, complete, and is left to that run.
+	Others bool `json:"others,omitempty"`
+}
+
+// barrier is a bucket with the principals to keep out.
+type barrier struct {
+	region, logical, bucket string
+	storage                 estate.Storage
+	principals              []estate.Principal
+	fence                   objectstore.Fence
+	run                     string
+}
+
+func (b barrier) names() string {
+	var names []string
+	for _, p := range b.principals {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (b barrier) String() string { return fmt.Sprintf("s3://%s in %s", b.bucket, b.region) }
+
+// at resolves the item. It asks nothing of the region.
+func (f barring) at(ctx context.Context, c action.Call[action.None]) (barrier, error) {
+	b := barrier{region: f.region(c.Run), logical: c.Item.Name, run: c.Run.FirstRun}
+	r, err := c.Estate.RegionNamed(b.region)
+	if err != nil {
+		return b, err
+	}
+	if b.bucket, err = c.Estate.RealBucket(b.logical, b.region); err != nil {
+		return b, err
+	}
+	b.storage, b.principals = r.Storage, f.principals(r.Storage)
+	if len(b.principals) == 0 {
+		return b, fmt.Errorf("%w: the estate names no %s at the storage of %s, and a fence without them denies nobody; name them under storage there", action.ErrRefused, f.who, b.region)
+	}
+	var names []string
+	for _, p := range b.principals {
+		names = append(names, p.Name)
+	}
+	if r.Storage.Provider == "aws" {
+		admin, err := f.s.StorageAs(ctx, c.Estate, b.region, r.Storage.Admin, "the administrator")
+		if err != nil {
+			return b, err
+		}
+		b.fence = &objectstore.BucketPolicyFence{Client: admin, Bucket: b.bucket, Writers: names}
+		return b, nil
+	}
+	admin, err := f.s.MinIO(ctx, c.Estate, b.region)
+	if err != nil {
+		return b, err
+	}
+	b.fence = &minio.PolicyFence{Admin: admin, Writers: names, Buckets: []string{b.bucket}}
+	return b, nil
+}
+
+// gone reports whether err is the silence of a source that the run's gate has
+// accepted to be unreachable.
+func (f barring) gone(c action.Call[action.None], err error) bool {
+	return c.Run.SourceUnreachable && f.region(c.Run) == c.Run.Source && reach.Unreachable(err)
+}
+
+func (f barring) plan(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+	b, err := f.at(ctx, c)
+	var p barringPlan
+	if err == nil {
+		p.Seen, err = b.fence.Read(ctx)
+	}
+	if f.gone(c, err) {
+		p.Unreachable = true
+		ch := action.Change{Summary: fmt.Sprintf("%s does not answer: its writers of %s cannot be denied now, which becomes an obligation", f.region(c.Run), c.Item)}
+		ch.Data, err = action.Encode(p)
+		return ch, err
+	}
+	if err != nil {
+		return action.Change{}, err
+	}
+	ch := action.Change{Preconditions: []action.Precondition{b.precondition(p.Seen)}}
+	switch {
+	case p.Seen.Closed && p.Seen.Run == b.run:
+		ch.Summary = fmt.Sprintf("%s is closed to its %s by this run already", b, f.who)
+	case p.Seen.Closed:
+		p.Others = true
+		ch.Summary = fmt.Sprintf("%s is closed to its %s already, by run %s, whose fence stays", b, f.who, p.Seen.Run)
+	case p.Seen.Run != "" && p.Seen.Run != b.run:
+		return action.Change{}, fmt.Errorf("%w: run %s left an incomplete fence at %s; have that run take it back, or complete it by hand", action.ErrRefused, p.Seen.Run, b)
+	default:
+		ch.Summary = fmt.Sprintf("Deny %s every write to %s; there is no concurrency control for policies: they are read, written and read again", b.names(), b)
+		for _, name := range b.principals {
+			ch.Effects = append(ch.Effects, action.EffectLine{On: name.Name + " at " + b.region, Do: "deny every write to s3://" + b.bucket})
+		}
+		slices.SortFunc(ch.Effects, func(a, b action.EffectLine) int { return strings.Compare(a.On, b.On) })
+	}
+	if ch.Data, err = action.Encode(p); err == nil {
+		ch.Undo, err = action.Encode(p)
+	}
+	return ch, err
+}
+
+// precondition is the writers' other policies, as far as a plan shows them.
+func (b barrier) precondition(st objectstore.FenceState) action.Precondition {
+	sum := sha256.Sum256([]byte(st.Base))
+	return action.Precondition{Resource: fmt.Sprintf("policies for %s at %s", b.names(), b), Version: hex.EncodeToString(sum[:6])}
+}
+
+func (f barring) apply(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+	p, err := action.Decode[barringPlan](c.Plan.Data)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	b, err := f.at(ctx, c)
+	var now objectstore.FenceState
+	if err == nil {
+		now, err = b.fence.Read(ctx)
+	}
+	switch {
+	case p.Unreachable && f.gone(c, err):
+		return action.Outcome{Summary: fmt.Sprintf("nothing was done: %s does not answer", f.region(c.Run))}, nil
+	case p.Unreachable && !reach.Unreachable(err):
+		return action.Outcome{}, fmt.Errorf("%w: %s answers again, so that its writers of %s can be denied; plan again", action.ErrMoved, f.region(c.Run), c.Item)
+	case err != nil:
+		return action.Outcome{}, err
+	case now.Closed && (p.Others || now.Run == b.run):
+		return action.Outcome{Summary: fmt.Sprintf("%s is closed to its %s already, by run %s", b, f.who, now.Run)}, nil
+	case p.Others:
+		return action.Outcome{}, fmt.Errorf("%w: the fence of run %s at %s is no longer complete; plan again", action.ErrMoved, p.Seen.Run, b)
+	}
+	if err := c.Guard(ctx); err != nil {
+		return action.Outcome{}, err
+	}
+	if err := moved(b.fence.Close(ctx, p.Seen, b.run)); err != nil {
+		return action.Outcome{}, err
+	}
+	return action.Outcome{
+		Summary:   fmt.Sprintf("%s are denied every write to %s", b.names(), b),
+		Mutations: 1 + int64(len(b.principals)), // the policy, and who has it
+	}, nil
+}
+
+// moved gives a fence's errors the contract's classes.
+func moved(err error) error {
+	switch {
+	case errors.Is(err, objectstore.ErrChanged):
+		return fmt.Errorf("%w: %w", action.ErrMoved, err)
+	case errors.Is(err, objectstore.ErrFenced):
+		return fmt.Errorf("%w: %w", action.ErrRefused, err)
+	}
+	return err
+}
+
+func (f barring) verify(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	where := f.region(c.Run)
+	obligation := fmt.Sprintf("Fence the writers of %s in %s before its network returns", c.Item, where)
+	bucket, err := c.Estate.RealBucket(c.Item.Name, where)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.Estate.RegionNamed(where)
+	if err != nil {
+		return nil, err
+	}
+	try := lake.Trial{S: f.s.lake, Run: c.Run, Estate: c.Estate, Region: r, Bucket: bucket, Obligation: obligation}
+	obs := []action.Observation{try.Control(ctx)}
+	for _, p := range f.principals(r.Storage) {
+		obs = append(obs, try.CannotWrite(ctx, p.Name, p.Credentials, placesOf(c.Estate, c.Item.Name, where, p.Name)))
+	}
+	if len(obs) == 1 {
+		obs = append(obs, action.Saw("somebody is kept out", "the estate names the "+f.who+" of "+where, "nobody is named", false))
+	}
+	return obs, nil
+}
+
+// placesOf is where a principal would write in a bucket, as prefixes: below the
+// tables of the groups that it writes for, and if it is no group's writer, below
+// one table of each group. A denial elsewhere would say nothing about a fence.
+func placesOf(e *estate.Estate, logical, region, name string) []string {
+	var own, any []string
+	for _, g := range e.Groups {
+		mine := g.Access != nil && slices.ContainsFunc(g.Access.Writers, func(p estate.AccessPrincipal) bool {
+			return p.Region == region && p.Name == name
+		})
+		first := true
+		for _, t := range g.Tables {
+			if t.Bucket != logical {
+				continue
+			}
+			if mine {
+				own = append(own, t.Path)
+			}
+			if first {
+				any, first = append(any, t.Path), false
+			}
+		}
+	}
+	switch {
+	case len(own) > 0:
+		return own
+	case len(any) > 0:
+		return any
+	}
+	return []string{strings.TrimSuffix(objectstore.ProbePrefix, "/")}
+}
+
+func (f barring) planBack(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+	p, err := action.Decode[barringPlan](c.Plan.Data)
+	if err != nil {
+		return action.Change{}, err
+	}
+	where := f.region(c.Run)
+	ch := action.Change{Data: c.Plan.Data}
+	if p.Unreachable {
+		ch.Summary = fmt.Sprintf("Nothing was done in %s, which did not answer", where)
+		return ch, nil
+	}
+	if p.Others {
+		ch.Summary = fmt.Sprintf("The fence of run %s in %s was there before and stays", p.Seen.Run, where)
+		return ch, nil
+	}
+	b, err := f.at(ctx, c)
+	if err != nil {
+		return ch, err
+	}
+	now, err := b.fence.Read(ctx)
+	if err != nil {
+		return ch, err
+	}
+	ch.Preconditions = []action.Precondition{b.precondition(now)}
+	switch now.Run {
+	case "":
+		ch.Summary = fmt.Sprintf("%s has no fence of this run", b)
+		return ch, nil
+	case b.run:
+	default:
+		return ch, fmt.Errorf("%w: the fence at %s is run %s's; only that run can take it back", action.ErrRefused, b, now.Run)
+	}
+	// The rest may have changed since: opening takes away ours alone.
+	p.Seen = now
+	ch.Summary = fmt.Sprintf("Let %s write to %s again", b.names(), b)
+	for _, name := range b.principals {
+		ch.Effects = append(ch.Effects, action.EffectLine{On: name.Name + " at " + b.region, Do: "take this run's denial of s3://" + b.bucket + " away"})
+	}
+	slices.SortFunc(ch.Effects, func(a, b action.EffectLine) int { return strings.Compare(a.On, b.On) })
+	ch.Data, err = action.Encode(p)
+	return ch, err
+}
+
+func (f barring) applyBack(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+	p, err := action.Decode[barringPlan](c.Plan.Data)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	if len(c.Plan.Effects) == 0 {
+		return action.Outcome{Summary: c.Plan.Summary}, nil
+	}
+	b, err := f.at(ctx, c)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	now, err := b.fence.Read(ctx)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	if now.Run == "" {
+		return action.Outcome{Summary: fmt.Sprintf("%s has no fence of this run", b)}, nil
+	}
+	if err := c.Guard(ctx); err != nil {
+		return action.Outcome{}, err
+	}
+	if err := moved(b.fence.Open(ctx, p.Seen, b.run)); err != nil {
+		return action.Outcome{}, err
+	}
+	return action.Outcome{Summary: fmt.Sprintf("%s may write to %s again", b.names(), b), Mutations: 1 + int64(len(b.principals))}, nil
+}
+
+// verifyBack proves that this run's fence is gone: no denial of it is left, and
+// those who write for a group write there again.
+func (f barring) verifyBack(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	p, err := action.Decode[barringPlan](c.Plan.Data)
+	if err != nil {
+		return nil, err
+	}
+	where := f.region(c.Run)
+	const what, want = "this run's fence is gone", "no fence of this run"
+	if p.Unreachable || p.Others {
+		return []action.Observation{action.Saw(what, want, c.Plan.Summary, true)}, nil
+	}
+	b, err := f.at(ctx, c)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, where, what, want, err, "")}, nil
+	}
+	now, err := b.fence.Read(ctx)
+	if err != nil {
+		return []action.Observation{action.Unknown(c.Run, where, what, want, err, "")}, nil
+	}
+	obs := []action.Observation{action.Saw(what, want, fmt.Sprintf("run with a fence at %s: %q", b, now.Run), now.Run != b.run)}
+	r, err := c.Estate.RegionNamed(where)
+	if err != nil {
+		return nil, err
+	}
+	try := lake.Trial{S: f.s.lake, Run: c.Run, Estate: c.Estate, Region: r, Bucket: b.bucket}
+	for _, p := range b.principals {
+		places := placesOf(c.Estate, b.logical, where, p.Name)
+		if f.who == "writers" && !writesAnything(c.Estate, b.logical, where, p.Name) {
+			continue // where it may write is not known
+		}
+		obs = append(obs, try.CanWrite(ctx, p.Name, p.Credentials, places[:1]))
+	}
+	return obs, nil
+}
+
+// writesAnything reports whether the principal is the writer of a group that has
+// a table in the bucket.
+func writesAnything(e *estate.Estate, logical, region, name string) bool {
+	for _, g := range e.Groups {
+		if g.Access == nil || !slices.ContainsFunc(g.Tables, func(t estate.Table) bool { return t.Bucket == logical }) {
+			continue
+		}
+		if slices.ContainsFunc(g.Access.Writers, func(p estate.AccessPrincipal) bool { return p.Region == region && p.Name == name }) {
+			return true
+		}
+	}
+	return false
+}

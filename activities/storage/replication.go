@@ -1,0 +1,429 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/verdict"
+
+	"golang.org/x/sync/errgroup"
+)
+
+func (s room) replicationActions(c *action.Catalogue) {
+	action.Add(c, action.Action[action.None]{
+		Name: "storage.replication", Over: estate.BucketKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
+		Doc:    "Hold a bucket against its copy: rules cover every table, nothing has waited longer than the RPO, nothing was left out, written twice or expired early. Both sides are listed; what differs is asked about one by one.",
+		Timing: action.Timing{Timeout: 30 * time.Minute, Estimate: 10 * time.Second},
+		Verify: s.verifyReplication,
+		RedWhen: []action.Red{
+			{Fault: "storage.rule-off", Want: verdict.Fail},
+			{Fault: "storage.rule-elsewhere", Want: verdict.Fail},
+			{Fault: "storage.markers-stay", Want: verdict.Fail},
+			{Fault: "storage.older-than-rule", Want: verdict.Fail},
+			{Fault: "storage.replica-removed", Want: verdict.Fail},
+			{Fault: "storage.written-at-both", Want: verdict.Fail},
+			{Fault: "storage.old-version-missing", Want: verdict.Fail},
+			{Fault: "storage.replicas-refused", Want: verdict.Fail},
+			{Fault: "storage.source-expires", Want: verdict.Fail},
+			{Fault: "region.source-unreachable", Want: verdict.Unknown},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+	action.Add(c, action.Action[action.None]{
+		Name: "storage.standby-ready", Over: estate.BucketKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
+		Doc:    "Ask the standby alone whether its copy of a bucket can be used: it keeps versions, decrypts what it holds, expires nothing early, has the rule back, and knows every commit of its tables from their logs.",
+		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
+		Verify: s.verifyStandby,
+		RedWhen: []action.Red{
+			{Fault: "storage.objects-unreadable", Want: verdict.Fail},
+			{Fault: "storage.target-expires", Want: verdict.Fail},
+			{Fault: "storage.rule-back-elsewhere", Want: verdict.Fail},
+			{Fault: "storage.commit-unpublished", Want: verdict.Fail},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+	action.Add(c, action.Action[action.None]{
+		Name: "storage.late-replicas", Over: estate.BucketKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
+		Doc:    "Look for commits of tables at the target that a replica has replaced: a late one over the standby's own, or one that brings back what was moved aside.",
+		Verify: s.verifyLateReplicas,
+		RedWhen: []action.Red{
+			{Fault: "storage.commit-replaced", Want: verdict.Fail},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+}
+
+// bucketPair is one logical bucket in both regions of a run.
+type bucketPair struct {
+	s              room
+	c              action.Call[action.None]
+	decl           *estate.Bucket
+	scopes         []scope
+	source, target side
+}
+
+func (s room) bucketPair(ctx context.Context, c action.Call[action.None]) (*bucketPair, error) {
+	decl, ok := c.Estate.Bucket(c.Item.Name)
+	if !ok {
+		return nil, fmt.Errorf("estate %s has no bucket %q", c.Estate.Estate, c.Item.Name)
+	}
+	p := &bucketPair{s: s, c: c, decl: decl, scopes: scopesOf(c.Estate, decl.Bucket, c.Run.Groups)}
+	for region, side := range map[string]*side{c.Run.Source: &p.source, c.Run.Target: &p.target} {
+		b, err := s.Bucket(ctx, c.Estate, region, decl.Bucket)
+		if err != nil {
+			return nil, err
+		}
+		side.region, side.Bucket = region, b
+	}
+	return p, nil
+}
+
+// prefixes are those of all scopes.
+func (p *bucketPair) prefixes() []string {
+	var all []string
+	for _, s := range p.scopes {
+		all = append(all, s.prefixes...)
+	}
+	return all
+}
+
+// blind is what could not be looked at in a region. From a source that does not
+// answer it may become an obligation.
+func (p *bucketPair) blind(region, what, want string, err error) action.Observation {
+	if side := (*sideError)(nil); errors.As(err, &side) {
+		region = side.region
+	}
+	return action.Unknown(p.c.Run, region, what, want, err,
+		fmt.Sprintf("Compare bucket %s of %s with its copy in %s before anything is copied back", p.decl.Bucket, p.c.Run.Source, p.c.Run.Target))
+}
+
+func (s room) verifyReplication(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	p, err := s.bucketPair(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	obs := []action.Observation{
+		p.versions(ctx, p.source),
+		p.versions(ctx, p.target),
+		p.covered(ctx),
+		p.markersDeclared(ctx),
+		p.expiry(ctx, p.source),
+	}
+	waiting := false
+	for _, sc := range p.scopes {
+		d, err := p.compare(ctx, sc)
+		if err != nil {
+			what, want := "the objects of "+sc.name+" are at "+p.target.region, "a listing of both sides"
+			obs = append(obs, p.blind(p.target.region, what, want, err))
+			continue
+		}
+		waits := d.of(waits, failed, passed, delivered, replica, unlooked)
+		waiting = waiting || waits.Count > 0
+		obs = append(obs, p.within(sc, d), p.leftOut(sc, d), p.deletions(sc, d), p.twice(sc, d), p.history(sc, d))
+	}
+	if o, ok := p.counters(ctx, waiting); ok {
+		obs = append(obs, o)
+	}
+	return obs, ctx.Err()
+}
+
+// compare lists both sides of every prefix of a scope.
+func (p *bucketPair) compare(ctx context.Context, sc scope) (*drift, error) {
+	all := make([]*drift, len(sc.prefixes))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for i, prefix := range sc.prefixes {
+		g.Go(func() error {
+			d, err := comparison{
+				source: p.source, target: p.target, deleteMarkers: p.decl.DeleteMarkers, retention: p.decl.Retention.Std(), now: time.Now(),
+				progress: func(keys int64) { p.c.Progress(keys, 0, "comparing "+prefix) },
+			}.below(ctx, prefix)
+			all[i] = d
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	sum := newDrift()
+	for _, d := range all {
+		sum.merge(d)
+	}
+	return sum, nil
+}
+
+// within holds the oldest object that is not at the target against the RPO. What
+// replication calls pending is not believed to be all: the listings say what is
+// missing.
+func (p *bucketPair) within(sc scope, d *drift) action.Observation {
+	what := "what the target lacks of " + sc.name + " is no older than its RPO"
+	want, rpo := "no objective: the bucket belongs to no group", time.Duration(-1)
+	if sc.rpo != nil {
+		rpo = *sc.rpo
+		want = "nothing older than " + rpo.String()
+	}
+	missing := d.of(waits, failed, passed, delivered, replica, unmarked, unlooked)
+	got := fmt.Sprintf("%d objects (%d bytes) compared; %d (%d bytes) are not there", d.Objects, d.Bytes, missing.Count, missing.Bytes)
+	if d.Objects == 0 && missing.Count == 0 {
+		return action.Observation{What: what, Want: want, Got: "the source holds nothing there, from which nothing follows", Verdict: verdict.Unknown, Cause: action.CauseOther}
+	}
+	if missing.Count == 0 {
+		return action.Saw(what, want, got, true)
+	}
+	// Both clocks, the store's and this worker's, may be wrong, either way.
+	skew := p.c.Estate.ClockSkew.Std()
+	age := max(time.Since(missing.Oldest), 0)
+	got += fmt.Sprintf(", the oldest since %s, %s ago (± %s); %s", missing.Oldest.UTC().Format(time.RFC3339), age.Round(time.Millisecond), skew,
+		d.told(waits, failed, passed, delivered, replica, unmarked, unlooked))
+	return action.Saw(what, want, got, rpo < 0 || age+skew <= rpo)
+}
+
+// leftOut is what replication will not bring by itself, however long one waits.
+func (p *bucketPair) leftOut(sc scope, d *drift) action.Observation {
+	what, want := "replication has left nothing of "+sc.name+" out", "no object that it gave up, passed by, or brought in vain"
+	out := d.of(failed, passed, delivered, replica)
+	got := d.told(failed, passed, delivered, replica)
+	if out.Count > 0 {
+		got += "; only a Batch Replication job, or a resync of the rule at MinIO, brings them"
+	}
+	if n := d.of(unlooked).Count; n > 0 && out.Count == 0 {
+		o := p.blind("", what, want, fmt.Errorf("%d more objects are missing at the target than were looked at one by one", n))
+		return o
+	}
+	return action.Saw(what, want, got, out.Count == 0)
+}
+
+// deletions holds delete markers against what the estate decides.
+func (p *bucketPair) deletions(sc scope, d *drift) action.Observation {
+	what := "deletions of " + sc.name + " are at " + p.target.region + " what the estate decides"
+	want := "delete_markers: " + cmp.Or(p.decl.DeleteMarkers, "replicate or keep")
+	switch bad := d.of(marked, hidden); {
+	case bad.Count > 0:
+		return action.Saw(what, want, d.told(marked, hidden)+"; to undelete, remove the delete markers at "+p.target.region, false)
+	case p.decl.DeleteMarkers == "":
+		return action.Saw(what, want, "nobody has decided: write it under buckets in the estate", false)
+	}
+	got := fmt.Sprintf("no other deletion than the source's; only at the target: %s", d.Extra)
+	if d.Extra.Count > 0 {
+		got += ", which are the target's own, or of which the source has removed every version: that is replicated by no rule"
+	}
+	return action.Saw(what, want, got, true)
+}
+
+// twice is a split brain, as storage sees it.
+func (p *bucketPair) twice(sc scope, d *drift) action.Observation {
+	bad := d.of(forked)
+	return action.Saw("no key of "+sc.name+" was written at both sides", "one content per key, or a replica of it", d.told(forked), bad.Count == 0)
+}
+
+// history holds the target to the retention that the estate promises.
+func (p *bucketPair) history(sc scope, d *drift) action.Observation {
+	what, keep := "what "+sc.name+" has lately overwritten or deleted is at both sides", p.decl.Retention
+	if keep == 0 {
+		return action.Saw(what, "as long as the estate promises", "the estate promises no retention", true)
+	}
+	bad := d.of(forgotten)
+	return action.Saw(what, "every version of the last "+keep.String(), d.told(forgotten), bad.Count == 0)
+}
+
+// versions asks for versioning, without which nothing is replicated, and nothing
+// written over comes back.
+func (p *bucketPair) versions(ctx context.Context, at side) action.Observation {
+	what, want := fmt.Sprintf("s3://%s in %s keeps versions", at.Name(), at.region), "versioning on, for every table"
+	on, except, err := p.s.versioning(ctx, p.c.Estate, at)
+	if err != nil {
+		return p.blind(at.region, what, want, err)
+	}
+	if !on {
+		return action.Saw(what, want, "it is off, or suspended", false)
+	}
+	for _, e := range except {
+		for _, prefix := range p.prefixes() {
+			if matches(e, prefix) {
+				return action.Saw(what, want, fmt.Sprintf("on, except below %s, where %s lies", e, cmp.Or(prefix, "the bucket")), false)
+			}
+		}
+	}
+	return action.Saw(what, want, "on", true)
+}
+
+// matches reports whether a prefix of MinIO's, in which * stands for anything,
+// takes keys below the prefix of a table.
+func matches(except, prefix string) bool {
+	fixed, _, _ := strings.Cut(except, "*")
+	return strings.HasPrefix(prefix, fixed) || strings.HasPrefix(fixed, prefix)
+}
+
+func (s room) versioning(ctx context.Context, e *estate.Estate, at side) (on bool, except []string, err error) {
+	r, err := e.RegionNamed(at.region)
+	if err != nil {
+		return false, nil, err
+	}
+	if r.Storage.Provider == "minio" && r.Storage.Admin != "" {
+		admin, err := s.MinIO(ctx, e, at.region)
+		if err != nil {
+			return false, nil, err
+		}
+		return admin.Versioning(ctx, at.Name())
+	}
+	on, err = at.Client().BucketVersioning(ctx, at.Name())
+	return on, nil, err
+}
+
+// rule is a replication rule with the bucket that it leads to.
+type rule struct {
+	objectstore.ReplicationRule
+	to      string // real bucket; empty where the server does not know the rule's target
+	resyncs bool   // whether its ExistingObjects says anything: AWS has Batch Replication instead
+}
+
+// rules are those of a bucket. At MinIO a rule names a remote target, and who
+// that is only an administrator may ask.
+func (s room) rules(ctx context.Context, e *estate.Estate, at side) ([]rule, error) {
+	r, err := e.RegionNamed(at.region)
+	if err != nil {
+		return nil, err
+	}
+	var all []rule
+	if r.Storage.Provider != "minio" {
+		rules, err := at.Client().Replication(ctx, at.Name())
+		for _, one := range rules {
+			_, bucket, _ := strings.Cut(one.Destination, ":::")
+			all = append(all, rule{ReplicationRule: one, to: bucket})
+		}
+		return all, err
+	}
+	if r.Storage.Admin == "" {
+		return nil, fmt.Errorf("the estate names no admin at the storage of %s, and MinIO tells nobody else where a rule leads to", at.region)
+	}
+	admin, err := s.MinIO(ctx, e, at.region)
+	if err != nil {
+		return nil, err
+	}
+	// A server that has just started answers before it has read its targets.
+	for range 20 {
+		var rules []minio.Replication
+		if rules, err = admin.Replication(ctx, at.Name()); err != nil {
+			return nil, err
+		}
+		all = all[:0]
+		for _, one := range rules {
+			all = append(all, rule{ReplicationRule: one.Rule, to: one.Target.Bucket, resyncs: true})
+		}
+		if !slices.ContainsFunc(all, func(r rule) bool { return r.to == "" }) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return all, nil
+}
+
+// covered asks for an enabled rule to the target over every table.
+func (p *bucketPair) covered(ctx context.Context) action.Observation {
+	what := fmt.Sprintf("rules replicate s3://%s from %s to %s", p.source.Name(), p.source.region, p.target.region)
+	want := fmt.Sprintf("an enabled rule to %s over each of %d prefixes, existing objects included", p.target.Name(), len(p.prefixes()))
+	rules, err := p.s.rules(ctx, p.c.Estate, p.source)
+	if err != nil {
+		return p.blind(p.source.region, what, want, err)
+	}
+	var wrong []string
+	for _, prefix := range p.prefixes() {
+		if why := lacking(rules, prefix, p.target.Name(), true); why != "" {
+			wrong = append(wrong, why)
+		}
+	}
+	slices.Sort(wrong)
+	wrong = slices.Compact(wrong)
+	if len(wrong) > 0 {
+		return action.Saw(what, want, strings.Join(wrong[:min(len(wrong), 3)], "; "), false)
+	}
+	return action.Saw(what, want, fmt.Sprintf("%d of %d, by %d rules", len(p.prefixes()), len(p.prefixes()), len(rules)), true)
+}
+
+// lacking says why no rule takes what is below a prefix to a bucket; empty if one
+// does.
+func lacking(rules []rule, prefix, to string, enabled bool) string {
+	why := "no rule leads to " + to
+	if len(rules) == 0 {
+		why = "the bucket has no rules"
+	}
+	for _, r := range rules {
+		on := r.ReplicationRule
+		on.Enabled = true
+		switch {
+		case r.to == "":
+			why = "rule " + r.ID + " names a target that the server does not have"
+		case r.to != to:
+		case r.Narrowed:
+			why = "rule " + r.ID + " takes only objects with certain tags"
+		case !on.Covers(prefix):
+			why = fmt.Sprintf("rule %s takes %s, which is not all of %s", r.ID, r.Prefix, prefix)
+		case enabled && !r.Enabled:
+			why = "rule " + r.ID + " is disabled"
+		case r.resyncs && !r.ExistingObjects:
+			why = "rule " + r.ID + " leaves existing objects out, so that no resync brings them"
+		default:
+			return ""
+		}
+	}
+	return why
+}
+
+// markersDeclared holds the rules against what the estate decides about deletions.
+func (p *bucketPair) markersDeclared(ctx context.Context) action.Observation {
+	what, want := "rules treat deletions as the estate decides", "delete_markers: "+cmp.Or(p.decl.DeleteMarkers, "replicate or keep")
+	if p.decl.DeleteMarkers == "" {
+		return action.Saw(what, want, "nobody has decided: write it under buckets in the estate", false)
+	}
+	rules, err := p.s.rules(ctx, p.c.Estate, p.source)
+	if err != nil {
+		return p.blind(p.source.region, what, want, err)
+	}
+	n := 0
+	for _, r := range rules {
+		if r.to != p.target.Name() || !r.Enabled {
+			continue
+		}
+		if n++; r.DeleteMarkers != (p.decl.DeleteMarkers == estate.Replicate) {
+			return action.Saw(what, want, fmt.Sprintf("rule %s has the replication of delete markers %s", r.ID, map[bool]string{true: "on", false: "off"}[r.DeleteMarkers]), false)
+		}
+	}
+	return action.Saw(what, want, fmt.Sprintf("%d enabled rules to %s, all so", n, p.target.Name()), n > 0)
+}
+
+// counters hears the server itself, as a second source. It can confirm a backlog
+// and never that there is none: its counts begin when the process does.
+func (p *bucketPair) counters(ctx context.Context, waiting bool) (action.Observation, bool) {
+	r, err := p.c.Estate.RegionNamed(p.source.region)
+	if err != nil || r.Storage.Provider != "minio" || r.Storage.Admin == "" {
+		return action.Observation{}, false
+	}
+	what, want := fmt.Sprintf("the server of %s reports no failures beside what is missing", p.source.region), "no failures, or nothing missing any more"
+	admin, err := p.s.MinIO(ctx, p.c.Estate, p.source.region)
+	if err != nil {
+		return p.blind(p.source.region, what, want, err), true
+	}
+	m, err := admin.ReplicationMetrics(ctx, p.source.Name())
+	if err != nil {
+		return p.blind(p.source.region, what, want, err), true
+	}
+	got := fmt.Sprintf("%d failed in the last minute (%d bytes), %d queued (%d bytes), %d delivered (%d bytes) in the %s since it started",
+		m.Failed, m.FailedBytes, m.Queued, m.QueuedBytes, m.Delivered, m.DeliveredBytes, m.Uptime)
+	if !m.Any {
+		got = fmt.Sprintf("no data: it has counted nothing in the %s since it started; the listings alone speak", m.Uptime)
+	}
+	return action.Saw(what, want, got, m.Failed == 0 || !waiting), true
+}

@@ -1,0 +1,40 @@
+// Package storage fences, compares, rewinds and undeletes what lies in buckets.
+package storage
+
+import (
+	"context"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/system"
+)
+
+// systems is what this room needs of the outside systems.
+type systems interface {
+	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
+	MinIO(ctx context.Context, e *estate.Estate, region string) (*minio.Admin, error)
+	Storage(ctx context.Context, e *estate.Estate, region string) (*objectstore.Client, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+}
+
+// room is what the actions of this room hang from.
+type room struct {
+	systems
+	lake lake.Lake
+}
+
+func newRoom(s *system.Systems) room {
+	return room{systems: s, lake: lake.New(s)}
+}
+
+// Add registers the actions of this room.
+func Add(c *action.Catalogue, s *system.Systems) {
+	r := newRoom(s)
+	r.storageActions(c)
+	r.rewindActions(c)
+	r.undeleteActions(c)
+	r.replicationActions(c)
+}

@@ -1,0 +1,343 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/verdict"
+
+	"golang.org/x/sync/errgroup"
+)
+
+func (s room) verifyStandby(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	p, err := s.bucketPair(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	obs := []action.Observation{p.versions(ctx, p.target), p.expiry(ctx, p.target)}
+	replicas := &tally{}
+	for _, sc := range p.scopes {
+		c.Progress(0, 0, "reading samples of "+sc.name)
+		obs = append(obs, p.decrypts(ctx, sc, replicas))
+	}
+	obs = append(obs, p.ruleBack(ctx, replicas))
+	for _, sc := range p.scopes {
+		for _, prefix := range sc.prefixes {
+			if prefix != "" {
+				obs = append(obs, p.published(ctx, prefix))
+			}
+		}
+	}
+	return obs, ctx.Err()
+}
+
+// expiry holds a bucket's lifecycle against what its tables need: a live table
+// needs its files however old they are, and what was overwritten or deleted must
+// outlive the time that it takes to notice.
+func (p *bucketPair) expiry(ctx context.Context, at side) action.Observation {
+	what := fmt.Sprintf("no lifecycle rule of s3://%s in %s removes what recovery needs", at.Name(), at.region)
+	keep := p.decl.Retention.Std()
+	want := "no expiry of current objects, and old versions kept for the retention that the estate promises"
+	if keep > 0 {
+		want = "no expiry of current objects, and old versions kept for " + keep.String()
+	}
+	for _, sc := range p.scopes {
+		if sc.rpo != nil {
+			keep = max(keep, *sc.rpo)
+		}
+	}
+	rules, err := p.s.lifecycle(ctx, p, at)
+	if err != nil {
+		return p.blind(at.region, what, want, err)
+	}
+	var wrong []string
+	touching := 0
+	for _, r := range rules {
+		prefix, touches := p.touched(r)
+		if !touches {
+			continue
+		}
+		touching++
+		if why := p.harm(at, r, prefix, keep); why != "" {
+			wrong = append(wrong, fmt.Sprintf("rule %s removes %s below %s: %s", r.Rule, r.What, cmp.Or(prefix, "the bucket"), why))
+		}
+	}
+	if len(wrong) > 0 {
+		return action.Saw(what, want, strings.Join(wrong[:min(len(wrong), 3)], "; "), false)
+	}
+	return action.Saw(what, want, fmt.Sprintf("%d rules remove something there, none too soon", touching), true)
+}
+
+// touched is the first table that a rule can take something from.
+func (p *bucketPair) touched(r objectstore.Removal) (string, bool) {
+	for _, prefix := range p.prefixes() {
+		if r.Touches(prefix) {
+			return prefix, true
+		}
+	}
+	return "", false
+}
+
+// harm says why a rule must not be there; empty if it may.
+func (p *bucketPair) harm(at side, r objectstore.Removal, prefix string, keep time.Duration) string {
+	tooSoon := ""
+	switch {
+	case p.decl.Retention == 0:
+		tooSoon = "the estate promises no retention to hold that against: write it under buckets"
+	case !r.On.IsZero():
+		tooSoon = "on " + r.On.UTC().Format(time.DateOnly) + ", whatever the age"
+	case r.After < keep:
+		tooSoon = fmt.Sprintf("after %s, and %s are promised", r.After, keep)
+	}
+	switch r.What {
+	case objectstore.RemovesObjects, objectstore.RemovesEverything:
+		if prefix != "" {
+			return "a table needs its files however old they are"
+		}
+	case objectstore.RemovesBareMarkers:
+		// Replication keeps no order: a marker may come before what it hides.
+		if at.region == p.target.region {
+			return "a delete marker that arrives before its object is removed, and the object lives again"
+		}
+		return ""
+	}
+	return tooSoon
+}
+
+func (s room) lifecycle(ctx context.Context, p *bucketPair, at side) ([]objectstore.Removal, error) {
+	r, err := p.c.Estate.RegionNamed(at.region)
+	if err != nil {
+		return nil, err
+	}
+	if r.Storage.Provider == "minio" && r.Storage.Admin != "" {
+		admin, err := s.MinIO(ctx, p.c.Estate, at.region)
+		if err != nil {
+			return nil, err
+		}
+		return admin.Lifecycle(ctx, at.Name())
+	}
+	return at.Client().Lifecycle(ctx, at.Name())
+}
+
+// sampled is how many objects of a table are read in part.
+const sampled = 64
+
+// decrypts reads a byte of a sample of every table: of its newest and oldest
+// object, and of others, drawn by the run's id so that they can be drawn again. A
+// HEAD would pass without the key.
+func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *tally) action.Observation {
+	what := fmt.Sprintf("the objects of %s can be decrypted in %s", sc.name, p.target.region)
+	want := fmt.Sprintf("a byte of each of %d objects per table, per key", sampled)
+	var sample []objectstore.Object
+	for _, prefix := range sc.prefixes {
+		s, err := p.sample(ctx, prefix)
+		if errors.Is(err, objectstore.ErrKey) {
+			return action.Saw(what, want, err.Error(), false)
+		}
+		if err != nil {
+			return p.blind(p.target.region, what, want, err)
+		}
+		sample = append(sample, s...)
+	}
+	var mu sync.Mutex
+	var silent error
+	read, refused := map[string]int{}, map[string]string{}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for _, o := range sample {
+		g.Go(func() error {
+			enc, status, err := p.target.Client().Decrypt(gctx, p.target.Name(), o.Key)
+			how, _, headErr := p.target.Client().EncryptionOf(gctx, p.target.Name(), o.Key)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, fs.ErrNotExist): // deleted since it was listed
+			case objectstore.Attempted(err) == objectstore.ProbeUnreachable:
+				silent = err
+			case err != nil && headErr != nil:
+				refused["key not known"] = err.Error()
+			case err != nil:
+				refused[how.String()] = err.Error()
+			default:
+				read[enc.String()]++
+				if status == objectstore.ReplicationReplica {
+					replicas.add(tally{Count: 1, Bytes: o.Size, Examples: []string{o.Key}})
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return p.blind(p.target.region, what, want, err)
+	}
+	var got []string
+	for _, key := range slices.Sorted(maps.Keys(refused)) {
+		got = append(got, key+": "+refused[key])
+	}
+	switch {
+	case len(refused) > 0:
+		return action.Saw(what, want, strings.Join(got, "; "), false)
+	case silent != nil:
+		return p.blind(p.target.region, what, want, silent)
+	case len(read) == 0:
+		return action.Observation{What: what, Want: want, Got: "there is nothing to read, from which nothing follows", Verdict: verdict.Unknown, Cause: action.CauseOther}
+	}
+	for _, key := range slices.Sorted(maps.Keys(read)) {
+		got = append(got, fmt.Sprintf("%d with %s", read[key], key))
+	}
+	return action.Saw(what, want, "read "+strings.Join(got, ", "), true)
+}
+
+// sample draws objects below a prefix: the newest, the oldest, and by chance.
+func (p *bucketPair) sample(ctx context.Context, prefix string) ([]objectstore.Object, error) {
+	h := fnv.New64a()
+	fmt.Fprint(h, p.c.Run.FirstRun, "/", prefix)
+	draw := rand.New(rand.NewPCG(h.Sum64(), 0)) //nolint:gosec // to draw the same again, not to be unguessable
+	var chosen []objectstore.Object
+	var oldest, newest objectstore.Object
+	n := 0
+	for o, err := range p.target.List(ctx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 || o.LastModified.Before(oldest.LastModified) {
+			oldest = o
+		}
+		if n == 0 || o.LastModified.After(newest.LastModified) {
+			newest = o
+		}
+		if n++; len(chosen) < sampled-2 {
+			chosen = append(chosen, o)
+		} else if i := draw.IntN(n); i < len(chosen) {
+			chosen[i] = o
+		}
+	}
+	for _, o := range []objectstore.Object{oldest, newest} {
+		if n > 0 && !slices.ContainsFunc(chosen, func(c objectstore.Object) bool { return c.Key == o.Key }) {
+			chosen = append(chosen, o)
+		}
+	}
+	return chosen, nil
+}
+
+// ruleBack asks for the rule that failback will need, and says what it will not
+// carry.
+func (p *bucketPair) ruleBack(ctx context.Context, replicas *tally) action.Observation {
+	what := fmt.Sprintf("the rule back from %s to %s stands ready", p.target.region, p.source.region)
+	want := fmt.Sprintf("reverse_rule: %s, to %s, over each of %d prefixes", cmp.Or(p.decl.ReverseRule, "enabled or disabled"), p.source.Name(), len(p.prefixes()))
+	if p.decl.ReverseRule == "" {
+		return action.Saw(what, want, "nobody has decided: write it under buckets in the estate", false)
+	}
+	rules, err := p.s.rules(ctx, p.c.Estate, p.target)
+	if err != nil {
+		return p.blind(p.target.region, what, want, err)
+	}
+	for _, prefix := range p.prefixes() {
+		if why := lacking(rules, prefix, p.source.Name(), false); why != "" {
+			return action.Saw(what, want, why, false)
+		}
+	}
+	for _, r := range rules {
+		if r.to == p.source.Name() && r.Enabled != (p.decl.ReverseRule == "enabled") {
+			return action.Saw(what, want, fmt.Sprintf("rule %s is %s", r.ID, map[bool]string{true: "enabled", false: "disabled"}[r.Enabled]), false)
+		}
+	}
+	got := p.decl.ReverseRule + ", over all of them"
+	if replicas.Count > 0 {
+		got += fmt.Sprintf("; %d of the sampled objects are replicas, which it will not carry back: if the old primary has lost them, run a Batch Replication job, or a resync of the rule at MinIO", replicas.Count)
+	}
+	return action.Saw(what, want, got, true)
+}
+
+// published asks whether a table's log at the target holds every commit that the
+// target knows of. One that a catalog or a DynamoDB table has accepted, and whose
+// entry in the log is missing, is known only there, and that is not replicated.
+func (p *bucketPair) published(ctx context.Context, prefix string) action.Observation {
+	what, want := "the log of "+prefix+" alone says what was committed", "no staged commit above the newest entry of the log"
+	newest, staged, first := int64(-1), int64(-1), ""
+	log := prefix + "_delta_log/"
+	for o, err := range p.target.List(ctx, log) {
+		if err != nil {
+			return p.blind(p.target.region, what, want, err)
+		}
+		switch e := delta.EntryOf(strings.TrimPrefix(o.Key, log)); e.Kind {
+		case delta.EntryCommit:
+			newest = max(newest, e.Version)
+		case delta.EntryStaged, delta.EntryTemporary:
+			if e.Version > staged {
+				staged, first = e.Version, o.Key
+			}
+		}
+	}
+	switch {
+	case staged > newest:
+		return action.Saw(what, want, fmt.Sprintf("the log ends at %d, and %s is staged: export what the catalog, or DynamoDB, has accepted, or give it up", newest, first), false)
+	case newest < 0:
+		return action.Observation{What: what, Want: want, Got: "the log has no entry, from which nothing follows", Verdict: verdict.Unknown, Cause: action.CauseOther}
+	}
+	return action.Saw(what, want, fmt.Sprintf("the log ends at %d, and nothing is staged above", newest), true)
+}
+
+func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	p, err := s.bucketPair(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var obs []action.Observation
+	for _, sc := range p.scopes {
+		for _, prefix := range sc.prefixes {
+			if prefix != "" {
+				obs = append(obs, p.lateReplicas(ctx, prefix))
+			}
+		}
+	}
+	if len(obs) == 0 {
+		obs = append(obs, action.Saw("no replica has replaced a commit of "+p.decl.Bucket, "commits of tables", "no table in scope lies there", true))
+	}
+	return obs, ctx.Err()
+}
+
+// lateReplicas looks for commits whose current content is a replica although
+// something is below it. A log entry is written once, so the only honest history
+// of a replica is to be alone.
+func (p *bucketPair) lateReplicas(ctx context.Context, prefix string) action.Observation {
+	what, want := "no replica has replaced a commit of "+prefix, "a replica is its key's only version"
+	commits := 0
+	var late []string
+	log := prefix + "_delta_log/"
+	for h, err := range p.target.Histories(ctx, log) {
+		if err != nil {
+			return p.blind(p.target.region, what, want, err)
+		}
+		if delta.EntryOf(strings.TrimPrefix(h[0].Key, log)).Kind != delta.EntryCommit {
+			continue
+		}
+		if commits++; len(h) == 1 || h[0].DeleteMarker {
+			continue
+		}
+		o, there, err := asked(ctx, p.target, h[0].Key, h[0].VersionID)
+		if err != nil {
+			return p.blind(p.target.region, what, want, err)
+		}
+		if there && o.ReplicationStatus == objectstore.ReplicationReplica {
+			late = append(late, fmt.Sprintf("%s (version %s over %s)", o.Key, o.VersionID, h[1].VersionID))
+		}
+	}
+	if len(late) > 0 {
+		return action.Saw(what, want, fmt.Sprintf("%d commits were replaced: %s; deny the replicating principal, then remove these versions", len(late), action.Few(late)), false)
+	}
+	return action.Saw(what, want, fmt.Sprintf("%d commits, none replaced", commits), true)
+}

@@ -1,0 +1,309 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/rewind"
+	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/verdict"
+)
+
+// undeleteParams are what a step says about an undeletion.
+type undeleteParams struct {
+	Version *int64 `json:"version,omitempty" doc:"the version of the table whose objects are needed; the newest that the log gives when absent"`
+	Region  string `json:"region,omitempty" doc:"the region whose copy of the table it is; the run's target, else the primary, when empty"`
+	Copy    bool   `json:"copy,omitempty" doc:"put deleted objects back by copying, which needs no right to delete versions, instead of removing their delete markers"`
+}
+
+func (s room) undeleteActions(c *action.Catalogue) {
+	action.Add(c, action.Action[undeleteParams]{
+		Name: "storage.undelete", Over: estate.TableKind, Effect: action.Mutates, Drill: action.DrillSkipped,
+		Doc: "Bring back exactly the objects that a version of a table needs and that a vacuum, a lifecycle rule or a person deleted. " +
+			"Delete markers are removed, each recorded in the plan; where other content lies over an object, its version is copied over it.",
+		Timing: action.Timing{Timeout: 6 * time.Hour, Estimate: 10 * time.Second},
+		Plan:   s.planUndelete, Apply: s.applyUndelete, Verify: s.verifyUndelete,
+		Undo: &action.Undo[undeleteParams]{Plan: s.planDeleteAgain, Apply: s.applyUndelete, Verify: s.verifyDeletedAgain},
+		RedWhen: []action.Red{
+			{Fault: "table.data-file-gone", Want: verdict.Fail},
+			{Fault: "table.data-file-truncated", Want: verdict.Fail},
+			{Fault: "table.log-gone", Want: verdict.Fail},
+			{Fault: "table.access-revoked", Want: verdict.Unknown},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	})
+}
+
+// undeletePlan is the typed plan of storage.undelete, and of taking it back.
+type undeletePlan struct {
+	Region   string   `json:"region"`
+	Version  int64    `json:"version"`
+	Objects  int      `json:"objects"` // that the version needs
+	Prefixes []string `json:"prefixes"`
+	Lines    []byte   `json:"lines,omitempty"` // as package rewind encodes them
+	Back     bool     `json:"back,omitempty"`
+}
+
+// past is what versions an object has, as far as an undeletion asks.
+type past struct {
+	file    table.File
+	now     rewind.Version
+	fit     rewind.Version // the newest version with the recorded size
+	markers []string       // above fit, newest first
+	hidden  bool           // something else than markers is above it, or too many
+}
+
+const markersAtMost = 64
+
+// see takes the next older entry of the object.
+func (p *past) see(e rewind.Entry) {
+	if p.now.ID == "" || e.Latest {
+		p.now = e.Version
+	}
+	_, lacks := table.Judge(p.file, e.Size)
+	switch {
+	case p.fit.ID != "":
+	case !e.Marker && !lacks:
+		p.fit = e.Version
+	case e.Marker && len(p.markers) < markersAtMost:
+		p.markers = append(p.markers, e.ID)
+	default:
+		p.hidden = true
+	}
+}
+
+// line brings the object back; false where it is there, or where nothing can.
+func (p *past) line(key string, byCopy bool) (rewind.Line, bool) {
+	l := rewind.Line{Key: key, Now: p.now, Then: p.fit}
+	switch {
+	case p.fit.ID == "" || p.now.ID == p.fit.ID:
+		return l, false
+	case p.now.Marker && !p.hidden && !byCopy:
+		l.Do, l.Markers = rewind.Unmark, p.markers
+	default:
+		l.Do = rewind.Copy
+	}
+	return l, true
+}
+
+// undeleting is what planning works out.
+type undeleting struct {
+	undeletePlan
+	lines   []rewind.Line
+	lost    []string // of which no version is left
+	entries int64
+}
+
+func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Change, error) {
+	t, err := s.lake.TableIn(ctx, c.Run, c.Estate, c.With.Region, c.Item.Name)
+	if err != nil {
+		return action.Change{}, err
+	}
+	fail := func(doing string, err error) (action.Change, error) {
+		return action.Change{}, fmt.Errorf("plan to undelete what table %s needs in %s: %s: %w", t.Name, t.Region, doing, err)
+	}
+	if versioned, err := t.Bucket.Client().BucketVersioning(ctx, t.Bucket.Name()); err != nil {
+		return fail("ask whether its bucket keeps versions", err)
+	} else if !versioned {
+		return fail("bucket "+t.Bucket.Name()+" keeps no versions: there is nothing to bring back from", action.ErrRefused)
+	}
+	log, snap, err := revivedLog(ctx, t, c.With.Version)
+	if err != nil {
+		return fail("find the version", err)
+	}
+	u, err := missing(ctx, t, snap, c.With.Copy)
+	if err != nil {
+		return fail("look for the versions of its objects", err)
+	}
+	if n := len(u.lost); n > 0 {
+		return fail(fmt.Sprintf("no version with the recorded size is left of %d of the %d objects of version %d: %s; choose another version, or restore from a backup",
+			n, u.Objects, snap.Version.Number, strings.Join(u.lost[:min(n, shownLines)], ", ")), action.ErrRefused)
+	}
+	u.Region = t.Region
+	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, (u.entries+999)/1000)
+	ch.Summary = fmt.Sprintf("version %d of %s needs %d objects: %s, the others are there", u.Version, t.Name, u.Objects, ch.Summary)
+	ch.Preconditions = []action.Precondition{{Resource: "versioning of " + t.Bucket.Name(), Version: "Enabled"}}
+	more, err := log.accepts(ctx, u.Version, c.With.Version != nil)
+	if err != nil {
+		return fail("read the end of its log", err)
+	}
+	if len(u.lines) > 0 {
+		ch.Accepts = append(ch.Accepts, more...)
+	}
+	u.undeletePlan.Lines = rewind.Encode(u.lines)
+	ch.Data, err = action.Encode(u.undeletePlan)
+	return ch, err
+}
+
+// missing holds the closure of a version against the versions of its objects.
+func missing(ctx context.Context, t lake.Table, snap *delta.Snapshot, byCopy bool) (undeleting, error) {
+	u := undeleting{undeletePlan: undeletePlan{Version: snap.Version.Number, Prefixes: prefixes(t, snap)}}
+	all := map[string]*past{}
+	for f, err := range snap.Closure() {
+		if err != nil {
+			return u, err
+		}
+		if f.Bucket != "" {
+			return u, fmt.Errorf("%w: it needs %s, which lies in another bucket: undelete there first", action.ErrRefused, f.URI())
+		}
+		all[f.Key] = &past{file: f}
+		u.Objects++
+	}
+	for e, err := range entries(ctx, t.Bucket, u.Prefixes...) {
+		if err != nil {
+			return u, err
+		}
+		u.entries++
+		p, ok := all[e.Key]
+		if !ok {
+			continue
+		}
+		p.see(e)
+	}
+	for key, p := range all {
+		l, ok := p.line(key, byCopy)
+		switch {
+		case p.fit.ID == "":
+			u.lost = append(u.lost, key)
+		case ok && l.Do == rewind.Copy && rewind.Archived(l.Then.Class):
+			return u, fmt.Errorf("%w: %s is archived; restore it from the archive first", action.ErrRefused, t.Bucket.URL(key))
+		case ok:
+			u.lines = append(u.lines, l)
+		}
+	}
+	sortLines(u.lines)
+	slices.Sort(u.lost)
+	if len(u.lines) > rewind.MaxLines {
+		return u, fmt.Errorf("%w: %d objects of one version are deleted, and one plan holds %d; use storage.rewind on a part of the prefix at a time", action.ErrRefused, len(u.lines), rewind.MaxLines)
+	}
+	return u, nil
+}
+
+// prefixes hold every object of a version: the table's own and, for shallow
+// clones, those of other tables in the bucket; sorted, none within another.
+func prefixes(t lake.Table, snap *delta.Snapshot) []string {
+	all := []string{t.Root.Prefix + "/"}
+	for _, uri := range snap.Outside() {
+		if dir, ok := strings.CutPrefix(uri, "s3://"+t.Root.Bucket+"/"); ok {
+			all = append(all, dir+"/")
+		}
+	}
+	slices.Sort(all)
+	out := all[:1]
+	for _, p := range all[1:] {
+		if !strings.HasPrefix(p, out[len(out)-1]) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// undeletePlanned reads an approved plan.
+func (s room) undeletePlanned(ctx context.Context, c action.Call[undeleteParams]) (undeleting, lake.Table, error) {
+	p, err := action.Decode[undeletePlan](c.Plan.Data)
+	if err != nil {
+		return undeleting{}, lake.Table{}, err
+	}
+	lines, err := rewind.Decode(p.Lines)
+	if err != nil {
+		return undeleting{}, lake.Table{}, fmt.Errorf("%w: %w", action.ErrRefused, err)
+	}
+	t, err := s.lake.Table(ctx, c.Estate, p.Region, c.Item.Name)
+	return undeleting{undeletePlan: p, lines: lines}, t, err
+}
+
+func changesOf(t lake.Table, u undeleting) *changes {
+	return &changes{
+		to: t.Bucket, from: t.Bucket, fromKey: sameKey, prefixes: u.Prefixes, lines: u.lines,
+		copier: &objectstore.Copier{Client: t.Bucket.Client()},
+	}
+}
+
+func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Outcome, error) {
+	u, t, err := s.undeletePlanned(ctx, c)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	out := action.Outcome{Summary: fmt.Sprintf("every object that version %d of %s needs is there", u.Version, t.Name)}
+	if u.Back {
+		out.Summary = fmt.Sprintf("the objects of %s are deleted as they were", t.Name)
+	}
+	if out.Mutations, err = changesOf(t, u).apply(ctx, c.Guard, c.Progress); err != nil {
+		return out, fmt.Errorf("undelete what table %s needs: %w", t.Name, err)
+	}
+	return out, nil
+}
+
+// verifyUndelete reads the table as any reader does, from its log as it is now:
+// every object of the version is present at its size. What was brought back is
+// held against the very version that was planned, too.
+func (s room) verifyUndelete(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {
+	u, t, err := s.undeletePlanned(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	what := fmt.Sprintf("every object of version %d is present at its size", u.Version)
+	l, err := t.Open(ctx)
+	if err != nil {
+		return []action.Observation{t.NotSeen(c.Run, what, "a log", err)}, nil
+	}
+	return []action.Observation{t.Whole(ctx, c.Run, l, u.Version), asPlannedThen(ctx, t, c.Run, "what was brought back is what was planned", u)}, nil
+}
+
+// asPlannedThen observes that every line of a plan is reached.
+func asPlannedThen(ctx context.Context, t lake.Table, run action.Run, what string, u undeleting) action.Observation {
+	want := fmt.Sprintf("%d objects", len(u.lines))
+	all, err := compareLines(ctx, t.Bucket, u.Prefixes, u.lines)
+	if err == nil {
+		err = all.settle(ctx)
+	}
+	if err != nil {
+		return t.NotSeen(run, what, want, err)
+	}
+	return t.About(action.Saw(what, want, all.got("objects"), len(all.unlike) == 0))
+}
+
+// planDeleteAgain plans to take back what of the approved plan was done.
+func (s room) planDeleteAgain(ctx context.Context, c action.Call[undeleteParams]) (action.Change, error) {
+	u, t, err := s.undeletePlanned(ctx, c)
+	if err != nil {
+		return action.Change{}, err
+	}
+	if !u.Back {
+		for i := range u.lines {
+			u.lines[i] = u.lines[i].Back()
+		}
+		u.Back = true
+	}
+	if u.lines, err = changesOf(t, u).look(ctx); err != nil {
+		return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, err)
+	}
+	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, 1)
+	ch.Summary = fmt.Sprintf("what version %d of %s needs is deleted again as it was: %s", u.Version, t.Name, ch.Summary)
+	u.Lines = rewind.Encode(u.lines)
+	ch.Data, err = action.Encode(u.undeletePlan)
+	return ch, err
+}
+
+func (s room) verifyDeletedAgain(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {
+	u, t, err := s.undeletePlanned(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return []action.Observation{asPlannedThen(ctx, t, c.Run, "every object is as it was before the undeletion", u)}, nil
+}
+
+// absent reports whether an error says that there is no log to read.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, delta.ErrNoStart) || errors.Is(err, delta.ErrCorrupt)
+}

@@ -1,0 +1,208 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"breakwater/internal/action"
+	"breakwater/internal/objectstore"
+)
+
+// backLine is one object on the way back.
+type backLine struct {
+	Key string       `json:"key"`
+	Was *objectState `json:"was,omitempty"` // nil: it was not there
+}
+
+// doneLine is an object that an earlier attempt changed.
+type doneLine struct {
+	backLine
+	Now *objectState `json:"now,omitempty"` // nil: it is not there
+}
+
+// backPlan is the typed plan of taking a restore back.
+type backPlan struct {
+	restorePlan
+	Lines []backLine `json:"lines,omitempty"` // in the order of doing
+}
+
+// wayBack is everything that a restore may have changed, with all attempts of its
+// step, in an order in which no reader takes one table's log for the other's data:
+// what of the log was not there goes first, then comes the data, then the log as it
+// was, the lowest first.
+func (r *restoring) wayBack(p restorePlan) []backLine {
+	was, left := map[string]*objectState{}, map[string]bool{}
+	for _, k := range slices.Concat(p.Replaced, p.Hidden) {
+		was[k.Key] = &k.objectState
+	}
+	for _, k := range p.Equal {
+		left[k] = true
+	}
+	for _, line := range p.Done { // what was there before the first attempt counts
+		was[line.Key] = line.Was
+	}
+	var gone, data, back []backLine
+	add := func(key string) {
+		if left[key] {
+			return
+		}
+		left[key] = true
+		line := backLine{Key: key, Was: was[key]}
+		switch {
+		case !strings.HasPrefix(key, r.site.LogDir()):
+			data = append(data, line)
+		case line.Was == nil:
+			gone = append(gone, line)
+		default:
+			back = append(back, line)
+		}
+	}
+	for _, o := range r.objects {
+		add(o.Key)
+	}
+	for _, k := range slices.Backward(p.Hidden) { // they are listed from the highest down
+		add(k.Key)
+	}
+	for _, line := range p.Done {
+		add(line.Key)
+	}
+	slices.Reverse(gone)
+	return slices.Concat(gone, data, back)
+}
+
+// isBack reports whether an object is as it was.
+func (r *restoring) isBack(ctx context.Context, line backLine, have map[string]objectState) (bool, error) {
+	now, there := have[line.Key]
+	switch {
+	case line.Was == nil || !there:
+		return !there && line.Was == nil, nil
+	case now.Size != line.Was.Size:
+		return false, nil
+	case now.ETag == line.Was.ETag:
+		return true, nil
+	}
+	return equal(ctx, r.site, line.Key, aside{Key: line.Key, objectState: *line.Was}) // a copy of one that was uploaded in parts
+}
+
+func (s room) planUnrestore(ctx context.Context, c action.Call[restoreWith]) (action.Change, error) {
+	p, err := action.Decode[restorePlan](c.Plan.Data)
+	if err != nil {
+		return action.Change{}, err
+	}
+	r, err := s.restoringTo(ctx, c, &p)
+	if err != nil {
+		return action.Change{}, err
+	}
+	have, err := r.present(ctx)
+	if err != nil {
+		return action.Change{}, err
+	}
+	b := backPlan{restorePlan: p}
+	back, gone := 0, 0
+	for _, line := range r.wayBack(p) {
+		ok, err := r.isBack(ctx, line, have)
+		if err != nil {
+			return action.Change{}, err
+		}
+		if ok {
+			continue
+		}
+		b.Lines = append(b.Lines, line)
+		if line.Was == nil {
+			gone++
+		} else {
+			back++
+		}
+	}
+	ch := action.Change{Summary: fmt.Sprintf("%s comes back to what was there before backup %s was restored", r.site.Name, p.Backup)}
+	if back > 0 {
+		ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf("write %d objects as they were", back), To: "the versions that the bucket kept"})
+	}
+	if gone > 0 {
+		ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf("hide %d objects that were not there", gone), To: "delete markers"})
+	}
+	ch.Data, err = action.Encode(b)
+	return ch, err
+}
+
+func (s room) applyUnrestore(ctx context.Context, c action.Call[restoreWith]) (action.Outcome, error) {
+	b, err := action.Decode[backPlan](c.Plan.Data)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	r, err := s.restoringTo(ctx, c, &b.restorePlan)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	out := action.Outcome{Summary: fmt.Sprintf("%s is as it was before backup %s was restored", r.site.Name, b.Backup)}
+	have, err := r.present(ctx)
+	if err != nil {
+		return out, err
+	}
+	const between = 100 // objects from one look at the epoch to the next
+	for i, line := range b.Lines {
+		ok, err := r.isBack(ctx, line, have)
+		if err != nil {
+			return out, err
+		}
+		if ok {
+			continue
+		}
+		if out.Mutations%between == 0 {
+			if err := c.Guard(ctx); err != nil {
+				return out, err
+			}
+		}
+		if line.Was == nil {
+			_, err = r.site.Bucket.Delete(ctx, line.Key)
+		} else {
+			_, err = r.site.Bucket.Copy(ctx, objectstore.Source{Key: line.Key, VersionID: line.Was.VersionID}, line.Key)
+		}
+		if err != nil {
+			return out, err
+		}
+		out.Mutations++
+		c.Progress(int64(i+1), int64(len(b.Lines)), "taking the restore of "+r.site.Name+" back")
+	}
+	return out, nil
+}
+
+// verifyUnrestore observes that everything below the table's place is as it was,
+// from a listing.
+func (s room) verifyUnrestore(ctx context.Context, c action.Call[restoreWith]) ([]action.Observation, error) {
+	b, err := action.Decode[backPlan](c.Plan.Data)
+	if err != nil {
+		return nil, err
+	}
+	what, want := "everything is as it was before the restore", "all objects"
+	r, err := s.restoringTo(ctx, c, &b.restorePlan)
+	if errors.Is(err, action.ErrRefused) {
+		return nil, err
+	}
+	if err != nil {
+		return []action.Observation{r.Unseen(c.Run, what, want, err)}, nil
+	}
+	have, err := r.present(ctx)
+	if err != nil {
+		return []action.Observation{r.site.NotSeen(c.Run, what, want, err)}, nil
+	}
+	var not []string
+	lines := r.wayBack(b.restorePlan)
+	for _, line := range lines {
+		ok, err := r.isBack(ctx, line, have)
+		if err != nil {
+			return []action.Observation{r.site.NotSeen(c.Run, what, want, err)}, nil
+		}
+		if !ok {
+			not = append(not, line.Key)
+		}
+	}
+	got := want
+	if len(not) > 0 {
+		got = fmt.Sprintf("%d of %d are not: %s", len(not), len(lines), strings.TrimSpace(action.Few(not)))
+	}
+	return []action.Observation{r.site.About(action.Saw(what, want, got, len(not) == 0))}, nil
+}

@@ -1,0 +1,102 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"sync/atomic"
+
+	"breakwater/internal/action"
+	"breakwater/internal/backup/depot"
+	"breakwater/internal/lake"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// verifyRestore reads the table as any reader would, and every byte of it once
+// more against the manifest's checksums.
+func (s room) verifyRestore(ctx context.Context, c action.Call[restoreWith]) ([]action.Observation, error) {
+	p, err := action.Decode[restorePlan](c.Plan.Data)
+	if err != nil {
+		return nil, err
+	}
+	const what = "the backup says what must be there"
+	r, err := s.restoringTo(ctx, c, &p)
+	if errors.Is(err, action.ErrRefused) {
+		return nil, err
+	}
+	if err != nil {
+		return []action.Observation{r.Unseen(c.Run, what, "manifest and list", err)}, nil
+	}
+	t := r.site
+	l, err := t.Open(ctx)
+	head := fmt.Sprintf("the head is version %d", p.Version)
+	if err != nil {
+		return []action.Observation{t.NotSeen(c.Run, head, "a log", err)}, nil
+	}
+	obs := []action.Observation{t.About(action.Saw(head, fmt.Sprint(p.Version), fmt.Sprint(l.Head()), l.Head() == p.Version)), r.logIsThe(ctx, c)}
+	obs = append(obs, t.Whole(ctx, c.Run, l, p.Version), hintHolds(ctx, t, c.Run, l, p.Version), r.bytesAre(ctx, c))
+	rows, want := "its rows are those that were backed up", lake.RowWords(r.from.Rows, r.from.Hash)
+	snap, err := l.Snapshot(ctx, p.Version)
+	if err == nil {
+		var n int64
+		var hash string
+		if n, hash, err = lake.RowsOf(ctx, t.Store, snap); err == nil {
+			return append(obs, t.About(action.Saw(rows, want, lake.RowWords(n, hash), n == r.from.Rows && hash == r.from.Hash))), nil
+		}
+	}
+	return append(obs, t.NotSeen(c.Run, rows, want, err)), nil
+}
+
+// logIsThe observes that the log is the backup's and nothing beside it.
+func (r *restoring) logIsThe(ctx context.Context, c action.Call[restoreWith]) action.Observation {
+	what, want := "its log holds what the backup holds", "nothing else"
+	ours := map[string]bool{}
+	for _, o := range r.objects {
+		ours[o.Key] = true
+	}
+	got := want
+	for o, err := range r.site.Bucket.List(ctx, r.site.LogDir()) {
+		if err != nil {
+			return r.site.NotSeen(c.Run, what, want, err)
+		}
+		if path.Dir(o.Key)+"/" == r.site.LogDir() && !ours[o.Key] {
+			got = "also " + o.Key
+		}
+	}
+	return r.site.About(action.Saw(what, want, got, got == want))
+}
+
+// bytesAre observes the checksum of every object.
+func (r *restoring) bytesAre(ctx context.Context, c action.Call[restoreWith]) action.Observation {
+	what, want := "every object has the bytes that were backed up", fmt.Sprintf("%d objects with their SHA-256", len(r.objects))
+	bad := make([]string, len(r.objects))
+	var done atomic.Int64
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(action.AtOnce)
+	for i, o := range r.objects {
+		work.Go(func() error {
+			sum, err := depot.Sum(wctx, r.site.Bucket.Client(), r.site.Bucket.Name(), o.Key, "")
+			if errors.Is(err, fs.ErrNotExist) && lake.Answered(err) {
+				sum, err = "it is gone", nil
+			}
+			if err == nil && sum != o.Copy.SHA256 {
+				bad[i] = o.Key + ": " + sum
+			}
+			c.Progress(done.Add(1), int64(len(r.objects)), "reading "+r.site.Name)
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return r.site.NotSeen(c.Run, what, want, err)
+	}
+	bad = slices.DeleteFunc(bad, func(b string) bool { return b == "" })
+	got := want
+	if len(bad) > 0 {
+		got = fmt.Sprintf("%d of %d have not, the first: %s", len(bad), len(r.objects), bad[0])
+	}
+	return r.site.About(action.Saw(what, want, got, len(bad) == 0))
+}

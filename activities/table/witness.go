@@ -1,0 +1,190 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/verdict"
+	"breakwater/internal/witness"
+)
+
+func (s room) witnessActions(c *action.Catalogue) {
+	action.Add(c, action.Action[action.None]{
+		Name: "table.witness", Over: estate.TableKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
+		Doc:    "Journal at the target what a reader sees of a table at the source: its head, and the rows and hash of a head not journalled yet.",
+		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
+		Plan:   s.planWitness, Apply: s.applyWitness, Verify: s.verifyWitness,
+		RedWhen: []action.Red{
+			{Fault: "witness.record-changed", Want: verdict.Fail},
+			{Fault: "witness.record-gone", Want: verdict.Fail},
+			{Fault: "witness.heads-gone", Want: verdict.Fail},
+			{Fault: "table.access-revoked", Want: verdict.Unknown},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+			{Fault: "region.source-unreachable", Want: verdict.Unknown},
+		},
+	})
+}
+
+// headSeen is the head of a table at the source, and what the journal has of it.
+type headSeen struct {
+	site    lake.Table
+	journal witness.Journal
+	log     *delta.Log
+	at      time.Time // before the log was listed: whatever it does not show was committed later
+	version int64
+	known   bool // the version has a record
+	noted   bool // this run noted it as the head
+}
+
+func (s room) headSeen(ctx context.Context, c action.Call[action.None]) (headSeen, error) {
+	var h headSeen
+	var err error
+	if h.site, err = s.lake.Table(ctx, c.Estate, c.Run.Source, c.Item.Name); err != nil {
+		return h, err
+	}
+	if h.journal, err = s.lake.Journal(ctx, c.Estate, c.Run.Target); err != nil {
+		return h, err
+	}
+	h.at = time.Now().UTC()
+	if h.log, err = h.site.Open(ctx); err != nil {
+		return h, err
+	}
+	h.version = h.log.Head()
+	if _, err = h.journal.Record(ctx, h.site.Name, h.version); err == nil {
+		h.known = true
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return h, err
+	}
+	all, err := h.journal.Sightings(ctx, h.site.Name)
+	for _, s := range all {
+		h.noted = h.noted || s.Version == h.version && s.Run == c.Run.Name()
+	}
+	return h, err
+}
+
+func (s room) planWitness(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+	h, err := s.headSeen(ctx, c)
+	if err != nil {
+		return action.Change{}, err
+	}
+	ch := action.Change{Summary: fmt.Sprintf("%s is at version %d in %s", h.site.Name, h.version, c.Run.Source)}
+	if !h.known {
+		ch.Effects = append(ch.Effects, action.EffectLine{
+			On: h.journal.Bucket.URL(h.journal.RecordKey(h.site.Name, h.version)), Do: "journal rows and hash", To: fmt.Sprintf("version %d", h.version),
+		})
+	}
+	if !h.noted {
+		ch.Effects = append(ch.Effects, action.EffectLine{
+			On: h.journal.Bucket.URL(h.journal.HeadsKey(h.site.Name)), Do: "note the head", To: fmt.Sprintf("version %d", h.version),
+		})
+	}
+	return ch, nil
+}
+
+// applyWitness journals the head as it is now, which may be past the planned one:
+// the newest sighting is the one that bounds a loss. A head with a record is not
+// read again. Called again in the same run with the same head, it changes nothing.
+func (s room) applyWitness(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+	h, err := s.headSeen(ctx, c)
+	if err != nil {
+		return action.Outcome{}, err
+	}
+	out := action.Outcome{Summary: fmt.Sprintf("%s was at version %d", h.site.Name, h.version)}
+	var r witness.Record
+	if h.known {
+		if r, err = h.journal.Record(ctx, h.site.Name, h.version); err != nil {
+			return out, err
+		}
+	} else {
+		c.Progress(0, 1, fmt.Sprintf("reading version %d", h.version))
+		if r, err = lake.ReadVersion(ctx, h.site, h.log, h.version); err != nil {
+			return out, err
+		}
+		r.SeenAt, r.Run = h.at, c.Run.Name()
+		if err := c.Guard(ctx); err != nil {
+			return out, err
+		}
+		written, err := h.journal.Put(ctx, r)
+		if err != nil {
+			return out, err
+		}
+		if written {
+			out.Mutations++
+		}
+	}
+	if err := c.Guard(ctx); err != nil {
+		return out, err
+	}
+	changed, err := h.journal.See(ctx, h.site.Name, witness.Sighting{
+		Version: h.version, Rows: r.Rows, CommittedAt: r.CommittedAt, Last: h.at, Run: c.Run.Name(),
+	})
+	if changed {
+		out.Mutations++
+	}
+	return out, err
+}
+
+// verifyWitness reads the journal back and holds it against the source. The rows
+// of a record that this run wrote are read a second time; of an older one, only
+// the log is asked.
+func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	site, err := s.lake.Table(ctx, c.Estate, c.Run.Source, c.Item.Name)
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.lake.Journal(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return nil, err
+	}
+	kept := site // the journal speaks of the source's table and lies at the target
+	kept.Region = c.Run.Target
+	const noted = "this run's sighting of the head is in the journal"
+	all, err := j.Sightings(ctx, site.Name)
+	if err != nil {
+		return []action.Observation{kept.NotSeen(c.Run, noted, "a sighting", err)}, nil
+	}
+	var mine *witness.Sighting
+	for i := range all {
+		if all[i].Run == c.Run.Name() {
+			mine = &all[i] // of several the newest version, which was seen last
+		}
+	}
+	if mine == nil {
+		return []action.Observation{site.About(action.Saw(noted, "a sighting by "+c.Run.Name(), fmt.Sprintf("%d sightings, none by it", len(all)), false))}, nil
+	}
+	obs := []action.Observation{site.About(action.Saw(noted, "a sighting by "+c.Run.Name(), fmt.Sprintf("version %d at %s", mine.Version, mine.Last.Format(time.RFC3339)), true))}
+
+	what := fmt.Sprintf("the journal has rows and hash of version %d", mine.Version)
+	r, err := j.Record(ctx, site.Name, mine.Version)
+	if err != nil {
+		return append(obs, kept.NotSeen(c.Run, what, "a record", err)), nil
+	}
+	obs = append(obs, site.About(action.Saw(what, fmt.Sprintf("%d rows, as the sighting says", mine.Rows), fmt.Sprintf("%d rows with hash %s", r.Rows, r.Hash), r.Rows == mine.Rows && len(r.Hash) == 64)))
+
+	what = fmt.Sprintf("the source has at version %d what the journal says", mine.Version)
+	want := fmt.Sprintf("%d rows with hash %s", r.Rows, r.Hash)
+	l, err := site.Open(ctx)
+	if err != nil {
+		return append(obs, site.NotSeen(c.Run, what, want, err)), nil
+	}
+	if r.Run == c.Run.Name() {
+		again, err := lake.ReadVersion(ctx, site, l, r.Version)
+		if err != nil {
+			return append(obs, site.NotSeen(c.Run, what, want, err)), nil
+		}
+		return append(obs, site.About(action.Saw(what, want, fmt.Sprintf("%d rows with hash %s", again.Rows, again.Hash), again.Same(r)))), nil
+	}
+	snap, err := l.Snapshot(ctx, r.Version)
+	if err != nil {
+		return append(obs, site.NotSeen(c.Run, what, want, err)), nil
+	}
+	return append(obs, site.About(action.Saw(what, want, fmt.Sprintf("%d rows by its log; they were read when the record was written", snap.Rows()),
+		snap.Rows() < 0 || snap.Rows() == r.Rows))), nil
+}

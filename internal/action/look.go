@@ -1,0 +1,84 @@
+package action
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"breakwater/internal/reach"
+	"breakwater/internal/verdict"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// AtOnce is how many items of a batch are worked on at once.
+const AtOnce = 8
+
+// Conclude concludes from what is wrong among n things looked at.
+func Conclude(what, want, got string, wrong []string, n int) Observation {
+	if len(wrong) > 0 {
+		return Saw(what, want, strings.Join(wrong, "; "), false)
+	}
+	return Saw(what, want, got, n > 0)
+}
+
+// Finding is an observation as one line.
+func Finding(o Observation) string {
+	b := &strings.Builder{}
+	if o.Item != "" {
+		b.WriteString(o.Item + ": ")
+	}
+	fmt.Fprintf(b, "%s: want %s, got %s (%s)", o.What, o.Want, o.Got, o.Verdict)
+	if len(b.String()) > 500 {
+		return b.String()[:500] + "…"
+	}
+	return b.String()
+}
+
+// Unknown is the observation of something that could not be looked at. Its cause
+// is the unreachable source only if the error says that no answer came, and the
+// region is the run's source.
+func Unknown(run Run, region, what, want string, err error, obligation string) Observation {
+	o := Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Unknown, Cause: CauseOther}
+	if region == run.Source && run.Source != "" && reach.Unreachable(err) {
+		o.Cause, o.Obligation = CauseSourceUnreachable, obligation
+	}
+	return o
+}
+
+// Saw concludes from what was looked at.
+func Saw(what, want, got string, ok bool) Observation {
+	v := verdict.Fail
+	if ok {
+		v = verdict.Pass
+	}
+	return Observation{What: what, Want: want, Got: got, Verdict: v}
+}
+
+// None is the type of an action that takes no parameters.
+type None struct{}
+
+// Together looks at all of them, a few at a time, and gives the observations in
+// order: a silent server costs its time-out once and not for each.
+func Together[T any](all []T, look func(T) []Observation) []Observation {
+	found := make([][]Observation, len(all))
+	var g errgroup.Group
+	g.SetLimit(AtOnce)
+	for i, p := range all {
+		g.Go(func() error {
+			found[i] = look(p)
+			return nil
+		})
+	}
+	_ = g.Wait() // none of them errs: not having seen is an observation
+	return slices.Concat(found...)
+}
+
+// Few names a few of many.
+func Few(names []string) string {
+	const few = 3
+	if len(names) > few {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+	}
+	return strings.Join(names, ", ")
+}

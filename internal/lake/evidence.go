@@ -1,0 +1,410 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/reach"
+	"breakwater/internal/recovery"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/verdict"
+	"breakwater/internal/witness"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// firstDepth is how many versions below a table's newest complete one are read
+// at first: a cut seldom lies further back, and where it does, more are read.
+const firstDepth = 32
+
+// TableEvidence is what is known of one table of a group.
+type TableEvidence struct {
+	Table
+	Log        *delta.Log      // nil where the target has none
+	Newest     *delta.Snapshot // nil where no version is complete
+	above      []delta.Above
+	From       int64          // versions from here on were read
+	looked     bool           // at least once
+	bottom     bool           // nothing below from can be read
+	Incomplete map[int64]bool // found out only when the cut fell there
+	State      recovery.TableState
+}
+
+// GroupEvidence is what is known of a group: what a cut is chosen from.
+type GroupEvidence struct {
+	Tables []*TableEvidence
+	Topics []recovery.TopicState
+	Death  recovery.Death
+	Skew   time.Duration
+}
+
+// Evidence reads what the target holds of a group and what is known of its
+// source. All of it is a function of the world: it does not depend on when it is
+// read.
+func (s Lake) Evidence(ctx context.Context, c action.Call[action.None]) (*GroupEvidence, error) {
+	g, ok := c.Estate.Group(c.Item.Name)
+	if !ok {
+		return nil, fmt.Errorf("%w: estate %s has no group %q", action.ErrRefused, c.Estate.Estate, c.Item.Name)
+	}
+	rpo := 0.0
+	if tier, ok := c.Estate.Tier(g.Tier); ok {
+		rpo = tier.RPO.Std().Seconds()
+	}
+	ev := &GroupEvidence{Tables: make([]*TableEvidence, len(g.Tables)), Skew: c.Estate.ClockSkew.Std()}
+	var done atomic.Int64
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(action.AtOnce)
+	for i, decl := range g.Tables {
+		work.Go(func() error {
+			site, err := s.Table(wctx, c.Estate, c.Run.Target, decl.Table)
+			if err != nil {
+				return err
+			}
+			t := &TableEvidence{Table: site, Incomplete: map[int64]bool{}}
+			t.State = recovery.TableState{Name: decl.Table, RPOSeconds: rpo}
+			if decl.PeakRows > 0 {
+				t.State.Peak = &recovery.Peak{PerSecond: decl.PeakRows, Burst: decl.PeakBurst}
+			}
+			ev.Tables[i] = t
+			if err := t.Look(wctx); err != nil {
+				return fmt.Errorf("table %s in %s: %w", decl.Table, c.Run.Target, err)
+			}
+			if err := s.sightings(wctx, c, t); err != nil {
+				return err
+			}
+			c.Progress(done.Add(1), int64(len(g.Tables)), "looking at what of its tables is there")
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	for _, t := range g.Topics {
+		o, err := c.Records.Outcome(ctx, "kafka.recovery-point", t.Topic)
+		if err != nil {
+			return nil, fmt.Errorf("where the mirror of topic %s stands: %w", t.Topic, err)
+		}
+		var state recovery.TopicState
+		if err := json.Unmarshal(o.Data, &state); err != nil {
+			return nil, fmt.Errorf("where the mirror of topic %s stands: %w", t.Topic, err)
+		}
+		if state.Name == "" {
+			state.Name = t.Topic
+		}
+		if state.RPOSeconds == 0 {
+			state.RPOSeconds = rpo
+		}
+		if state.Peak == nil && t.PeakMessages > 0 {
+			state.Peak = &recovery.Peak{PerSecond: t.PeakMessages}
+		}
+		ev.Topics = append(ev.Topics, state)
+	}
+	return ev, s.source(ctx, c, ev)
+}
+
+// sightings adds what the witness saw of the source. No witness is no evidence,
+// and no reason to stop.
+func (s Lake) sightings(ctx context.Context, c action.Call[action.None], t *TableEvidence) error {
+	if c.Estate.Witness.Bucket == "" {
+		return nil
+	}
+	j, err := s.Journal(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return err
+	}
+	all, err := j.Sightings(ctx, t.Name)
+	t.State.Heads = witness.Heads(all)
+	return err
+}
+
+// Look reads the newest complete version of a table, and its versions from some
+// way below it.
+func (t *TableEvidence) Look(ctx context.Context) error {
+	l, err := t.Open(ctx)
+	if errors.Is(err, fs.ErrNotExist) && Answered(err) {
+		return nil // nothing of it arrived: no version, so no cut
+	}
+	if err != nil {
+		return err
+	}
+	t.Log = l
+	n, err := l.NewestComplete(ctx, time.Time{})
+	if err != nil && !errors.Is(err, delta.ErrNoneComplete) {
+		return err
+	}
+	t.Newest, t.above = n.Snapshot, n.Above
+	t.From = l.Head()
+	if t.Newest != nil {
+		t.From = t.Newest.Version.Number
+	}
+	_, err = t.deepen(ctx, firstDepth)
+	return err
+}
+
+// deepen reads n versions more, further back, and reports whether there were any.
+func (t *TableEvidence) deepen(ctx context.Context, n int64) (bool, error) {
+	if t.Log == nil || t.bottom {
+		return false, nil
+	}
+	// A reconstructible version is the start where there is one: it tells how
+	// the commits after it are timed.
+	from, want := t.From, t.From-n
+	for _, r := range t.Log.Versions() {
+		if r.First < t.From {
+			from = min(max(r.First, want), r.Last)
+		}
+		if r.Last >= want {
+			break
+		}
+	}
+	if from == t.From && t.looked {
+		return false, nil
+	}
+	t.From, t.looked = from, true
+	return true, t.read(ctx)
+}
+
+// read makes the table's versions from t.from on.
+func (t *TableEvidence) read(ctx context.Context) error {
+	reconstructible := t.Log.Versions()
+	newest := int64(-1)
+	if t.Newest != nil {
+		newest = t.Newest.Version.Number
+	}
+	var vs []recovery.Version
+	var pure []bool // the version only adds rows
+	last, prev := int64(-1), time.Time{}
+	for h, err := range t.Log.History(ctx, t.From) {
+		if err != nil {
+			if !LogBroken(err) {
+				return err
+			}
+			break
+		}
+		v := recovery.Version{Version: h.Version.Number, CommittedAt: h.Version.Time, Rows: recovery.Unknown, Appended: recovery.Unknown}
+		if h.Removed == 0 || h.Rows == 0 {
+			v.Appended = h.Rows
+		}
+		v.Complete = v.Version <= newest && !t.Incomplete[v.Version] && slices.ContainsFunc(reconstructible, func(r delta.Range) bool {
+			return r.First <= v.Version && v.Version <= r.Last
+		})
+		vs, pure = append(vs, v), append(pure, h.Removed == 0 && h.Rows >= 0)
+		last, prev = v.Version, v.CommittedAt
+	}
+	if last < newest && t.From < newest {
+		t.From, t.bottom = newest, true // an old log entry cannot be read: what lies below it is out of reach
+		return t.read(ctx)
+	}
+	for _, a := range t.above {
+		if n := a.Version.Number; n > last && a.Commit && !a.Version.Time.IsZero() {
+			at := a.Version.Time
+			if !at.After(prev) {
+				at = prev.Add(time.Millisecond)
+			}
+			vs, pure = append(vs, recovery.Version{Version: n, CommittedAt: at, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
+			last, prev = n, at
+		}
+	}
+	if head := t.Log.Head(); head > last { // a checkpoint without its log entry
+		vs, pure = append(vs, recovery.Version{Version: head, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
+	}
+	if t.Newest != nil {
+		count(vs, pure, newest, t.Newest.Rows())
+	}
+	t.State.Versions = vs
+	return nil
+}
+
+// count fills in the rows of the versions around one whose rows are known, as
+// far as versions only add rows.
+func count(vs []recovery.Version, pure []bool, known, rows int64) {
+	i := slices.IndexFunc(vs, func(v recovery.Version) bool { return v.Version == known })
+	if i < 0 || rows < 0 {
+		return
+	}
+	vs[i].Rows = rows
+	for n := i; n > 0 && pure[n] && vs[n-1].Version == vs[n].Version-1; n-- {
+		vs[n-1].Rows = vs[n].Rows - vs[n].Appended
+	}
+	for n := i + 1; n < len(vs) && pure[n] && vs[n-1].Version == vs[n].Version-1; n++ {
+		vs[n].Rows = vs[n-1].Rows + vs[n].Appended
+	}
+}
+
+// prove looks whether a version that a cut fell on is complete, and forgets it
+// where it is not.
+func (t *TableEvidence) prove(ctx context.Context, version int64) (bool, error) {
+	if t.Newest != nil && version == t.Newest.Version.Number {
+		return true, nil // found by looking for exactly this
+	}
+	i := slices.IndexFunc(t.State.Versions, func(v recovery.Version) bool { return v.Version == version })
+	s, err := t.Log.Snapshot(ctx, version)
+	if err == nil {
+		lacks, n, err := t.Lacking(ctx, s)
+		if err != nil {
+			return false, err
+		}
+		if len(lacks) == 0 && n > 0 {
+			if t.State.Versions[i].Rows < 0 {
+				t.State.Versions[i].Rows = s.Rows()
+			}
+			return true, nil
+		}
+	} else if !LogBroken(err) {
+		return false, err
+	}
+	t.Incomplete[version], t.State.Versions[i].Complete = true, false
+	return false, nil
+}
+
+// States are the tables as a cut is chosen from them.
+func (ev *GroupEvidence) States() []recovery.TableState {
+	var out []recovery.TableState
+	for _, t := range ev.Tables {
+		out = append(out, t.State)
+	}
+	return out
+}
+
+// Choose finds the cut whose every version is proven complete. Versions below
+// the newest complete one count as complete until the cut falls on them; each is
+// then looked at, and the cut chosen again without those that are not.
+func (ev *GroupEvidence) Choose(ctx context.Context) (recovery.Cut, error) {
+	for depth := int64(firstDepth); ; {
+		cut, err := recovery.ChooseCut(ev.States(), ev.Topics, ev.Skew)
+		var none *recovery.NoCutError
+		if errors.As(err, &none) { // perhaps because versions further back were not read
+			deeper := false
+			depth *= 8
+			for _, t := range ev.Tables {
+				more, err := t.deepen(ctx, depth)
+				if err != nil {
+					return cut, err
+				}
+				deeper = deeper || more
+			}
+			if deeper {
+				continue
+			}
+		}
+		if err != nil {
+			return cut, err
+		}
+		proven := true
+		for _, p := range cut.Tables {
+			i := slices.IndexFunc(ev.Tables, func(t *TableEvidence) bool { return t.Name == p.Name })
+			whole, err := ev.Tables[i].prove(ctx, p.Version)
+			if err != nil {
+				return cut, fmt.Errorf("table %s version %d: %w", p.Name, p.Version, err)
+			}
+			proven = proven && whole
+		}
+		if proven {
+			return recovery.ChooseCut(ev.States(), ev.Topics, ev.Skew) // with the rows that proving found
+		}
+	}
+}
+
+// source adds what a fenced source that answers says of its tables. Until a
+// moment is a source's last word, its writers must be denied: in a plan or a
+// drill nobody is, and then it is only asked what the witness saw.
+//
+// A fenced table's head stays the head, so it was seen there at any later moment
+// too. The moment taken is the newest commit of all the tables plus the skew, so
+// that it depends on the world and not on when it is read.
+func (s Lake) source(ctx context.Context, c action.Call[action.None], ev *GroupEvidence) error {
+	if c.Run.SourceLost != nil {
+		ev.Death.By = *c.Run.SourceLost
+	}
+	if c.Run.SourceUnreachable || !fenced(ctx, c, ev) {
+		return nil
+	}
+	heads := make([]*recovery.Head, len(ev.Tables))
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(action.AtOnce)
+	for i, t := range ev.Tables {
+		work.Go(func() error {
+			h, err := s.SourceHead(wctx, c, t.Name)
+			if reach.Unreachable(err) {
+				return nil // it went away since: it does not answer
+			}
+			heads[i] = h
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	var newest time.Time
+	for _, h := range heads {
+		if h == nil {
+			return nil
+		}
+		if h.CommittedAt.After(newest) {
+			newest = h.CommittedAt
+		}
+	}
+	for _, t := range ev.Topics {
+		for _, p := range t.Partitions {
+			if p.NewestAt.After(newest) {
+				newest = p.NewestAt
+			}
+		}
+	}
+	ev.Death.Answered = true
+	for i, t := range ev.Tables {
+		heads[i].At = newest.Add(ev.Skew)
+		t.State.Source = heads[i]
+	}
+	return nil
+}
+
+// SourceHead reads the head of a table at the source.
+func (s Lake) SourceHead(ctx context.Context, c action.Call[action.None], name string) (*recovery.Head, error) {
+	site, err := s.Table(ctx, c.Estate, c.Run.Source, name)
+	if err != nil {
+		return nil, err
+	}
+	l, err := site.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("table %s in %s: %w", name, c.Run.Source, err)
+	}
+	snap, err := l.Snapshot(ctx, l.Head())
+	if err != nil {
+		return nil, fmt.Errorf("head of table %s in %s: %w", name, c.Run.Source, err)
+	}
+	return &recovery.Head{Version: snap.Version.Number, Rows: snap.Rows(), CommittedAt: snap.Version.Time}, nil
+}
+
+// fenced reports whether this live run has proven that writes to every bucket of
+// the group's tables are denied at the source. In a group without tables it is
+// kafka.recovery-point that saw every partition of the source stand still.
+func fenced(ctx context.Context, c action.Call[action.None], ev *GroupEvidence) bool {
+	if c.Run.Mode != action.ModeLive {
+		return false
+	}
+	for _, t := range ev.Tables {
+		obs, err := c.Records.Observations(ctx, "storage.fence", t.Decl.Bucket)
+		if err != nil || action.Worst(obs) != verdict.Pass {
+			return false
+		}
+	}
+	if len(ev.Tables) > 0 {
+		return true
+	}
+	for _, t := range ev.Topics {
+		for _, p := range t.Partitions {
+			if p.Source == nil {
+				return false
+			}
+		}
+	}
+	return true
+}

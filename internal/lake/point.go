@@ -1,0 +1,64 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"breakwater/internal/action"
+	"breakwater/internal/recovery"
+)
+
+// GroupPoint reads the recovery point that this run recorded for a group.
+func GroupPoint(ctx context.Context, r action.Records, group string) (recovery.GroupPoint, error) {
+	var p recovery.GroupPoint
+	o, err := r.Outcome(ctx, "group.recovery-point", group)
+	if err != nil {
+		return p, fmt.Errorf("recovery point of group %s: %w", group, err)
+	}
+	if err := json.Unmarshal(o.Data, &p); err != nil {
+		return p, fmt.Errorf("recovery point of group %s: %w", group, err)
+	}
+	return p, nil
+}
+
+// ActionLoss is a loss as a plan carries it.
+func ActionLoss(l recovery.Loss) *action.Loss {
+	return &action.Loss{
+		Dataset: l.Dataset, Unit: l.Unit, AtLeast: l.Count.AtLeast, AtMost: l.Count.AtMost,
+		SecondsAtLeast: l.Seconds.AtLeast, SecondsAtMost: l.Seconds.AtMost,
+	}
+}
+
+// Ranks is a comparison of two things that differ.
+func Ranks(above bool) int {
+	if above {
+		return 1
+	}
+	return -1
+}
+
+// TablePoint is a table at the target and the version it comes back to.
+type TablePoint struct {
+	Site Table
+	recovery.TablePoint
+	Loss recovery.Loss
+	Cut  recovery.Cut
+}
+
+// PointOf reads the recovery point that this run recorded for a table.
+func (s Lake) PointOf(ctx context.Context, c action.Call[action.None]) (TablePoint, error) {
+	site, err := s.Table(ctx, c.Estate, c.Run.Target, c.Item.Name)
+	if err != nil {
+		return TablePoint{}, err
+	}
+	p, err := GroupPoint(ctx, c.Records, site.Group.Group)
+	if err != nil {
+		return TablePoint{}, err
+	}
+	t, l, ok := p.Table(c.Item.Name)
+	if !ok {
+		return TablePoint{}, fmt.Errorf("%w: the recovery point of group %s says nothing about table %s", action.ErrRefused, p.Group, c.Item.Name)
+	}
+	return TablePoint{Site: site, TablePoint: t, Loss: l, Cut: p.Cut}, nil
+}

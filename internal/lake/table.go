@@ -1,0 +1,189 @@
+// Package lake holds what the rooms of activities share: a table, a group's evidence
+// and a group's backups where they stand, and trials with real credentials. It turns
+// what it sees into observations, and changes nothing but the probes of a trial.
+package lake
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"breakwater/internal/action"
+	"breakwater/internal/backup/depot"
+	"breakwater/internal/estate"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/reach"
+	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table/delta/scan"
+	"breakwater/internal/verdict"
+	"breakwater/internal/witness"
+)
+
+// RegionFor is the region that a step about objects acts in.
+func RegionFor(run action.Run, e *estate.Estate, asked string) (string, error) {
+	name := asked
+	if name == "" {
+		name = run.Target
+	}
+	for _, r := range e.Regions {
+		if r.Region == name || name == "" && r.Role == estate.Primary {
+			return r.Region, nil
+		}
+	}
+	return "", fmt.Errorf("%w: estate %s has no region %q; name one in the step's region", action.ErrRefused, e.Estate, name)
+}
+
+// TableIn is a table in the region that a step about it acts in.
+func (s Lake) TableIn(ctx context.Context, run action.Run, e *estate.Estate, asked, name string) (Table, error) {
+	region, err := RegionFor(run, e, asked)
+	if err != nil {
+		return Table{}, err
+	}
+	return s.Table(ctx, e, region, name)
+}
+
+// systems is what the package needs of the outside systems.
+type systems interface {
+	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	Depot(ctx context.Context, e *estate.Estate) (depot.Depot, error)
+}
+
+// Lake finds what stands in the estate's storage.
+type Lake struct{ systems }
+
+// New returns a Lake over the systems.
+func New(s systems) Lake { return Lake{s} }
+
+// Table is a table in one region.
+type Table struct {
+	Name   string
+	Group  *estate.Group
+	Decl   *estate.Table
+	Region string
+	Bucket objectstore.Bucket
+	Store  delta.Store
+	Root   delta.Root
+}
+
+// Table finds a table in a region, seen with recovery's own credentials there.
+func (s Lake) Table(ctx context.Context, e *estate.Estate, region, name string) (Table, error) {
+	t, g, ok := e.Table(name)
+	if !ok {
+		return Table{}, fmt.Errorf("%w: estate %s has no table %q", action.ErrRefused, e.Estate, name)
+	}
+	b, err := s.Bucket(ctx, e, region, t.Bucket)
+	if err != nil {
+		return Table{}, err
+	}
+	return Table{
+		Name: name, Group: g, Decl: t, Region: region, Bucket: b,
+		Store: location.Bucket{Bucket: b}, Root: delta.Root{Bucket: b.Name(), Prefix: t.Path},
+	}, nil
+}
+
+// Open lists the table's log as it is now.
+func (t Table) Open(ctx context.Context) (*delta.Log, error) {
+	return delta.Open(ctx, t.Store, t.Root)
+}
+
+// LogDir is the prefix of the table's log.
+func (t Table) LogDir() string { return t.Root.Prefix + "/_delta_log/" }
+
+// Lacking holds a version against a fresh listing: what of it is not there as
+// recorded, out of how many objects.
+func (t Table) Lacking(ctx context.Context, s *delta.Snapshot) ([]table.Lack, int, error) {
+	prefixes := []string{t.Root.Prefix + "/"}
+	for _, uri := range s.Outside() { // folders of other tables, for shallow clones
+		if dir, ok := strings.CutPrefix(uri, "s3://"+t.Root.Bucket+"/"); ok {
+			prefixes = append(prefixes, dir+"/")
+		}
+	}
+	return table.Lacking(s.Closure(), func(yield func(table.Object, error) bool) {
+		for _, p := range prefixes {
+			for o, err := range t.Store.List(ctx, p) {
+				if !yield(o, err) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// Whole observes that every object of a version is present at its size.
+func (t Table) Whole(ctx context.Context, run action.Run, l *delta.Log, version int64) action.Observation {
+	what := fmt.Sprintf("every object of version %d is present at its size", version)
+	s, err := l.Snapshot(ctx, version)
+	if err != nil {
+		return t.NotSeen(run, what, "a version that its log gives", err)
+	}
+	lacks, n, err := t.Lacking(ctx, s)
+	if err != nil {
+		return t.NotSeen(run, what, "a listing", err)
+	}
+	want, got := fmt.Sprintf("%d objects", n), fmt.Sprintf("%d objects", n)
+	if len(lacks) > 0 {
+		got = fmt.Sprintf("%d of %d lack, the first: %s", len(lacks), n, lacks[0])
+	}
+	return t.About(action.Saw(what, want, got, len(lacks) == 0 && n > 0))
+}
+
+// About names the table in an observation.
+func (t Table) About(o action.Observation) action.Observation {
+	o.Item = t.Name
+	return o
+}
+
+// NotSeen is the observation of something that could not be read: fail where the
+// store's answer shows that it is gone or broken, else unknown.
+func (t Table) NotSeen(run action.Run, what, want string, err error) action.Observation {
+	if !Answered(err) {
+		return t.About(action.Unknown(run, t.Region, what, want, err, fmt.Sprintf("look at table %s in %s again: %s", t.Name, t.Region, what)))
+	}
+	return t.About(action.Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Fail})
+}
+
+// Answered reports whether an error about a table says something about the table,
+// rather than about our way to it or what we know of its format.
+func Answered(err error) bool {
+	var feature *delta.FeatureError
+	var typ *rows.TypeError
+	switch {
+	case reach.Unreachable(err), errors.Is(err, fs.ErrPermission), errors.Is(err, objectstore.ErrNoBucket),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		errors.As(err, &feature), errors.As(err, &typ):
+		return false
+	}
+	return true
+}
+
+// LogBroken reports whether an error says that an object of the log is gone or
+// unreadable, which one can step around.
+func LogBroken(err error) bool {
+	return Answered(err) && (errors.Is(err, delta.ErrCorrupt) || errors.Is(err, delta.ErrNoStart) || errors.Is(err, fs.ErrNotExist))
+}
+
+// Journal is the witness's journal as a region keeps it.
+func (s Lake) Journal(ctx context.Context, e *estate.Estate, region string) (witness.Journal, error) {
+	if e.Witness.Bucket == "" {
+		return witness.Journal{}, fmt.Errorf("estate %s has no witness bucket: add witness to the estate file: %w", e.Estate, fs.ErrNotExist)
+	}
+	b, err := s.Bucket(ctx, e, region, e.Witness.Bucket)
+	return witness.Journal{Bucket: b, Prefix: strings.Trim(e.Witness.Prefix, "/")}, err
+}
+
+// ReadVersion reads all rows of a version.
+func ReadVersion(ctx context.Context, t Table, l *delta.Log, version int64) (witness.Record, error) {
+	snap, err := l.Snapshot(ctx, version)
+	if err != nil {
+		return witness.Record{}, err
+	}
+	d, err := scan.Sum(ctx, t.Store, snap)
+	return witness.Record{Table: t.Name, Version: version, Rows: d.Rows, Hash: hex.EncodeToString(d.Sum[:]), CommittedAt: snap.Version.Time}, err
+}

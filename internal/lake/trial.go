@@ -1,0 +1,202 @@
+package lake
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/objectstore"
+)
+
+// ProbePart is the part of a table's prefix below which rights are tried. Table
+// formats pass over what begins with a dot.
+const ProbePart = ".breakwater-probe"
+
+// Trial tries what principals may do in a bucket, with their own credentials: a
+// policy's text says what somebody meant, and only an attempt says what holds.
+type Trial struct {
+	S          Lake
+	Run        action.Run
+	Estate     *estate.Estate
+	Region     *estate.Region
+	Bucket     string
+	Obligation string // should the region be an unreachable source
+}
+
+// key is a fresh key to try below a prefix.
+func (t Trial) key(prefix string) string {
+	return prefix + "/" + ProbePart + "/" + t.Run.FirstRun + "/" + rand.Text()
+}
+
+func (t Trial) as(ctx context.Context, name string, ref estate.Ref) (*objectstore.Client, error) {
+	return t.S.StorageAs(ctx, t.Estate, t.Region.Region, ref, name)
+}
+
+func (t Trial) Unknown(what, want string, err error) action.Observation {
+	return action.Unknown(t.Run, t.Region.Region, what, want, err, t.Obligation)
+}
+
+// inconclusive is an attempt that failed in a way that proves nothing, although
+// an answer came.
+func (t Trial) inconclusive(what, want string, err error) action.Observation {
+	o := t.Unknown(what, want, err)
+	o.Got = "neither allowed nor denied: " + o.Got
+	return o
+}
+
+// Control is the positive control beside denials: the store serves recovery's own
+// reads, so that it is not a broken store that denies everybody.
+func (t Trial) Control(ctx context.Context) action.Observation {
+	what, want := "the store serves recovery's reads of s3://"+t.Bucket, "a listing, and an object of it"
+	c, err := t.as(ctx, "recovery", t.Region.Storage.Credentials)
+	if err != nil {
+		return t.Unknown(what, want, err)
+	}
+	for o, err := range c.List(ctx, t.Bucket, "") {
+		if err != nil {
+			return t.Unknown(what, want, err)
+		}
+		if _, err := c.ReadAt(ctx, t.Bucket, o.Key, make([]byte, min(o.Size, 1)), 0); err != nil {
+			return t.Unknown(what, want, err)
+		}
+		return action.Saw(what, want, "both", true)
+	}
+	return action.Saw(what, want, "a listing of an empty bucket", true)
+}
+
+// CannotWrite attempts to put and to delete below every prefix.
+func (t Trial) CannotWrite(ctx context.Context, name string, ref estate.Ref, prefixes []string) action.Observation {
+	what := fmt.Sprintf("%s cannot write to s3://%s", name, t.Bucket)
+	want := "AccessDenied for its own credentials below " + action.Few(prefixes)
+	c, err := t.as(ctx, name, ref)
+	if err != nil {
+		return t.Unknown(what, want, err)
+	}
+	for _, prefix := range prefixes {
+		key := t.key(prefix)
+		o, err := c.Put(ctx, t.Bucket, key, []byte("A write of run "+t.Run.FirstRun+" that should have been denied.\n"))
+		if outcome := objectstore.Attempted(err); outcome == objectstore.ProbeAllowed {
+			return action.Saw(what, want, "it wrote "+o.Key+t.cleaned(ctx, key), false)
+		} else if outcome != objectstore.ProbeDenied {
+			return t.inconclusive(what, want, err)
+		}
+		_, err = c.Delete(ctx, t.Bucket, key)
+		if outcome := objectstore.Attempted(err); outcome == objectstore.ProbeAllowed {
+			return action.Saw(what, want, "it was denied a put and let delete "+key+t.cleaned(ctx, key), false)
+		} else if outcome != objectstore.ProbeDenied {
+			return t.inconclusive(what, want, err)
+		}
+	}
+	return action.Saw(what, want, fmt.Sprintf("a put and a delete denied at %d of %d places", len(prefixes), len(prefixes)), true)
+}
+
+// CanWrite writes below every prefix, reads that back, and removes it for good.
+func (t Trial) CanWrite(ctx context.Context, name string, ref estate.Ref, prefixes []string) action.Observation {
+	what := fmt.Sprintf("%s can write to s3://%s", name, t.Bucket)
+	want := "a write that reads back below " + action.Few(prefixes)
+	c, err := t.as(ctx, name, ref)
+	if err != nil {
+		return t.Unknown(what, want, err)
+	}
+	for _, prefix := range prefixes {
+		key := t.key(prefix)
+		body := "A write of run " + t.Run.FirstRun + " to prove that it may.\n"
+		_, err := c.Put(ctx, t.Bucket, key, []byte(body))
+		switch objectstore.Attempted(err) {
+		case objectstore.ProbeAllowed:
+		case objectstore.ProbeUnreachable:
+			return t.Unknown(what, want, err)
+		default: // it cannot, for whatever reason
+			return action.Saw(what, want, err.Error(), false)
+		}
+		back, _, err := c.Get(ctx, t.Bucket, key)
+		left := t.cleaned(ctx, key)
+		switch {
+		case objectstore.Attempted(err) == objectstore.ProbeUnreachable:
+			return t.Unknown(what, want, err)
+		case err != nil:
+			return action.Saw(what, want, "written, but it cannot read it back: "+err.Error()+left, false)
+		case string(back) != body:
+			return action.Saw(what, want, fmt.Sprintf("written, but other %d bytes read back%s", len(back), left), false)
+		case left != removed:
+			return action.Saw(what, want, "written and read back"+left, false)
+		}
+	}
+	return action.Saw(what, want, fmt.Sprintf("written, read back and removed at %d of %d places", len(prefixes), len(prefixes)), true)
+}
+
+const removed = ", removed again"
+
+// cleaned removes every version of a probe for good, as the administrator, and
+// says what came of that.
+func (t Trial) cleaned(ctx context.Context, key string) string {
+	admin, err := t.as(ctx, "the administrator", t.Region.Storage.Admin)
+	if err != nil {
+		return fmt.Sprintf(", and not removed: %v", err)
+	}
+	for _, look := range []bool{false, true} {
+		for v, err := range admin.ListVersions(ctx, t.Bucket, key) {
+			switch {
+			case err != nil:
+				return fmt.Sprintf(", and not removed: %v", err)
+			case look:
+				return fmt.Sprintf(", and version %s of %s is still there", v.VersionID, key)
+			}
+			if err := admin.DeleteVersion(ctx, t.Bucket, v.Key, v.VersionID); err != nil {
+				return fmt.Sprintf(", and not removed: %v", err)
+			}
+		}
+	}
+	return removed
+}
+
+// CanRead gets a real object below each prefix; sample finds them.
+func (t Trial) CanRead(ctx context.Context, name string, ref estate.Ref, samples []objectstore.Object) action.Observation {
+	what, want := fmt.Sprintf("%s can read s3://%s", name, t.Bucket), "the whole of "+action.Few(keys(samples))
+	c, err := t.as(ctx, name, ref)
+	if err != nil {
+		return t.Unknown(what, want, err)
+	}
+	for _, o := range samples {
+		body, _, err := c.Get(ctx, t.Bucket, o.Key)
+		switch {
+		case objectstore.Attempted(err) == objectstore.ProbeUnreachable:
+			return t.Unknown(what, want, err)
+		case err != nil:
+			return action.Saw(what, want, err.Error(), false)
+		case int64(len(body)) != o.Size:
+			return action.Saw(what, want, fmt.Sprintf("%d bytes of %s, which has %d", len(body), o.Key, o.Size), false)
+		}
+	}
+	return action.Saw(what, want, fmt.Sprintf("%d of %d objects read", len(samples), len(samples)), true)
+}
+
+// CannotRead attempts to get the objects.
+func (t Trial) CannotRead(ctx context.Context, name string, ref estate.Ref, samples []objectstore.Object) action.Observation {
+	what, want := fmt.Sprintf("%s cannot read s3://%s", name, t.Bucket), "AccessDenied for its own credentials for "+action.Few(keys(samples))
+	c, err := t.as(ctx, name, ref)
+	if err != nil {
+		return t.Unknown(what, want, err)
+	}
+	for _, o := range samples {
+		_, _, err := c.Get(ctx, t.Bucket, o.Key)
+		switch objectstore.Attempted(err) {
+		case objectstore.ProbeDenied:
+		case objectstore.ProbeAllowed:
+			return action.Saw(what, want, "it read "+o.Key, false)
+		default:
+			return t.inconclusive(what, want, err)
+		}
+	}
+	return action.Saw(what, want, fmt.Sprintf("denied at %d of %d objects", len(samples), len(samples)), true)
+}
+
+func keys(objects []objectstore.Object) []string {
+	var ks []string
+	for _, o := range objects {
+		ks = append(ks, o.Key)
+	}
+	return ks
+}

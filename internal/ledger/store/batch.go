@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"breakwater/internal/ledger"
+)
+
+// Expand gives the documents that a reference stands for: itself, or those of
+// the index that it names.
+func Expand(ctx context.Context, s Store, ref ledger.DocRef) ([]ledger.DocRef, error) {
+	id, err := ledger.ParseDocKey(ref.Key)
+	if err != nil {
+		return nil, err
+	}
+	if id.Name != ledger.DocIndex {
+		return []ledger.DocRef{ref}, nil
+	}
+	raw, err := GetDoc(ctx, s, ref)
+	if err != nil {
+		return nil, err
+	}
+	var index ledger.Index
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return nil, fmt.Errorf("read index %s: %w", ref.Key, err)
+	}
+	return index.Docs, nil
+}
+
+// Leaf recomputes the leaf that a planned batch has in its stage's root, from the
+// documents in the ledger: the plan's own where the batch is one item, else the
+// root over its items. `breakwater approve` does so before it signs.
+func Leaf(ctx context.Context, s Store, ref ledger.DocRef) (ledger.Leaf, error) {
+	refs, err := Expand(ctx, s, ref)
+	if err != nil {
+		return ledger.Leaf{}, err
+	}
+	leaves := make([]ledger.Leaf, len(refs))
+	for n, r := range refs {
+		if _, err := GetDoc(ctx, s, r); err != nil {
+			return ledger.Leaf{}, err
+		}
+		if leaves[n], err = r.Leaf(); err != nil {
+			return ledger.Leaf{}, err
+		}
+	}
+	if len(leaves) == 1 {
+		return leaves[0], nil
+	}
+	id, err := ledger.ParseDocKey(ref.Key)
+	if err != nil {
+		return ledger.Leaf{}, err
+	}
+	return ledger.Leaf{Step: id.Step, Item: id.Item, SHA256: ledger.Root(leaves)}, nil
+}

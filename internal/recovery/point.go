@@ -1,0 +1,39 @@
+package recovery
+
+import (
+	"fmt"
+	"slices"
+)
+
+// GroupPoint is what group.recovery-point leaves for later steps and the report:
+// the moment to which a consistency group comes back, and what that loses.
+type GroupPoint struct {
+	Group  string `json:"group"`
+	Cut    Cut    `json:"cut"`
+	Losses []Loss `json:"losses"` // in the cut's order: tables, then topics
+	// Death is until when the source may have acknowledged a write.
+	Death Death `json:"death"`
+}
+
+// Table returns the recovery point of a table, and its loss.
+func (p GroupPoint) Table(name string) (TablePoint, Loss, bool) {
+	i := slices.IndexFunc(p.Cut.Tables, func(t TablePoint) bool { return t.Name == name })
+	n := slices.IndexFunc(p.Losses, func(l Loss) bool { return l.Kind == "table" && l.Dataset == name })
+	if i < 0 || n < 0 {
+		return TablePoint{}, Loss{}, false
+	}
+	return p.Cut.Tables[i], p.Losses[n], true
+}
+
+// LossWords says a loss in words, as an interval and never as an estimate.
+func LossWords(l Loss) string {
+	switch {
+	case l.Count.AtMost == nil:
+		return fmt.Sprintf("at least %d %s, and nobody can say at most how many", l.Count.AtLeast, l.Unit)
+	case l.Exact && *l.Count.AtMost == 0:
+		return "nothing: the source says so"
+	case l.Exact:
+		return fmt.Sprintf("exactly %d %s", l.Count.AtLeast, l.Unit)
+	}
+	return fmt.Sprintf("between %d and %d %s", l.Count.AtLeast, *l.Count.AtMost, l.Unit)
+}

@@ -1,0 +1,353 @@
+// Package system opens outside systems: each kind by the estate's references, once
+// per system and principal. Nothing else in the product opens one.
+package system
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"breakwater/internal/credential"
+	"breakwater/internal/estate"
+	"breakwater/internal/estate/load"
+	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/connect"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/mistake"
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/query"
+	"breakwater/internal/secret/vault"
+
+	"go.temporal.io/sdk/client"
+	"golang.org/x/crypto/ssh"
+)
+
+// Systems is where actions get their connections to outside systems, by the
+// estate's references. It keeps one connection per system and principal, and
+// resolves credentials when it makes one, here in the worker and nowhere else.
+type Systems struct {
+	// Folder holds the estates that this worker serves: NAME.yaml, or a folder
+	// NAME, each.
+	Folder string
+	// Temporal is the cluster whose Schedules the estate's pipelines are.
+	Temporal client.Client
+	// Engine answers SQL. It is nil in a process that serves no queries.
+	Engine query.Engine
+	// S3Control sends what S3 Batch Operations are asked; the network's own when nil.
+	S3Control http.RoundTripper
+	// Watch is how long a group is held that a mirror syncs so often, and for how
+	// long it may take; nil for what real ones need.
+	Watch func(every time.Duration) (quiet, within time.Duration)
+
+	mu   sync.Mutex
+	kept map[string]any
+}
+
+// Load reads the estate of that name as it is now.
+func (s *Systems) Load(_ context.Context, name string) (*estate.Estate, error) {
+	if name == "" || strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, ".") {
+		return nil, fmt.Errorf("estate %q is not a name: %w", name, fs.ErrNotExist)
+	}
+	var found []string
+	for _, pattern := range []string{"*.yaml", "*.yml"} {
+		m, err := filepath.Glob(filepath.Join(s.Folder, pattern))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, m...)
+	}
+	path := ""
+	var names []string
+	for _, f := range found {
+		n := strings.TrimSuffix(filepath.Base(f), filepath.Ext(f))
+		names = append(names, n)
+		if n == name {
+			path = f
+		}
+	}
+	if path == "" {
+		return nil, fmt.Errorf("this worker serves no estate %q: it has %s%s: %w",
+			name, orNothing(names), mistake.DidYouMean(name, names), fs.ErrNotExist)
+	}
+	e, ms := load.File(path)
+	if err := mistake.Error(ms); err != nil {
+		return nil, fmt.Errorf("estate %s: %w", name, err)
+	}
+	if e.Estate != name {
+		return nil, fmt.Errorf("%s names itself estate %q: rename the file or the estate", path, e.Estate)
+	}
+	return e, nil
+}
+
+func orNothing(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// keep makes a connection once per key. A failed attempt is not kept.
+func keep[T any](s *Systems, key string, make func() (T, error)) (T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := s.kept[key].(T); ok {
+		return v, nil
+	}
+	v, err := make()
+	if err != nil {
+		return v, err
+	}
+	if s.kept == nil {
+		s.kept = map[string]any{}
+	}
+	s.kept[key] = v
+	return v, nil
+}
+
+// Credentials resolves a reference. Those in a vault are read from the vault of
+// the region that needs them.
+func (s *Systems) Credentials(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, wanted string) (credential.Values, error) {
+	r := credential.Resolver{Base: s.Folder}
+	if strings.HasPrefix(string(ref), string(credential.Vault)+":") {
+		v, err := s.Vault(ctx, e, region)
+		if err != nil {
+			return credential.Values{}, err
+		}
+		r.Vault = v.Data
+	}
+	return r.Resolve(ctx, string(ref), wanted)
+}
+
+// storeConfig is how a principal connects to a region's object store.
+func (s *Systems) storeConfig(ctx context.Context, e *estate.Estate, name string, ref estate.Ref, who string) (objectstore.Config, error) {
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return objectstore.Config{}, err
+	}
+	v, err := s.Credentials(ctx, e, name, ref, who+" at the storage of "+name)
+	if err != nil {
+		return objectstore.Config{}, err
+	}
+	return storeConfig(v, r.Storage.Endpoint, r.Storage.SigningName, name, r.Storage.Provider == "minio")
+}
+
+func storeConfig(v credential.Values, endpoint, signing, region string, pathStyle bool) (objectstore.Config, error) {
+	access, err := v.Text("access_key")
+	if err != nil {
+		return objectstore.Config{}, err
+	}
+	secret, err := v.Text("secret_key")
+	if err != nil {
+		return objectstore.Config{}, err
+	}
+	if signing == "" {
+		signing = region
+	}
+	return objectstore.Config{Endpoint: endpoint, Region: signing, AccessKey: access, SecretKey: secret, PathStyle: pathStyle}, nil
+}
+
+// StorageAs connects to a region's object store as the given principal.
+func (s *Systems) StorageAs(ctx context.Context, e *estate.Estate, name string, ref estate.Ref, who string) (*objectstore.Client, error) {
+	cfg, err := s.storeConfig(ctx, e, name, ref, who)
+	if err != nil {
+		return nil, err
+	}
+	return keep(s, fmt.Sprintf("s3 %s %s %s", cfg.Endpoint, cfg.AccessKey, cfg.SecretKey), func() (*objectstore.Client, error) {
+		return objectstore.New(cfg)
+	})
+}
+
+// Storage connects to a region's object store as recovery itself.
+func (s *Systems) Storage(ctx context.Context, e *estate.Estate, name string) (*objectstore.Client, error) {
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.StorageAs(ctx, e, name, r.Storage.Credentials, "recovery")
+}
+
+// Bucket is a logical bucket of the estate in a region, as recovery sees it.
+func (s *Systems) Bucket(ctx context.Context, e *estate.Estate, name, logical string) (objectstore.Bucket, error) {
+	real, err := e.RealBucket(logical, name)
+	if err != nil {
+		return objectstore.Bucket{}, err
+	}
+	c, err := s.Storage(ctx, e, name)
+	if err != nil {
+		return objectstore.Bucket{}, err
+	}
+	return c.Bucket(real), nil
+}
+
+// MinIO connects to a region's object store as its administrator.
+func (s *Systems) MinIO(ctx context.Context, e *estate.Estate, name string) (*minio.Admin, error) {
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := s.storeConfig(ctx, e, name, r.Storage.Admin, "the administrator")
+	if err != nil {
+		return nil, err
+	}
+	return keep(s, fmt.Sprintf("minio %s %s %s", cfg.Endpoint, cfg.AccessKey, cfg.SecretKey), func() (*minio.Admin, error) {
+		return minio.New(cfg)
+	})
+}
+
+// Vault connects to a region's secret store.
+func (s *Systems) Vault(ctx context.Context, e *estate.Estate, name string) (*vault.Client, error) {
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	if r.Vault == nil {
+		return nil, fmt.Errorf("region %s has no vault in estate %s: %w", name, e.Estate, fs.ErrNotExist)
+	}
+	// The vault's own token never lies in a vault.
+	v, err := credential.Resolver{Base: s.Folder}.Resolve(ctx, string(r.Vault.Credentials), "the vault of "+name)
+	if err != nil {
+		return nil, err
+	}
+	token, err := v.Only("token")
+	if err != nil {
+		return nil, err
+	}
+	return keep(s, fmt.Sprintf("vault %s %s", r.Vault.Address, token), func() (*vault.Client, error) {
+		return vault.New(vault.Config{Address: r.Vault.Address, Token: token})
+	})
+}
+
+// Kafka connects to a region's cluster. Before any mutation, [Systems.KafkaToChange]
+// is the one to use.
+func (s *Systems) Kafka(ctx context.Context, e *estate.Estate, name string) (*kafka.Client, error) {
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	if r.Kafka == nil {
+		return nil, fmt.Errorf("region %s has no kafka in estate %s: %w", name, e.Estate, fs.ErrNotExist)
+	}
+	cfg := kafka.Config{Brokers: r.Kafka.Brokers}
+	if r.Kafka.Credentials != "" {
+		v, err := s.Credentials(ctx, e, name, r.Kafka.Credentials, "the kafka of "+name)
+		if err != nil {
+			return nil, err
+		}
+		if cfg.User, err = v.Text("username"); err != nil {
+			return nil, err
+		}
+		if cfg.Password, err = v.Text("password"); err != nil {
+			return nil, err
+		}
+	}
+	return keep(s, fmt.Sprintf("kafka %v %s %s", cfg.Brokers, cfg.User, cfg.Password), func() (*kafka.Client, error) {
+		return kafka.New(cfg)
+	})
+}
+
+// KafkaToChange connects to a region's cluster and makes sure that it is the one
+// that the estate means: an address alone can lead anywhere after a failover.
+func (s *Systems) KafkaToChange(ctx context.Context, e *estate.Estate, name string) (*kafka.Client, error) {
+	k, err := s.Kafka(ctx, e, name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	id, err := k.ClusterID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if id != r.Kafka.ClusterID {
+		return nil, fmt.Errorf("the kafka of %s answers as cluster %s, and the estate says %s: nothing is changed there; correct the brokers or the cluster_id in the estate",
+			name, id, r.Kafka.ClusterID)
+	}
+	return k, nil
+}
+
+// FreshKafka connects anew to a region's cluster: a client that has been used keeps
+// the addresses that it learnt then. The function ends the connection.
+func (s *Systems) FreshKafka(ctx context.Context, e *estate.Estate, name string) (*kafka.Client, func(), error) {
+	own := &Systems{Folder: s.Folder}
+	k, err := own.Kafka(ctx, e, name)
+	return k, own.Close, err
+}
+
+// Connect reaches the Connect cluster that mirrors into a region.
+func (s *Systems) Connect(_ context.Context, e *estate.Estate, name string) (*connect.Client, *estate.Connect, error) {
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.Connect == nil {
+		return nil, nil, fmt.Errorf("region %s has no connect in estate %s: %w", name, e.Estate, fs.ErrNotExist)
+	}
+	c, err := keep(s, "connect "+r.Connect.URL, func() (*connect.Client, error) {
+		return connect.New(r.Connect.URL, nil) // it knows how long each request may take
+	})
+	return c, r.Connect, err
+}
+
+// Ledger opens the estate's ledger.
+func (s *Systems) Ledger(ctx context.Context, e *estate.Estate) (store.Store, error) {
+	v, err := s.Credentials(ctx, e, "", e.Ledger.Credentials, "the ledger of estate "+e.Estate)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := storeConfig(v, e.Ledger.Endpoint, e.Ledger.Region, "us-east-1", true)
+	if err != nil {
+		return nil, err
+	}
+	return keep(s, fmt.Sprintf("ledger %s %s %s %s/%s", cfg.Endpoint, cfg.AccessKey, cfg.SecretKey, e.Ledger.Bucket, e.Ledger.Prefix), func() (store.Store, error) {
+		c, err := objectstore.New(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return store.NewS3(c.Bucket(e.Ledger.Bucket), e.Ledger.Prefix), nil
+	})
+}
+
+// Signer is the worker's key for the heads of the estate's ledger.
+func (s *Systems) Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, error) {
+	v, err := s.Credentials(ctx, e, "", e.Ledger.SigningKey, "the signing key of the ledger of estate "+e.Estate)
+	if err != nil {
+		return nil, err
+	}
+	pem, err := v.Only("key")
+	if err != nil {
+		return nil, err
+	}
+	// A newline at the end of the file is not part of a credential, and is part of
+	// the key's form.
+	key, err := ssh.ParsePrivateKey([]byte(pem + "\n"))
+	if err != nil {
+		return nil, fmt.Errorf("the signing key of the ledger of estate %s (%s) is no OpenSSH private key: %w", e.Estate, e.Ledger.SigningKey, err)
+	}
+	return key, nil
+}
+
+// Close ends the connections that must be ended.
+func (s *Systems) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := make([]string, 0, len(s.kept))
+	for k := range s.kept {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if c, ok := s.kept[k].(*kafka.Client); ok {
+			c.Close()
+		}
+	}
+	s.kept = nil
+}

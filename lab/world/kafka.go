@@ -1,0 +1,296 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/fault"
+	"breakwater/internal/kafka"
+	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/poll"
+	"breakwater/internal/verdict"
+	"breakwater/lab/faults"
+	labkafka "breakwater/lab/kafka"
+	"breakwater/lab/prove"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+)
+
+// Mirrored is a pair of real brokers with a real mirror between them, and a
+// MinIO for the witness.
+type Mirrored struct {
+	*World
+	Jars           string
+	Source, Target *labkafka.Broker
+	connect        *labkafka.Connect
+	journal        *miniotest.Server
+	Records        *Kept
+	Begun          time.Time
+}
+
+// Parts is how many partitions every topic has.
+const Parts = 2
+
+// Lap logs how long the test has taken so far.
+func (m *Mirrored) Lap(format string, args ...any) {
+	m.T.Helper()
+	m.T.Logf("%5.1f s  %s", time.Since(m.Begun).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// NewMirrored starts the brokers, the mirror and the MinIO.
+func NewMirrored(t *testing.T) *Mirrored {
+	t.Helper()
+	jars, err := labkafka.Jars()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Mirrored{World: Bare(t), Jars: jars, Records: &Kept{}, Begun: time.Now()}
+	dir := t.TempDir()
+	m.Systems.Watch = func(time.Duration) (quiet, within time.Duration) { return 300 * time.Millisecond, time.Minute }
+	var g errgroup.Group
+	for name, into := range map[string]**labkafka.Broker{East: &m.Source, West: &m.Target} {
+		g.Go(func() error {
+			b, err := labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(dir, name), Jars: jars, Name: name})
+			if err != nil {
+				return err
+			}
+			*into = b
+			return b.Ready(t.Context())
+		})
+	}
+	m.journal = miniotest.Start(t)
+	err = g.Wait()
+	for _, b := range []*labkafka.Broker{m.Source, m.Target} {
+		if b != nil {
+			m.ended(b.Process)
+		}
+	}
+	m.Must(err)
+	m.connect, err = labkafka.StartConnect(t.Context(), labkafka.ConnectConfig{Dir: filepath.Join(dir, "connect"), Jars: jars, Name: West, Broker: m.Target.Admin()})
+	m.Must(err)
+	m.ended(m.connect.Process)
+	for _, topic := range []string{"orders", "audit", "paid"} {
+		m.Must(m.Source.CreateTopic(t.Context(), topic, Parts))
+		m.Must(m.Target.CreateTopic(t.Context(), topic, Parts))
+	}
+	m.Must(m.connect.Ready(t.Context()))
+	m.Must(labkafka.PutMirror(t.Context(), m.connect.URL(), labkafka.MirrorConfig{
+		Source: "east", Target: "west", SourceBroker: m.Source.MirrorAddress(), TargetBroker: m.Target.Admin(), Topics: []string{"orders", "audit", "paid"},
+	}))
+	m.describe()
+	m.Lap("the servers are up")
+	return m
+}
+
+// NewBroker is a world with one broker, the target's: there is no source and no
+// mirror, which a test of what is sent at the target needs neither.
+func NewBroker(t *testing.T) *Mirrored {
+	t.Helper()
+	jars, err := labkafka.Jars()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Mirrored{World: Bare(t), Jars: jars, Records: &Kept{}, Begun: time.Now()}
+	m.Target, err = labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(t.TempDir(), West), Jars: jars, Name: West})
+	m.Must(err)
+	m.ended(m.Target.Process)
+	m.Must(m.Target.Ready(t.Context()))
+	m.Must(m.Target.CreateTopic(t.Context(), "orders", Parts))
+	m.Estate.Regions[1].Kafka = &estate.Kafka{Brokers: []string{m.Target.Admin()}, ClusterID: m.Target.ClusterID(), Alias: "west"}
+	m.Estate.Groups = mirroredGroups("orders")
+	m.Produce(m.Target, "orders", 3)
+	m.Commit(m.Target, "whole", "orders", 2)
+	return m
+}
+
+// ended ends a server with the test, and shows the end of its log if that failed.
+func (m *Mirrored) ended(p *labkafka.Process) {
+	m.T.Cleanup(func() {
+		if err := p.Kill(context.WithoutCancel(m.T.Context())); err != nil {
+			m.T.Error(err)
+		}
+		if text, err := os.ReadFile(p.Log); m.T.Failed() && err == nil {
+			lines := strings.Split(string(text), "\n")
+			m.T.Logf("the end of %s:\n%s", p.Log, strings.Join(lines[max(0, len(lines)-15):], "\n"))
+		}
+	})
+}
+
+// mirroredGroups are the groups of the estate, with the canary's topic.
+func mirroredGroups(canary string) []estate.Group {
+	return []estate.Group{{
+		Group: "orders", Tier: 1, Topics: []estate.Topic{{Topic: "orders", PeakMessages: 200}, {Topic: "audit"}, {Topic: "paid"}},
+		ConsumerGroups: []estate.ConsumerGroup{
+			{ConsumerGroup: "whole", Topics: []string{"orders"}},
+			{ConsumerGroup: "new", Topics: []string{"orders", "audit"}},
+			{ConsumerGroup: "cut", Topics: []string{"orders"}},
+		},
+		Canary: &estate.Canary{Topic: canary},
+	}, {Group: "mute", Tier: 1, Topics: []estate.Topic{}}, {Group: "untried", Tier: 1, Topics: []estate.Topic{{Topic: "nowhere"}}}}
+}
+
+// describe writes the estate.
+func (m *Mirrored) describe() {
+	e := m.Estate
+	for i, b := range []*labkafka.Broker{m.Source, m.Target} {
+		e.Regions[i].Kafka = &estate.Kafka{Brokers: []string{b.Admin()}, ClusterID: b.ClusterID(), Alias: []string{"east", "west"}[i]}
+		e.Regions[i].Storage = estate.Storage{
+			Provider: "minio", Endpoint: m.journal.Endpoint, SigningName: "us-east-1", Credentials: m.User(e.Regions[i].Region, miniotest.RootUser),
+		}
+	}
+	e.Regions[1].Connect = &estate.Connect{
+		URL: m.connect.URL(), Source: labkafka.SourceConnector, Checkpoint: labkafka.CheckpointConnector,
+		Heartbeat: labkafka.HeartbeatConnector, OffsetsTopic: labkafka.OffsetsTopic, PolicyIdentity: true,
+	}
+	e.Witness = estate.Witness{Bucket: "lake", Prefix: "_witness"}
+	e.Buckets = []estate.Bucket{{Bucket: "lake", In: map[string]string{East: "lake-east", West: "lake-west"}}}
+	e.Groups = mirroredGroups("audit")
+	c := s3.New(s3.Options{
+		BaseEndpoint: &m.journal.Endpoint, Region: "us-east-1", UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(miniotest.RootUser, miniotest.RootPassword, ""),
+	})
+	_, err := c.CreateBucket(m.T.Context(), &s3.CreateBucketInput{Bucket: aws.String("lake-west")})
+	m.Must(err)
+}
+
+// FaultSet is what can be done to the servers that there are.
+func (m *Mirrored) FaultSet(group string) fault.Set {
+	k := faults.Kafka{
+		Target: faults.Cluster{Brokers: []string{m.Target.Admin()}, Pid: m.Target.Pid},
+		Topic:  "orders", ConsumerGroup: group,
+	}
+	if m.Source != nil {
+		k.Source = faults.Cluster{Brokers: []string{m.Source.Admin()}, Pid: m.Source.Pid}
+		k.Connect, k.ConnectPid, k.Connector = m.connect.URL(), m.connect.Pid, labkafka.SourceConnector
+		k.Journal = faults.Storage{Endpoint: m.journal.Endpoint, AccessKey: miniotest.RootUser, SecretKey: miniotest.RootPassword, Bucket: "lake-west"}
+		k.JournalKey = "_witness/topics/orders.json"
+	}
+	return faults.Kafkas(k)
+}
+
+// Raw is a client of a broker that shares nothing with the product.
+func (m *Mirrored) Raw(b *labkafka.Broker, opts ...kgo.Opt) *kgo.Client {
+	m.T.Helper()
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(b.Admin()), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	m.Must(err)
+	m.T.Cleanup(cl.Close)
+	return cl
+}
+
+// Produce sends n records to every partition, each a batch of its own so that
+// offset syncs are written between them.
+func (m *Mirrored) Produce(b *labkafka.Broker, topic string, n int) {
+	m.T.Helper()
+	cl := m.Raw(b)
+	for i := range n {
+		for p := range int32(Parts) {
+			m.Must(cl.ProduceSync(m.T.Context(), &kgo.Record{Topic: topic, Partition: p, Value: []byte(strconv.Itoa(i))}).FirstErr())
+		}
+	}
+}
+
+// Transact sends n records to the source in a transaction each, which leaves a
+// marker behind every record.
+func (m *Mirrored) Transact(topic string, n int) {
+	m.T.Helper()
+	cl := m.Raw(m.Source, kgo.TransactionalID("paid"))
+	for i := range n {
+		m.Must(cl.BeginTransaction())
+		for p := range int32(Parts) {
+			m.Must(cl.ProduceSync(m.T.Context(), &kgo.Record{Topic: topic, Partition: p, Value: []byte(strconv.Itoa(i))}).FirstErr())
+		}
+		m.Must(cl.EndTransaction(m.T.Context(), kgo.TryCommit))
+	}
+}
+
+func (m *Mirrored) Commit(b *labkafka.Broker, group, topic string, at int64) {
+	m.T.Helper()
+	var all kadm.Offsets
+	for p := range int32(Parts) {
+		all.AddOffset(topic, p, at, -1)
+	}
+	done, err := kadm.NewClient(m.Raw(b)).CommitOffsets(m.T.Context(), group, all)
+	m.Must(errors.Join(err, done.Error()))
+}
+
+func (m *Mirrored) Request(def *action.Definition, name string) action.Request {
+	m.T.Helper()
+	r := m.World.Request(def, name)
+	r.Records = m.Records
+	return r
+}
+
+// Do plans and applies.
+func (m *Mirrored) Do(def *action.Definition, name string) action.Request {
+	m.T.Helper()
+	r := m.Request(def, name)
+	c, err := def.Plan(m.T.Context(), r, nil)
+	m.Must(err)
+	r.Plan = &c
+	_, err = def.Apply(m.T.Context(), r, nil)
+	m.Must(err)
+	return r
+}
+
+// Is asks for a verdict.
+func (m *Mirrored) Is(def *action.Definition, r action.Request, want verdict.Verdict) []action.Observation {
+	m.T.Helper()
+	obs, err := def.Verify(m.T.Context(), r, nil)
+	m.Must(err)
+	if got := action.Worst(obs); got != want {
+		m.T.Errorf("%s on %s: %s, want %s\n%s", def.Name, r.Item, got, want, prove.Told(obs))
+	}
+	return obs
+}
+
+// Drained waits until the mirror has brought what the source has.
+func (m *Mirrored) Drained() {
+	m.T.Helper()
+	src, err := m.Systems.Kafka(m.T.Context(), m.Estate, East)
+	m.Must(err)
+	dst, err := m.Systems.Kafka(m.T.Context(), m.Estate, West)
+	m.Must(err)
+	m.Eventually("the mirror is drained", func(ctx context.Context) error {
+		at, silence, err := dst.MirrorPositions(ctx, kafka.Mirror{
+			Source: "east", Connector: labkafka.SourceConnector, OffsetsTopic: labkafka.OffsetsTopic, Topics: []string{"orders", "audit"},
+		}, src)
+		if err != nil || silence != nil {
+			return errors.Join(err, silence)
+		}
+		for p, pos := range at {
+			if d, known := pos.Drained(); !d || !known {
+				return fmt.Errorf("%v: next %d, source %+v", p, pos.Next, pos.Source)
+			}
+		}
+		return nil
+	})
+}
+
+func (m *Mirrored) Eventually(what string, ask func(context.Context) error) {
+	m.T.Helper()
+	ctx, cancel := context.WithTimeout(m.T.Context(), time.Minute)
+	defer cancel()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return
+		}
+		if poll.Wait(ctx, 100*time.Millisecond) != nil {
+			m.T.Fatalf("%s: %v", what, err)
+		}
+	}
+}
