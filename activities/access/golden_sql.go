@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/query"
+	"breakwater/internal/record"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/verdict"
 )
@@ -44,7 +45,7 @@ func (s room) ask(ctx context.Context, c action.Call[action.None], t lake.Table,
 	if s.engine == nil {
 		return query.Result{}, fmt.Errorf("%w: this process has no query engine; it was asked for by a run of an earlier version: start another run", query.ErrLimit)
 	}
-	p, err := lake.GroupPoint(ctx, c.Records, t.Group.Group)
+	p, _, err := record.GroupPoint.Read(ctx, c.Records, t.Group.Group)
 	if err != nil {
 		return query.Result{}, err
 	}

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
@@ -93,7 +94,7 @@ func (s room) planPoint(ctx context.Context, c action.Call[action.None]) (action
 // recordedPoint is what this run recorded before, as this program encodes it; nil
 // where it recorded nothing.
 func recordedPoint(ctx context.Context, c action.Call[action.None]) ([]byte, error) {
-	p, err := lake.GroupPoint(ctx, c.Records, c.Item.Name)
+	p, _, err := record.GroupPoint.Read(ctx, c.Records, c.Item.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -148,7 +149,7 @@ func worstLoss(losses []recovery.Loss) *action.Loss {
 // choosing again gives the same.
 func (s room) verifyPoint(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	const what = "the recorded cut is the planned one"
-	p, err := lake.GroupPoint(ctx, c.Records, c.Item.Name)
+	p, _, err := record.GroupPoint.Read(ctx, c.Records, c.Item.Name)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, "", what, "a record of this run", err, "")}, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/kafka"
 	"breakwater/internal/poll"
+	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
@@ -90,7 +91,7 @@ func TestKafka(t *testing.T) {
 	t.Run("recovery point", func(t *testing.T) {
 		prove.Action(t, point, m.Request(point, "orders"), m.FaultSet("whole"))
 		m.Do(point, "audit")
-		st, _, err := topicPoint(t.Context(), m.Records, "orders")
+		st, _, err := record.TopicPoint.Read(t.Context(), m.Records, "orders")
 		m.Must(err)
 		if len(st.Partitions) != world.Parts || st.Peak == nil || st.RPOSeconds != 30 {
 			t.Errorf("recorded %+v", st)
@@ -103,7 +104,7 @@ func TestKafka(t *testing.T) {
 	})
 	t.Run("markers at the end of the source are no loss", func(t *testing.T) {
 		m.Do(point, "paid")
-		st, _, err := topicPoint(t.Context(), m.Records, "paid")
+		st, _, err := record.TopicPoint.Read(t.Context(), m.Records, "paid")
 		m.Must(err)
 		for _, p := range st.Partitions {
 			if p.Source == nil || p.Source.Offset != 3 || p.MirroredThrough != 3 { // data, marker, data; and a marker

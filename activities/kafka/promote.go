@@ -13,8 +13,8 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
-	"breakwater/internal/lake"
 	"breakwater/internal/reach"
+	"breakwater/internal/record"
 	"breakwater/internal/verdict"
 )
 
@@ -168,7 +168,7 @@ func (s room) places(ctx context.Context, c action.Call[action.None], decl *esta
 // Times are the records': a group that lags by more than the skew has tables that
 // lack older ones. Its own commits and checkpoints are what keeps it there.
 func (s room) cutOf(ctx context.Context, c action.Call[action.None], k *kafka.Client, topics []string) (kafka.Offsets, error) {
-	point, err := lake.GroupPoint(ctx, c.Records, c.Item.Group)
+	point, _, err := record.GroupPoint.Read(ctx, c.Records, c.Item.Group)
 	if err != nil || len(point.Cut.Tables) == 0 {
 		return nil, err
 	}
@@ -373,7 +373,7 @@ func (s room) withinMirrored(ctx context.Context, c action.Call[action.None], de
 	var beyond []string
 	planned, looked := p.offsets(), 0
 	for _, topic := range decl.Topics {
-		st, _, err := topicPoint(ctx, c.Records, topic)
+		st, _, err := record.TopicPoint.Read(ctx, c.Records, topic)
 		if err != nil {
 			return action.Unknown(c.Run, "", what, want, err, "")
 		}

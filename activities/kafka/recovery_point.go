@@ -17,6 +17,7 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
+	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 )
@@ -221,20 +222,6 @@ func sameState(a, b recovery.TopicState) (bool, error) {
 	return bytes.Equal(x, y), err
 }
 
-// topicPoint reads what this run recorded of a topic; fs.ErrNotExist where it
-// recorded nothing.
-func topicPoint(ctx context.Context, r action.Records, topic string) (recovery.TopicState, action.Outcome, error) {
-	var st recovery.TopicState
-	o, err := r.Outcome(ctx, "kafka.recovery-point", topic)
-	if err != nil {
-		return st, o, fmt.Errorf("where the mirror of topic %s stands: %w", topic, err)
-	}
-	if err := json.Unmarshal(o.Data, &st); err != nil {
-		return st, o, fmt.Errorf("where the mirror of topic %s stands: %w", topic, err)
-	}
-	return st, o, nil
-}
-
 // sums says a state in a few words.
 func sums(st recovery.TopicState) string {
 	var through, behind int64
@@ -263,7 +250,7 @@ func (s room) planTopicPoint(ctx context.Context, c action.Call[action.None]) (a
 	if ch.Data, err = action.Encode(st); err != nil {
 		return ch, err
 	}
-	was, _, err := topicPoint(ctx, c.Records, st.Name)
+	was, _, err := record.TopicPoint.Read(ctx, c.Records, st.Name)
 	same := false
 	if err == nil {
 		same, err = sameState(was, st)
@@ -284,7 +271,7 @@ func (s room) applyTopicPoint(ctx context.Context, c action.Call[action.None]) (
 	if err != nil {
 		return action.Outcome{}, err
 	}
-	was, o, err := topicPoint(ctx, c.Records, st.Name)
+	was, o, err := record.TopicPoint.Read(ctx, c.Records, st.Name)
 	if err == nil {
 		same, err := sameState(was, st)
 		if same || err != nil {
@@ -342,7 +329,7 @@ func (s room) timed(ctx context.Context, c action.Call[action.None], st recovery
 func (s room) verifyTopicPoint(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	topic := c.Item.Name
 	const what = "the recorded point is the planned one"
-	st, _, err := topicPoint(ctx, c.Records, topic)
+	st, _, err := record.TopicPoint.Read(ctx, c.Records, topic)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, "", what, "a record of this run", err, "")}, nil
 	}

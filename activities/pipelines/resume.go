@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -46,22 +45,18 @@ type resumed struct {
 	Note   string    `json:"note,omitempty"` // the target's, before
 }
 
+// pausedRecord is what pipelines.pause leaves for this action.
+var pausedRecord = action.Record[[]PipelineFound]{Action: "pipelines.pause", Says: "which pipelines of %s ran before this run"}
+
 // pausedBefore is what pipelines.pause found. Where it was not applied, because
 // the run only plans, it is what there is now.
 func (s room) pausedBefore(ctx context.Context, c action.Call[action.None]) ([]PipelineFound, error) {
-	o, err := c.Records.Outcome(ctx, "pipelines.pause", c.Estate.Estate)
+	was, _, err := pausedRecord.Read(ctx, c.Records, c.Estate.Estate)
 	if errors.Is(err, fs.ErrNotExist) && c.Run.Mode != action.ModeLive {
 		was, _, err := s.found(ctx, c)
 		return was, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("which pipelines ran before this run: %w", err)
-	}
-	var was []PipelineFound
-	if err := json.Unmarshal(o.Data, &was); err != nil {
-		return nil, fmt.Errorf("which pipelines ran before this run: %w", err)
-	}
-	return was, nil
+	return was, err
 }
 
 // planResume starts at the target what ran at the source. The standby's schedules

@@ -2,7 +2,6 @@ package lake
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/reach"
+	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
@@ -87,13 +87,9 @@ func (s Lake) Evidence(ctx context.Context, c action.Call[action.None]) (*GroupE
 		return nil, err
 	}
 	for _, t := range g.Topics {
-		o, err := c.Records.Outcome(ctx, "kafka.recovery-point", t.Topic)
+		state, _, err := record.TopicPoint.Read(ctx, c.Records, t.Topic)
 		if err != nil {
-			return nil, fmt.Errorf("where the mirror of topic %s stands: %w", t.Topic, err)
-		}
-		var state recovery.TopicState
-		if err := json.Unmarshal(o.Data, &state); err != nil {
-			return nil, fmt.Errorf("where the mirror of topic %s stands: %w", t.Topic, err)
+			return nil, err
 		}
 		if state.Name == "" {
 			state.Name = t.Topic

@@ -2,25 +2,12 @@ package lake
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"breakwater/internal/action"
+	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 )
-
-// GroupPoint reads the recovery point that this run recorded for a group.
-func GroupPoint(ctx context.Context, r action.Records, group string) (recovery.GroupPoint, error) {
-	var p recovery.GroupPoint
-	o, err := r.Outcome(ctx, "group.recovery-point", group)
-	if err != nil {
-		return p, fmt.Errorf("recovery point of group %s: %w", group, err)
-	}
-	if err := json.Unmarshal(o.Data, &p); err != nil {
-		return p, fmt.Errorf("recovery point of group %s: %w", group, err)
-	}
-	return p, nil
-}
 
 // ActionLoss is a loss as a plan carries it.
 func ActionLoss(l recovery.Loss) *action.Loss {
@@ -52,7 +39,7 @@ func (s Lake) PointOf(ctx context.Context, c action.Call[action.None]) (TablePoi
 	if err != nil {
 		return TablePoint{}, err
 	}
-	p, err := GroupPoint(ctx, c.Records, site.Group.Group)
+	p, _, err := record.GroupPoint.Read(ctx, c.Records, site.Group.Group)
 	if err != nil {
 		return TablePoint{}, err
 	}

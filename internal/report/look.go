@@ -2,12 +2,11 @@ package report
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
-	"breakwater/internal/recovery"
+	"breakwater/internal/record"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 )
@@ -168,16 +167,6 @@ func (l *looker) list() {
 	}
 }
 
-// point is what group.recovery-point leaves in its outcome.
-type point struct {
-	Group  string          `json:"group"`
-	Cut    recovery.Cut    `json:"cut"`
-	Losses []recovery.Loss `json:"losses"`
-}
-
-// recoveryPoint is the action whose outcomes hold cuts and losses.
-const recoveryPoint = "group.recovery-point"
-
 // recovered takes cuts and losses, and how much each step changed, out of the
 // outcomes. An entry that repeats an outcome of an earlier attempt does not
 // count it twice.
@@ -202,7 +191,7 @@ func (b *builder) recovered(ctx context.Context, entries []ledger.Entry) error {
 				return err
 			}
 			p.Mutations += doc.Outcome.Mutations
-			if doc.Action == recoveryPoint && !o.Undo && !points[doc.Item.Name] {
+			if doc.Action == record.GroupPoint.Action && !o.Undo && !points[doc.Item.Name] {
 				points[doc.Item.Name] = true
 				b.point(doc)
 			}
@@ -220,8 +209,8 @@ func (b *builder) recovered(ctx context.Context, entries []ledger.Entry) error {
 // point takes what an outcome says about a group; where it says nothing, nothing
 // is made up.
 func (b *builder) point(doc wire.OutcomeDoc) {
-	var p point
-	if err := json.Unmarshal(doc.Outcome.Data, &p); err != nil || p.Cut.At.IsZero() {
+	p, err := record.GroupPoint.Decode(doc.Outcome.Data)
+	if err != nil || p.Cut.At.IsZero() {
 		b.note("the recovery point of group %s is not in its outcome", doc.Item.Name)
 		return
 	}

@@ -17,8 +17,8 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
-	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
@@ -291,7 +291,7 @@ func (l *Lake) Verified(name string, r action.Request, want verdict.Verdict) []a
 
 func (l *Lake) Point(group string) recovery.GroupPoint {
 	l.T.Helper()
-	p, err := lake.GroupPoint(l.T.Context(), l.Records, group)
+	p, _, err := record.GroupPoint.Read(l.T.Context(), l.Records, group)
 	l.Must(err)
 	return p
 }
