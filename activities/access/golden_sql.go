@@ -42,7 +42,7 @@ func (s room) answers(ctx context.Context, c action.Call[action.None], t lake.Ta
 // ask answers SQL over those tables of the group that it names, each at its
 // version of the cut.
 func (s room) ask(ctx context.Context, c action.Call[action.None], t lake.Table, sql string) (query.Result, error) {
-	if s.engine == nil {
+	if s.QueryEngine() == nil {
 		return query.Result{}, fmt.Errorf("%w: this process has no query engine; it was asked for by a run of an earlier version: start another run", query.ErrLimit)
 	}
 	p, _, err := record.GroupPoint.Read(ctx, c.Records, t.Group.Group)
@@ -71,7 +71,7 @@ func (s room) ask(ctx context.Context, c action.Call[action.None], t lake.Table,
 			return query.Result{}, err
 		}
 	}
-	return s.engine.Query(ctx, tables, sql)
+	return s.QueryEngine().Query(ctx, tables, sql)
 }
 
 // compact writes the declared rows as an answer has them: without spaces, in the

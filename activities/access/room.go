@@ -15,6 +15,7 @@ import (
 
 // systems is what this room needs of the outside systems.
 type systems interface {
+	QueryEngine() query.Engine
 	Storage(ctx context.Context, e *estate.Estate, region string) (*objectstore.Client, error)
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
 	MinIO(ctx context.Context, e *estate.Estate, region string) (*minio.Admin, error)
@@ -23,12 +24,11 @@ type systems interface {
 // room is what the actions of this room hang from.
 type room struct {
 	systems
-	lake   lake.Lake
-	engine query.Engine // nil in a process that serves no queries
+	lake lake.Lake
 }
 
 func newRoom(s *system.Systems) room {
-	return room{systems: s, lake: lake.New(s), engine: s.Engine}
+	return room{systems: s, lake: lake.New(s)}
 }
 
 // Add registers the actions of this room.

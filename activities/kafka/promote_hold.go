@@ -121,8 +121,8 @@ func (s room) holdOf(ctx context.Context, c action.Call[action.None], k *kafka.C
 		return nil, nil
 	}
 	quiet, within := min(roundsWatched*every+roundLate, longestWatch), longestHold
-	if s.watch != nil {
-		quiet, within = s.watch(every)
+	if s.HoldTimes() != nil {
+		quiet, within = s.HoldTimes()(every)
 	}
 	h.Every, h.Watch, h.Within = estate.Duration(every), estate.Duration(quiet), estate.Duration(within)
 	return h, nil

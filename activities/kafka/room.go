@@ -16,6 +16,7 @@ import (
 
 // systems is what this room needs of the outside systems.
 type systems interface {
+	HoldTimes() func(every time.Duration) (quiet, within time.Duration)
 	Connect(ctx context.Context, e *estate.Estate, region string) (*connect.Client, *estate.Connect, error)
 	Credentials(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, wanted string) (credential.Values, error)
 	FreshKafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, func(), error)
@@ -26,12 +27,11 @@ type systems interface {
 // room is what the actions of this room hang from.
 type room struct {
 	systems
-	lake  lake.Lake
-	watch func(every time.Duration) (quiet, within time.Duration) // nil for what real mirrors need
+	lake lake.Lake
 }
 
 func newRoom(s *system.Systems) room {
-	return room{systems: s, lake: lake.New(s), watch: s.Watch}
+	return room{systems: s, lake: lake.New(s)}
 }
 
 // Add registers the actions of this room.

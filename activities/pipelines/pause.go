@@ -221,7 +221,7 @@ func (s room) seenIdle(ctx context.Context, c action.Call[action.None], p schedu
 func (s room) runsOf(ctx context.Context, c action.Call[action.None], id string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	list, err := s.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+	list, err := s.Schedules().ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		Namespace: c.Run.Namespace, PageSize: 100,
 		Query: fmt.Sprintf("TemporalScheduledById = '%s' AND ExecutionStatus = 'Running'", strings.ReplaceAll(id, "'", "''")),
 	})
@@ -241,7 +241,7 @@ func (s room) runsOf(ctx context.Context, c action.Call[action.None], id string)
 	}
 	for _, r := range d.Info.RunningWorkflows {
 		// Continued as new, it has another run and the same id.
-		e, err := s.temporal.DescribeWorkflowExecution(ctx, r.WorkflowID, "")
+		e, err := s.Schedules().DescribeWorkflowExecution(ctx, r.WorkflowID, "")
 		if err != nil {
 			if err = temporalError("describe run "+r.WorkflowID, err); errors.Is(err, fs.ErrNotExist) {
 				continue

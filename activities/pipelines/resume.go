@@ -159,12 +159,12 @@ func (s room) applyResume(ctx context.Context, c action.Call[action.None]) (acti
 
 // scheduleSeen is a schedule through the SDK.
 func (s room) scheduleSeen(ctx context.Context, id string) (*client.ScheduleDescription, error) {
-	if s.temporal == nil {
+	if s.Schedules() == nil {
 		return nil, fmt.Errorf("%w: this worker has no connection to the Temporal whose schedules the pipelines are", action.ErrRefused)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	d, err := s.temporal.ScheduleClient().GetHandle(ctx, id).Describe(ctx)
+	d, err := s.Schedules().ScheduleClient().GetHandle(ctx, id).Describe(ctx)
 	if err != nil {
 		return nil, temporalError("describe schedule "+id, err)
 	}

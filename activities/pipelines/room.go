@@ -14,17 +14,17 @@ import (
 
 // systems is what this room needs of the outside systems.
 type systems interface {
+	Schedules() client.Client
 	KafkaToChange(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
 }
 
 // room is what the actions of this room hang from.
 type room struct {
 	systems
-	temporal client.Client // whose Schedules the pipelines are
 }
 
 func newRoom(s *system.Systems) room {
-	return room{systems: s, temporal: s.Temporal}
+	return room{systems: s}
 }
 
 // Add registers the actions of this room.

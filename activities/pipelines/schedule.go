@@ -109,12 +109,12 @@ func temporalError(doing string, err error) error {
 
 // describe asks for a schedule. One that is not there is no error.
 func (s room) describe(ctx context.Context, c action.Call[action.None], id string) (scheduleNow, error) {
-	if s.temporal == nil {
+	if s.Schedules() == nil {
 		return scheduleNow{}, fmt.Errorf("%w: this worker has no connection to the Temporal whose schedules the pipelines are", action.ErrRefused)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	res, err := s.temporal.WorkflowService().DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: c.Run.Namespace, ScheduleId: id})
+	res, err := s.Schedules().WorkflowService().DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: c.Run.Namespace, ScheduleId: id})
 	if err != nil {
 		if err = temporalError("describe schedule "+id, err); errors.Is(err, fs.ErrNotExist) {
 			return scheduleNow{state: scheduleMissing}, nil
@@ -159,7 +159,7 @@ func (s room) set(ctx context.Context, c action.Call[action.None], p scheduled, 
 	seen.has.State.Paused, seen.has.State.Notes = state == schedulePaused, note
 	ask, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	_, err := s.temporal.WorkflowService().UpdateSchedule(ask, &workflowservice.UpdateScheduleRequest{
+	_, err := s.Schedules().WorkflowService().UpdateSchedule(ask, &workflowservice.UpdateScheduleRequest{
 		Namespace: c.Run.Namespace, ScheduleId: p.Schedule, Schedule: seen.has, ConflictToken: seen.token,
 		Identity: "breakwater " + c.Run.Name(), RequestId: uuid.NewString(),
 	})

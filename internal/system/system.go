@@ -50,6 +50,17 @@ type Systems struct {
 	kept map[string]any
 }
 
+// QueryEngine is what answers SQL in this process; nil where none does. A process sets
+// it after the actions were registered, so rooms ask each time.
+func (s *Systems) QueryEngine() query.Engine { return s.Engine }
+
+// Schedules is the Temporal whose Schedules the pipelines are; nil before the process
+// has reached it.
+func (s *Systems) Schedules() client.Client { return s.Temporal }
+
+// HoldTimes is how long a group is held; see Watch.
+func (s *Systems) HoldTimes() func(every time.Duration) (quiet, within time.Duration) { return s.Watch }
+
 // Load reads the estate of that name as it is now.
 func (s *Systems) Load(_ context.Context, name string) (*estate.Estate, error) {
 	if name == "" || strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, ".") {
