@@ -11,8 +11,8 @@
 //
 // # Adding an action
 //
-// Write an [Action] in the file of its layer in activities/, add it to the
-// [Catalogue], and list in RedWhen the faults that turn its Verify red. The
+// Write an [Action] in the room that the first word of its name is, add it to the
+// [Catalogue] there, and list in RedWhen the faults that turn its Verify red. The
 // tests refuse an action whose RedWhen is empty, unknown or stays green.
 package action
 
