@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"breakwater/internal/approval"
+	"breakwater/internal/clip"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
@@ -68,8 +69,8 @@ func Details(s wire.Status, g *approval.Gate) string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(b, "Ledger head `%s`\n", cut(s.Head, 24))
-	return cut(b.String(), detailsMost)
+	fmt.Fprintf(b, "Ledger head `%s`\n", clip.Bytes(s.Head, 24))
+	return clip.Bytes(b.String(), detailsMost)
 }
 
 func headline(s wire.Status) string {
@@ -103,11 +104,11 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 	if len(v.Approved) > 0 {
 		fmt.Fprintf(b, "; approved by %s", strings.Join(v.Approved, ", "))
 	}
-	fmt.Fprintf(b, ".\n\nPlan `%s`, attempt %d:\n\n", cut(v.Root, 16), v.Attempt)
+	fmt.Fprintf(b, ".\n\nPlan `%s`, attempt %d:\n\n", clip.Bytes(v.Root, 16), v.Attempt)
 	for _, p := range v.Plan {
 		fmt.Fprintf(b, "* **%s**: %d items, %d changes", p.Step, p.Items, p.Effects)
 		for _, t := range p.Summary[:min(len(p.Summary), 3)] {
-			fmt.Fprintf(b, "; %s", span(cut(t, 240)))
+			fmt.Fprintf(b, "; %s", span(clip.Bytes(t, 240)))
 		}
 		b.WriteString("\n")
 	}
@@ -132,7 +133,7 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 
 // sampleOf leaves the plan's root at its first digits, which are enough.
 func sampleOf(d approval.Decision) approval.Decision {
-	d.Plan = cut(d.Plan, 16)
+	d.Plan = clip.Bytes(d.Plan, 16)
 	return d
 }
 

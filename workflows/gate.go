@@ -5,6 +5,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
+	"breakwater/internal/clip"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/runbook"
@@ -217,7 +218,7 @@ func (r *run) awaitFor(ctx workflow.Context, a runbook.Approval, settled func() 
 // is an event, so it is called on a change of state alone.
 func (r *run) attributes(ctx workflow.Context, stage string) error {
 	set := func(name, value string) temporal.SearchAttributeUpdate {
-		return temporal.NewSearchAttributeKeyKeyword(name).ValueSet(cut(value, 200))
+		return temporal.NewSearchAttributeKeyKeyword(name).ValueSet(clip.Bytes(value, 200))
 	}
 	return workflow.UpsertTypedSearchAttributes(ctx,
 		set(wire.AttrState, string(r.Status.State)), set(wire.AttrStage, stage), set(wire.AttrMode, string(r.Run.Mode)),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/clip"
 	"breakwater/internal/ledger"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
@@ -344,7 +345,7 @@ const (
 // without end: the worker's interceptor makes final errors final.
 func looking(summary string) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
-		StartToCloseTimeout: quick, Summary: cut(summary, 200),
+		StartToCloseTimeout: quick, Summary: clip.Bytes(summary, 200),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second},
 	}
 }
@@ -355,7 +356,7 @@ func looking(summary string) workflow.ActivityOptions {
 // cures; after that a person is asked, who sees the error.
 func phase(ctx workflow.Context, summary string, st runbook.Step) workflow.Context {
 	o := workflow.ActivityOptions{
-		StartToCloseTimeout: st.Timeout, HeartbeatTimeout: min(st.Timeout, silence), Summary: cut(summary, 200),
+		StartToCloseTimeout: st.Timeout, HeartbeatTimeout: min(st.Timeout, silence), Summary: clip.Bytes(summary, 200),
 		WaitForCancellation: true,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second, MaximumAttempts: 5,
@@ -366,19 +367,6 @@ func phase(ctx workflow.Context, summary string, st runbook.Step) workflow.Conte
 	}
 	return workflow.WithActivityOptions(ctx, o)
 }
-
-// cut shortens s to at most n bytes, at a rune's boundary.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !isStart(s[n]) {
-		n--
-	}
-	return s[:n]
-}
-
-func isStart(b byte) bool { return b&0xC0 != 0x80 }
 
 // short is an activity's error without Temporal's wrapping around it.
 func short(err error) string {

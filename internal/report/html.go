@@ -23,7 +23,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"reply": Asked.reply, "sentence": Evidence.sentence, "counts": Counts.sentence, "name": Stage.name, "until": Tier.until,
 	"when": Milestone.when, "brief": brief, "tierTitle": Tier.name, "proved": func(a Approval) bool { return !strings.Contains(a.Proof, "NOT") },
 	"cut":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000Z") },
-	"short": func(s string) string { return clip(clean(s), 200) },
+	"short": func(s string) string { return fit(clean(s), 200) },
 	"plain": func(s Step) bool { return s.State == Proven || s.State == TakenBack },
 	"state": stateTone,
 }).Parse(pageSource))

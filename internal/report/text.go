@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"breakwater/internal/clip"
 	"breakwater/internal/recovery"
 )
 
@@ -17,7 +18,7 @@ func (r Report) Text(w io.Writer, width int) error {
 	width = max(width, 40)
 	var out strings.Builder
 	line := func(format string, args ...any) {
-		out.WriteString(clip(clean(fmt.Sprintf(format, args...)), width))
+		out.WriteString(fit(clean(fmt.Sprintf(format, args...)), width))
 		out.WriteByte('\n')
 	}
 	// some writes the first few lines of a list, and how many it left out.
@@ -88,7 +89,7 @@ func brief(t recovery.Breakdown) string {
 // state says what the evidence is worth, in short.
 func (e Evidence) state() string {
 	if e.Verified {
-		return fmt.Sprintf("verified, head %s", clip(e.Head, 24))
+		return fmt.Sprintf("verified, head %s", fit(e.Head, 24))
 	}
 	return e.sentence()
 }
@@ -104,10 +105,10 @@ func (e Evidence) sentence() string {
 	return "NOT VERIFIED"
 }
 
-// clip shortens s to that many characters.
-func clip(s string, width int) string {
+// fit shortens s to that many characters.
+func fit(s string, width int) string {
 	if utf8.RuneCountInString(s) <= width {
 		return strings.TrimRight(s, " ")
 	}
-	return string([]rune(s)[:width-1]) + "…"
+	return clip.Text(s, width-1)
 }

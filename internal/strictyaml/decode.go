@@ -171,7 +171,7 @@ func (d *decoder) fields(n *Node, v reflect.Value) {
 	for _, e := range n.Entries {
 		f, known := fields[e.Key]
 		if !known {
-			d.bad(e.At, "unknown key %q in %s: allowed are %s%s", clip(e.Key), n.label, strings.Join(names, ", "), mistake.DidYouMean(e.Key, names))
+			d.bad(e.At, "unknown key %q in %s: allowed are %s%s", brief(e.Key), n.label, strings.Join(names, ", "), mistake.DidYouMean(e.Key, names))
 			meant, near := mistake.Nearest(e.Key, names)
 			if f = fields[meant]; !near || f.given {
 				continue

@@ -27,6 +27,7 @@ import (
 	"go.yaml.in/yaml/v4"
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 
+	"breakwater/internal/clip"
 	"breakwater/internal/mistake"
 )
 
@@ -128,7 +129,7 @@ func Merge(label string, roots ...*Node) (*Node, []mistake.Mistake) {
 			}
 			first := &merged.Entries[i]
 			if first.Value.Kind != List || e.Value.Kind != List {
-				d.bad(e.At, "key %q is given twice: it stands at %s already", clip(e.Key), first.At)
+				d.bad(e.At, "key %q is given twice: it stands at %s already", brief(e.Key), first.At)
 				continue
 			}
 			joined := *first.Value
@@ -253,7 +254,7 @@ func (p *parser) convert(y *yaml.Node, label string, depth int) *Node {
 	default:
 		n.plain = y.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
 		if n.plain && leadingZero.MatchString(y.Value) {
-			p.bad(y.Line, y.Column, "%s starts with a zero: write it without, or in quotes if it is a text", clip(y.Value))
+			p.bad(y.Line, y.Column, "%s starts with a zero: write it without, or in quotes if it is a text", brief(y.Value))
 			n.tag = unread
 		}
 	}
@@ -275,14 +276,14 @@ func (p *parser) entries(n *Node, y *yaml.Node, depth int) {
 			p.bad(k.Line, k.Column, "a key must be a text, found %s: put it in quotes if it is one", describe(k.ShortTag(), k.Value))
 			continue
 		case k.Anchor != "" || k.Style&yaml.TaggedStyle != 0:
-			p.bad(k.Line, k.Column, "key %q has an anchor or a tag: neither is allowed", clip(k.Value))
+			p.bad(k.Line, k.Column, "key %q has an anchor or a tag: neither is allowed", brief(k.Value))
 		}
 		if line, twice := seen[k.Value]; twice {
-			p.bad(k.Line, k.Column, "key %q is given twice in %s: it stands in line %d already", clip(k.Value), n.label, line)
+			p.bad(k.Line, k.Column, "key %q is given twice in %s: it stands in line %d already", brief(k.Value), n.label, line)
 			continue
 		}
 		seen[k.Value] = k.Line
-		n.Entries = append(n.Entries, Entry{Key: k.Value, At: p.at(k.Line, k.Column), Value: p.convert(v, clip(k.Value), depth+1)})
+		n.Entries = append(n.Entries, Entry{Key: k.Value, At: p.at(k.Line, k.Column), Value: p.convert(v, brief(k.Value), depth+1)})
 	}
 }
 
@@ -308,19 +309,13 @@ func describe(tag, text string) string {
 	case "!!null":
 		return "nothing"
 	case "!!int", "!!float":
-		return "the number " + clip(text)
+		return "the number " + brief(text)
 	case "!!bool":
-		return "the truth value " + clip(text)
+		return "the truth value " + brief(text)
 	default:
-		return fmt.Sprintf("%q", clip(text))
+		return fmt.Sprintf("%q", brief(text))
 	}
 }
 
-// clip keeps messages to a line that a person can read.
-func clip(text string) string {
-	const most = 60
-	if utf8.RuneCountInString(text) <= most {
-		return text
-	}
-	return string([]rune(text)[:most]) + "…"
-}
+// brief keeps messages to a line that a person can read.
+func brief(text string) string { return clip.Text(text, 60) }

@@ -79,6 +79,11 @@ func (k Kafka) there() map[string]string {
 	return map[string]string{"topic": k.Topic, "consumer group": k.ConsumerGroup, "connect": k.Connect, "connector": k.Connector, "target's broker": first(k.Target.Brokers)}
 }
 
+// topic is what the faults of a topic at the target need, mirrored or not.
+func (k Kafka) topic() map[string]string {
+	return map[string]string{"topic": k.Topic, "target's broker": first(k.Target.Brokers)}
+}
+
 func first(all []string) string {
 	if len(all) == 0 {
 		return ""
@@ -372,7 +377,7 @@ func (k Kafka) topicClosed() fault.Fault {
 	}
 	const config = "max.message.bytes"
 	return fault.Fault{
-		Name: "kafka.topic-closed", Doc: "the topic takes no record of any size", Available: needs(k.there()),
+		Name: "kafka.topic-closed", Doc: "the topic takes no record of any size", Available: needs(k.topic()),
 		Inject: func(ctx context.Context) error {
 			return errors.Join(held.put(struct{}{}), alter(ctx, kadm.AlterConfig{Op: kadm.SetConfig, Name: config, Value: aws.String("1")}))
 		},
@@ -389,7 +394,7 @@ func (k Kafka) topicClosed() fault.Fault {
 func (k Kafka) transactionOpen() fault.Fault {
 	var held kept[*kgo.Client]
 	return fault.Fault{
-		Name: "kafka.transaction-open", Doc: "a producer leaves a transaction open", Available: needs(k.there()),
+		Name: "kafka.transaction-open", Doc: "a producer leaves a transaction open", Available: needs(k.topic()),
 		Inject: func(ctx context.Context) error {
 			cl, err := kgo.NewClient(kgo.SeedBrokers(k.Target.Brokers...), kgo.TransactionalID("faults-"+strconv.Itoa(k.Target.Pid)),
 				kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionTimeout(2*time.Minute))

@@ -1,0 +1,146 @@
+package pipelinetest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"breakwater/internal/pipeline"
+	"breakwater/internal/reach"
+)
+
+// Memory is an orchestrator in memory, which is a connector to itself. The zero
+// value has no pipelines.
+type Memory struct {
+	// Down makes every call end without an answer.
+	Down bool
+
+	mu  sync.Mutex
+	all map[string]*job
+}
+
+// job is a pipeline of [Memory].
+type job struct {
+	Pipeline
+	changes int // how often it was changed: its token
+	begun   int
+	runs    []string
+	spec    string
+}
+
+var _ pipeline.Connector = (*Memory)(nil)
+
+// use does f with a pipeline, alone.
+func (m *Memory) use(name string, f func(*job)) error {
+	if m.Down {
+		return fmt.Errorf("ask for pipeline %s: %w", name, reach.ErrUnreachable)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j, ok := m.all[name]
+	if !ok {
+		return fmt.Errorf("pipeline %s: %w", name, fs.ErrNotExist)
+	}
+	f(j)
+	return nil
+}
+
+// Describe reads a pipeline's state.
+func (m *Memory) Describe(_ context.Context, name string) (seen pipeline.Seen, err error) {
+	err = m.use(name, func(j *job) {
+		seen = pipeline.Seen{State: j.State, Note: j.Note, Runs: len(j.runs), Token: j.changes}
+	})
+	return seen, err
+}
+
+// Set pauses or resumes a pipeline.
+func (m *Memory) Set(_ context.Context, name string, seen pipeline.Seen, to pipeline.State, note string) error {
+	var lost error
+	err := m.use(name, func(j *job) {
+		if seen.Token != j.changes {
+			lost = pipeline.Lost(pipeline.Seen{State: j.State, Note: j.Note}, to)
+			return
+		}
+		j.State, j.Note = to, note
+		j.changes++
+	})
+	if err != nil {
+		return err
+	}
+	return lost
+}
+
+// Look reads a pipeline's state.
+func (m *Memory) Look(_ context.Context, name string) (v pipeline.View, err error) {
+	err = m.use(name, func(j *job) {
+		v = pipeline.View{State: j.State, Note: j.Note}
+		if !j.Over {
+			v.Next = time.Now().UTC().AddDate(1, 0, 0)
+		}
+	})
+	return v, err
+}
+
+// Runs names the runs that go on.
+func (m *Memory) Runs(_ context.Context, name string) (runs []string, err error) {
+	err = m.use(name, func(j *job) { runs = slices.Clone(j.runs) })
+	if err != nil && !m.Down {
+		return nil, nil
+	}
+	return runs, err
+}
+
+// Make makes a pipeline, or makes it anew.
+func (m *Memory) Make(name string, p Pipeline) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.all == nil {
+		m.all = map[string]*job{}
+	}
+	m.all[name] = &job{Pipeline: p, spec: "on the 29th of February"}
+}
+
+// Begin starts a run and returns its name.
+func (m *Memory) Begin(name string) (run string, err error) {
+	err = m.use(name, func(j *job) {
+		j.begun++
+		run = fmt.Sprintf("%s/%d", name, j.begun)
+		j.runs = append(j.runs, run)
+	})
+	return run, err
+}
+
+// End ends a run.
+func (m *Memory) End(run string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, j := range m.all {
+		j.runs = slices.DeleteFunc(j.runs, func(r string) bool { return r == run })
+	}
+}
+
+// Target is the orchestrator for the suite, through a connector to it.
+func (m *Memory) Target(c pipeline.Connector) Target {
+	return Target{
+		Connector: c, Other: m, Away: &Memory{Down: true}, Patience: time.Second,
+		Make: func(_ testing.TB, name string, p Pipeline) { m.Make(name, p) },
+		Begin: func(t testing.TB, name string) string {
+			run, err := m.Begin(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return run
+		},
+		End: func(_ testing.TB, run string) { m.End(run) },
+		Rest: func(t testing.TB, name string) (spec string) {
+			if err := m.use(name, func(j *job) { spec = j.spec }); err != nil {
+				t.Fatal(err)
+			}
+			return spec
+		},
+	}
+}
