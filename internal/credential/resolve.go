@@ -23,8 +23,9 @@ type Resolver struct {
 	// Base is the folder that relative file references start from: the estate
 	// file's. The current one when empty.
 	Base string
-	// Vault reads a whole secret, as the method Data of a vault.Client does. Nil
-	// where there is none, as when the vault's own token is looked up.
+	// Vault reads the content of a secret in a mount of the region's secret store,
+	// with the errors and the numbers that package secret promises. Nil where there
+	// is none, as when the vault's own token is looked up.
 	Vault func(ctx context.Context, mount, path string) (map[string]any, error)
 	// LookupEnv is os.LookupEnv when nil.
 	LookupEnv func(name string) (string, bool)

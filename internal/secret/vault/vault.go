@@ -1,12 +1,7 @@
-// Package vault reads and writes secrets of a KV version 2 engine, of HashiCorp
-// Vault or OpenBao.
+// Package vault is the secret store of a KV version 2 engine, of HashiCorp Vault or
+// OpenBao, behind the port of package secret.
 //
-// Errors carry sentinels: [fs.ErrNotExist] for a secret that is not there or is
-// deleted, [fs.ErrPermission] for a token that may not, [ErrChanged] for a lost
-// check-and-set, [ErrSealed] for a server that answers and cannot read its own
-// store, and [reach.ErrUnreachable] where no answer came. No error text holds a
-// secret's value.
-//
+// A [Client] talks to one server with one token, and a [Store] is a mount there.
 // The VAULT_… variables of the environment are ignored: where a server is and who
 // asks is the estate's to say.
 package vault
@@ -28,20 +23,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"breakwater/internal/reach"
-)
-
-var (
-	// ErrChanged means that a secret is not at the version that the caller has
-	// seen. No retry cures it; read again and decide.
-	ErrChanged = errors.New("changed since it was read")
-
-	// ErrSealed means that the server answers, and cannot serve secrets until
-	// somebody unseals it.
-	ErrSealed = errors.New("sealed")
-
-	// ErrNotServing means that the server is not initialised or is a standby for
-	// disaster recovery, which serves no reads before it is promoted.
-	ErrNotServing = errors.New("serves no secrets")
+	"breakwater/internal/secret"
 )
 
 // Config says where a server is and who asks.
@@ -101,163 +83,100 @@ func New(cfg Config) (*Client, error) {
 	return &Client{c, cfg.Address}, nil
 }
 
-// Address is the server's URL.
-func (c *Client) Address() string { return c.address }
-
-// Secret is what is known of a secret's current version.
-type Secret struct {
-	Data map[string]any // values as JSON has them, numbers as json.Number
-	// Version is the current version, which the next check-and-set must name. 0
-	// if there has never been one.
-	Version int
-	Created time.Time // when this version was written
-	Deleted bool      // the current version is deleted or destroyed; Data is nil
+// Store is a mount of a KV version 2 engine as a secret store. It is safe for
+// concurrent use.
+type Store struct {
+	client *Client
+	mount  string
 }
 
-// Read reads the current version. A secret that is deleted is [fs.ErrNotExist]
-// like one that never was; its Version, returned beside the error, still counts
-// for the next check-and-set.
-func (c *Client) Read(ctx context.Context, mount, path string) (Secret, error) {
-	kv, err := c.api.KVv2(mount).Get(ctx, path)
+var _ secret.Store = (*Store)(nil)
+
+// Mount is the secret store at a mount, such as "secret". It asks nothing of the
+// server: a mount that is not there is [fs.ErrNotExist] for each of its secrets.
+func (c *Client) Mount(name string) *Store { return &Store{c, name} }
+
+// Address is the server's URL.
+func (s *Store) Address() string { return s.client.address }
+
+// Name is the secret's path with its mount, which policies and the command line
+// take.
+func (s *Store) Name(path string) string { return s.mount + "/" + path }
+
+// BringBack is the command that writes an older version as a new one.
+func (s *Store) BringBack(path string, version int) string {
+	return fmt.Sprintf("vault kv rollback -mount=%s -version=%d %s", s.mount, version, path)
+}
+
+// Read reads the current version.
+func (s *Store) Read(ctx context.Context, path string) (secret.Secret, error) {
+	kv, err := s.client.api.KVv2(s.mount).Get(ctx, path)
 	switch {
 	case errors.Is(err, api.ErrSecretNotFound):
-		return Secret{}, c.fail("read", mount, path, fmt.Errorf("%w: there is no such secret, or %s is not a KV version 2 mount", fs.ErrNotExist, mount))
+		return secret.Secret{}, s.fail("read", path, fmt.Errorf("%w: there is no such secret, or %s is not a KV version 2 mount", fs.ErrNotExist, s.mount))
 	case err != nil:
-		return Secret{}, c.fail("read", mount, path, err)
+		return secret.Secret{}, s.fail("read", path, err)
 	case kv.VersionMetadata == nil:
-		return Secret{}, c.fail("read", mount, path, errors.New("the answer names no version; is this a KV version 2 mount?"))
+		return secret.Secret{}, s.fail("read", path, errors.New("the answer names no version; is this a KV version 2 mount?"))
 	}
-	s := Secret{Data: kv.Data, Version: kv.VersionMetadata.Version, Created: kv.VersionMetadata.CreatedTime}
+	now := secret.Secret{Data: kv.Data, Version: kv.VersionMetadata.Version, Created: kv.VersionMetadata.CreatedTime}
 	if kv.Data == nil {
-		s.Deleted = true
-		return s, c.fail("read", mount, path, fmt.Errorf("%w: its version %d is deleted; undelete it or write a new one", fs.ErrNotExist, s.Version))
+		now.Deleted = true
+		return now, s.fail("read", path, fmt.Errorf("%w: its version %d is deleted; undelete it or write a new one", fs.ErrNotExist, now.Version))
 	}
-	return s, nil
+	return now, nil
 }
 
-// Data is the current content alone, as package credential wants it.
-func (c *Client) Data(ctx context.Context, mount, path string) (map[string]any, error) {
-	s, err := c.Read(ctx, mount, path)
-	return s.Data, err
-}
-
-// Current is the secret's current version by its metadata, which also counts
-// deleted versions; 0 if it never had one. The token needs to read metadata.
-func (c *Client) Current(ctx context.Context, mount, path string) (int, error) {
-	m, err := c.api.KVv2(mount).GetMetadata(ctx, path)
+// Current reads the secret's metadata, which the token must be allowed to.
+func (s *Store) Current(ctx context.Context, path string) (int, error) {
+	m, err := s.client.api.KVv2(s.mount).GetMetadata(ctx, path)
 	if errors.Is(err, api.ErrSecretNotFound) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, c.fail("read the metadata of", mount, path, err)
+		return 0, s.fail("read the metadata of", path, err)
 	}
 	return m.CurrentVersion, nil
 }
 
-// WriteCAS writes data as the version after seen, and reads it back. seen is
-// [Secret.Version] as it was read; 0 means that the secret must never have been.
-// data is the whole content: keys that it lacks are gone from the new version.
-//
-// If somebody else wrote, the error is [ErrChanged]. If what is there at version
-// seen+1 is exactly data, an earlier attempt of this very write has succeeded and
-// this one does too.
-func (c *Client) WriteCAS(ctx context.Context, mount, path string, data map[string]any, seen int) (Secret, error) {
-	_, err := c.api.KVv2(mount).Put(ctx, path, data, api.WithCheckAndSet(seen))
+// Write writes data by check-and-set, and reads it back: what the library sent a
+// second time, after an answer that was lost, is refused though the first took
+// place.
+func (s *Store) Write(ctx context.Context, path string, data map[string]any, seen int) (secret.Secret, error) {
+	_, err := s.client.api.KVv2(s.mount).Put(ctx, path, data, api.WithCheckAndSet(seen))
 	lost := isCAS(err)
 	if err != nil && !lost {
-		return Secret{}, c.fail("write", mount, path, err)
+		return secret.Secret{}, s.fail("write", path, err)
 	}
-	now, err := c.Read(ctx, mount, path)
+	now, err := s.Read(ctx, path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return now, fmt.Errorf("read back after writing: %w", err)
 	}
 	same, err := equal(now.Data, data)
 	if err != nil {
-		return now, c.fail("compare", mount, path, err)
+		return now, s.fail("compare", path, err)
 	}
 	switch {
 	case now.Version == seen+1 && same:
 		return now, nil
 	case lost:
-		return now, c.fail("write", mount, path, fmt.Errorf("it is at version %d, not %d: %w; read it again and decide", now.Version, seen, ErrChanged))
+		return now, s.fail("write", path, fmt.Errorf("it is at version %d, not %d: %w; read it again and decide", now.Version, seen, secret.ErrChanged))
 	}
-	return now, c.fail("write", mount, path, fmt.Errorf("written as version %d, but it reads back as version %d with other content: %w", seen+1, now.Version, ErrChanged))
+	return now, s.fail("write", path, fmt.Errorf("written as version %d, but it reads back as version %d with other content: %w", seen+1, now.Version, secret.ErrChanged))
 }
 
-// Health is the server's own account of its state. It says little about whether a
-// secret can be read: see [Client.Readable].
-type Health struct {
-	Initialized bool   `json:"initialized"`
-	Sealed      bool   `json:"sealed"`
-	Standby     bool   `json:"standby"`
-	Recovery    bool   `json:"recovery"` // a secondary for disaster recovery
-	Version     string `json:"version"`
-}
-
-// Health asks the server how it is. It needs no permission. A sealed server is no
-// error here.
-func (c *Client) Health(ctx context.Context) (Health, error) {
-	h, err := c.api.Sys().HealthWithContext(ctx)
+// Health asks the server, which needs no token for it.
+func (s *Store) Health(ctx context.Context) (secret.Health, error) {
+	h, err := s.client.api.Sys().HealthWithContext(ctx)
 	if err != nil {
-		return Health{}, c.fail("health", "", "", err)
+		return secret.Health{}, fmt.Errorf("health at %s: %w", s.client.address, classify(err))
 	}
-	return Health{
-		Initialized: h.Initialized, Sealed: h.Sealed, Standby: h.Standby,
-		Recovery: h.ReplicationDRMode == "secondary", Version: h.Version,
-	}, nil
+	return secret.Health{Initialized: h.Initialized, Sealed: h.Sealed, Recovery: h.ReplicationDRMode == "secondary"}, nil
 }
 
-// Readable proves that the server serves secrets to this token: it is healthy,
-// and the given secret can be read. The content is not returned.
-func (c *Client) Readable(ctx context.Context, mount, path string) (Health, error) {
-	h, err := c.Health(ctx)
-	switch {
-	case err != nil:
-		return h, err
-	case !h.Initialized:
-		return h, c.fail("read", mount, path, fmt.Errorf("%w: not initialised", ErrNotServing))
-	case h.Sealed:
-		return h, c.fail("read", mount, path, fmt.Errorf("%w; unseal it", ErrSealed))
-	case h.Recovery:
-		return h, c.fail("read", mount, path, fmt.Errorf("%w: a disaster recovery secondary; promote it first", ErrNotServing))
-	}
-	_, err = c.Read(ctx, mount, path)
-	return h, err
-}
-
-// EnableKV mounts a KV version 2 engine, for laboratories. One that is already
-// there is no error.
-func (c *Client) EnableKV(ctx context.Context, mount string) error {
-	err := c.api.Sys().MountWithContext(ctx, mount, &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}})
-	if err != nil && !strings.Contains(err.Error(), "already in use") {
-		return c.fail("mount", mount, "", err)
-	}
-	// A new engine refuses everything for a moment, while it sets itself up.
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		_, err := c.api.Logical().ReadWithContext(ctx, mount+"/config")
-		if err == nil || !strings.Contains(err.Error(), "Upgrading") {
-			return c.fail("mount", mount, "", err)
-		}
-		select {
-		case <-ctx.Done():
-			return c.fail("mount", mount, "", errors.Join(ctx.Err(), err))
-		case <-tick.C:
-		}
-	}
-}
-
-// fail words an error and gives it its sentinel; nil stays nil.
-func (c *Client) fail(doing, mount, path string, err error) error {
-	if err == nil {
-		return nil
-	}
-	what := doing
-	if mount != "" {
-		what += " " + strings.TrimSuffix(mount+"/"+path, "/")
-	}
-	return fmt.Errorf("%s at %s: %w", what, c.address, classify(err))
+// fail words an error and gives it its sentinel.
+func (s *Store) fail(doing, path string, err error) error {
+	return fmt.Errorf("%s %s: %w", doing, secret.Place(s, path), classify(err))
 }
 
 // refusal is a server's answer no in one line, with its sentinel and the
@@ -284,7 +203,7 @@ func classify(err error) error {
 	case r.StatusCode == http.StatusBadGateway, r.StatusCode == http.StatusGatewayTimeout:
 		return &refusal{"unreachable, a gateway says (" + said + ")", []error{reach.ErrUnreachable, err}}
 	case r.StatusCode == http.StatusServiceUnavailable && strings.Contains(strings.ToLower(said), "sealed"):
-		return &refusal{"it is sealed (" + said + "); unseal it", []error{ErrSealed, err}}
+		return &refusal{"it is sealed (" + said + "); unseal it", []error{secret.ErrSealed, err}}
 	}
 	return &refusal{"the server answered " + said, []error{err}}
 }

@@ -8,13 +8,21 @@ package baotest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
 
 	"breakwater/internal/secret/vault"
 	"breakwater/internal/servertest"
 )
+
+// Mount is where a server's secrets are.
+const Mount = "secret"
 
 // Server is a running OpenBao.
 type Server struct {
@@ -24,7 +32,7 @@ type Server struct {
 }
 
 // Start runs a server in a new folder until the test ends, with a KV version 2
-// engine at "secret".
+// engine at [Mount].
 func Start(t testing.TB) *Server {
 	t.Helper()
 	bin, err := servertest.Binary("bao-lab")
@@ -54,24 +62,60 @@ func Start(t testing.TB) *Server {
 		t.Fatalf("read the root token: %v", err)
 	}
 	s.RootToken = in.Root
-	if err := s.Client(t).EnableKV(t.Context(), "secret"); err != nil {
-		t.Fatal(err)
+	if err := s.enableKV(t.Context(), t, Mount); err != nil {
+		t.Fatalf("mount %s: %v", Mount, err)
 	}
 	return s
 }
 
-// Client connects with the root token.
-func (s *Server) Client(t testing.TB) *vault.Client {
+// API is the library's own client with the root token, by which a test does what
+// the secret store has no method for.
+func (s *Server) API(t testing.TB) *api.Client {
+	t.Helper()
+	c, err := api.NewClient(&api.Config{Address: s.Address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetToken(s.RootToken)
+	return c
+}
+
+// enableKV mounts a KV version 2 engine. One that is already there is no error.
+func (s *Server) enableKV(ctx context.Context, t testing.TB, mount string) error {
+	t.Helper()
+	c := s.API(t)
+	err := c.Sys().MountWithContext(ctx, mount, &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}})
+	if err != nil && !strings.Contains(err.Error(), "already in use") {
+		return err
+	}
+	// A new engine refuses everything for a moment, while it sets itself up.
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := c.Logical().ReadWithContext(ctx, mount+"/config")
+		if err == nil || !strings.Contains(err.Error(), "Upgrading") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// Store is the secrets at [Mount], with the root token.
+func (s *Server) Store(t testing.TB) *vault.Store {
 	t.Helper()
 	return s.As(t, s.RootToken)
 }
 
-// As connects with another token.
-func (s *Server) As(t testing.TB, token string) *vault.Client {
+// As is the secrets at [Mount], with another token.
+func (s *Server) As(t testing.TB, token string) *vault.Store {
 	t.Helper()
 	c, err := vault.New(vault.Config{Address: s.Address, Token: token})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return c.Mount(Mount)
 }

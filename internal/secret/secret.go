@@ -1,0 +1,152 @@
+// Package secret is the port of a secret store: where recovery reads credentials
+// and writes the secrets by which clients find their region. Package vault below
+// it is the one that is built in; others fit behind the same [Store]. Package
+// secrettest holds every promise made here as a test.
+//
+// A secret has a path, a content, which is a JSON object, and versions, which
+// count its writes from 1. A store without such numbers cannot stand here: plans
+// and the ledger name versions by them.
+package secret
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What an error of a store can be, besides [io/fs.ErrNotExist] for a secret that
+// is not there, [io/fs.ErrPermission] for whoever may not, and
+// reach.ErrUnreachable where no answer came. No try again by itself cures one of
+// these, and that an answer was lost never reads as one of them.
+var (
+	// ErrChanged means that a secret is not at the version that the caller has
+	// seen. Read it again and decide.
+	ErrChanged = errors.New("changed since it was read")
+
+	// ErrSealed means that the store answers, and cannot read its own content
+	// until somebody unseals it.
+	ErrSealed = errors.New("sealed")
+
+	// ErrNotServing means that the store is not initialised or is a standby for
+	// disaster recovery, which serves no reads before it is promoted.
+	ErrNotServing = errors.New("serves no secrets")
+)
+
+// Secret is what is known of a secret's current version.
+type Secret struct {
+	// Data is the content: values as JSON has them, numbers as json.Number. It is
+	// nil where there is none.
+	Data map[string]any
+	// Version is the current version, which the next write must name. 0 if there
+	// has never been one.
+	Version int
+	Created time.Time // when this version was written
+	Deleted bool      // the current version is deleted or destroyed
+}
+
+// Reader reads secrets. It changes nothing, and may be called any number of times
+// and concurrently.
+type Reader interface {
+	// Read reads the current version. What a write has returned for is read by
+	// every Read that begins after it.
+	//
+	// A secret that is deleted is fs.ErrNotExist like one that never was; its
+	// Version and Deleted, returned beside the error, still count for the next
+	// write.
+	Read(ctx context.Context, path string) (Secret, error)
+	// Current is the secret's current version by the store's own book of versions,
+	// which is another source than what Read returns. It counts deleted versions,
+	// and is 0 without an error where there never was one.
+	Current(ctx context.Context, path string) (int, error)
+}
+
+// Writer writes secrets. It may be called concurrently, also by several processes.
+type Writer interface {
+	// Write writes data as the version after seen, and reads it back. seen is
+	// [Secret.Version] as it was read; 0 means that the secret must never have
+	// been. data is the whole content: keys that it lacks are gone from the new
+	// version. Older versions stay, for [Guide.BringBack]. Numbers beyond 2^53 are
+	// written as text: a store may keep no more of them.
+	//
+	// Where what is there afterwards is not data at version seen+1, the error is
+	// [ErrChanged]: somebody else's write came first, or right after. Of any number
+	// of writers that saw one version, one alone writes. The same write may be
+	// called again: if what is there at version seen+1 is exactly data, an earlier
+	// attempt has succeeded and this one does too, without a new version.
+	Write(ctx context.Context, path string, data map[string]any, seen int) (Secret, error)
+}
+
+// Guide tells people where a secret is. It asks nothing of the store, and its
+// texts go into plans and reports: the same for the same secret each time, and
+// never with anything of a content.
+type Guide interface {
+	// Address is where the store is, such as a URL.
+	Address() string
+	// Name is how the store's own tools call a secret, such as
+	// "secret/lakehouse/payments".
+	Name(path string) string
+	// BringBack says how a person makes an older version of a secret the current
+	// one, such as by a command to paste.
+	BringBack(path string, version int) string
+}
+
+// Store is a secret store, with whatever selects a part of it, such as a mount,
+// bound when it was opened.
+//
+// Every error names the secret and the store's address. None holds anything of a
+// content or of the caller's own credential. A cancelled context ends each call
+// with the context's error; a store that is silent ends it within a few seconds.
+type Store interface {
+	Reader
+	Writer
+	Guide
+	// Health asks the store for its own account of its state. It needs no
+	// permission. That it is sealed is no error here.
+	Health(ctx context.Context) (Health, error)
+}
+
+// Health is a store's own account of its state. It says little about whether a
+// secret can be read: see [Readable]. A store that knows no such states is
+// initialised, and the rest is false.
+type Health struct {
+	Initialized bool
+	Sealed      bool
+	Recovery    bool // a secondary for disaster recovery
+}
+
+// String lists the states.
+func (h Health) String() string {
+	return fmt.Sprintf("initialised %t, sealed %t, secondary for disaster recovery %t", h.Initialized, h.Sealed, h.Recovery)
+}
+
+// Serves is nil if a store in this state serves secrets, or else [ErrSealed] or
+// [ErrNotServing] with what to do.
+func (h Health) Serves() error {
+	switch {
+	case !h.Initialized:
+		return fmt.Errorf("%w: not initialised", ErrNotServing)
+	case h.Sealed:
+		return fmt.Errorf("%w; unseal it", ErrSealed)
+	case h.Recovery:
+		return fmt.Errorf("%w: a disaster recovery secondary; promote it first", ErrNotServing)
+	}
+	return nil
+}
+
+// Place is where a secret is, for people: its name and the store's address.
+func Place(g Guide, path string) string { return g.Name(path) + " at " + g.Address() }
+
+// Readable proves that a store serves secrets to its caller: it is healthy, and
+// the given secret can be read.
+func Readable(ctx context.Context, s Store, path string) error {
+	h, err := s.Health(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.Serves(); err != nil {
+		return fmt.Errorf("read %s: %w", Place(s, path), err)
+	}
+	_, err = s.Read(ctx, path)
+	return err
+}
