@@ -90,7 +90,7 @@ func (l *Log) LaterThan(ctx context.Context, v int64) (Cut, error) {
 	if !commit && !slices.ContainsFunc(l.checkpoints, func(c checkpoint) bool { return c.version == v }) {
 		return Cut{}, fmt.Errorf("delta table %s has neither commit nor checkpoint %d: %w", l.root, v, fs.ErrNotExist)
 	}
-	cut := Cut{Version: v, Hint: l.root.key("_delta_log/" + hintName), Aside: l.above(v)}
+	cut := Cut{Version: v, Hint: HintKey(l.root.Root), Aside: l.above(v)}
 	if l.hint != nil {
 		body, err := l.get(ctx, *l.hint)
 		if err != nil {

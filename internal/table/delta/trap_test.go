@@ -87,7 +87,7 @@ func TestTrap21CopiedTimes(t *testing.T) {
 		}
 	}
 	l := open(t, copied(t, 100, 200), "t")
-	if _, err := l.Point(t.Context(), delta.Want{At: time.Unix(99, 0)}); !errors.Is(err, delta.ErrTooEarly) {
+	if _, err := l.Point(t.Context(), delta.Want{At: time.Unix(99, 0)}); !errors.Is(err, table.ErrTooEarly) {
 		t.Errorf("before the first version: %v", err)
 	}
 }
@@ -108,7 +108,7 @@ func TestTimeTravelByInCommitTimestamps(t *testing.T) {
 			for ms, number := range map[int64]int64{want.Millis: want.Version, want.Millis - 1: want.Version - 1} {
 				p, err := l.Point(t.Context(), delta.Want{At: time.UnixMilli(ms)})
 				if number < 0 {
-					if !errors.Is(err, delta.ErrTooEarly) {
+					if !errors.Is(err, table.ErrTooEarly) {
 						t.Errorf("at %d: %v", ms, err)
 					}
 					continue

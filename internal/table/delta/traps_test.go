@@ -76,7 +76,7 @@ func TestIncompleteCheckpoints(t *testing.T) {
 			if got, err := open(t, s, tc.prefix).Snapshot(t.Context(), l.Head()); !errors.Is(err, delta.ErrNoStart) {
 				t.Errorf("without a start: %+v, %v", got, err)
 			}
-			if got, err := open(t, s, tc.prefix).NewestComplete(t.Context(), time.Time{}); !errors.Is(err, delta.ErrNoneComplete) {
+			if got, err := open(t, s, tc.prefix).NewestComplete(t.Context(), time.Time{}); !errors.Is(err, table.ErrNoneComplete) {
 				t.Errorf("without a start: newest is %+v, %v", got.Snapshot, err)
 			}
 		})
@@ -97,7 +97,7 @@ func TestMissingPrefixIsRefused(t *testing.T) {
 	}
 	// Even where version 2 carries protocol and metadata, it is no beginning.
 	put(t, s, jsonKey("t", 2), protocolLine+"\n"+metadataLine+"\n"+addLine("f2.parquet", 2, 20))
-	if got, err := open(t, s, "t").NewestComplete(t.Context(), time.Time{}); !errors.Is(err, delta.ErrNoneComplete) || len(got.Above) == 0 {
+	if got, err := open(t, s, "t").NewestComplete(t.Context(), time.Time{}); !errors.Is(err, table.ErrNoneComplete) || len(got.Above) == 0 {
 		t.Errorf("NewestComplete = %+v, %v", got, err)
 	}
 }
@@ -290,10 +290,10 @@ func TestGapCostsNoReads(t *testing.T) {
 	if _, gets := s.Calls(); !errors.Is(err, delta.ErrNoStart) || gets > 0 {
 		t.Errorf("%d reads, %v", gets, err)
 	}
-	if got := l.Gaps(); !slices.Equal(got, []delta.Range{{First: 10, Last: 10}, {First: 13, Last: 13}}) {
+	if got := l.Gaps(); !slices.Equal(got, []table.Range{{First: 10, Last: 10}, {First: 13, Last: 13}}) {
 		t.Errorf("Gaps = %v", got)
 	}
-	if got := l.Versions(); !slices.Equal(got, []delta.Range{{First: 0, Last: 9}, {First: 12, Last: 12}}) {
+	if got := l.Versions(); !slices.Equal(got, []table.Range{{First: 0, Last: 9}, {First: 12, Last: 12}}) {
 		t.Errorf("Versions = %v", got)
 	}
 }

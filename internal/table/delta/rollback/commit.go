@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
 
 // Store is what a commit needs beyond reading. PutIfAbsent answers
 // [fs.ErrExist] where the key is taken, also by these very bytes.
 type Store interface {
-	delta.Store
+	table.Store
 	PutIfAbsent(ctx context.Context, key string, body []byte) error
 }
 
@@ -56,7 +57,7 @@ func MarkOf(info json.RawMessage) (Mark, bool) {
 // Find looks for the commit that an earlier attempt with the same token made
 // right above a head. It answers [fs.ErrNotExist] where nobody made one there, and
 // [ErrMoved] where somebody else did.
-func Find(ctx context.Context, store delta.Store, root delta.Root, head int64, token string) (Mark, error) {
+func Find(ctx context.Context, store table.Store, root table.Root, head int64, token string) (Mark, error) {
 	key := logKey(root, head+1)
 	body, err := store.Get(ctx, key)
 	if err != nil {
@@ -119,7 +120,7 @@ func (p *Plan) Commit(ctx context.Context, store Store, st Stamp) (version int64
 	return fail("commit", reach.Mark(put))
 }
 
-func logKey(root delta.Root, v int64) string {
+func logKey(root table.Root, v int64) string {
 	dir := "_delta_log/"
 	if root.Prefix != "" {
 		dir = root.Prefix + "/" + dir
