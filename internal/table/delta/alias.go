@@ -8,6 +8,7 @@ type (
 	Root  = table.Root
 	Range = table.Range
 	Above = table.Above
+	Cut   = Later
 )
 
 var (

@@ -327,7 +327,7 @@ func (t *Table) head(ctx context.Context) (*delta.Snapshot, error) {
 }
 
 func (t *Table) logKey(format string, args ...any) string {
-	return t.root.Prefix + "/_delta_log/" + fmt.Sprintf(format, args...)
+	return delta.LogDir(t.root) + fmt.Sprintf(format, args...)
 }
 
 // encodePath makes the URI that the log holds for a key relative to the table.
