@@ -11,6 +11,8 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook/load"
 	"breakwater/internal/sshsig"
+	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 
 	"github.com/spf13/cobra"
@@ -210,10 +212,11 @@ func (a *app) storageLooks(e *estate.Estate, r *estate.Region, add adder) {
 				if err != nil {
 					return err
 				}
-				for _, err := range bucket.List(ctx, t.Path+"/_delta_log/") {
+				log := delta.LogDir(table.Root{Prefix: t.Path})
+				for _, err := range bucket.List(ctx, log) {
 					return err
 				}
-				return fmt.Errorf("%s holds no object: the table is gone, or its path is another", bucket.URL(t.Path+"/_delta_log/"))
+				return fmt.Errorf("%s holds no object: the table is gone, or its path is another", bucket.URL(log))
 			})
 		}
 	}

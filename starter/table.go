@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
 
@@ -108,7 +109,7 @@ func (a *app) point(ctx context.Context, where string, f tableFlags) (location.L
 		return location.Location{}, nil, delta.Point{}, err
 	}
 	p, err := l.Point(ctx, w)
-	if errors.Is(err, delta.ErrNoneComplete) {
+	if errors.Is(err, table.ErrNoneComplete) {
 		a.above(p.Above)
 		err = hint(err, "breakwater table check "+where)
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/check"
 
 	"github.com/spf13/cobra"
@@ -166,7 +165,7 @@ func (a *app) showCheck(where string, r check.Result) {
 }
 
 // ranges are runs of versions, for people.
-func ranges(all []delta.Range) string {
+func ranges(all []table.Range) string {
 	var parts []string
 	for _, r := range all {
 		parts = append(parts, r.String())

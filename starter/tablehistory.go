@@ -65,7 +65,7 @@ func (a *app) tableHistory(c *cobra.Command, where string, f tableFlags, limit i
 	if err != nil {
 		return refusal(err)
 	}
-	states := map[int64]delta.State{}
+	states := map[int64]table.State{}
 	if readable {
 		for s, err := range l.States(ctx) {
 			if err != nil {
@@ -79,7 +79,7 @@ func (a *app) tableHistory(c *cobra.Command, where string, f tableFlags, limit i
 	if limit > 0 && all > limit {
 		versions = versions[all-limit:]
 	}
-	gaps := map[int64]delta.Range{} // by the version above
+	gaps := map[int64]table.Range{} // by the version above
 	for _, g := range l.Gaps() {
 		gaps[g.Last+1] = g
 	}

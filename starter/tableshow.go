@@ -35,7 +35,7 @@ type tableView struct {
 	Properties map[string]string `json:"properties"`
 	Complete   bool              `json:"complete"`
 	Lacks      []table.Lack      `json:"lacks,omitempty"`
-	Above      []delta.Above     `json:"above,omitempty"`
+	Above      []table.Above     `json:"above,omitempty"`
 	Outside    []string          `json:"outside,omitempty"`
 	Txns       map[string]int64  `json:"txns,omitempty"` // last version of each streaming writer
 	Warnings   []string          `json:"warnings,omitempty"`
@@ -173,7 +173,7 @@ func (a *app) showTable(v tableView) {
 }
 
 // above says why no later version was taken.
-func (a *app) above(above []delta.Above) {
+func (a *app) above(above []table.Above) {
 	const most = 10
 	for i, u := range above {
 		if i == most && len(above) > most+1 {

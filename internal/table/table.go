@@ -1,9 +1,17 @@
-// Package table holds the words for a table format seen from recovery: a
-// [Version], the [File]s that it needs, and what of them is lacking in a
-// listing of what exists.
+// Package table is the port of table formats, and the words for a table seen from
+// recovery: a [Version], the [File]s that it needs, and what of them is lacking in
+// a listing of what exists.
 //
-// Nothing here knows a format. Packages delta and iceberg speak these words, so
-// that a cut over tables of both needs one vocabulary only.
+// # The port
+//
+// A [Format] opens a [Table] where it lies, and a table gives a [Snapshot] of each
+// version. What a format can do beyond reading is an ability, asked for by
+// [Able]: [RowReader], [Portable], [Restorer], [Promoter], [Rollbacker],
+// [RollbackChecker]. Who lacks one is refused by name; nobody compares formats.
+//
+// Nothing here knows a format. Each stands in a folder below, behind the port and
+// held to it by package tabletest, so that a cut over tables of several needs one
+// vocabulary only.
 //
 // # Completeness
 //
@@ -38,9 +46,16 @@ const (
 
 // Version is one version (Delta) or snapshot (Iceberg) of a table.
 type Version struct {
+	// Number orders the versions of a table: a later one has a larger number. Two
+	// that follow each other directly have numbers that do, so that a gap in the
+	// numbers is a gap in what is known.
 	Number int64      `json:"number"`
 	Time   time.Time  `json:"time,omitzero"` // UTC; the zero time where From is None
 	From   TimeSource `json:"from,omitempty"`
+	// Ref is what the format itself names the version by, where that is not the
+	// number: the location of Iceberg's metadata, say. It is of this version alone,
+	// and stays. Empty for Delta.
+	Ref string `json:"ref,omitempty"`
 }
 
 // Why says what a version needs an object for.

@@ -19,6 +19,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/recovery"
 	"breakwater/internal/report"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/lab"
@@ -156,7 +157,7 @@ func (t *truth) rows(ctx context.Context, decl estate.Table, version int64) ([]o
 		return nil, err
 	}
 	store := bucketStore{t.store.Bucket(bucket)}
-	log, err := delta.Open(ctx, store, delta.Root{Bucket: bucket, Prefix: decl.Path})
+	log, err := delta.Open(ctx, store, table.Root{Bucket: bucket, Prefix: decl.Path})
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/table/delta"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/write"
 	"breakwater/lab/oracle"
@@ -45,7 +45,7 @@ type tableWriter struct {
 
 // createTable opens a table, and makes it if it is not there.
 func createTable(ctx context.Context, region string, t Table, share float64, j *oracle.Journal) (*tableWriter, error) {
-	return newTableWriter(region, t, share, j, func(s write.Store, root delta.Root, opts write.Options) (*write.Table, error) {
+	return newTableWriter(region, t, share, j, func(s write.Store, root table.Root, opts write.Options) (*write.Table, error) {
 		log, err := write.Create(ctx, s, root, columns(), opts)
 		if errors.Is(err, fs.ErrExist) {
 			log, err = write.Open(ctx, s, root, columns(), opts)
@@ -56,13 +56,13 @@ func createTable(ctx context.Context, region string, t Table, share float64, j *
 
 // openTable opens a table; fs.ErrNotExist if it is not there.
 func openTable(ctx context.Context, region string, t Table, share float64, j *oracle.Journal) (*tableWriter, error) {
-	return newTableWriter(region, t, share, j, func(s write.Store, root delta.Root, opts write.Options) (*write.Table, error) {
+	return newTableWriter(region, t, share, j, func(s write.Store, root table.Root, opts write.Options) (*write.Table, error) {
 		return write.Open(ctx, s, root, columns(), opts)
 	})
 }
 
 func newTableWriter(region string, t Table, share float64, j *oracle.Journal,
-	open func(write.Store, delta.Root, write.Options) (*write.Table, error),
+	open func(write.Store, table.Root, write.Options) (*write.Table, error),
 ) (*tableWriter, error) {
 	c, err := objectstore.New(objectstore.Config{
 		Endpoint: t.Store.Endpoint, Region: t.Store.Region, PathStyle: true,
@@ -72,7 +72,7 @@ func newTableWriter(region string, t Table, share float64, j *oracle.Journal,
 		return nil, fmt.Errorf("write to table %s: %w", t.Name, err)
 	}
 	s := &journalled{Bucket: location.Bucket{Bucket: c.Bucket(t.Bucket)}, journal: j, region: region, table: t.Name}
-	root := delta.Root{Bucket: t.Bucket, Prefix: t.Path}
+	root := table.Root{Bucket: t.Bucket, Prefix: t.Path}
 	opts := write.Options{App: map[string]string{"lab": "traffic"}, CheckpointEvery: CheckpointEvery}
 	log, err := open(s, root, opts)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"breakwater/internal/query"
 	"breakwater/internal/query/duckdb"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
@@ -25,7 +26,7 @@ func TestSpeed(t *testing.T) {
 	}
 	const all, files = 1_000_000, 10
 	s := &deltatest.Store{}
-	root := delta.Root{Bucket: "lake", Prefix: "t"}
+	root := table.Root{Bucket: "lake", Prefix: "t"}
 	tab, err := write.Create(t.Context(), s, root, []write.Column{
 		{Name: "id", Type: write.Int64}, {Name: "region", Type: write.String}, {Name: "amount", Type: write.Float64}, {Name: "placed", Type: write.Timestamp},
 	}, write.Options{})

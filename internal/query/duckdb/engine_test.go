@@ -20,6 +20,7 @@ import (
 	"breakwater/internal/query"
 	"breakwater/internal/query/duckdb"
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
@@ -28,7 +29,7 @@ import (
 // fixture is a version of a table that another engine wrote.
 func fixture(t testing.TB, s *deltatest.Store, name string, v int64) *rows.Table {
 	t.Helper()
-	l, err := delta.Open(t.Context(), s, delta.Root{Bucket: deltatest.Bucket, Prefix: "delta/" + name})
+	l, err := delta.Open(t.Context(), s, table.Root{Bucket: deltatest.Bucket, Prefix: "delta/" + name})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ type actions struct {
 // parseActions reads newline-separated JSON actions, of a commit or of a v2
 // checkpoint. Actions that it does not know are skipped, as the protocol asks:
 // what a reader must understand is announced by the protocol action.
-func parseActions(root Root, key string, body []byte) (*actions, error) {
+func parseActions(root folder, key string, body []byte) (*actions, error) {
 	acts := &actions{}
 	for n := 1; len(body) > 0; n++ {
 		var line []byte
@@ -134,7 +134,7 @@ func parseActions(root Root, key string, body []byte) (*actions, error) {
 	return acts, acts.unique(key)
 }
 
-func (acts *actions) parse(root Root, line []byte) error {
+func (acts *actions) parse(root folder, line []byte) error {
 	var a struct {
 		CommitInfo json.RawMessage `json:"commitInfo"`
 		Protocol   *Protocol       `json:"protocol"`
@@ -170,13 +170,13 @@ func (acts *actions) parse(root Root, line []byte) error {
 	return nil
 }
 
-func (acts *actions) add(root Root, f fileAction) error {
+func (acts *actions) add(root folder, f fileAction) error {
 	add, err := newAdd(root, f)
 	acts.adds = append(acts.adds, add)
 	return err
 }
 
-func newAdd(root Root, f fileAction) (Add, error) {
+func newAdd(root folder, f fileAction) (Add, error) {
 	a := Add{
 		Path: f.Path, Size: f.Size, Records: numRecords([]byte(f.Stats)),
 		PartitionValues: f.PartitionValues, DataChange: f.DataChange, Vector: f.DeletionVector,
@@ -185,7 +185,7 @@ func newAdd(root Root, f fileAction) (Add, error) {
 }
 
 // locate works out where the file and its vector lie.
-func (a *Add) locate(root Root) error {
+func (a *Add) locate(root folder) error {
 	var err error
 	if a.at, err = root.resolve(a.Path); err != nil {
 		return err
@@ -200,7 +200,7 @@ func (a *Add) locate(root Root) error {
 }
 
 // local reports whether the file lies in the table and has no vector elsewhere.
-func (a *Add) local(root Root) bool {
+func (a *Add) local(root table.Root) bool {
 	return a.at.bucket == "" && a.Vector == nil && within(root.Prefix, a.at.key)
 }
 

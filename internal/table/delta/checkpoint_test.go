@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/write"
@@ -36,7 +37,7 @@ func TestCheckpointOfOddFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &deltatest.Store{}
-			w, err := write.Create(t.Context(), s, delta.Root{Bucket: "b", Prefix: "t"}, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
+			w, err := write.Create(t.Context(), s, table.Root{Bucket: "b", Prefix: "t"}, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

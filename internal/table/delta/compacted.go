@@ -49,11 +49,11 @@ func (l *Log) Beyond() []string { return l.above(l.Head()) }
 // absent is the error for a commit that is not there. It names a compaction that
 // would have its content, for whoever looks for that.
 func (l *Log) absent(v int64) error {
-	return fmt.Errorf("delta table %s has no commit %d%s: %w", l.root, v, l.Covered(Range{v, v}), fs.ErrNotExist)
+	return fmt.Errorf("delta table %s has no commit %d%s: %w", l.root, v, l.Covered(table.Range{First: v, Last: v}), fs.ErrNotExist)
 }
 
 // Covered says in words that compactions tell of versions, empty where none does.
-func (l *Log) Covered(r Range) string {
+func (l *Log) Covered(r table.Range) string {
 	for _, c := range l.Compactions() {
 		if c.First <= r.Last && c.Last >= r.First {
 			return fmt.Sprintf(" (%s tells of versions %s, and no engine reads it in place of a commit that is absent: bring the commit back, and use the file to see what it held)", c.Key, c.Range)

@@ -15,11 +15,9 @@
 package delta
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"slices"
 	"strings"
 
@@ -27,36 +25,15 @@ import (
 	"breakwater/internal/table"
 )
 
-// Store is the bucket that holds the table, keys as in the bucket. All methods
-// only read and may be called concurrently. Get and ReadAt answer
-// [fs.ErrNotExist] for a key that is not there. They are called once per log
-// object, never once per data file.
-type Store interface {
-	// List yields every object under prefix, in key order.
-	List(ctx context.Context, prefix string) iter.Seq2[table.Object, error]
-	Get(ctx context.Context, key string) ([]byte, error)
-	// ReadAt fills p from offset off, as [io.ReaderAt] does.
-	ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error)
-}
-
-// Mapper is a [Store] that has objects which a log names by absolute URIs, in
-// other places than these URIs say. [Open] asks whether its store is one.
-type Mapper interface {
-	// Map tells under which key of the store an object is found; bucket is
-	// "s3://name", "file://" or the like. It reports false for one that it leaves
-	// where the log says that it is. A key may be a URI itself.
-	Map(bucket, key string) (string, bool)
-}
-
 // ErrNoStart says that a version cannot be reconstructed: no complete
 // checkpoint lies at or below it from which the commits are contiguous, and
 // they are not contiguous from 0 either. [fs.ErrNotExist] is for a version that
 // the log does not know at all.
-var ErrNoStart = errors.New("version cannot be reconstructed from this log")
+var ErrNoStart = table.Kind("version cannot be reconstructed from this log", table.ErrBroken)
 
 // ErrCorrupt says that an object of the log contradicts the protocol or another
 // object.
-var ErrCorrupt = errors.New("corrupt delta log")
+var ErrCorrupt = table.Kind("corrupt delta log", table.ErrBroken)
 
 // FeatureError refuses a table that asks its readers for more than this package
 // knows. Reading it anyway could give a plausible wrong table.
@@ -75,6 +52,9 @@ func (e *FeatureError) Managed() bool {
 	return e.Staged > 0 || slices.ContainsFunc(e.Features, ownedByCatalog)
 }
 
+// Unwrap makes it a [table.ErrUnsupported].
+func (e *FeatureError) Unwrap() error { return table.ErrUnsupported }
+
 func (e *FeatureError) Error() string {
 	switch {
 	case !slices.ContainsFunc(e.Features, ownedByCatalog) && e.Staged > 0:
@@ -88,31 +68,11 @@ func (e *FeatureError) Error() string {
 		e.Table, e.Version, strings.Join(e.Features, ", "))
 }
 
-// Root says where a table lies.
-type Root struct {
-	Bucket string // as absolute paths in the log would name it; "file://" for files; may be empty
-	Prefix string // of the table in the bucket, without a final slash
-
-	mapper Mapper // the store's, or nil
-}
-
-// String is the table's URI.
-func (r Root) String() string { return bucketURI(r.Bucket) + "/" + r.Prefix }
-
-// bucketURI is a bucket as a URI: S3's have their plain name.
-func bucketURI(bucket string) string {
-	if strings.Contains(bucket, "://") {
-		return bucket
-	}
-	return "s3://" + bucket
-}
-
-// key is the key of a path relative to the table.
-func (r Root) key(rel string) string {
-	if r.Prefix == "" {
-		return rel
-	}
-	return r.Prefix + "/" + rel
+// folder is where a table lies, and what knows better where the objects are that
+// its log names by absolute URIs.
+type folder struct {
+	table.Root
+	mapper table.Mapper // the store's, or nil
 }
 
 // badLog is an error about the content of one log object.

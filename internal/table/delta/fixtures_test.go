@@ -14,9 +14,9 @@ import (
 	"breakwater/internal/table/delta/deltatest"
 )
 
-func root(prefix string) delta.Root { return delta.Root{Bucket: deltatest.Bucket, Prefix: prefix} }
+func root(prefix string) table.Root { return table.Root{Bucket: deltatest.Bucket, Prefix: prefix} }
 
-func open(t testing.TB, s delta.Store, prefix string) *delta.Log {
+func open(t testing.TB, s table.Store, prefix string) *delta.Log {
 	t.Helper()
 	l, err := delta.Open(t.Context(), s, root(prefix))
 	if err != nil {
@@ -89,7 +89,7 @@ func TestSnapshotOutsideOfTheLog(t *testing.T) {
 	if _, err := l.Snapshot(t.Context(), 5); !errors.Is(err, delta.ErrNoStart) {
 		t.Errorf("version 5: %v", err)
 	}
-	if got := l.Versions(); !slices.Equal(got, []delta.Range{{First: 6, Last: 8}}) {
+	if got := l.Versions(); !slices.Equal(got, []table.Range{{First: 6, Last: 8}}) {
 		t.Errorf("Versions = %v", got)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"breakwater/internal/table"
 )
 
-var fuzzRoot = Root{Bucket: "lake", Prefix: "t"}
+var fuzzRoot = folder{Root: table.Root{Bucket: "lake", Prefix: "t"}}
 
 func FuzzParseActions(f *testing.F) {
 	f.Add([]byte(`{"commitInfo":{"timestamp":1,"operation":"WRITE"}}` + "\n" + `{"add":{"path":"p=a%20b/f","size":3,"dataChange":true,"stats":"{\"numRecords\":2}"}}`))

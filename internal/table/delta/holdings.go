@@ -37,7 +37,7 @@ func (l *Log) listAhead(ctx context.Context) *holdings {
 	ctx, h.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(h.listed)
-		h.failed = h.add(l.store.List(ctx, l.root.key("")))
+		h.failed = h.add(l.store.List(ctx, l.root.Key("")))
 	}()
 	return h
 }
@@ -82,7 +82,7 @@ func (h *holdings) lacks(ctx context.Context, a *Add) ([]table.Lack, error) {
 	if err := h.wait(); err != nil {
 		return nil, err
 	}
-	if a.local(h.l.root) {
+	if a.local(h.l.root.Root) {
 		if size, ok := h.sizes[h.hash(a.at.key)]; ok && size == a.Size {
 			return nil, nil
 		}

@@ -14,13 +14,14 @@ import (
 	"breakwater/internal/table/delta/columns"
 )
 
-// Cut is what makes a version the head of its table: objects to move aside, and
-// the hint that replaces _last_checkpoint. Nothing of it is deleted.
+// Later is what of a log speaks of versions after one, and must go so that the one
+// is the head: objects to move aside, and the hint that replaces _last_checkpoint.
+// Nothing of it is deleted.
 //
 // Do it in this order: write or move the hint, move aside the checkpoints and
 // then the commits, the highest first. A reader in between sees a shorter table,
 // never one with a hole.
-type Cut struct {
+type Later struct {
 	Version int64
 	// Aside are the keys of the commits, checksums, checkpoints and compacted
 	// commits above Version, in the order in which to move them.
@@ -85,20 +86,20 @@ func (l *Log) Hinted(ctx context.Context) (Hint, HintState, error) {
 // the hint and the footer of the checkpoint that the hint should name, and
 // nothing else; it does not check that v can be read: open the log again
 // afterwards and see. Sidecars stay: nothing names them any more.
-func (l *Log) LaterThan(ctx context.Context, v int64) (Cut, error) {
+func (l *Log) LaterThan(ctx context.Context, v int64) (Later, error) {
 	_, commit := l.commits[v]
 	if !commit && !slices.ContainsFunc(l.checkpoints, func(c checkpoint) bool { return c.version == v }) {
-		return Cut{}, fmt.Errorf("delta table %s has neither commit nor checkpoint %d: %w", l.root, v, fs.ErrNotExist)
+		return Later{}, fmt.Errorf("delta table %s has neither commit nor checkpoint %d: %w", l.root, v, fs.ErrNotExist)
 	}
-	cut := Cut{Version: v, Hint: l.root.key("_delta_log/" + hintName), Aside: l.above(v)}
+	later := Later{Version: v, Hint: HintKey(l.root.Root), Aside: l.above(v)}
 	if l.hint != nil {
 		body, err := l.get(ctx, *l.hint)
 		if err != nil {
-			return Cut{}, err
+			return Later{}, err
 		}
 		if h, err := ParseHint(body); err == nil && h.Version <= v && l.checkpointed(h) {
-			cut.KeepHint = true
-			return cut, nil
+			later.KeepHint = true
+			return later, nil
 		}
 	}
 	for _, c := range l.checkpoints {
@@ -115,13 +116,13 @@ func (l *Log) LaterThan(ctx context.Context, v int64) (Cut, error) {
 			continue // no hint should name it
 		}
 		if err != nil {
-			return Cut{}, err
+			return Later{}, err
 		}
-		cut.HintBody, err = json.Marshal(h)
-		return cut, err
+		later.HintBody, err = json.Marshal(h)
+		return later, err
 	}
-	cut.KeepHint = l.hint == nil
-	return cut, nil
+	later.KeepHint = l.hint == nil
+	return later, nil
 }
 
 // hintAt makes the hint for a checkpoint from the footers of its parts.
@@ -148,7 +149,7 @@ func (l *Log) checkpointed(h Hint) bool {
 	})
 }
 
-// above orders what lies above v as [Cut] asks.
+// above orders what lies above v as [Later] asks.
 func (l *Log) above(v int64) []string {
 	type entry struct {
 		version int64

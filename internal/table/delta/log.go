@@ -2,12 +2,9 @@ package delta
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"iter"
-	"math"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,18 +16,18 @@ import (
 // Log is a table's log as one listing showed it. It does not see what is written
 // afterwards: open it again to look again. It is safe for concurrent use.
 type Log struct {
-	store Store
-	root  Root
+	store table.Store
+	root  folder
 	entries
 }
 
 // Open lists the table's _delta_log once. A prefix without any commit or
 // checkpoint is [fs.ErrNotExist]: nothing there is not an empty table.
-func Open(ctx context.Context, store Store, root Root) (*Log, error) {
+func Open(ctx context.Context, store table.Store, root table.Root) (*Log, error) {
 	root.Prefix = strings.TrimSuffix(root.Prefix, "/")
-	root.mapper, _ = store.(Mapper)
-	l := &Log{store: store, root: root, entries: *newEntries()}
-	dir := root.key("_delta_log/")
+	mapper, _ := store.(table.Mapper)
+	l := &Log{store: store, root: folder{root, mapper}, entries: *newEntries()}
+	dir := LogDir(root)
 	objects := map[string]table.Object{}
 	for o, err := range store.List(ctx, dir) {
 		if err != nil {
@@ -47,7 +44,7 @@ func Open(ctx context.Context, store Store, root Root) (*Log, error) {
 }
 
 // Root is the table that was opened.
-func (l *Log) Root() Root { return l.root }
+func (l *Log) Root() table.Root { return l.root.Root }
 
 // Head is the largest version of which a commit or a checkpoint is listed.
 func (l *Log) Head() int64 {
@@ -63,29 +60,10 @@ func (l *Log) Head() int64 {
 	return head
 }
 
-// Range is a run of consecutive versions, both ends included.
-type Range struct {
-	First int64 `json:"first"`
-	Last  int64 `json:"last"`
-}
-
-// String is for people: one version, or the first and the last.
-func (r Range) String() string {
-	if r.First == r.Last {
-		return strconv.FormatInt(r.First, 10)
-	}
-	return fmt.Sprintf("%d to %d", r.First, r.Last)
-}
-
-// Ranges groups versions, which are in order, into runs.
-func Ranges(versions []int64) []Range {
-	return runs(func(int64, int64) bool { return true }, versions)
-}
-
 // Versions returns, in order, the runs of versions that the listing lets
 // reconstruct: from 0 or from a checkpoint with all its parts, through commits
 // without a gap. Only reading can show that a part of it is corrupt.
-func (l *Log) Versions() []Range {
+func (l *Log) Versions() []table.Range {
 	starts := map[int64]bool{}
 	if _, ok := l.commits[0]; ok {
 		starts[0] = true
@@ -95,7 +73,7 @@ func (l *Log) Versions() []Range {
 			starts[c.version] = true
 		}
 	}
-	return runs(func(v, last int64) bool {
+	return table.Runs(func(v, last int64) bool {
 		_, commit := l.commits[v]
 		return starts[v] || commit && v == last+1
 	}, l.known())
@@ -104,34 +82,16 @@ func (l *Log) Versions() []Range {
 // Gaps returns the versions between the first listed and the head of which
 // neither commit nor checkpoint is listed. A gap below a checkpoint costs the
 // versions in between, but not the ones above the checkpoint.
-func (l *Log) Gaps() []Range {
-	var gaps []Range
+func (l *Log) Gaps() []table.Range {
+	var gaps []table.Range
 	last := int64(-1)
 	for _, v := range l.known() {
 		if last >= 0 && v > last+1 {
-			gaps = append(gaps, Range{last + 1, v - 1})
+			gaps = append(gaps, table.Range{First: last + 1, Last: v - 1})
 		}
 		last = v
 	}
 	return gaps
-}
-
-// runs groups the versions that ok accepts; ok is told the last accepted one.
-func runs(ok func(v, last int64) bool, versions []int64) []Range {
-	var out []Range
-	last := int64(math.MinInt64)
-	for _, v := range versions {
-		if !ok(v, last) {
-			continue
-		}
-		if n := len(out); n > 0 && v == last+1 {
-			out[n-1].Last = v
-		} else {
-			out = append(out, Range{v, v})
-		}
-		last = v
-	}
-	return out
 }
 
 // commit fetches and parses one commit. [fs.ErrNotExist] is for a version
@@ -198,28 +158,13 @@ func (l *Log) commitsOf(ctx context.Context, versions iter.Seq[int64]) iter.Seq[
 	}
 }
 
-// Commit is what one log entry says about itself.
-type Commit struct {
-	Version   table.Version
-	Operation string
-	// Rows is how many rows it brought: the live rows of the files it adds as a
-	// change of data, without files whose deletion vector it replaces. For an
-	// operation that rewrites files (Removed > 0) it counts rewritten rows too.
-	// -1 where the statistics do not say.
-	Rows    int64
-	Removed int // logical files removed
-	// Committed is the clock of whoever committed, zero where it is not recorded.
-	Committed time.Time
-	Info      json.RawMessage // commitInfo, whole
-}
-
 // Commit reads one log entry. Its time is not moved past the previous version's,
 // which it does not read, and is in-commit only if it sets the table's metadata
 // itself; [Log.History] knows better.
-func (l *Log) Commit(ctx context.Context, v int64) (Commit, error) {
+func (l *Log) Commit(ctx context.Context, v int64) (table.Commit, error) {
 	acts, err := l.commit(ctx, v)
 	if err != nil {
-		return Commit{}, err
+		return table.Commit{}, err
 	}
 	return newCommit(acts, timeOf(v, acts.info, acts.metadata, l.commits[v], time.Time{})), nil
 }
@@ -233,8 +178,8 @@ func (l *Log) CommitRows(ctx context.Context, v int64) (int64, error) {
 	return c.Rows, nil
 }
 
-func newCommit(acts *actions, v table.Version) Commit {
-	c := Commit{Version: v, Operation: acts.info.Operation, Rows: acts.appended(), Removed: len(acts.removes), Info: acts.rawInfo}
+func newCommit(acts *actions, v table.Version) table.Commit {
+	c := table.Commit{Version: v, Operation: acts.info.Operation, Rows: acts.appended(), Removed: len(acts.removes), Info: acts.rawInfo}
 	if ms := acts.info.Timestamp; ms != nil {
 		c.Committed = time.UnixMilli(*ms).UTC()
 	}
@@ -244,14 +189,14 @@ func newCommit(acts *actions, v table.Version) Commit {
 // History yields the listed commits from version from on, in order, and ends
 // after the first that cannot be read. It reads commits only: a gap is passed
 // over, and [Log.Gaps] tells of it.
-func (l *Log) History(ctx context.Context, from int64) iter.Seq2[Commit, error] {
-	return func(yield func(Commit, error) bool) {
+func (l *Log) History(ctx context.Context, from int64) iter.Seq2[table.Commit, error] {
+	return func(yield func(table.Commit, error) bool) {
 		var prev time.Time
 		var meta *Metadata
 		if s, err := l.Snapshot(ctx, from); err == nil { // for whether in-commit timestamps hold
 			meta = &s.Metadata
 		} else if !broken(err) {
-			yield(Commit{}, err)
+			yield(table.Commit{}, err)
 			return
 		}
 		listed := func(yield func(int64) bool) {
@@ -263,7 +208,7 @@ func (l *Log) History(ctx context.Context, from int64) iter.Seq2[Commit, error] 
 		}
 		for f := range l.commitsOf(ctx, listed) {
 			if f.err != nil {
-				yield(Commit{}, f.err)
+				yield(table.Commit{}, f.err)
 				return
 			}
 			if f.metadata != nil {

@@ -2,6 +2,7 @@ package delta
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -25,9 +26,26 @@ var (
 )
 
 const (
+	logName    = "_delta_log/"
 	hintName   = "_last_checkpoint"
 	sidecarDir = "_sidecars/"
 )
+
+// LogDir is the prefix below which a table's log lies, with its final slash.
+func LogDir(root table.Root) string { return root.Key(logName) }
+
+// HintKey is where a table's hint to its last checkpoint lies.
+func HintKey(root table.Root) string { return LogDir(root) + hintName }
+
+// CommitKey is where the commit of a version lies.
+func CommitKey(root table.Root, version int64) string {
+	return fmt.Sprintf("%s%020d.json", LogDir(root), version)
+}
+
+// ChecksumKey is where the checksum of a version lies.
+func ChecksumKey(root table.Root, version int64) string {
+	return fmt.Sprintf("%s%020d.crc", LogDir(root), version)
+}
 
 // EntryKind is what a file of _delta_log is.
 type EntryKind string
@@ -136,7 +154,7 @@ func (e *entries) sort(objects map[string]table.Object) {
 		case EntryChecksum:
 			e.crcs[n.Version] = o
 		case EntryCompacted:
-			e.compacted = append(e.compacted, Compaction{Range{n.first, n.Version}, o.Key, o})
+			e.compacted = append(e.compacted, Compaction{table.Range{First: n.first, Last: n.Version}, o.Key, o})
 		case EntryCheckpoint:
 			if n.numbered {
 				e.part(multi, n.Version, n.part, n.parts, o)

@@ -7,43 +7,19 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"breakwater/internal/table"
 )
 
-// ErrNoneComplete says that no version of the table is complete here. The
-// evidence beside it says what each one lacks.
-var ErrNoneComplete = errors.New("no complete version")
-
 // Newest is the newest complete version of a table and why no later one is.
 type Newest struct {
-	Snapshot *Snapshot // nil with ErrNoneComplete
+	Snapshot *Snapshot // nil with table.ErrNoneComplete
 	// Above tells of every version above it, in order, up to the head of the log;
 	// of a gap in one piece.
-	Above []Above
+	Above []table.Above
 	// Outside is [Snapshot.Outside] of the version.
 	Outside []string
-}
-
-// Above is what keeps a version above the newest complete one from being it.
-type Above struct {
-	Version table.Version // without a time where its commit is not there
-	// Commit says whether the version's log entry is there.
-	Commit bool
-	// Through is the last version of a gap that begins at Version, of which the
-	// listing shows neither commit nor checkpoint; otherwise Version's number.
-	Through int64
-	Rows    int64 // that its commit brought: see [Commit]; -1 where unknown
-	// Lacks are the objects that this version itself brought and that are not
-	// there as recorded.
-	Lacks []table.Lack
-	// Inherited counts the objects lacking that earlier versions brought.
-	Inherited int
-	// Fault says in words what is wrong with the log at this version, or that
-	// the version is complete but lies past the time asked for.
-	Fault string
 }
 
 // NewestComplete finds the largest version that the log can reconstruct and
@@ -63,7 +39,7 @@ type Above struct {
 // A version that asks for an unknown reader feature is a [FeatureError], since
 // nobody can say here whether it is complete.
 func (l *Log) NewestComplete(ctx context.Context, notAfter time.Time) (Newest, error) {
-	n := &newest{l: l, have: l.listAhead(ctx), notAfter: notAfter, above: map[int64]*Above{}}
+	n := &newest{l: l, have: l.listAhead(ctx), notAfter: notAfter, above: map[int64]*table.Above{}}
 	defer n.have.stop()
 	for hi := l.Head(); ; {
 		s, err := n.search(ctx, hi)
@@ -75,7 +51,7 @@ func (l *Log) NewestComplete(ctx context.Context, notAfter time.Time) (Newest, e
 			if err != nil {
 				return Newest{}, err
 			}
-			return Newest{Above: above}, fmt.Errorf("delta table %s, versions up to %d: %w; see what each lacks, and restore it from the other region or a backup", l.root, l.Head(), ErrNoneComplete)
+			return Newest{Above: above}, fmt.Errorf("delta table %s, versions up to %d: %w; see what each lacks, and restore it from the other region or a backup", l.root, l.Head(), table.ErrNoneComplete)
 		}
 		switch err := l.audit(ctx, s); {
 		case err == nil:
@@ -95,12 +71,12 @@ type newest struct {
 	l        *Log
 	have     *holdings
 	notAfter time.Time
-	above    map[int64]*Above
+	above    map[int64]*table.Above
 }
 
-func (n *newest) at(v int64) *Above {
+func (n *newest) at(v int64) *table.Above {
 	if n.above[v] == nil {
-		n.above[v] = &Above{Version: table.Version{Number: v}, Through: v, Rows: -1}
+		n.above[v] = &table.Above{Version: table.Version{Number: v}, Through: v, Rows: -1}
 	}
 	return n.above[v]
 }
@@ -219,8 +195,8 @@ func (n *newest) again(ctx context.Context, c checkpoint, v int64) (*Snapshot, e
 }
 
 // evidence completes what is known of the versions above v.
-func (n *newest) evidence(ctx context.Context, v int64) ([]Above, error) {
-	var out []Above
+func (n *newest) evidence(ctx context.Context, v int64) ([]table.Above, error) {
+	var out []table.Above
 	var unread []int64
 	last := v
 	for _, u := range n.l.known() {
@@ -230,7 +206,7 @@ func (n *newest) evidence(ctx context.Context, v int64) ([]Above, error) {
 		if u > last+1 {
 			n.at(last + 1).Through = u - 1
 			if n.at(last+1).Fault == "" {
-				n.at(last + 1).Fault = "no log entry is there" + n.l.Covered(Range{last + 1, u - 1})
+				n.at(last + 1).Fault = "no log entry is there" + n.l.Covered(table.Range{First: last + 1, Last: u - 1})
 			}
 		}
 		last = u
@@ -239,7 +215,7 @@ func (n *newest) evidence(ctx context.Context, v int64) ([]Above, error) {
 		if e.Commit && e.Version.From == table.None {
 			unread = append(unread, u)
 		} else if e.Version.From == table.None && e.Fault == "" {
-			e.Fault = "no log entry is there" + n.l.Covered(Range{u, u})
+			e.Fault = "no log entry is there" + n.l.Covered(table.Range{First: u, Last: u})
 		}
 	}
 	for f := range n.l.commitsOf(ctx, slices.Values(unread)) {
@@ -282,21 +258,4 @@ func unique(lacks []table.Lack) []table.Lack {
 		seen[k] = true
 		return was
 	})
-}
-
-// Why says in words what keeps the version from being complete.
-func (a Above) Why() string {
-	var parts []string
-	if a.Fault != "" {
-		parts = append(parts, a.Fault)
-	}
-	if n := len(a.Lacks); n == 1 {
-		parts = append(parts, a.Lacks[0].String())
-	} else if n > 1 {
-		parts = append(parts, fmt.Sprintf("%d objects of its own lack, the first: %s", n, a.Lacks[0]))
-	}
-	if a.Inherited > 0 {
-		parts = append(parts, fmt.Sprintf("it lacks %d that earlier versions brought", a.Inherited))
-	}
-	return strings.Join(parts, "; ")
 }

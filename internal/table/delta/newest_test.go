@@ -135,10 +135,10 @@ func TestNewestCompleteOfWhatIsGone(t *testing.T) {
 	s := appends(t, "t", 1)
 	l := open(t, s, "t")
 	put(t, s, "u/_delta_log/00000000000000000003.json", infoLine(1))
-	if _, err := open(t, s, "u").NewestComplete(t.Context(), time.Time{}); !errors.Is(err, delta.ErrNoneComplete) {
+	if _, err := open(t, s, "u").NewestComplete(t.Context(), time.Time{}); !errors.Is(err, table.ErrNoneComplete) {
 		t.Errorf("log without a start: %v", err)
 	}
-	if got, err := l.NewestComplete(t.Context(), time.UnixMilli(1)); !errors.Is(err, delta.ErrNoneComplete) || len(got.Above) != 2 {
+	if got, err := l.NewestComplete(t.Context(), time.UnixMilli(1)); !errors.Is(err, table.ErrNoneComplete) || len(got.Above) != 2 {
 		t.Errorf("before the first version: %+v, %v", got, err)
 	}
 	if _, err := delta.Open(t.Context(), s, root("nothing")); !errors.Is(err, fs.ErrNotExist) {
@@ -264,15 +264,15 @@ func TestDeletionVectorIsPartOfTheFile(t *testing.T) {
 func TestTrap27CloneNeedsItsSource(t *testing.T) {
 	s := deltatest.Loaded(t, "clone_shallow")
 	got, err := open(t, s, "delta/clone_shallow").NewestComplete(t.Context(), time.Time{})
-	if !errors.Is(err, delta.ErrNoneComplete) || len(got.Above) != 3 || got.Above[0].Lacks[0].Fault != table.Absent {
+	if !errors.Is(err, table.ErrNoneComplete) || len(got.Above) != 3 || got.Above[0].Lacks[0].Fault != table.Absent {
 		t.Errorf("without its source: %+v, %v", got, err)
 	}
 	all := deltatest.Loaded(t, "clone_shallow", "clone_source")
-	l, err := delta.Open(t.Context(), all, delta.Root{Bucket: "standby-lake", Prefix: "delta/clone_shallow"})
+	l, err := delta.Open(t.Context(), all, table.Root{Bucket: "standby-lake", Prefix: "delta/clone_shallow"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err = l.NewestComplete(t.Context(), time.Time{}); !errors.Is(err, delta.ErrNoneComplete) || got.Above[0].Lacks[0].Fault != table.Elsewhere {
+	if got, err = l.NewestComplete(t.Context(), time.Time{}); !errors.Is(err, table.ErrNoneComplete) || got.Above[0].Lacks[0].Fault != table.Elsewhere {
 		t.Errorf("at the standby: %+v, %v", got, err)
 	}
 	snap, err := l.Snapshot(t.Context(), 2)

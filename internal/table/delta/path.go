@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"breakwater/internal/table"
 )
 
 // place is where a path of the log leads.
@@ -18,7 +20,7 @@ type place struct {
 // table's own bucket becomes a key; one into another bucket keeps its name, so
 // that a clone of another region's table cannot pass for a local one (traps 5
 // and 27). It refuses what could lead outside by "..".
-func (r Root) resolve(path string) (place, error) {
+func (r folder) resolve(path string) (place, error) {
 	if path == "" {
 		return place{}, fmt.Errorf("%w: empty path", ErrCorrupt)
 	}
@@ -34,7 +36,7 @@ func (r Root) resolve(path string) (place, error) {
 		if rel == "" || rel[0] == '/' || dotted(rel) {
 			return place{}, fmt.Errorf("%w: path %q leaves the table", ErrCorrupt, path)
 		}
-		return place{key: r.key(rel)}, nil
+		return place{key: r.Key(rel)}, nil
 	}
 	authority, encoded := "", strings.TrimLeft(rest, "/")
 	if scheme != "file" { // whose URIs have no authority, and one slash or three
@@ -58,7 +60,7 @@ func (r Root) resolve(path string) (place, error) {
 		bucket = scheme + "://" + authority
 	}
 	if r.mapper != nil {
-		if mapped, ok := r.mapper.Map(bucketURI(bucket), key); ok {
+		if mapped, ok := r.mapper.Map(table.BucketURI(bucket), key); ok {
 			return place{key: mapped}, nil
 		}
 	}
@@ -173,7 +175,7 @@ func (d *DeletionVector) end() int64 {
 }
 
 // locate checks the descriptor and works out where its bytes lie.
-func (d *DeletionVector) locate(r Root) error {
+func (d *DeletionVector) locate(r folder) error {
 	if d.SizeInBytes < 0 || d.Cardinality < 0 || d.Offset != nil && *d.Offset < 0 {
 		return fmt.Errorf("%w: deletion vector %s has a negative size, offset or cardinality", ErrCorrupt, d.ID())
 	}
@@ -189,7 +191,7 @@ func (d *DeletionVector) locate(r Root) error {
 	case "u":
 		var rel string
 		if rel, err = uuidPath(d.PathOrInlineDv); err == nil {
-			d.at = place{key: r.key(rel)}
+			d.at = place{key: r.Key(rel)}
 		}
 	default:
 		err = fmt.Errorf("%w: deletion vector storage type %q", ErrCorrupt, d.StorageType)

@@ -11,10 +11,6 @@ import (
 	"breakwater/internal/table"
 )
 
-// ErrTooEarly says that a table has no version at or before the time asked for,
-// as far as its log reaches back.
-var ErrTooEarly = errors.New("no version as old as that")
-
 // Want says which version of a table is wanted. The zero value asks for the
 // newest complete one.
 type Want struct {
@@ -34,7 +30,7 @@ type Point struct {
 	Lacks    []table.Lack
 	Objects  int // data files and deletion vectors that were looked for
 	// Above is what the versions above lack, for the newest complete one.
-	Above []Above
+	Above []table.Above
 	// Outside is [Snapshot.Outside] of the version.
 	Outside []string
 	// Warnings say why the choice may be another than the one meant.
@@ -44,7 +40,7 @@ type Point struct {
 // Point finds a version by number, by time, or the newest complete one, and
 // holds it against one listing of the table. A version that can be reconstructed
 // but is not complete is no error: see Complete. The errors are those of
-// [Log.Snapshot] and [Log.NewestComplete], or [ErrTooEarly].
+// [Log.Snapshot] and [Log.NewestComplete], or [table.ErrTooEarly].
 func (l *Log) Point(ctx context.Context, w Want) (Point, error) {
 	times, err := l.Times(ctx)
 	if err != nil {
@@ -148,7 +144,7 @@ func (l *Log) inCommitFrom(ctx context.Context) (int64, error) {
 	var from int64
 	if text := s.Metadata.Configuration["delta.inCommitTimestampEnablementVersion"]; text != "" {
 		if _, err := fmt.Sscan(text, &from); err != nil || from < 0 {
-			return never, badLog(l.root.key("_delta_log/"), "delta.inCommitTimestampEnablementVersion is %q", text)
+			return never, badLog(LogDir(l.root.Root), "delta.inCommitTimestampEnablementVersion is %q", text)
 		}
 	}
 	return from, nil
@@ -215,9 +211,9 @@ func (t Times) At(at time.Time) (table.Version, error) {
 		}
 	}
 	if len(t.Versions) == 0 {
-		return table.Version{}, fmt.Errorf("%w: no commit is in the log; choose by version", ErrTooEarly)
+		return table.Version{}, fmt.Errorf("%w: no commit is in the log; choose by version", table.ErrTooEarly)
 	}
 	first := t.Versions[0]
 	return table.Version{}, fmt.Errorf("%w: %s is before version %d, of %s (%s); ask for that version, or for a later time",
-		ErrTooEarly, at.UTC().Format(time.RFC3339Nano), first.Number, first.Time.Format(time.RFC3339Nano), first.From)
+		table.ErrTooEarly, at.UTC().Format(time.RFC3339Nano), first.Number, first.Time.Format(time.RFC3339Nano), first.From)
 }

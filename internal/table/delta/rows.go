@@ -14,12 +14,12 @@ import (
 )
 
 // readActions appends the actions of a checkpoint or sidecar file.
-func readActions(ctx context.Context, root Root, f *columns.File, into *actions) error {
+func readActions(ctx context.Context, root folder, f *columns.File, into *actions) error {
 	leaves, err := locateColumns(f)
 	if err != nil {
 		return err
 	}
-	r := &checkpointReader{root: root, prefix: root.key(""), into: into, partitions: map[string]uint32{}}
+	r := &checkpointReader{root: root, prefix: root.Key(""), into: into, partitions: map[string]uint32{}}
 	into.files.prefix = len(r.prefix)
 	for b, err := range f.Batches(ctx, leaves, r.keys) {
 		if err != nil {
@@ -38,7 +38,7 @@ func readActions(ctx context.Context, root Root, f *columns.File, into *actions)
 // checkpointReader makes actions of rows. A checkpoint has one row per live file,
 // so nothing is allocated per row that rows can share.
 type checkpointReader struct {
-	root   Root
+	root   folder
 	prefix string // of a relative path's key
 	into   *actions
 	// partitions are the partition values seen, as numbers in the list of files, by

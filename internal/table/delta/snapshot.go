@@ -18,7 +18,7 @@ import (
 
 // Snapshot is a table at one version.
 type Snapshot struct {
-	Root     Root
+	Root     table.Root
 	Version  table.Version
 	Protocol Protocol
 	Metadata Metadata
@@ -131,7 +131,7 @@ func (s *Snapshot) Outside() []string {
 			continue
 		}
 		for _, f := range a.needs() {
-			if f.Bucket != "" || !strings.HasPrefix(f.Key, s.Root.key("")) {
+			if f.Bucket != "" || !strings.HasPrefix(f.Key, s.Root.Key("")) {
 				dirs[outside(s.Root, f)] = true
 			}
 		}
@@ -141,7 +141,7 @@ func (s *Snapshot) Outside() []string {
 
 // outside names a file's table folder as well as a path lets us: without the
 // partition folders and the file name.
-func outside(r Root, f table.File) string {
+func outside(r table.Root, f table.File) string {
 	parts := strings.Split(f.Key, "/")
 	parts = parts[:len(parts)-1]
 	for len(parts) > 0 && strings.Contains(parts[len(parts)-1], "=") {
@@ -150,7 +150,7 @@ func outside(r Root, f table.File) string {
 	if _, _, mapped := cutScheme(f.Key); f.Bucket == "" && mapped {
 		return strings.Join(parts, "/")
 	}
-	return bucketURI(cmp.Or(f.Bucket, r.Bucket)) + "/" + strings.Join(parts, "/")
+	return table.BucketURI(cmp.Or(f.Bucket, r.Bucket)) + "/" + strings.Join(parts, "/")
 }
 
 // Snapshot reconstructs a version. [ErrNoStart] says that the log cannot give
@@ -246,7 +246,7 @@ type replayer struct {
 
 // start reads a checkpoint, or begins with nothing.
 func (l *Log) start(ctx context.Context, c checkpoint) (*replayer, error) {
-	s := &Snapshot{Root: l.root, Start: c.version, Txns: map[string]int64{}}
+	s := &Snapshot{Root: l.root.Root, Start: c.version, Txns: map[string]int64{}}
 	s.Version.Number = c.version
 	r := &replayer{l, s}
 	if c.version < 0 {
@@ -289,7 +289,7 @@ func (r *replayer) apply(acts *actions, info commitInfo, v int64, o table.Object
 	if s.Metadata.ID == "" || s.Protocol.MinReaderVersion == 0 {
 		return badLog(o.Key, "version %d of a table without protocol or metadata", v)
 	}
-	if err := s.Protocol.check(r.l.root, v); err != nil {
+	if err := s.Protocol.check(r.l.root.Root, v); err != nil {
 		if err.Managed() {
 			err.Staged = len(r.l.staged)
 		}
@@ -349,7 +349,7 @@ var knownFeatures = map[string]bool{
 }
 
 // check refuses what this package cannot read.
-func (p Protocol) check(root Root, v int64) *FeatureError {
+func (p Protocol) check(root table.Root, v int64) *FeatureError {
 	var unknown []string
 	if p.MinReaderVersion > 3 {
 		unknown = append(unknown, fmt.Sprintf("minReaderVersion %d", p.MinReaderVersion))

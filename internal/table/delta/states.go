@@ -9,23 +9,13 @@ import (
 	"breakwater/internal/table"
 )
 
-// State is whether one version can be read in full.
-type State struct {
-	Version table.Version
-	Lacks   int    // objects that live files need and that are not there as recorded
-	Fault   string // why the log does not give the version; empty where it does
-}
-
-// Complete reports whether the version can be read in full.
-func (s State) Complete() bool { return s.Lacks == 0 && s.Fault == "" }
-
 // States yields, in order, what time travel finds at each listed version. It
 // lists the table once and reads each commit once.
-func (l *Log) States(ctx context.Context) iter.Seq2[State, error] {
-	return func(yield func(State, error) bool) {
+func (l *Log) States(ctx context.Context) iter.Seq2[table.State, error] {
+	return func(yield func(table.State, error) bool) {
 		have, err := l.listData(ctx)
 		if err != nil {
-			yield(State{}, err)
+			yield(table.State{}, err)
 			return
 		}
 		w := &surveyor{l: l, have: have, yield: yield, next: -1}
@@ -42,13 +32,13 @@ func (l *Log) States(ctx context.Context) iter.Seq2[State, error] {
 type surveyor struct {
 	l     *Log
 	have  *holdings
-	yield func(State, error) bool
+	yield func(table.State, error) bool
 	next  int64 // the least version not yielded yet
 	ended bool
 }
 
 // say yields a state, and before it those of versions that no start leads to.
-func (w *surveyor) say(s State) {
+func (w *surveyor) say(s table.State) {
 	if s.Version.Number < w.next || s.Version.Number < 0 || w.ended {
 		return
 	}
@@ -69,7 +59,7 @@ func (w *surveyor) unknown(below int64, why error) bool {
 			fault, why = why.Error(), nil
 		}
 		w.next = v + 1
-		if !w.yield(State{Version: table.Version{Number: v}, Fault: fault}, nil) {
+		if !w.yield(table.State{Version: table.Version{Number: v}, Fault: fault}, nil) {
 			w.ended = true
 		}
 	}
@@ -78,7 +68,7 @@ func (w *surveyor) unknown(below int64, why error) bool {
 
 // run surveys a run of versions from its first start on, and begins anew at a
 // later start where it cannot go on.
-func (w *surveyor) run(ctx context.Context, r Range) bool {
+func (w *surveyor) run(ctx context.Context, r table.Range) bool {
 	for at := r.First; at <= r.Last; {
 		c, ok := w.l.startFrom(at, r.Last)
 		if !ok {
@@ -91,7 +81,7 @@ func (w *surveyor) run(ctx context.Context, r Range) bool {
 		case err == nil:
 			return true
 		case !broken(err):
-			w.yield(State{}, err)
+			w.yield(table.State{}, err)
 			w.ended = true
 			return false
 		}
@@ -143,7 +133,7 @@ func (w *surveyor) segment(ctx context.Context, c checkpoint, last int64) (int64
 		for a := range r.s.files.all() {
 			judge(a.id(), a)
 		}
-		w.say(State{Version: r.s.Version, Lacks: total})
+		w.say(table.State{Version: r.s.Version, Lacks: total})
 	}
 	err = w.l.replay(ctx, r, last, func(acts *actions) {
 		for _, id := range acts.removes {
@@ -153,7 +143,7 @@ func (w *surveyor) segment(ctx context.Context, c checkpoint, last int64) (int64
 			judge(a.id(), a)
 		}
 		if fail == nil {
-			w.say(State{Version: r.s.Version, Lacks: total})
+			w.say(table.State{Version: r.s.Version, Lacks: total})
 		}
 	})
 	if fail != nil {

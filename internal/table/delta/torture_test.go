@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
@@ -122,7 +123,7 @@ func TestTortureOfTheRecoveryPoint(t *testing.T) {
 		}
 		got, err := l.NewestComplete(t.Context(), time.Time{})
 		if want < 0 {
-			if !errors.Is(err, delta.ErrNoneComplete) {
+			if !errors.Is(err, table.ErrNoneComplete) {
 				t.Errorf("seed %d: %+v, %v, want none", seed, got.Snapshot, err)
 			}
 			continue
@@ -169,7 +170,7 @@ func TestTortureOfTheRecoveryPoint(t *testing.T) {
 }
 
 // readIDs reads the column id of a snapshot.
-func readIDs(t *testing.T, s delta.Store, snap *delta.Snapshot) []int64 {
+func readIDs(t *testing.T, s table.Store, snap *delta.Snapshot) []int64 {
 	t.Helper()
 	all, err := rows.Of(s, snap)
 	if err != nil {

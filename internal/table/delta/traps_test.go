@@ -3,7 +3,6 @@ package delta_test
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,124 @@ import (
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 )
+
+// Trap 3: a log that arrived before its data is not the recovery point, however
+// well it reads.
+func TestTrap03LogBeforeData(t *testing.T) {
+	s := deltatest.Loaded(t, "many_commits")
+	l := open(t, s, "delta/many_commits")
+	head, err := l.Snapshot(t.Context(), l.Head())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := l.Snapshot(t.Context(), l.Head()-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late []string // objects that the head alone needs
+	had := map[string]bool{}
+	for f := range before.Closure() {
+		had[f.Key] = true
+	}
+	for f := range head.Closure() {
+		if f.Why != table.LogEntry && !had[f.Key] {
+			late = append(late, f.Key)
+		}
+	}
+	if len(late) == 0 {
+		t.Fatal("the newest commit brought no object")
+	}
+	for _, key := range late {
+		some := s.Clone()
+		some.Delete(key)
+		got, err := open(t, some, "delta/many_commits").NewestComplete(t.Context(), time.Time{})
+		if err != nil || got.Snapshot.Version.Number != l.Head()-1 || len(got.Above) != 1 || got.Above[0].Lacks[0].File.Key != key {
+			t.Errorf("without %s: %+v, %v", key, got, err)
+		}
+	}
+}
+
+// Trap 24: a table whose commits a catalog ratifies is refused with what lies
+// beside its log.
+func TestTrap24StagedCommits(t *testing.T) {
+	s := appends(t, "t", 2)
+	put(t, s, jsonKey("t", 0), `{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged","inCommitTimestamp"]}}`+"\n"+metadataLine)
+	put(t, s, logKey("t", "_staged_commits/00000000000000000003.0c8b9a52-1b0e-4f0a-9a53-0d3f5c1f7c11.json"), infoLine(1))
+	_, err := open(t, s, "t").NewestComplete(t.Context(), time.Time{})
+	var f *delta.FeatureError
+	if !errors.As(err, &f) || f.Staged != 1 || !strings.Contains(err.Error(), "managed by a catalog (catalogManaged)") || !strings.Contains(err.Error(), "1 staged") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Trap 24, for tables whose writers ask a commit coordinator: what is published is
+// read, and what is not is no reason to take an older version for the newest.
+func TestTrap24UnpublishedCommits(t *testing.T) {
+	property := strings.Replace(metadataLine, `"configuration":{}`, `"configuration":{"delta.coordinatedCommits.commitCoordinator-preview":"dynamodb"}`, 1)
+	feature := `{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["coordinatedCommits-preview","inCommitTimestamp"]}}`
+	for name, first := range map[string]string{
+		"dynamodb":                   protocolLine + "\n" + property,
+		"coordinatedCommits-preview": feature + "\n" + metadataLine,
+	} {
+		s := appends(t, "t", 2)
+		put(t, s, jsonKey("t", 0), infoLine(1000)+"\n"+first)
+		put(t, s, logKey("t", "_commits/00000000000000000002.0c8b9a52-1b0e-4f0a-9a53-0d3f5c1f7c11.json"), infoLine(1)) // published since
+		snap, err := open(t, s, "t").Snapshot(t.Context(), 2)
+		if err != nil || snap.Len() != 2 || !strings.Contains(snap.Coordinator(), name) {
+			t.Errorf("%s, all published: %+v, %v", name, snap, err)
+		}
+		put(t, s, logKey("t", "_commits/00000000000000000003.0c8b9a52-1b0e-4f0a-9a53-0d3f5c1f7c11.json"), infoLine(1))
+		for what, read := range map[string]func(*delta.Log) error{
+			"newest complete": func(l *delta.Log) error { _, err := l.NewestComplete(t.Context(), time.Time{}); return err },
+			"version 1":       func(l *delta.Log) error { _, err := l.Snapshot(t.Context(), 1); return err },
+		} {
+			var f *delta.FeatureError
+			err := read(open(t, s, "t"))
+			if !errors.As(err, &f) || f.Staged != 1 || !f.Managed() || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "have it publish (backfill) them") {
+				t.Errorf("%s, one not published, %s: %v", name, what, err)
+			}
+		}
+	}
+	for _, feature := range []string{"catalogManaged", "catalogManaged-preview", "catalogOwned", "catalogOwned-preview"} {
+		s := appends(t, "t", 2)
+		put(t, s, jsonKey("t", 0), `{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["`+feature+`"],"writerFeatures":["`+feature+`"]}}`+"\n"+metadataLine)
+		var f *delta.FeatureError
+		if _, err := open(t, s, "t").Snapshot(t.Context(), 2); !errors.As(err, &f) || !f.Managed() || !strings.Contains(err.Error(), "managed by a catalog ("+feature+")") || !strings.Contains(err.Error(), "recover it through its catalog") {
+			t.Errorf("%s: %v", feature, err)
+		}
+	}
+	plain := appends(t, "t", 2) // nobody's commits: a table that put-if-absent decides about
+	put(t, plain, logKey("t", "_commits/00000000000000000003.0c8b9a52-1b0e-4f0a-9a53-0d3f5c1f7c11.json"), infoLine(1))
+	if snap, err := open(t, plain, "t").Snapshot(t.Context(), 2); err != nil || snap.Coordinator() != "" {
+		t.Errorf("of a table without a coordinator: %+v, %v", snap, err)
+	}
+}
+
+// The checksum file tells where the log's content is not what was committed.
+func TestChecksumFile(t *testing.T) {
+	const at = "delta/dv/_delta_log/00000000000000000005.crc"
+	for _, change := range [][2]string{
+		{`"numFiles":`, `"numFiles":1`}, {`"tableSizeBytes":`, `"tableSizeBytes":1`},
+		{`"numDeletedRecordsOpt":`, `"numDeletedRecordsOpt":1`}, {`"numDeletionVectorsOpt":`, `"numDeletionVectorsOpt":1`},
+		{`"configuration":{`, `"configuration":{"delta.appendOnly":"true",`}, {`"partitionColumns":[`, `"partitionColumns":["p"`},
+		{`"writerFeatures":[`, `"writerFeatures":["identityColumns",`}, {`"minReaderVersion":3`, `"minReaderVersion":2`},
+		{`"setTransactions":[`, `"setTransactions":[{"appId":"stream","version":7}`},
+	} {
+		s := deltatest.Loaded(t, "dv")
+		body, err := s.Get(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.Replace(string(body), change[0], change[1], 1)
+		if changed == string(body) {
+			t.Errorf("the checksum file has no %s", change[0])
+		}
+		put(t, s, at, changed)
+		if _, err := open(t, s, "delta/dv").Snapshot(t.Context(), 5); !errors.Is(err, delta.ErrCorrupt) {
+			t.Errorf("with %s: %v", change[1], err)
+		}
+	}
+}
 
 // A checkpoint without all its parts or sidecars does not exist. An older start
 // serves, and where there is none, nothing is replayed from the middle.
@@ -76,7 +193,7 @@ func TestIncompleteCheckpoints(t *testing.T) {
 			if got, err := open(t, s, tc.prefix).Snapshot(t.Context(), l.Head()); !errors.Is(err, delta.ErrNoStart) {
 				t.Errorf("without a start: %+v, %v", got, err)
 			}
-			if got, err := open(t, s, tc.prefix).NewestComplete(t.Context(), time.Time{}); !errors.Is(err, delta.ErrNoneComplete) {
+			if got, err := open(t, s, tc.prefix).NewestComplete(t.Context(), time.Time{}); !errors.Is(err, table.ErrNoneComplete) {
 				t.Errorf("without a start: newest is %+v, %v", got.Snapshot, err)
 			}
 		})
@@ -97,7 +214,7 @@ func TestMissingPrefixIsRefused(t *testing.T) {
 	}
 	// Even where version 2 carries protocol and metadata, it is no beginning.
 	put(t, s, jsonKey("t", 2), protocolLine+"\n"+metadataLine+"\n"+addLine("f2.parquet", 2, 20))
-	if got, err := open(t, s, "t").NewestComplete(t.Context(), time.Time{}); !errors.Is(err, delta.ErrNoneComplete) || len(got.Above) == 0 {
+	if got, err := open(t, s, "t").NewestComplete(t.Context(), time.Time{}); !errors.Is(err, table.ErrNoneComplete) || len(got.Above) == 0 {
 		t.Errorf("NewestComplete = %+v, %v", got, err)
 	}
 }
@@ -144,141 +261,6 @@ func TestFileLiveTwiceIsCorrupt(t *testing.T) {
 	}
 }
 
-func TestTimes(t *testing.T) {
-	s := appends(t, "t", 5)
-	put(t, s, jsonKey("t", 2), infoLine(900)+"\n"+addLine("f2.parquet", 2, 1)) // a clock that went back
-	put(t, s, jsonKey("t", 3), addLine("f3.parquet", 3, 1))                    // no commitInfo
-	put(t, s, jsonKey("t", 4), `{"commitInfo":{"timestamp":5,"inCommitTimestamp":6,"operation":"WRITE"}}`+"\n"+
-		strings.Replace(metadataLine, `"configuration":{}`, `"configuration":{"delta.enableInCommitTimestamps":"true"}`, 1))
-	var got []string
-	for c, err := range open(t, s, "t").History(t.Context(), 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := c.Version
-		if v.From == table.ObjectTime {
-			v.Time = time.UnixMilli(0)
-		}
-		got = append(got, fmt.Sprintf("%d %s", v.Time.UnixMilli(), v.From))
-		if snap, err := open(t, s, "t").Snapshot(t.Context(), v.Number); err != nil || snap.Version != c.Version {
-			t.Errorf("version %d: history says %v, snapshot %v, %v", v.Number, c.Version, snap.Version, err)
-		}
-	}
-	want := []string{"1000 commit info", "1001 commit info", "1002 commit info", "0 object time", "6 in-commit"}
-	if !slices.Equal(got[:5], want) {
-		t.Errorf("times %q\nwant  %q", got, want)
-	}
-}
-
-// In-commit timestamps are the engine's own, to the millisecond, and are used
-// only while the table's configuration says so: one fixture switches them on at
-// version 4, and off at 7 by restoring 3.
-func TestInCommitTimestamps(t *testing.T) {
-	store := deltatest.Loaded(t, "ict", "ict_enabled_later")
-	for _, truth := range deltatest.All(t) {
-		if !strings.HasPrefix(truth.Name, "ict") {
-			continue
-		}
-		for _, want := range truth.Versions {
-			snap, err := open(t, store, truth.Prefix).Snapshot(t.Context(), want.Version)
-			if err != nil {
-				t.Fatal(err)
-			}
-			from, v := table.InCommit, snap.Version
-			if truth.Name != "ict" && (want.Version < 4 || want.Version > 6) {
-				from = table.CommitInfo
-			}
-			if v.From != from || truth.Name == "ict" && v.Time.UnixMilli() != want.Millis {
-				t.Errorf("%s %d: %+v; want %s, %d", truth.Name, want.Version, v, from, want.Millis)
-			}
-		}
-	}
-}
-
-// Moving a cut aside makes exactly that version the head, for every version of
-// every fixture, and nothing is lost by it.
-func TestCutMakesTheHead(t *testing.T) {
-	for _, truth := range deltatest.All(t) {
-		t.Run(truth.Name, func(t *testing.T) {
-			whole := deltatest.Loaded(t, truth.Name)
-			for _, want := range truth.Versions {
-				s := whole.Clone()
-				l := open(t, s, truth.Prefix)
-				before := len(s.Keys(""))
-				cut, err := l.LaterThan(t.Context(), want.Version)
-				if err != nil {
-					t.Fatal(err)
-				}
-				move(t, s, cut)
-				if after := len(s.Keys("")); after < before {
-					t.Errorf("cut at %d: %d objects of %d left", want.Version, after, before)
-				}
-				after := open(t, s, truth.Prefix)
-				if after.Head() != want.Version {
-					t.Errorf("cut at %d: head is %d", want.Version, after.Head())
-				}
-				if snap, err := after.Snapshot(t.Context(), want.Version); err != nil || snap.Len() != want.LiveFiles || snap.Bytes() != want.LiveBytes {
-					t.Errorf("cut at %d: %+v, %v", want.Version, snap, err)
-				}
-				if body, err := s.Get(t.Context(), cut.Hint); err == nil {
-					if h, err := delta.ParseHint(body); err != nil || h.Version > want.Version || len(s.Keys(logKey(truth.Prefix, fmt.Sprintf("%020d.checkpoint", h.Version)))) == 0 {
-						t.Errorf("cut at %d: hint %s, %v", want.Version, body, err)
-					}
-				}
-				if again, err := after.LaterThan(t.Context(), want.Version); err != nil || len(again.Aside) > 0 || !again.KeepHint {
-					t.Errorf("cut at %d again: %+v, %v", want.Version, again, err)
-				}
-			}
-		})
-	}
-	if _, err := open(t, deltatest.Loaded(t, "dv"), "delta/dv").LaterThan(t.Context(), 99); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a version that is not there: %v", err)
-	}
-}
-
-// move does what a caller of LaterThan does.
-func move(t *testing.T, s *deltatest.Store, cut delta.Cut) {
-	t.Helper()
-	aside := func(key string) {
-		body, err := s.Get(t.Context(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		put(t, s, "quarantine/"+key, string(body))
-		s.Delete(key)
-	}
-	switch {
-	case cut.KeepHint:
-	case cut.HintBody != nil:
-		put(t, s, cut.Hint, string(cut.HintBody))
-	default:
-		aside(cut.Hint)
-	}
-	for _, key := range cut.Aside {
-		aside(key)
-	}
-}
-
-// Compacted commits and checksums above the cut go too, and the order never
-// leaves a hole below a commit.
-func TestCutOrder(t *testing.T) {
-	s := appends(t, "t", 4)
-	for _, name := range []string{"00000000000000000001.00000000000000000003.compacted.json", "00000000000000000004.crc", "00000000000000000002.crc", "00000000000000000003.checkpoint.0000000001.0000000002.parquet"} {
-		put(t, s, logKey("t", name), "{}")
-	}
-	cut, err := open(t, s, "t").LaterThan(t.Context(), 2)
-	want := []string{
-		"00000000000000000003.checkpoint.0000000001.0000000002.parquet", "00000000000000000001.00000000000000000003.compacted.json",
-		"00000000000000000004.json", "00000000000000000004.crc", "00000000000000000003.json",
-	}
-	for i := range want {
-		want[i] = logKey("t", want[i])
-	}
-	if err != nil || !slices.Equal(cut.Aside, want) {
-		t.Errorf("%q, %v\nwant %q", cut.Aside, err, want)
-	}
-}
-
 // A gap is known from the listing: nothing is read to run into it.
 func TestGapCostsNoReads(t *testing.T) {
 	s := deltatest.Loaded(t, "basic_part")
@@ -290,10 +272,10 @@ func TestGapCostsNoReads(t *testing.T) {
 	if _, gets := s.Calls(); !errors.Is(err, delta.ErrNoStart) || gets > 0 {
 		t.Errorf("%d reads, %v", gets, err)
 	}
-	if got := l.Gaps(); !slices.Equal(got, []delta.Range{{First: 10, Last: 10}, {First: 13, Last: 13}}) {
+	if got := l.Gaps(); !slices.Equal(got, []table.Range{{First: 10, Last: 10}, {First: 13, Last: 13}}) {
 		t.Errorf("Gaps = %v", got)
 	}
-	if got := l.Versions(); !slices.Equal(got, []delta.Range{{First: 0, Last: 9}, {First: 12, Last: 12}}) {
+	if got := l.Versions(); !slices.Equal(got, []table.Range{{First: 0, Last: 9}, {First: 12, Last: 12}}) {
 		t.Errorf("Versions = %v", got)
 	}
 }
@@ -306,17 +288,5 @@ func TestChangedSinceListing(t *testing.T) {
 	put(t, s, jsonKey("t", 2), infoLine(1002)+"\n"+addLine("another.parquet", 2, 20))
 	if got, err := l.Snapshot(t.Context(), 2); !errors.Is(err, delta.ErrCorrupt) {
 		t.Errorf("%+v, %v", got, err)
-	}
-}
-
-// A hint at a checkpoint that lacks a part is replaced by one at a whole one.
-func TestCutReplacesAHintAtHalfACheckpoint(t *testing.T) {
-	const p = "delta/checkpoint_multipart"
-	s := deltatest.Loaded(t, "checkpoint_multipart")
-	s.Delete(logKey(p, "00000000000000000005.checkpoint.0000000003.0000000013.parquet"))
-	put(t, s, logKey(p, "_last_checkpoint"), `{"version":5,"size":1,"parts":13}`)
-	cut, err := open(t, s, p).LaterThan(t.Context(), 9)
-	if err != nil || cut.KeepHint || len(cut.Aside) != 0 || strings.Contains(string(cut.HintBody), `"version":5`) {
-		t.Errorf("%+v %s, %v", cut, cut.HintBody, err)
 	}
 }

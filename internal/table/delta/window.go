@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 )
 
 const (
@@ -24,19 +25,19 @@ const (
 // ReaderAt reads one object of a store by blocks that it keeps, so that the many
 // small reads of a Parquet library become few requests. It is not for concurrent
 // use.
-func ReaderAt(ctx context.Context, store Store, key string, size int64) io.ReaderAt {
+func ReaderAt(ctx context.Context, store table.Store, key string, size int64) io.ReaderAt {
 	return &window{ctx: ctx, store: store, key: key, size: size, block: blockSize}
 }
 
 // TailReaderAt is [ReaderAt] for whoever wants a Parquet file's footer alone.
-func TailReaderAt(ctx context.Context, store Store, key string, size int64) io.ReaderAt {
+func TailReaderAt(ctx context.Context, store table.Store, key string, size int64) io.ReaderAt {
 	return &window{ctx: ctx, store: store, key: key, size: size, block: tail}
 }
 
 // window is what was read of an object.
 type window struct {
 	ctx   context.Context // of the one call that reads through this window
-	store Store
+	store table.Store
 	key   string
 	size  int64
 	block int64

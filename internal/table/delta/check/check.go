@@ -71,11 +71,11 @@ type Result struct {
 
 // Travel is which versions can be read in full.
 type Travel struct {
-	Readable []delta.Range `json:"readable"`
+	Readable []table.Range `json:"readable"`
 	// Promised is the oldest version that the table's retention promises, and
 	// Lost are those from there on that cannot be read.
 	Promised int64         `json:"promised"`
-	Lost     []delta.Range `json:"lost"`
+	Lost     []table.Range `json:"lost"`
 	Keeps    string        `json:"keeps"` // the shorter retention of log and files
 }
 
@@ -89,7 +89,7 @@ func (r *Result) problem(kind Kind, format string, args ...any) {
 // Table checks a table. Its error says that something could not be looked at, or
 // that the table asks for an unknown feature; what is wrong with the table is in
 // the result.
-func Table(ctx context.Context, store delta.Store, l *delta.Log, o Options) (Result, error) {
+func Table(ctx context.Context, store table.Store, l *delta.Log, o Options) (Result, error) {
 	r := Result{Version: l.Head(), Head: l.Head(), Missing: []table.Lack{}, Resized: []table.Lack{}, Problems: []Problem{}, Warnings: []string{}}
 	fail := func(doing string, err error) (Result, error) {
 		return r, fmt.Errorf("check delta table %s: %s: %w", l.Root(), doing, err)
@@ -138,11 +138,11 @@ func Table(ctx context.Context, store delta.Store, l *delta.Log, o Options) (Res
 func saysSomething(err error) bool {
 	var feature *delta.FeatureError
 	return !errors.As(err, &feature) && (errors.Is(err, delta.ErrCorrupt) || errors.Is(err, delta.ErrNoStart) ||
-		errors.Is(err, fs.ErrNotExist) || errors.Is(err, delta.ErrTooEarly))
+		errors.Is(err, fs.ErrNotExist) || errors.Is(err, table.ErrTooEarly))
 }
 
 // content checks the objects of one version.
-func (r *Result) content(ctx context.Context, store delta.Store, p delta.Point, o Options) error {
+func (r *Result) content(ctx context.Context, store table.Store, p delta.Point, o Options) error {
 	r.Snapshot, r.Version, r.Time = p.Snapshot, p.Snapshot.Version.Number, p.Time
 	r.Files, r.Objects = p.Snapshot.Len(), p.Objects
 	gone := map[string]bool{}
@@ -210,7 +210,7 @@ func (r *Result) hint(ctx context.Context, l *delta.Log) error {
 // that the table declares.
 func (r *Result) travel(ctx context.Context, l *delta.Log, now time.Time) error {
 	var readable, lost []int64
-	var states []delta.State
+	var states []table.State
 	for s, err := range l.States(ctx) {
 		if err != nil {
 			return err
@@ -220,7 +220,7 @@ func (r *Result) travel(ctx context.Context, l *delta.Log, now time.Time) error 
 			readable = append(readable, s.Version.Number)
 		}
 	}
-	t := &Travel{Readable: delta.Ranges(readable), Promised: r.Head}
+	t := &Travel{Readable: table.Ranges(readable), Promised: r.Head}
 	r.Travel = t
 	if r.Snapshot == nil {
 		return nil
@@ -248,7 +248,7 @@ func (r *Result) travel(ctx context.Context, l *delta.Log, now time.Time) error 
 			lost = append(lost, s.Version.Number)
 		}
 	}
-	t.Lost = delta.Ranges(lost)
+	t.Lost = table.Ranges(lost)
 	if len(lost) > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s promises versions from %d on, and %d of them cannot be read in full, the first %d; a VACUUM or a log cleanup with a shorter retention ran, or objects were lost",
 			why, t.Promised, len(lost), slices.Min(lost)))
@@ -277,7 +277,7 @@ func (r *Result) fork(ctx context.Context, l, other *delta.Log) error {
 // words are versions as ranges, for people.
 func words(versions []int64) string {
 	text := ""
-	for i, r := range delta.Ranges(versions) {
+	for i, r := range table.Ranges(versions) {
 		if i > 0 {
 			text += ", "
 		}

@@ -16,9 +16,9 @@ import (
 	"breakwater/internal/table/delta/deltatest"
 )
 
-func open(t testing.TB, s delta.Store, prefix string) *delta.Log {
+func open(t testing.TB, s table.Store, prefix string) *delta.Log {
 	t.Helper()
-	l, err := delta.Open(t.Context(), s, delta.Root{Bucket: deltatest.Bucket, Prefix: prefix})
+	l, err := delta.Open(t.Context(), s, table.Root{Bucket: deltatest.Bucket, Prefix: prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestTheEnginesTablesAreSound(t *testing.T) {
 				readable = append(readable, v.Version)
 			}
 		}
-		if want := delta.Ranges(readable); !slices.Equal(r.Travel.Readable, want) {
+		if want := table.Ranges(readable); !slices.Equal(r.Travel.Readable, want) {
 			t.Errorf("%s: versions %v can be read, want %v", truth.Name, r.Travel.Readable, want)
 		}
 	}
@@ -212,10 +212,10 @@ func TestRetention(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		now  time.Time
-		lost []delta.Range
+		lost []table.Range
 	}{
-		"all are promised":                {committed(7), []delta.Range{{First: 1, Last: 4}}},
-		"one was current within the week": {committed(5).Add(7 * 24 * time.Hour), []delta.Range{{First: 4, Last: 4}}},
+		"all are promised":                {committed(7), []table.Range{{First: 1, Last: 4}}},
+		"one was current within the week": {committed(5).Add(7 * 24 * time.Hour), []table.Range{{First: 4, Last: 4}}},
 		"long ago":                        {committed(7).Add(8 * 24 * time.Hour), nil},
 	} {
 		r, err := check.Table(t.Context(), s, l, check.Options{Now: tc.now})

@@ -9,13 +9,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/vector"
 )
 
 // files reads footers and deletion vectors. What is known to be gone or resized
 // was reported already.
-func (r *Result) files(ctx context.Context, store delta.Store, gone map[string]bool, o Options) error {
+func (r *Result) files(ctx context.Context, store table.Store, gone map[string]bool, o Options) error {
 	chosen := r.choose(o)
 	group, each := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
@@ -67,7 +68,7 @@ func (r *Result) choose(o Options) map[int]bool {
 }
 
 // dataFile holds a file's magic numbers and row count against the log.
-func dataFile(ctx context.Context, store delta.Store, a delta.Add) error {
+func dataFile(ctx context.Context, store table.Store, a delta.Add) error {
 	f, err := footer(ctx, store, a)
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ func dataFile(ctx context.Context, store delta.Store, a delta.Add) error {
 
 // deleted holds a deletion vector's size, checksum, cardinality and reach against
 // the log.
-func deleted(ctx context.Context, store delta.Store, a delta.Add) error {
+func deleted(ctx context.Context, store table.Store, a delta.Add) error {
 	rows, err := vector.Read(ctx, store, a.Vector)
 	if err != nil {
 		return err

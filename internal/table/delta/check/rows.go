@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/columns"
 	"breakwater/internal/table/delta/vector"
@@ -21,7 +22,7 @@ const atOnce = 16
 
 // Rows counts the live rows of a snapshot: by the log's statistics, and by the
 // footers of the files that have none. It reports how many footers it read.
-func Rows(ctx context.Context, store delta.Store, s *delta.Snapshot) (rows int64, read int, err error) {
+func Rows(ctx context.Context, store table.Store, s *delta.Snapshot) (rows int64, read int, err error) {
 	group, each := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	counts := make(chan int64)
@@ -65,7 +66,7 @@ func Rows(ctx context.Context, store delta.Store, s *delta.Snapshot) (rows int64
 }
 
 // footer opens a data file.
-func footer(ctx context.Context, store delta.Store, a delta.Add) (*columns.File, error) {
+func footer(ctx context.Context, store table.Store, a delta.Add) (*columns.File, error) {
 	bucket, key := a.File()
 	if bucket != "" {
 		return nil, fmt.Errorf("%s: %w: %s", a.Path, vector.ErrElsewhere, bucket)

@@ -66,8 +66,8 @@ func ParseMap(text string) (Map, error) {
 
 // Location is a table's place: what package delta opens.
 type Location struct {
-	Store delta.Store
-	Root  delta.Root
+	Store table.Store
+	Root  table.Root
 }
 
 // Open works out where a table is. It asks nothing of the place: [delta.Open]
@@ -77,7 +77,7 @@ func Open(where string, o Options) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	w := &world{options: o, own: at.bucket, clients: map[string]delta.Store{}}
+	w := &world{options: o, own: at.bucket, clients: map[string]table.Store{}}
 	for _, m := range o.Maps {
 		from, err := parse(m.From)
 		if err != nil {
@@ -93,7 +93,7 @@ func Open(where string, o Options) (Location, error) {
 	if w.home, err = w.store(at.bucket); err != nil {
 		return Location{}, err
 	}
-	return Location{w, delta.Root{Bucket: strings.TrimPrefix(at.bucket, "s3://"), Prefix: at.key}}, nil
+	return Location{w, table.Root{Bucket: strings.TrimPrefix(at.bucket, "s3://"), Prefix: at.key}}, nil
 }
 
 // Log opens the log of the table there.
@@ -143,16 +143,16 @@ type rule struct{ from, to spot }
 type world struct {
 	options Options
 	own     string
-	home    delta.Store
+	home    table.Store
 	rules   []rule
 
 	mu      sync.Mutex
-	clients map[string]delta.Store
+	clients map[string]table.Store
 }
 
 var (
-	_ delta.Store  = (*world)(nil)
-	_ delta.Mapper = (*world)(nil)
+	_ table.Store  = (*world)(nil)
+	_ table.Mapper = (*world)(nil)
 )
 
 // Map tells where an object is found that a log names by an absolute URI: in
@@ -174,7 +174,7 @@ func (w *world) Map(bucket, key string) (string, bool) {
 
 // at finds the store that serves a key, the key there, and what stands before
 // it for everybody else.
-func (w *world) at(key string) (store delta.Store, there, before string, err error) {
+func (w *world) at(key string) (store table.Store, there, before string, err error) {
 	i := strings.Index(key, "://")
 	if i < 0 || strings.Contains(key[:i], "/") {
 		return w.home, key, "", nil
@@ -189,13 +189,13 @@ func (w *world) at(key string) (store delta.Store, there, before string, err err
 }
 
 // store serves a bucket; it is made once.
-func (w *world) store(bucket string) (delta.Store, error) {
+func (w *world) store(bucket string) (table.Store, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s, ok := w.clients[bucket]; ok {
 		return s, nil
 	}
-	var s delta.Store
+	var s table.Store
 	name, isS3 := strings.CutPrefix(bucket, "s3://")
 	switch {
 	case bucket == filesystem:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/location"
@@ -125,7 +126,7 @@ func TestMap(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := l.Point(t.Context(), delta.Want{})
-		if (err == nil) != tc.ok || err != nil && !errors.Is(err, delta.ErrNoneComplete) {
+		if (err == nil) != tc.ok || err != nil && !errors.Is(err, table.ErrNoneComplete) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if tc.ok && p.Snapshot.Version.Number != l.Head() {

@@ -65,7 +65,7 @@ func TestSpeedOfNewestComplete(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	root := delta.Root{Bucket: benchBucket, Prefix: benchPrefix}
+	root := table.Root{Bucket: benchBucket, Prefix: benchPrefix}
 	var ours, listing, theirs []time.Duration
 	for range 5 {
 		listing = append(listing, timed(t, func() error {
@@ -177,7 +177,7 @@ print(took)`
 // millionFiles is a store that lists the files of a large checkpoint without
 // holding them, so that what is measured is the reader's.
 type millionFiles struct {
-	delta.Store // of the log, in a folder
+	table.Store // of the log, in a folder
 	prefix      string
 	files       int
 }

@@ -13,14 +13,13 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 )
 
 // Bucket is an S3 bucket as package delta reads it. Its other methods are the
 // bucket's own.
 type Bucket struct{ objectstore.Bucket }
 
-var _ delta.Store = Bucket{}
+var _ table.Store = Bucket{}
 
 // List yields what is there now: a key under a delete marker is not.
 func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {

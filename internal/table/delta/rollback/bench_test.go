@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/location"
@@ -62,7 +63,7 @@ func TestRollbackSpeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := bucketStore{location.Bucket{Bucket: client.Bucket("lake")}}
-	root := delta.Root{Bucket: "lake", Prefix: "big"}
+	root := table.Root{Bucket: "lake", Prefix: "big"}
 	plant(t, minio, s, files, commits)
 
 	var ours, theirs []time.Duration
@@ -253,7 +254,7 @@ func BenchmarkPlan(b *testing.B) {
 	}
 	bigLog(b, s, files, commits, name, 1)
 	for b.Loop() {
-		l, err := delta.Open(b.Context(), s, delta.Root{Bucket: "lake", Prefix: "big"})
+		l, err := delta.Open(b.Context(), s, table.Root{Bucket: "lake", Prefix: "big"})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
 
 // Store is what a commit needs beyond reading. PutIfAbsent answers
 // [fs.ErrExist] where the key is taken, also by these very bytes.
 type Store interface {
-	delta.Store
+	table.Store
 	PutIfAbsent(ctx context.Context, key string, body []byte) error
 }
 
@@ -56,8 +57,8 @@ func MarkOf(info json.RawMessage) (Mark, bool) {
 // Find looks for the commit that an earlier attempt with the same token made
 // right above a head. It answers [fs.ErrNotExist] where nobody made one there, and
 // [ErrMoved] where somebody else did.
-func Find(ctx context.Context, store delta.Store, root delta.Root, head int64, token string) (Mark, error) {
-	key := logKey(root, head+1)
+func Find(ctx context.Context, store table.Store, root table.Root, head int64, token string) (Mark, error) {
+	key := delta.CommitKey(root, head+1)
 	body, err := store.Get(ctx, key)
 	if err != nil {
 		return Mark{}, fmt.Errorf("look for version %d of delta table %s: %w", head+1, root, reach.Mark(err))
@@ -105,7 +106,7 @@ func (p *Plan) Commit(ctx context.Context, store Store, st Stamp) (version int64
 	if err != nil {
 		return fail("encode the commit", err)
 	}
-	put := store.PutIfAbsent(ctx, logKey(p.Root, version), body)
+	put := store.PutIfAbsent(ctx, delta.CommitKey(p.Root, version), body)
 	if put == nil {
 		return version, true, nil
 	}
@@ -117,14 +118,6 @@ func (p *Plan) Commit(ctx context.Context, store Store, st Stamp) (version int64
 		return fail("commit", err)
 	}
 	return fail("commit", reach.Mark(put))
-}
-
-func logKey(root delta.Root, v int64) string {
-	dir := "_delta_log/"
-	if root.Prefix != "" {
-		dir = root.Prefix + "/" + dir
-	}
-	return fmt.Sprintf("%s%020d.json", dir, v)
 }
 
 // body is the commit: commitInfo first, as in-commit timestamps demand.

@@ -17,6 +17,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/rollback"
@@ -74,7 +75,7 @@ func (c child) run(ctx context.Context) error {
 		return err
 	}
 	s := dying{bucketStore{location.Bucket{Bucket: client.Bucket("lake")}}, c.Die}
-	root := delta.Root{Bucket: "lake", Prefix: c.Prefix}
+	root := table.Root{Bucket: "lake", Prefix: c.Prefix}
 	if _, err := rollback.Find(ctx, s, root, c.Head, "kill"); err == nil {
 		return nil
 	}
@@ -170,7 +171,7 @@ func TestKilledRestore(t *testing.T) {
 		if err := begin(c).Wait(); err != nil {
 			t.Fatalf("kill %d: the attempt after it: %v", n, err)
 		}
-		l, err := delta.Open(t.Context(), s, delta.Root{Bucket: "lake", Prefix: c.Prefix})
+		l, err := delta.Open(t.Context(), s, table.Root{Bucket: "lake", Prefix: c.Prefix})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -102,7 +102,7 @@ type Metrics struct {
 // Plan is the exact commit that takes a table from the head that was seen back
 // to the content of a version.
 type Plan struct {
-	Root         delta.Root
+	Root         table.Root
 	Head, Target table.Version
 	Metrics      Metrics
 	Between      Between
@@ -183,7 +183,7 @@ func idOf(a delta.Add) fileID {
 
 // New plans the restore of a version against the log's head. It reads the log and
 // lists the table once, and asks for no object by itself.
-func New(ctx context.Context, store delta.Store, l *delta.Log, target int64) (*Plan, error) {
+func New(ctx context.Context, store table.Store, l *delta.Log, target int64) (*Plan, error) {
 	fail := func(doing string, err error) (*Plan, error) {
 		return nil, fmt.Errorf("plan to restore delta table %s to version %d: %s: %w", l.Root(), target, doing, err)
 	}
@@ -312,7 +312,7 @@ func rowsOf(files map[fileID]delta.Add) int64 {
 }
 
 // listed is the size of every object of the table, as one listing shows them.
-func listed(ctx context.Context, store delta.Store, root delta.Root) (map[string]int64, error) {
+func listed(ctx context.Context, store table.Store, root table.Root) (map[string]int64, error) {
 	prefix := ""
 	if root.Prefix != "" {
 		prefix = root.Prefix + "/"
@@ -331,14 +331,14 @@ func listed(ctx context.Context, store delta.Store, root delta.Root) (map[string
 // in its bucket that it needs besides. Files that are live already and lie in a
 // bucket that is not listed here are none of its business; files that come back
 // must be seen.
-func present(ctx context.Context, store delta.Store, then *delta.Snapshot, d diff, have map[string]int64, p *Plan) error {
+func present(ctx context.Context, store table.Store, then *delta.Snapshot, d diff, have map[string]int64, p *Plan) error {
 	p.Outside = then.Outside()
 	for _, uri := range p.Outside {
 		dir, ok := strings.CutPrefix(uri, "s3://"+then.Root.Bucket+"/")
 		if !ok {
 			continue
 		}
-		more, err := listed(ctx, store, delta.Root{Prefix: dir})
+		more, err := listed(ctx, store, table.Root{Prefix: dir})
 		if err != nil {
 			return err
 		}

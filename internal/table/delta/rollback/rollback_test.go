@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rollback"
@@ -29,7 +30,7 @@ func (s store) PutIfAbsent(ctx context.Context, key string, body []byte) error {
 	return s.Store.PutIfAbsent(ctx, key, body)
 }
 
-func at(prefix string) delta.Root { return delta.Root{Bucket: deltatest.Bucket, Prefix: prefix} }
+func at(prefix string) table.Root { return table.Root{Bucket: deltatest.Bucket, Prefix: prefix} }
 
 func load(t testing.TB, name string) store {
 	t.Helper()
@@ -40,7 +41,7 @@ func load(t testing.TB, name string) store {
 	return store{s}
 }
 
-func open(t testing.TB, s delta.Store, name string) *delta.Log {
+func open(t testing.TB, s table.Store, name string) *delta.Log {
 	t.Helper()
 	l, err := delta.Open(t.Context(), s, at("delta/"+name))
 	if err != nil {

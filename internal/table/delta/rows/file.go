@@ -18,6 +18,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/schema"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/vector"
 )
@@ -299,7 +300,7 @@ func (o *open) close() {
 // its own.
 type source struct {
 	ctx    context.Context // of the one reading of this file
-	store  delta.Store
+	store  table.Store
 	key    string
 	size   int64
 	off    int64 // of Seek

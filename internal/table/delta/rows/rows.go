@@ -30,6 +30,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
 
@@ -56,14 +57,14 @@ type Table struct {
 	// Memory is where batches are allocated; [memory.DefaultAllocator] if nil.
 	Memory memory.Allocator
 
-	store   delta.Store
+	store   table.Store
 	snap    *delta.Snapshot
 	columns []column
 	mapped  string // the column mapping's mode: name, id, or none
 }
 
 // Of reads the schema of a snapshot. What its rows need lies in store.
-func Of(store delta.Store, s *delta.Snapshot) (*Table, error) {
+func Of(store table.Store, s *delta.Snapshot) (*Table, error) {
 	t := &Table{store: store, snap: s, mapped: s.Metadata.Configuration["delta.columnMapping.mode"]}
 	return t, t.parse()
 }

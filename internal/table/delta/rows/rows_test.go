@@ -14,14 +14,15 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
 )
 
-func snapshot(t testing.TB, s delta.Store, prefix string, v int64) *delta.Snapshot {
+func snapshot(t testing.TB, s table.Store, prefix string, v int64) *delta.Snapshot {
 	t.Helper()
-	l, err := delta.Open(t.Context(), s, delta.Root{Bucket: deltatest.Bucket, Prefix: prefix})
+	l, err := delta.Open(t.Context(), s, table.Root{Bucket: deltatest.Bucket, Prefix: prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,9 +33,9 @@ func snapshot(t testing.TB, s delta.Store, prefix string, v int64) *delta.Snapsh
 	return snap
 }
 
-// table reads with an allocator that tells at the end of the test whether all
+// reading reads with an allocator that tells at the end of the test whether all
 // that was taken was given back.
-func table(t testing.TB, s delta.Store, snap *delta.Snapshot) *rows.Table {
+func reading(t testing.TB, s table.Store, snap *delta.Snapshot) *rows.Table {
 	t.Helper()
 	tab, err := rows.Of(s, snap)
 	if err != nil {
@@ -52,7 +53,7 @@ func TestRowsAreTheEngines(t *testing.T) {
 	store := deltatest.Loaded(t)
 	var read int
 	for truth, want := range deltatest.Readable(t) {
-		tab := table(t, store, snapshot(t, store, "delta/"+truth.Name, want.Version))
+		tab := reading(t, store, snapshot(t, store, "delta/"+truth.Name, want.Version))
 		for _, columns := range [][]string{nil, {"id"}} {
 			n, sum, crc := sums(t, tab, columns)
 			if n != want.Rows || sum != want.SumID || crc != want.CRC32Sum {
@@ -100,7 +101,7 @@ func sums(t *testing.T, tab *rows.Table, columns []string) (n, sum, crc int64) {
 // nothing but the ends of files is read.
 func TestCountNeedsNoColumn(t *testing.T) {
 	s := deltatest.Loaded(t, "dv")
-	tab := table(t, s, snapshot(t, s, "delta/dv", 5))
+	tab := reading(t, s, snapshot(t, s, "delta/dv", 5))
 	r, err := tab.Read(t.Context(), []string{})
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +120,7 @@ func TestCountNeedsNoColumn(t *testing.T) {
 // Rows come in the same order each time, whatever file is read first.
 func TestOrderStays(t *testing.T) {
 	s := deltatest.Loaded(t, "many_commits")
-	tab := table(t, s, snapshot(t, s, "delta/many_commits", 20))
+	tab := reading(t, s, snapshot(t, s, "delta/many_commits", 20))
 	ids := func() (ids []string) {
 		r, err := tab.Read(t.Context(), []string{"id"})
 		if err != nil {
@@ -146,7 +147,7 @@ func TestOrderStays(t *testing.T) {
 // reading. table's allocator looks.
 func TestReleasedEarly(t *testing.T) {
 	s := deltatest.Loaded(t, "many_commits")
-	tab := table(t, s, snapshot(t, s, "delta/many_commits", 20))
+	tab := reading(t, s, snapshot(t, s, "delta/many_commits", 20))
 	for read := range 3 {
 		r, err := tab.Read(t.Context(), nil)
 		if err != nil {
@@ -202,7 +203,7 @@ func TestDamageIsAnError(t *testing.T) {
 				}
 			}
 			tc.fault(s, data, vector)
-			r, err := table(t, s, snap).Read(t.Context(), nil)
+			r, err := reading(t, s, snap).Read(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -242,7 +243,7 @@ func TestFilesAtOnce(t *testing.T) {
 		<-held
 		return nil
 	}
-	tab := table(t, s, snap)
+	tab := reading(t, s, snap)
 	if n, _, _ := sums(t, tab, nil); n == 0 || most.Load() != rows.AtOnce {
 		t.Errorf("%d rows, %d files at once", n, most.Load())
 	}
@@ -250,7 +251,7 @@ func TestFilesAtOnce(t *testing.T) {
 
 func TestNoSuchColumn(t *testing.T) {
 	s := deltatest.Loaded(t, "dv")
-	if _, err := table(t, s, snapshot(t, s, "delta/dv", 5)).Read(t.Context(), []string{"idd"}); err == nil || !strings.Contains(err.Error(), `no column "idd"`) {
+	if _, err := reading(t, s, snapshot(t, s, "delta/dv", 5)).Read(t.Context(), []string{"idd"}); err == nil || !strings.Contains(err.Error(), `no column "idd"`) {
 		t.Error(err)
 	}
 }
@@ -259,7 +260,7 @@ func TestNoSuchColumn(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	s := deltatest.Loaded(t, "many_commits")
 	ctx, cancel := withCancel(t)
-	r, err := table(t, s, snapshot(t, s, "delta/many_commits", 20)).Read(ctx, nil)
+	r, err := reading(t, s, snapshot(t, s, "delta/many_commits", 20)).Read(ctx, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/arrow-go/v18/parquet/schema"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
@@ -125,9 +126,9 @@ func z85(b []byte) string {
 }
 
 // content reads all rows, as JSON objects by line, in the table's types.
-func content(t *testing.T, s delta.Store, snap *delta.Snapshot) (string, error) {
+func content(t *testing.T, s table.Store, snap *delta.Snapshot) (string, error) {
 	t.Helper()
-	tab := table(t, s, snap)
+	tab := reading(t, s, snap)
 	r, err := tab.Read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

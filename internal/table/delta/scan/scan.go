@@ -26,6 +26,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/rows"
 )
@@ -58,7 +59,7 @@ func (d *Digest) add(n [32]byte) {
 
 // Sum reads all live rows of a snapshot, several files at once. Any error means
 // that nothing is known of the rows.
-func Sum(ctx context.Context, store delta.Store, s *delta.Snapshot) (Digest, error) {
+func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (Digest, error) {
 	t, err := rows.Of(store, s)
 	if err != nil {
 		return Digest{}, err

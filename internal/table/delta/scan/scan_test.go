@@ -8,15 +8,16 @@ import (
 	"testing"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/table/delta/scan"
 )
 
-func snapshot(t testing.TB, s delta.Store, name string, v int64) *delta.Snapshot {
+func snapshot(t testing.TB, s table.Store, name string, v int64) *delta.Snapshot {
 	t.Helper()
-	l, err := delta.Open(t.Context(), s, delta.Root{Bucket: deltatest.Bucket, Prefix: "delta/" + name})
+	l, err := delta.Open(t.Context(), s, table.Root{Bucket: deltatest.Bucket, Prefix: "delta/" + name})
 	if err != nil {
 		t.Fatal(err)
 	}

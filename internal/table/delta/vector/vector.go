@@ -13,6 +13,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
 
@@ -30,7 +31,7 @@ const maxVector = 1 << 30
 // Read reads the deletion vector of a live file: nil without one. Its size,
 // checksum and cardinality must be as recorded, or it is [delta.ErrCorrupt]. Bits
 // are the numbers of the rows that it hides, from 0.
-func Read(ctx context.Context, store delta.Store, d *delta.DeletionVector) (*roaring64.Bitmap, error) {
+func Read(ctx context.Context, store table.Store, d *delta.DeletionVector) (*roaring64.Bitmap, error) {
 	if d == nil {
 		return nil, nil
 	}

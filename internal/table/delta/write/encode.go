@@ -213,7 +213,7 @@ func (t *Table) Checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.store.Put(ctx, t.logKey("_last_checkpoint"), hint); err != nil {
+	if err := t.store.Put(ctx, delta.HintKey(t.root), hint); err != nil {
 		return fmt.Errorf("hint at the checkpoint of delta table %s: %w", t.root, err)
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
 
@@ -26,7 +27,7 @@ import (
 // [fs.ErrExist] where the key is taken; after an error that leaves its outcome
 // open it may be called again with the same bytes.
 type Store interface {
-	delta.Store
+	table.Store
 	PutIfAbsent(ctx context.Context, key string, body []byte) error
 	Put(ctx context.Context, key string, body []byte) error
 }
@@ -64,7 +65,7 @@ type Options struct {
 // several processes: versions are taken by put-if-absent.
 type Table struct {
 	store   Store
-	root    delta.Root
+	root    table.Root
 	columns []Column
 	opts    Options
 }
@@ -75,7 +76,7 @@ type Row []any
 
 // Create writes version 0 of a new table. Where the table is there already,
 // with whatever columns, it answers [fs.ErrExist].
-func Create(ctx context.Context, store Store, root delta.Root, columns []Column, opts Options) (*Table, error) {
+func Create(ctx context.Context, store Store, root table.Root, columns []Column, opts Options) (*Table, error) {
 	t, err := newTable(store, root, columns, opts)
 	if err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func Create(ctx context.Context, store Store, root delta.Root, columns []Column,
 }
 
 // Open opens a table that [Create] made with these columns.
-func Open(ctx context.Context, store Store, root delta.Root, columns []Column, opts Options) (*Table, error) {
+func Open(ctx context.Context, store Store, root table.Root, columns []Column, opts Options) (*Table, error) {
 	t, err := newTable(store, root, columns, opts)
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func Open(ctx context.Context, store Store, root delta.Root, columns []Column, o
 	return t, nil
 }
 
-func newTable(store Store, root delta.Root, columns []Column, opts Options) (*Table, error) {
+func newTable(store Store, root table.Root, columns []Column, opts Options) (*Table, error) {
 	data := 0
 	for _, c := range columns {
 		switch {
@@ -326,7 +327,7 @@ func (t *Table) head(ctx context.Context) (*delta.Snapshot, error) {
 }
 
 func (t *Table) logKey(format string, args ...any) string {
-	return t.root.Prefix + "/_delta_log/" + fmt.Sprintf(format, args...)
+	return delta.LogDir(t.root) + fmt.Sprintf(format, args...)
 }
 
 // encodePath makes the URI that the log holds for a key relative to the table.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
@@ -26,7 +27,7 @@ import (
 )
 
 var (
-	where   = delta.Root{Bucket: "lake", Prefix: "tables/orders"}
+	where   = table.Root{Bucket: "lake", Prefix: "tables/orders"}
 	columns = []write.Column{
 		{Name: "id", Type: write.Int64}, {Name: "name", Type: write.String}, {Name: "at", Type: write.Timestamp},
 		{Name: "amount", Type: write.Float64}, {Name: "region", Type: write.String, Partition: true},
@@ -330,7 +331,7 @@ func TestDeltaRSFindsTheSameDigests(t *testing.T) {
 	s := deltatest.Loaded(t)
 	var dirs, want []string
 	for _, truth := range deltatest.All(t) {
-		l, err := delta.Open(t.Context(), s, delta.Root{Bucket: deltatest.Bucket, Prefix: truth.Prefix})
+		l, err := delta.Open(t.Context(), s, table.Root{Bucket: deltatest.Bucket, Prefix: truth.Prefix})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -372,7 +373,7 @@ func TestDeltaRSReadsACutTable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			root := delta.Root{Bucket: deltatest.Bucket, Prefix: "delta/" + name}
+			root := table.Root{Bucket: deltatest.Bucket, Prefix: "delta/" + name}
 			l, err := delta.Open(t.Context(), s, root)
 			if err != nil {
 				t.Fatal(err)
