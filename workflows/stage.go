@@ -190,8 +190,7 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 	r.Status.Doing = "planning " + s.Title
 	r.show(ctx)
 	p := stagePlan{attempt: attempt, look: wire.Look{Verdict: verdict.Pass}}
-	var looks []verdict.Verdict
-	onlySource := true
+	var looks []wire.Look
 	for i, st := range s.Steps {
 		if only != all && only != i {
 			continue
@@ -226,11 +225,8 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 				}
 				p.add(&short, b.Plan)
 				if l := b.Plan.Look; l != nil {
-					looks = append(looks, l.Verdict)
-					onlySource = onlySource && (l.Verdict == verdict.Pass || l.OnlySource)
-					p.look.Passed, p.look.Failed, p.look.Unknown = p.look.Passed+l.Passed, p.look.Failed+l.Failed, p.look.Unknown+l.Unknown
-					p.look.Findings = append(p.look.Findings, l.Findings...)
-					status.Verdict = verdict.Worst(looks...)
+					looks = append(looks, *l)
+					status.Verdict = wire.MergeLooks(looks...).Verdict
 				}
 			}
 			status.State, status.Summary = "planned", short.Summary
@@ -239,8 +235,7 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 		p.steps = append(p.steps, sp)
 	}
 	if s.ChecksOnly() {
-		p.look.Verdict = verdict.Worst(looks...)
-		p.look.OnlySource = p.look.Verdict == verdict.Unknown && onlySource
+		p.look = wire.MergeLooks(looks...)
 	}
 	p.root = ledger.Root(p.leaves)
 	return p, nil
@@ -364,29 +359,19 @@ func of(s runbook.Step) string {
 // merge puts the looks of batches together. No batch at all is a step without
 // items: there was nothing to prove.
 func merge(batches []*batchPlan, get func(*batchPlan) *wire.Look) wire.Look {
-	m := wire.Look{Verdict: verdict.Pass, OnlySource: true}
+	if len(batches) == 0 {
+		return wire.Look{Verdict: verdict.Pass}
+	}
+	var looks []wire.Look
 	for _, b := range batches {
 		l := get(b)
 		if l == nil {
 			l = &wire.Look{Unknown: 1, Findings: []string{b.Batch.Label + ": " + b.Error}}
 		}
-		if l.Verdict != verdict.Pass {
-			m.OnlySource = m.OnlySource && l.OnlySource
-		}
-		m.Verdict = verdict.Worst(m.Verdict, l.Verdict)
-		m.Passed, m.Failed, m.Unknown = m.Passed+l.Passed, m.Failed+l.Failed, m.Unknown+l.Unknown
-		for _, f := range l.Findings {
-			if len(m.Findings) < wire.Shown {
-				m.Findings = append(m.Findings, f)
-			}
-		}
-		for _, o := range l.Obligations {
-			if !slices.Contains(m.Obligations, o) {
-				m.Obligations = append(m.Obligations, o)
-			}
-		}
+		looks = append(looks, *l)
 	}
-	m.OnlySource = m.OnlySource && m.Verdict == verdict.Unknown
+	m := wire.MergeLooks(looks...)
+	m.Findings = m.Findings[:min(len(m.Findings), wire.Shown)]
 	return m
 }
 

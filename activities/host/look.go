@@ -20,25 +20,26 @@ import (
 // summarize puts observations in short: the worst verdict, counts, and what did
 // not pass.
 func summarize(obs []action.Observation) wire.Look {
-	l := wire.Look{Verdict: action.Worst(obs), OnlySource: action.OnlySourceUnreachable(obs)}
-	for _, o := range obs {
+	looks := make([]wire.Look, len(obs))
+	for i, o := range obs {
+		l := wire.Look{Verdict: o.Verdict, OnlySource: o.Verdict == verdict.Unknown && o.Cause == action.CauseSourceUnreachable}
 		switch o.Verdict {
 		case verdict.Pass:
-			l.Passed++
-			continue
+			l.Passed = 1
 		case verdict.Fail:
-			l.Failed++
+			l.Failed, l.Findings = 1, []string{action.Finding(o)}
 		default:
-			l.Unknown++
+			l.Unknown, l.Findings = 1, []string{action.Finding(o)}
 		}
-		if len(l.Findings) < wire.Shown {
-			l.Findings = append(l.Findings, action.Finding(o))
+		if o.Verdict != verdict.Pass && o.Obligation != "" {
+			l.Obligations = []string{o.Obligation}
 		}
-		if o.Obligation != "" && !slices.Contains(l.Obligations, o.Obligation) && len(l.Obligations) < wire.Shown {
-			l.Obligations = append(l.Obligations, o.Obligation)
-		}
+		looks[i] = l
 	}
-	return l
+	m := wire.MergeLooks(looks...)
+	m.Findings = m.Findings[:min(len(m.Findings), wire.Shown)]
+	m.Obligations = m.Obligations[:min(len(m.Obligations), wire.Shown)]
+	return m
 }
 
 // stable leaves out what may differ from one look to the next although the world

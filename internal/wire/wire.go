@@ -8,6 +8,7 @@ package wire
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"breakwater/internal/action"
@@ -153,6 +154,28 @@ type Look struct {
 	Unknown     int64           `json:"unknown"`
 	Findings    []string        `json:"findings,omitempty"`    // what did not pass, at most [Shown]
 	Obligations []string        `json:"obligations,omitempty"` // what would remain to be proven, each once, at most [Shown]
+}
+
+// MergeLooks puts looks together: the worst verdict, all counts, all findings, each
+// obligation once. Nothing looked at is unknown.
+func MergeLooks(looks ...Look) Look {
+	var m Look
+	verdicts := make([]verdict.Verdict, len(looks))
+	only := true
+	for i, l := range looks {
+		verdicts[i] = l.Verdict
+		only = only && (l.Verdict == verdict.Pass || l.OnlySource)
+		m.Passed, m.Failed, m.Unknown = m.Passed+l.Passed, m.Failed+l.Failed, m.Unknown+l.Unknown
+		m.Findings = append(m.Findings, l.Findings...)
+		for _, o := range l.Obligations {
+			if !slices.Contains(m.Obligations, o) {
+				m.Obligations = append(m.Obligations, o)
+			}
+		}
+	}
+	m.Verdict = verdict.Worst(verdicts...)
+	m.OnlySource = only && m.Verdict == verdict.Unknown && len(looks) > 0
+	return m
 }
 
 // Shown is how many sentences a result carries; the rest is in the ledger.
