@@ -40,17 +40,17 @@ test-fast: ## run the tests that need no server
 		./internal/mistake ./internal/reach ./internal/recovery ./internal/report ./internal/runbook/... ./internal/strictyaml ./internal/verdict
 
 torture: tools build ## SEEDS random disasters, and a worker killed at every point
-	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities ./internal/table/delta/rollback ./internal/objectstore -run "TestTorture|TestKilled|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass" -count=1 -timeout 6h -v
+	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities/... ./internal/table/delta/rollback ./internal/objectstore -run "TestTorture|TestKilled|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass" -count=1 -timeout 6h -v
 
 verify-spark: tools-check $(TOOLS_BIN)/minio tools-spark ## let Spark read what rollback, promotion and rewind leave; not part of make test
-	BREAKWATER_SPARK=$(SPARK)/python/bin/python $(GO) test ./activities -run TestSparkReads -count=1 -v -timeout 30m
+	BREAKWATER_SPARK=$(SPARK)/python/bin/python $(GO) test ./activities/table -run TestSparkReads -count=1 -v -timeout 30m
 
 bench: tools tools-bench ## measure, as ratios from one run
 	$(GO) test ./internal/recovery ./internal/table/delta ./internal/table/delta/rollback ./internal/table -run xxx -bench . -benchtime 2x
 	BREAKWATER_BENCH=1 $(GO) test ./internal/table/delta/rollback -run TestRollbackSpeed -count=1 -v -timeout 30m
 	BREAKWATER_BENCH=1 $(GO) test ./internal/table/delta ./internal/table/delta/location -p 1 -run 'TestSpeedOf|TestMemoryOf' -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./workflows -run TestOverhead -count=1 -v -timeout 30m
-	BREAKWATER_BENCH=1 $(GO) test ./activities -run 'TestBench(Rewind|Undelete)' -count=1 -v -timeout 60m
+	BREAKWATER_BENCH=1 $(GO) test ./activities/storage -run 'TestBench(Rewind|Undelete)' -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./internal/query/duckdb -run TestSpeed -count=1 -v
 
 lint: tools-lint ## golangci-lint with the layers as rules, and workflowcheck
