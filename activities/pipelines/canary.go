@@ -18,14 +18,14 @@ import (
 	"breakwater/internal/verdict"
 )
 
-func (s room) canary() action.Action[action.None] {
+func (r room) canary() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "pipelines.canary", Over: estate.GroupKind, Effect: action.ReadOnly, Drill: action.DrillSkipped,
 		Needs: []string{"access.read-write"},
 		Doc: "Send one record, marked in its header " + kafka.CanaryHeader + ", through a group's canary topic at the target, and read it back; " +
 			"the one check that writes, and only in a live run.",
 		Timing: action.Timing{Timeout: 2 * time.Minute, Estimate: 3 * time.Second},
-		Verify: s.verifyCanary,
+		Verify: r.verifyCanary,
 		RedWhen: []action.Red{
 			{Fault: "kafka.topic-closed", Want: verdict.Fail},
 			{Fault: "kafka.transaction-open", Want: verdict.Fail},
@@ -44,7 +44,7 @@ const canaryTime = 5 * time.Second
 // It writes in live runs alone. A group with topics and no canary is unknown: that
 // writes go through is then for a person to see. A group without topics has
 // nothing to send through.
-func (s room) verifyCanary(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+func (r room) verifyCanary(ctx context.Context, c call) ([]action.Observation, error) {
 	g, err := inGroup(c)
 	if err != nil {
 		return nil, err
@@ -64,11 +64,11 @@ func (s room) verifyCanary(ctx context.Context, c action.Call[action.None]) ([]a
 	}
 	topic := g.Canary.Topic
 	what = "a canary record goes through topic " + topic
-	k, err := s.KafkaToChange(ctx, c.Estate, c.Run.Target)
+	k, err := r.KafkaToChange(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
 	}
-	before, err := s.readers(ctx, c, k, topic)
+	before, err := r.readers(ctx, c, k, topic)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
 	}
@@ -98,7 +98,7 @@ func (s room) verifyCanary(ctx context.Context, c action.Call[action.None]) ([]a
 	}
 	same := back.Partition == sent.Partition && back.Offset == sent.Offset
 	obs := []action.Observation{action.Saw(what, want, fmt.Sprintf("sent as %v@%d, read back as %v@%d", sent.Partition, sent.Offset, back.Partition, back.Offset), same)}
-	return append(obs, s.undisturbed(ctx, c, k, topic, before)), nil
+	return append(obs, r.undisturbed(ctx, c, k, topic, before)), nil
 }
 
 // findCanary reads a sent record back, outside any group, until it is there.
@@ -115,7 +115,7 @@ func findCanary(ctx context.Context, k *kafka.Client, sent kafka.Canary, since t
 }
 
 // readers reads where the estate's consumer groups of a topic stand in it.
-func (s room) readers(ctx context.Context, c action.Call[action.None], k *kafka.Client, topic string) (map[string]kafka.Offsets, error) {
+func (r room) readers(ctx context.Context, c call, k *kafka.Client, topic string) (map[string]kafka.Offsets, error) {
 	at := map[string]kafka.Offsets{}
 	for _, i := range c.Estate.Items(estate.ConsumerGroupKind, estate.Filter{}) {
 		g, _, _ := c.Estate.ConsumerGroup(i.Name)
@@ -137,9 +137,9 @@ func (s room) readers(ctx context.Context, c action.Call[action.None], k *kafka.
 }
 
 // undisturbed observes that no consumer group of the topic lost its place.
-func (s room) undisturbed(ctx context.Context, c action.Call[action.None], k *kafka.Client, topic string, before map[string]kafka.Offsets) action.Observation {
+func (r room) undisturbed(ctx context.Context, c call, k *kafka.Client, topic string, before map[string]kafka.Offsets) action.Observation {
 	what, want := "the canary disturbed no consumer group of "+topic, "each is where it was, or further"
-	after, err := s.readers(ctx, c, k, topic)
+	after, err := r.readers(ctx, c, k, topic)
 	if err != nil {
 		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
 	}

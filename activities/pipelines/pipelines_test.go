@@ -11,6 +11,8 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
+	"breakwater/internal/pipeline"
+	"breakwater/internal/pipeline/temporal"
 	"breakwater/internal/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
@@ -21,7 +23,7 @@ import (
 )
 
 func pipelineOf(name string) estate.Pipeline {
-	return estate.Pipeline{Pipeline: name, Connector: temporalSchedule, In: map[string]string{world.East: name + "-east", world.West: name + "-west"}}
+	return estate.Pipeline{Pipeline: name, Connector: temporal.Name, In: map[string]string{world.East: name + "-east", world.West: name + "-west"}}
 }
 
 func TestPipelines(t *testing.T) {
@@ -75,7 +77,7 @@ func TestPipelines(t *testing.T) {
 		})
 	}
 	recs := &world.Kept{}
-	stop, resume := recs.Keeping(newRoom(w.Systems).pausePipelines()), w.Action("pipelines.resume")
+	stop, resume := recs.Keeping(room{w.Systems}.pause()), w.Action("pipelines.resume")
 	request := func(def *action.Definition, name string) action.Request {
 		r := w.Request(def, name)
 		r.Records = recs
@@ -117,12 +119,12 @@ func TestPipelines(t *testing.T) {
 	})
 	t.Run("an update that lost a race changes nothing", func(t *testing.T) {
 		c := action.Call[action.None]{Request: r}
-		p := scheduled{Pipeline: "clicks", Region: world.East, Schedule: "clicks-east"}
-		seen, err := newRoom(w.Systems).describe(t.Context(), c, p.Schedule)
+		p := scheduled{Pipeline: "clicks", Group: "clicks", Region: world.East, Schedule: "clicks-east"}
+		seen, err := room{w.Systems}.describe(t.Context(), c, p)
 		w.Must(err)
 		h := w.Systems.Temporal.ScheduleClient().GetHandle(t.Context(), p.Schedule)
 		w.Must(h.Pause(t.Context(), client.SchedulePauseOptions{Note: "mine"}))
-		if err := newRoom(w.Systems).set(t.Context(), c, p, seen, schedulePaused, "ours"); !errors.Is(err, action.ErrMoved) {
+		if err := (room{w.Systems}).set(t.Context(), c, p, seen, order{pipeline.Paused, "ours"}); !errors.Is(err, action.ErrMoved) {
 			t.Errorf("set = %v, want ErrMoved", err)
 		}
 		is(p.Schedule, true, "mine")
@@ -138,7 +140,7 @@ func TestPipelines(t *testing.T) {
 		prove.Action(t, resume, request(resume, "orders"), set())
 		is("rollup-west", true, standby)
 		is("backfill-west", true, person)
-		is("rollup-east", true, note(w.Run, notePaused, "runs while "+world.East+" is active"))
+		is("rollup-east", true, pipeline.Note(w.Run.Name(), pipeline.PausedIt, "runs while "+world.East+" is active"))
 	})
 	t.Run("what an earlier run paused is no person's pause", func(t *testing.T) {
 		next, before := request(stop, ""), recs.Outcomes["pipelines.pause test"]

@@ -7,28 +7,23 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/pipeline"
 	"breakwater/internal/system"
-
-	"go.temporal.io/sdk/client"
 )
 
 // systems is what this room needs of the outside systems.
 type systems interface {
-	Schedules() client.Client
 	KafkaToChange(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
+	Pipelines(ctx context.Context, e *estate.Estate, region, connector string, run action.Run) (pipeline.Connector, error)
 }
 
 // room is what the actions of this room hang from.
-type room struct {
-	systems
-}
-
-func newRoom(s *system.Systems) room {
-	return room{systems: s}
-}
+type room struct{ systems }
 
 // Add registers the actions of this room.
 func Add(c *action.Catalogue, s *system.Systems) {
-	r := newRoom(s)
-	r.pipelineActions(c)
+	r := room{s}
+	action.Add(c, r.pause())
+	action.Add(c, r.resume())
+	action.Add(c, r.canary())
 }

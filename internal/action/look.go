@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"breakwater/internal/clip"
 	"breakwater/internal/reach"
 	"breakwater/internal/verdict"
 
@@ -29,10 +30,7 @@ func Finding(o Observation) string {
 		b.WriteString(o.Item + ": ")
 	}
 	fmt.Fprintf(b, "%s: want %s, got %s (%s)", o.What, o.Want, o.Got, o.Verdict)
-	if len(b.String()) > 500 {
-		return b.String()[:500] + "…"
-	}
-	return b.String()
+	return clip.Text(b.String(), 500)
 }
 
 // Unknown is the observation of something that could not be looked at. Its cause

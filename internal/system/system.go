@@ -54,10 +54,6 @@ type Systems struct {
 // it after the actions were registered, so rooms ask each time.
 func (s *Systems) QueryEngine() query.Engine { return s.Engine }
 
-// Schedules is the Temporal whose Schedules the pipelines are; nil before the process
-// has reached it.
-func (s *Systems) Schedules() client.Client { return s.Temporal }
-
 // HoldTimes is how long a group is held; see Watch.
 func (s *Systems) HoldTimes() func(every time.Duration) (quiet, within time.Duration) { return s.Watch }
 

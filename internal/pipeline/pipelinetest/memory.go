@@ -104,6 +104,13 @@ func (m *Memory) Make(name string, p Pipeline) {
 	m.all[name] = &job{Pipeline: p, spec: "on the 29th of February"}
 }
 
+// Delete deletes a pipeline.
+func (m *Memory) Delete(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.all, name)
+}
+
 // Begin starts a run and returns its name.
 func (m *Memory) Begin(name string) (run string, err error) {
 	err = m.use(name, func(j *job) {

@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-const day = 24 * time.Hour
-
 // What Spark's IntervalUtils.stringToInterval makes of these, behind Delta's
 // DeltaConfigs.parseCalendarInterval, but for the quotes.
 func TestInterval(t *testing.T) {
+	const day = 24 * time.Hour
 	for text, want := range map[string]time.Duration{
 		"interval 7 days":                      7 * day,
 		"interval 1 week":                      7 * day,
