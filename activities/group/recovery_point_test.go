@@ -15,7 +15,7 @@ import (
 	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/recovery"
 	"breakwater/internal/system"
-	"breakwater/internal/table/delta"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/tabletest"
@@ -41,7 +41,7 @@ func (m *inMemory) must(err error) {
 // table writes a table of some versions, one every ten seconds, each of one row.
 func (m *inMemory) table(name string, versions int, every int64) *lake.TableEvidence {
 	m.t.Helper()
-	root := delta.Root{Bucket: "lake", Prefix: name}
+	root := table.Root{Bucket: "lake", Prefix: name}
 	clock := firstCommit
 	w, err := write.Create(m.t.Context(), m.store, root, []write.Column{{Name: "id", Type: write.Int64}},
 		write.Options{CheckpointEvery: every, Now: func() time.Time { return clock }})
@@ -243,7 +243,7 @@ func BenchmarkRecoveryPoint(b *testing.B) {
 		name := fmt.Sprintf("t%03d", n)
 		e.Groups[0].Tables = append(e.Groups[0].Tables, estate.Table{Table: name, Format: "delta", Bucket: "lake", Path: "g/" + name})
 		clock := firstCommit
-		w, err := write.Create(b.Context(), world.SourceStore{Bucket: location.Bucket{Bucket: bucket}}, delta.Root{Bucket: bucket.Name(), Prefix: "g/" + name},
+		w, err := write.Create(b.Context(), world.SourceStore{Bucket: location.Bucket{Bucket: bucket}}, table.Root{Bucket: bucket.Name(), Prefix: "g/" + name},
 			[]write.Column{{Name: "id", Type: write.Int64}}, write.Options{CheckpointEvery: 10, Now: func() time.Time { return clock }})
 		for v := 1; v < versions && err == nil; v++ {
 			clock = clock.Add(10 * time.Second)
