@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
 
@@ -168,7 +169,7 @@ func (s room) tried(ctx context.Context, c action.Call[action.None], b lake.Back
 		}
 	}
 	store := location.Bucket{Bucket: bucket}
-	l, err := delta.Open(ctx, store, delta.Root{Bucket: bucket.Name(), Prefix: scratch})
+	l, err := delta.Open(ctx, store, table.Root{Bucket: bucket.Name(), Prefix: scratch})
 	if err != nil {
 		return 0, "", err
 	}

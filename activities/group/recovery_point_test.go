@@ -15,10 +15,10 @@ import (
 	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/recovery"
 	"breakwater/internal/system"
-	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/tabletest"
 	"breakwater/lab/world"
 )
 
@@ -27,7 +27,7 @@ var firstCommit = time.Date(2026, 11, 1, 2, 0, 0, 0, time.UTC)
 // inMemory is a group whose tables lie in memory.
 type inMemory struct {
 	t     *testing.T
-	store *deltatest.Store
+	store *tabletest.Store
 	ev    lake.GroupEvidence
 }
 
@@ -41,7 +41,7 @@ func (m *inMemory) must(err error) {
 // table writes a table of some versions, one every ten seconds, each of one row.
 func (m *inMemory) table(name string, versions int, every int64) *lake.TableEvidence {
 	m.t.Helper()
-	root := delta.Root{Bucket: "lake", Prefix: name}
+	root := table.Root{Bucket: "lake", Prefix: name}
 	clock := firstCommit
 	w, err := write.Create(m.t.Context(), m.store, root, []write.Column{{Name: "id", Type: write.Int64}},
 		write.Options{CheckpointEvery: every, Now: func() time.Time { return clock }})
@@ -84,7 +84,7 @@ func (m *inMemory) choose() (recovery.Cut, error) {
 }
 
 func TestCutLiesFurtherBackThanWasRead(t *testing.T) {
-	m := &inMemory{t: t, store: &deltatest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{}}
 	fast := m.table("fast", 300, 50)
 	m.table("slow", 300, 0)
 	m.lose("slow", 7, false)
@@ -109,7 +109,7 @@ func TestCutLiesFurtherBackThanWasRead(t *testing.T) {
 // has no time. What lies below it is out of reach, so there is no cut where the
 // other table holds the group further back; and looking for one ends.
 func TestNoCutBelowACheckpointWithoutItsCommit(t *testing.T) {
-	m := &inMemory{t: t, store: &deltatest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{}}
 	big := m.table("big", 6, 3)
 	m.table("small", 6, 0)
 	m.lose("small", 2, false)
@@ -138,7 +138,7 @@ func TestNoCutBelowACheckpointWithoutItsCommit(t *testing.T) {
 // A version whose file was removed by a later one can be incomplete below one
 // that is complete. It is found out when the cut falls on it.
 func TestCutStepsBackFromAnIncompleteOlderVersion(t *testing.T) {
-	m := &inMemory{t: t, store: &deltatest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{}}
 	big := m.table("big", 6, 0)
 	m.table("small", 6, 0)
 	m.lose("small", 5, false) // holds the group before version 5
@@ -174,7 +174,7 @@ func TestNoCutNamesTheTable(t *testing.T) {
 		"no whole version": {func(m *inMemory) { m.store.Delete(world.Entry("two", 0)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := &inMemory{t: t, store: &deltatest.Store{}}
+			m := &inMemory{t: t, store: &tabletest.Store{}}
 			m.table("one", 3, 0)
 			m.table("two", 3, 0)
 			tc.breaks(m)
@@ -189,7 +189,7 @@ func TestNoCutNamesTheTable(t *testing.T) {
 
 // A store that does not answer concludes nothing.
 func TestUnreadEvidenceIsNoEvidence(t *testing.T) {
-	m := &inMemory{t: t, store: &deltatest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{}}
 	m.table("one", 5, 2)
 	lost := errors.New("no answer")
 	for _, op := range []string{"list", "get"} {
@@ -207,7 +207,7 @@ func TestUnreadEvidenceIsNoEvidence(t *testing.T) {
 
 // The oldest partition of a topic holds the tables back too.
 func TestTopicBindsTheCut(t *testing.T) {
-	m := &inMemory{t: t, store: &deltatest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{}}
 	m.table("one", 9, 0)
 	m.ev.Topics = []recovery.TopicState{{Name: "events", Partitions: []recovery.PartitionState{
 		{Partition: 0, MirroredThrough: 10, NewestAt: firstCommit.Add(time.Hour)},
@@ -243,7 +243,7 @@ func BenchmarkRecoveryPoint(b *testing.B) {
 		name := fmt.Sprintf("t%03d", n)
 		e.Groups[0].Tables = append(e.Groups[0].Tables, estate.Table{Table: name, Format: "delta", Bucket: "lake", Path: "g/" + name})
 		clock := firstCommit
-		w, err := write.Create(b.Context(), world.SourceStore{Bucket: location.Bucket{Bucket: bucket}}, delta.Root{Bucket: bucket.Name(), Prefix: "g/" + name},
+		w, err := write.Create(b.Context(), world.SourceStore{Bucket: location.Bucket{Bucket: bucket}}, table.Root{Bucket: bucket.Name(), Prefix: "g/" + name},
 			[]write.Column{{Name: "id", Type: write.Int64}}, write.Options{CheckpointEvery: 10, Now: func() time.Time { return clock }})
 		for v := 1; v < versions && err == nil; v++ {
 			clock = clock.Add(10 * time.Second)

@@ -35,7 +35,7 @@ type revived struct {
 	readers map[string]*objectstore.Reader
 }
 
-var _ delta.Store = (*revived)(nil)
+var _ table.Store = (*revived)(nil)
 
 // revive lists the versions of the log.
 func revive(ctx context.Context, t lake.Table) (*revived, error) {

@@ -218,7 +218,7 @@ func movedBefore(t lake.Table, kept map[string]objectState, st logState, plan pr
 }
 
 // planHint says how the hint changes; nil where it stays.
-func planHint(ctx context.Context, t lake.Table, kept map[string]objectState, st logState, folder string, cut delta.Cut) (*hintPoint, error) {
+func planHint(ctx context.Context, t lake.Table, kept map[string]objectState, st logState, folder string, cut delta.Later) (*hintPoint, error) {
 	name := strings.TrimPrefix(cut.Hint, t.Root.Prefix+"/")
 	now, there := st.present[cut.Hint]
 	h := &hintPoint{Key: cut.Hint, Body: cut.HintBody}

@@ -98,7 +98,7 @@ func rollbackError(err error) error {
 		return err
 	case errors.Is(err, rollback.ErrMoved):
 		return fmt.Errorf("%w: plan again: %w", err, action.ErrMoved)
-	case errors.Is(err, rollback.ErrRefused), errors.As(err, &feature), errors.Is(err, delta.ErrTooEarly), errors.Is(err, delta.ErrNoStart),
+	case errors.Is(err, rollback.ErrRefused), errors.As(err, &feature), errors.Is(err, table.ErrTooEarly), errors.Is(err, delta.ErrNoStart),
 		errors.Is(err, fs.ErrNotExist) && !errors.Is(err, objectstore.ErrNoBucket):
 		return fmt.Errorf("%w: %w", err, action.ErrRefused)
 	}

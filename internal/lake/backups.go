@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/table/delta/scan"
@@ -132,7 +133,7 @@ func (b Backups) Readable(ctx context.Context, e *estate.Estate, m backup.Manife
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", action.ErrRefused, err)
 	}
-	l, err := delta.Open(ctx, tables, delta.Root{Bucket: bucket, Prefix: t.Path})
+	l, err := delta.Open(ctx, tables, table.Root{Bucket: bucket, Prefix: t.Path})
 	if err != nil {
 		return tables, nil, err
 	}
@@ -145,7 +146,7 @@ func (b Backups) Readable(ctx context.Context, e *estate.Estate, m backup.Manife
 
 // RowsOf reads the rows of a snapshot. No hash comes of a table with a column that
 // cannot be read, and then the rows are those of the log.
-func RowsOf(ctx context.Context, store delta.Store, snap *delta.Snapshot) (n int64, hash string, err error) {
+func RowsOf(ctx context.Context, store table.Store, snap *delta.Snapshot) (n int64, hash string, err error) {
 	d, err := scan.Sum(ctx, store, snap)
 	var typ *rows.TypeError
 	if errors.As(err, &typ) {

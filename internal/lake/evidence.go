@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
@@ -29,7 +30,7 @@ type TableEvidence struct {
 	Table
 	Log        *delta.Log      // nil where the target has none
 	Newest     *delta.Snapshot // nil where no version is complete
-	above      []delta.Above
+	above      []table.Above
 	From       int64          // versions from here on were read
 	looked     bool           // at least once
 	bottom     bool           // nothing below from can be read
@@ -132,7 +133,7 @@ func (t *TableEvidence) Look(ctx context.Context) error {
 	}
 	t.Log = l
 	n, err := l.NewestComplete(ctx, time.Time{})
-	if err != nil && !errors.Is(err, delta.ErrNoneComplete) {
+	if err != nil && !errors.Is(err, table.ErrNoneComplete) {
 		return err
 	}
 	t.Newest, t.above = n.Snapshot, n.Above
@@ -188,7 +189,7 @@ func (t *TableEvidence) read(ctx context.Context) error {
 		if h.Removed == 0 || h.Rows == 0 {
 			v.Appended = h.Rows
 		}
-		v.Complete = v.Version <= newest && !t.Incomplete[v.Version] && slices.ContainsFunc(reconstructible, func(r delta.Range) bool {
+		v.Complete = v.Version <= newest && !t.Incomplete[v.Version] && slices.ContainsFunc(reconstructible, func(r table.Range) bool {
 			return r.First <= v.Version && v.Version <= r.Last
 		})
 		vs, pure = append(vs, v), append(pure, h.Removed == 0 && h.Rows >= 0)

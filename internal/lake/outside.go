@@ -102,7 +102,7 @@ func (ev *GroupEvidence) AbsolutePaths(ctx context.Context, e *estate.Estate) ([
 		if t.Log == nil {
 			continue
 		}
-		first := slices.IndexFunc(t.above, func(a delta.Above) bool {
+		first := slices.IndexFunc(t.above, func(a table.Above) bool {
 			return slices.ContainsFunc(a.Lacks, func(l table.Lack) bool { return l.Fault == table.Elsewhere })
 		})
 		if t.Newest != nil && first < 0 {

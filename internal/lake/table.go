@@ -68,8 +68,8 @@ type Table struct {
 	Decl   *estate.Table
 	Region string
 	Bucket objectstore.Bucket
-	Store  delta.Store
-	Root   delta.Root
+	Store  table.Store
+	Root   table.Root
 }
 
 // Table finds a table in a region, seen with recovery's own credentials there.
@@ -84,7 +84,7 @@ func (s Lake) Table(ctx context.Context, e *estate.Estate, region, name string) 
 	}
 	return Table{
 		Name: name, Group: g, Decl: t, Region: region, Bucket: b,
-		Store: location.Bucket{Bucket: b}, Root: delta.Root{Bucket: b.Name(), Prefix: t.Path},
+		Store: location.Bucket{Bucket: b}, Root: table.Root{Bucket: b.Name(), Prefix: t.Path},
 	}, nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/scan"
@@ -141,7 +142,7 @@ func (l *Lake) Create(name string, every int64) {
 	l.T.Helper()
 	decl, _, _ := l.Estate.Table(name)
 	b := l.RootBucket(East)
-	w, err := write.Create(l.T.Context(), SourceStore{location.Bucket{Bucket: b}}, delta.Root{Bucket: b.Name(), Prefix: decl.Path}, OrderColumns,
+	w, err := write.Create(l.T.Context(), SourceStore{location.Bucket{Bucket: b}}, table.Root{Bucket: b.Name(), Prefix: decl.Path}, OrderColumns,
 		write.Options{CheckpointEvery: every, Now: func() time.Time { return l.Clock }})
 	l.Must(err)
 	l.Writers[name] = w
@@ -174,12 +175,12 @@ func (l *Lake) Learn(name string) {
 	}
 }
 
-func (l *Lake) Log(region, name string) (*delta.Log, delta.Store) {
+func (l *Lake) Log(region, name string) (*delta.Log, table.Store) {
 	l.T.Helper()
 	decl, _, _ := l.Estate.Table(name)
 	b := l.RootBucket(region)
 	store := location.Bucket{Bucket: b}
-	log, err := delta.Open(l.T.Context(), store, delta.Root{Bucket: b.Name(), Prefix: decl.Path})
+	log, err := delta.Open(l.T.Context(), store, table.Root{Bucket: b.Name(), Prefix: decl.Path})
 	l.Must(err)
 	return log, store
 }

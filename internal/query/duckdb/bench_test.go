@@ -13,9 +13,9 @@ import (
 	"breakwater/internal/query/duckdb"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/tabletest"
 )
 
 // TestSpeed compares queries over 1,000,000 rows with DuckDB's own reader on the
@@ -25,7 +25,7 @@ func TestSpeed(t *testing.T) {
 		return
 	}
 	const all, files = 1_000_000, 10
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	root := table.Root{Bucket: "lake", Prefix: "t"}
 	tab, err := write.Create(t.Context(), s, root, []write.Column{
 		{Name: "id", Type: write.Int64}, {Name: "region", Type: write.String}, {Name: "amount", Type: write.Float64}, {Name: "placed", Type: write.Timestamp},

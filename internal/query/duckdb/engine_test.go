@@ -23,10 +23,11 @@ import (
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table/tabletest"
 )
 
 // fixture is a version of a table that another engine wrote.
-func fixture(t testing.TB, s *deltatest.Store, name string, v int64) *rows.Table {
+func fixture(t testing.TB, s *tabletest.Store, name string, v int64) *rows.Table {
 	t.Helper()
 	l, err := delta.Open(t.Context(), s, table.Root{Bucket: deltatest.Bucket, Prefix: "delta/" + name})
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/tabletest"
 )
 
 // A log of 10,000 commits without any checkpoint, read and replayed.
@@ -25,7 +25,7 @@ func BenchmarkSnapshotOf10000Commits(b *testing.B) {
 // lacks one object.
 func BenchmarkNewestCompleteOf100000Files(b *testing.B) {
 	const commits, each = 100, 1000
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	put(b, s, jsonKey("t", 0), strings.Join([]string{infoLine(1000), protocolLine, metadataLine}, "\n"))
 	for v := 1; v <= commits; v++ {
 		lines := []string{infoLine(int64(1000 + v))}

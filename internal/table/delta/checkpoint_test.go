@@ -8,8 +8,8 @@ import (
 
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/tabletest"
 )
 
 // A checkpoint gives the same files as the commits that it stands for, whether or
@@ -36,7 +36,7 @@ func TestCheckpointOfOddFiles(t *testing.T) {
 		"with others": append(plain, add("p=%20/i.parquet", `"p":" "`, "8", "1"), add("s3://other/j.parquet", `"p":"1"`, "9", "1"), add("k/.l", `"p":"1"`, "10", "1")),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &deltatest.Store{}
+			s := &tabletest.Store{}
 			w, err := write.Create(t.Context(), s, table.Root{Bucket: "b", Prefix: "t"}, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
 			if err != nil {
 				t.Fatal(err)

@@ -24,7 +24,7 @@ import (
 // is therefore moved aside with the versions that it reaches up to
 // ([Log.LaterThan]), and can be held against the commits ([Log.Compare]).
 type Compaction struct {
-	Range
+	table.Range
 	Key string
 
 	object table.Object

@@ -11,6 +11,7 @@ import (
 
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/tabletest"
 )
 
 func compactedKey(prefix string, first, last int64) string {
@@ -18,7 +19,7 @@ func compactedKey(prefix string, first, last int64) string {
 }
 
 // compact writes a log compaction file for commits that are there.
-func compact(t *testing.T, s *deltatest.Store, prefix string, first, last int64) string {
+func compact(t *testing.T, s *tabletest.Store, prefix string, first, last int64) string {
 	t.Helper()
 	var commits [][]byte
 	for v := first; v <= last; v++ {
@@ -129,7 +130,7 @@ func TestCutTakesCompactionsThatReachAboveIt(t *testing.T) {
 func TestCompactionThatContradictsItsCommits(t *testing.T) {
 	const p, first, last = "t", 1, 4
 	removed := `{"remove":{"path":"f1.parquet","dataChange":true}}` + "\n"
-	table := func() *deltatest.Store {
+	table := func() *tabletest.Store {
 		s := appends(t, p, 5)
 		put(t, s, jsonKey(p, 3), infoLine(1003)+"\n"+removed+addLine("f3.parquet", 3, 30)+"\n"+`{"txn":{"appId":"stream","version":7}}`+"\n")
 		put(t, s, jsonKey(p, 4), infoLine(1004)+"\n"+strings.Replace(metadataLine, `"configuration":{}`, `"configuration":{"a":"b"}`, 1)+"\n"+protocolLine+"\n")

@@ -10,6 +10,7 @@ import (
 
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/tabletest"
 )
 
 // Moving aside what is later makes exactly that version the head, for every version of
@@ -54,7 +55,7 @@ func TestLaterMakesTheHead(t *testing.T) {
 }
 
 // move does what a caller of LaterThan does.
-func move(t *testing.T, s *deltatest.Store, later delta.Later) {
+func move(t *testing.T, s *tabletest.Store, later delta.Later) {
 	t.Helper()
 	aside := func(key string) {
 		body, err := s.Get(t.Context(), key)

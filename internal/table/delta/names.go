@@ -214,3 +214,21 @@ func number(digits string) int64 {
 	}
 	return n
 }
+
+// SpeaksOf is the last version that a file of the log is about, by its name
+// alone. Unlike [EntryOf] it reads names too that the protocol does not know:
+// whatever begins with a later version's number must not stay above a head.
+func SpeaksOf(name string) (int64, bool) {
+	last, ok := int64(-1), false
+	for i, part := range strings.Split(name, ".") {
+		if i > 1 || len(part) != 20 { // the version, or the first and last of a compacted commit
+			break
+		}
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil {
+			break
+		}
+		last, ok = n, true
+	}
+	return last, ok
+}

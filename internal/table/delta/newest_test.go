@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/tabletest"
 )
 
 func logKey(prefix, name string) string { return prefix + "/_delta_log/" + name }
@@ -23,7 +24,7 @@ func jsonKey(prefix string, v int) string {
 }
 
 // put stores a hand-written object.
-func put(t testing.TB, s *deltatest.Store, key, body string) {
+func put(t testing.TB, s *tabletest.Store, key, body string) {
 	t.Helper()
 	if err := s.Put(t.Context(), key, []byte(body)); err != nil {
 		t.Fatal(err)
@@ -44,9 +45,9 @@ func addLine(path string, size, rows int) string {
 }
 
 // appends makes a table whose version n > 0 appends one file of n bytes and 10n rows.
-func appends(t testing.TB, prefix string, versions int) *deltatest.Store {
+func appends(t testing.TB, prefix string, versions int) *tabletest.Store {
 	t.Helper()
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	put(t, s, jsonKey(prefix, 0), strings.Join([]string{infoLine(1000), protocolLine, metadataLine}, "\n"))
 	for v := 1; v <= versions; v++ {
 		name := fmt.Sprintf("f%d.parquet", v)
@@ -59,30 +60,30 @@ func appends(t testing.TB, prefix string, versions int) *deltatest.Store {
 func TestNewestComplete(t *testing.T) {
 	const p = "lake/orders"
 	for name, tc := range map[string]struct {
-		fault func(*testing.T, *deltatest.Store)
+		fault func(*testing.T, *tabletest.Store)
 		want  int64
 		above []string // version, rows, own lacks, inherited, start of the fault
 	}{
-		"whole": {func(*testing.T, *deltatest.Store) {}, 6, nil},
-		"trap 3: log entry without its data file": {func(_ *testing.T, s *deltatest.Store) { s.Delete(p + "/f5.parquet") }, 4,
+		"whole": {func(*testing.T, *tabletest.Store) {}, 6, nil},
+		"trap 3: log entry without its data file": {func(_ *testing.T, s *tabletest.Store) { s.Delete(p + "/f5.parquet") }, 4,
 			[]string{"5-5 rows=50 lacks=1 inherited=0 ", "6-6 rows=60 lacks=0 inherited=1 "}},
-		"size differs": {func(t *testing.T, s *deltatest.Store) { put(t, s, p+"/f6.parquet", "x") }, 5,
+		"size differs": {func(t *testing.T, s *tabletest.Store) { put(t, s, p+"/f6.parquet", "x") }, 5,
 			[]string{"6-6 rows=60 lacks=1 inherited=0 "}},
-		"gap": {func(_ *testing.T, s *deltatest.Store) { s.Delete(jsonKey(p, 3)); s.Delete(jsonKey(p, 4)) }, 2,
+		"gap": {func(_ *testing.T, s *tabletest.Store) { s.Delete(jsonKey(p, 3)); s.Delete(jsonKey(p, 4)) }, 2,
 			[]string{"3-4 rows=-1 lacks=0 inherited=0 version cannot", "5-5 rows=50 lacks=0 inherited=0 cannot be", "6-6 rows=60 lacks=0 inherited=0 cannot be"}},
-		"entry cut short": {func(t *testing.T, s *deltatest.Store) { put(t, s, jsonKey(p, 5), `{"add":{"path":"f5.pa`) }, 4,
+		"entry cut short": {func(t *testing.T, s *tabletest.Store) { put(t, s, jsonKey(p, 5), `{"add":{"path":"f5.pa`) }, 4,
 			[]string{"5-5 rows=-1 lacks=0 inherited=0 corrupt delta", "6-6 rows=60 lacks=0 inherited=0 cannot be"}},
-		"missing file removed later": {func(t *testing.T, s *deltatest.Store) {
+		"missing file removed later": {func(t *testing.T, s *tabletest.Store) {
 			s.Delete(p + "/f2.parquet")
 			put(t, s, jsonKey(p, 6), infoLine(1006)+"\n"+`{"remove":{"path":"f2.parquet","dataChange":true}}`)
 		}, 6, nil},
-		"the same file added twice": {func(t *testing.T, s *deltatest.Store) {
+		"the same file added twice": {func(t *testing.T, s *tabletest.Store) {
 			put(t, s, jsonKey(p, 6), addLine("f6.parquet", 6, 60)+"\n"+addLine("f6.parquet", 6, 60))
 		}, 5, []string{"6-6 rows=-1 lacks=0 inherited=0 corrupt delta"}},
-		"checksum of another log": {func(t *testing.T, s *deltatest.Store) {
+		"checksum of another log": {func(t *testing.T, s *tabletest.Store) {
 			put(t, s, logKey(p, "00000000000000000006.crc"), `{"numFiles":7,"tableSizeBytes":21}`)
 		}, 5, []string{"6-6 rows=60 lacks=0 inherited=0 corrupt delta"}},
-		"absurd version": {func(t *testing.T, s *deltatest.Store) {
+		"absurd version": {func(t *testing.T, s *tabletest.Store) {
 			put(t, s, logKey(p, "09000000000000000000.json"), infoLine(1))
 		}, 6, []string{"7-8999999999999999999 rows=-1 lacks=0 inherited=0 version cannot", "9000000000000000000-9000000000000000000 rows=0 lacks=0 inherited=0 cannot be"}},
 	} {

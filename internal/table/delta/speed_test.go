@@ -14,18 +14,19 @@ import (
 
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/tabletest"
 
 	"github.com/parquet-go/parquet-go"
 )
 
 // large is a table whose log is one checkpoint of that many files.
-func large(t testing.TB, files int) *deltatest.Store {
+func large(t testing.TB, files int) *tabletest.Store {
 	t.Helper()
 	body, err := deltatest.LargeCheckpoint(files)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	put(t, s, logKey("t", "00000000000000000010.checkpoint.parquet"), string(body))
 	put(t, s, jsonKey("t", 10), infoLine(1000))
 	return s

@@ -11,10 +11,11 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/tabletest"
 )
 
 // copied makes a table whose log objects have the given modification times.
-func copied(t *testing.T, modified ...int64) *deltatest.Store {
+func copied(t *testing.T, modified ...int64) *tabletest.Store {
 	t.Helper()
 	s := appends(t, "t", len(modified)-1)
 	for v, sec := range modified {

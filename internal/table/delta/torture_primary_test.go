@@ -20,6 +20,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/tabletest"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 )
@@ -34,7 +35,7 @@ type change struct {
 
 // journal is the primary's store, remembering every change in order.
 type journal struct {
-	deltatest.Store
+	tabletest.Store
 	changes []change
 }
 

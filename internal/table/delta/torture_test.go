@@ -8,8 +8,8 @@ import (
 
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table/tabletest"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
@@ -22,10 +22,10 @@ import (
 
 // standby is what replication brought: each object by itself, late by a random
 // number of changes, and nothing after the cut.
-func (p *primary) standby() *deltatest.Store {
+func (p *primary) standby() *tabletest.Store {
 	cut := p.rnd.IntN(len(p.store.changes) + 1)
 	lag := 1 + p.rnd.IntN(12)
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	stuck := map[string]bool{} // an object's changes arrive in order
 	for i, c := range p.store.changes {
 		late := 0
@@ -46,7 +46,7 @@ func (p *primary) standby() *deltatest.Store {
 
 // newestAt searches what the engine knew, version by version: the largest one
 // that some start leads to and whose every object is there.
-func (p *primary) newestAt(s *deltatest.Store) int {
+func (p *primary) newestAt(s *tabletest.Store) int {
 	size := map[string]int64{}
 	for o := range s.List(p.t.Context(), "") {
 		size[o.Key] = o.Size

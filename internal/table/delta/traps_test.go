@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/tabletest"
 )
 
 // Trap 3: a log that arrived before its data is not the recovery point, however
@@ -139,20 +140,20 @@ func TestIncompleteCheckpoints(t *testing.T) {
 		v2    = "delta/checkpoint_v2"
 		v2j   = "delta/checkpoint_v2_json"
 	)
-	first := func(s *deltatest.Store, prefix, contains string) string {
+	first := func(s *tabletest.Store, prefix, contains string) string {
 		i := slices.IndexFunc(s.Keys(prefix), func(k string) bool { return strings.Contains(k, contains) })
 		return s.Keys(prefix)[i]
 	}
 	for name, tc := range map[string]struct {
 		prefix string
-		damage func(t *testing.T, s *deltatest.Store)
+		damage func(t *testing.T, s *tabletest.Store)
 	}{
-		"part missing": {multi, func(_ *testing.T, s *deltatest.Store) { s.Delete(first(s, multi, "0000000007.0000000013.parquet")) }},
-		"part of zeros": {multi, func(_ *testing.T, s *deltatest.Store) {
+		"part missing": {multi, func(_ *testing.T, s *tabletest.Store) { s.Delete(first(s, multi, "0000000007.0000000013.parquet")) }},
+		"part of zeros": {multi, func(_ *testing.T, s *tabletest.Store) {
 			s.Damage(first(s, multi, "0000000002.00000"), func(b []byte) { clear(b) })
 		}},
-		"sidecar missing": {v2, func(_ *testing.T, s *deltatest.Store) { s.Delete(first(s, v2, "_sidecars/00000000000000000009")) }},
-		"another sidecar": {v2j, func(t *testing.T, s *deltatest.Store) { // good in itself, but not this one
+		"sidecar missing": {v2, func(_ *testing.T, s *tabletest.Store) { s.Delete(first(s, v2, "_sidecars/00000000000000000009")) }},
+		"another sidecar": {v2j, func(t *testing.T, s *tabletest.Store) { // good in itself, but not this one
 			other, err := s.Get(t.Context(), first(s, v2j, "_sidecars/00000000000000000003"))
 			if err != nil {
 				t.Fatal(err)
@@ -164,8 +165,8 @@ func TestIncompleteCheckpoints(t *testing.T) {
 				}
 			}
 		}},
-		"json's sidecar": {v2j, func(_ *testing.T, s *deltatest.Store) { s.Delete(first(s, v2j, "_sidecars/00000000000000000006")) }},
-		"top file cut short": {v2j, func(t *testing.T, s *deltatest.Store) {
+		"json's sidecar": {v2j, func(_ *testing.T, s *tabletest.Store) { s.Delete(first(s, v2j, "_sidecars/00000000000000000006")) }},
+		"top file cut short": {v2j, func(t *testing.T, s *tabletest.Store) {
 			put(t, s, first(s, v2j, "6.checkpoint."), `{"checkpointMetadata":{"vers`)
 		}},
 	} {

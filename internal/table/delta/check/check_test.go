@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/check"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/tabletest"
 )
 
 func open(t testing.TB, s table.Store, prefix string) *delta.Log {
@@ -55,7 +56,7 @@ func TestTheEnginesTablesAreSound(t *testing.T) {
 // Each damage is found and called by its name, and nothing else is.
 func TestDamages(t *testing.T) {
 	const p, d = "delta/basic_part", "delta/dv"
-	live := func(t *testing.T, s *deltatest.Store, prefix string, v int64, vector bool) string {
+	live := func(t *testing.T, s *tabletest.Store, prefix string, v int64, vector bool) string {
 		snap, err := open(t, s, prefix).Snapshot(t.Context(), v)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +72,7 @@ func TestDamages(t *testing.T) {
 		t.Fatal("it has no such object")
 		return ""
 	}
-	put := func(t *testing.T, s *deltatest.Store, key, body string) {
+	put := func(t *testing.T, s *tabletest.Store, key, body string) {
 		if err := s.Put(t.Context(), key, []byte(body)); err != nil {
 			t.Fatal(err)
 		}
@@ -79,62 +80,62 @@ func TestDamages(t *testing.T) {
 	for name, tc := range map[string]struct {
 		prefix  string
 		version int64
-		damage  func(t *testing.T, s *deltatest.Store)
+		damage  func(t *testing.T, s *tabletest.Store)
 		want    string // complete, missing, resized, kinds
 		text    string
 	}{
-		"nothing": {p, 13, func(*testing.T, *deltatest.Store) {}, "true 0 0 []", ""},
-		"data file gone": {p, 13, func(t *testing.T, s *deltatest.Store) { s.Delete(live(t, s, p, 13, false)) },
+		"nothing": {p, 13, func(*testing.T, *tabletest.Store) {}, "true 0 0 []", ""},
+		"data file gone": {p, 13, func(t *testing.T, s *tabletest.Store) { s.Delete(live(t, s, p, 13, false)) },
 			"false 1 0 []", ""},
-		"data file cut short": {p, 13, func(t *testing.T, s *deltatest.Store) { put(t, s, live(t, s, p, 13, false), "PAR1") },
+		"data file cut short": {p, 13, func(t *testing.T, s *tabletest.Store) { put(t, s, live(t, s, p, 13, false), "PAR1") },
 			"false 0 1 []", ""},
-		"last magic": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"last magic": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			s.Damage(live(t, s, p, 13, false), func(b []byte) { b[len(b)-1] ^= 1 })
 		}, "true 0 0 [data file]", "malformed parquet"},
-		"first magic": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"first magic": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			s.Damage(live(t, s, p, 13, false), func(b []byte) { b[0] ^= 1 })
 		}, "true 0 0 [data file]", "malformed parquet"},
-		"row count": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"row count": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			body, err := s.Get(t.Context(), jsonKey(p, 13))
 			if err != nil {
 				t.Fatal(err)
 			}
 			put(t, s, jsonKey(p, 13), strings.Replace(string(body), `{\"numRecords\":`, `{\"numRecords\":1`, 1))
 		}, "true 0 0 [data file]", "its footer counts"},
-		"vector's bytes": {d, 5, func(t *testing.T, s *deltatest.Store) {
+		"vector's bytes": {d, 5, func(t *testing.T, s *tabletest.Store) {
 			s.Damage(live(t, s, d, 5, true), func(b []byte) { b[len(b)-6] ^= 1 })
 		}, "true 0 0 [deletion vector]", "checksum"},
-		"vector gone": {d, 5, func(t *testing.T, s *deltatest.Store) { s.Delete(live(t, s, d, 5, true)) },
+		"vector gone": {d, 5, func(t *testing.T, s *tabletest.Store) { s.Delete(live(t, s, d, 5, true)) },
 			"false 1 0 []", ""},
-		"gap": {p, 13, func(_ *testing.T, s *deltatest.Store) { s.Delete(jsonKey(p, 10)) },
+		"gap": {p, 13, func(_ *testing.T, s *tabletest.Store) { s.Delete(jsonKey(p, 10)) },
 			"true 0 0 [log]", "no commit of versions 10"},
-		"no way to the head": {p, 13, func(_ *testing.T, s *deltatest.Store) {
+		"no way to the head": {p, 13, func(_ *testing.T, s *tabletest.Store) {
 			for _, k := range s.Keys(p + "/_delta_log/") {
 				if strings.Contains(k, ".checkpoint.") || strings.HasSuffix(k, "00010.json") {
 					s.Delete(k)
 				}
 			}
 		}, "false 0 0 [log log hint]", "cannot be reconstructed"},
-		"checksum": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"checksum": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			put(t, s, p+"/_delta_log/00000000000000000013.crc", `{"numFiles":99}`)
 		}, "false 0 0 [log]", "records numFiles 99"},
-		"compaction that lies": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"compaction that lies": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			put(t, s, p+"/_delta_log/00000000000000000002.00000000000000000004.compacted.json", `{"add":{"path":"x.parquet","size":1,"dataChange":true}}`)
 		}, "true 0 0 [log]", "contradicts the commits 2 to 4 that it stands for: it adds delta/basic_part/x.parquet"},
-		"compaction of commits that are gone": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"compaction of commits that are gone": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			put(t, s, p+"/_delta_log/00000000000000000012.00000000000000000015.compacted.json", `{"txn":{"appId":"a","version":1}}`)
 		}, "true 0 0 [log]", "speak of versions above the head 13"},
-		"compaction over a gap": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"compaction over a gap": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			s.Delete(jsonKey(p, 10))
 			put(t, s, p+"/_delta_log/00000000000000000009.00000000000000000011.compacted.json", `{"txn":{"appId":"a","version":1}}`)
 		}, "true 0 0 [log]", "00000000000000000009.00000000000000000011.compacted.json tells of versions 9 to 11, and no engine reads it"},
-		"hint past the head": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"hint past the head": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			put(t, s, p+"/_delta_log/_last_checkpoint", `{"version":40,"size":1}`)
 		}, "true 0 0 [hint]", "the log ends at 13"},
-		"hint at nothing": {p, 13, func(t *testing.T, s *deltatest.Store) {
+		"hint at nothing": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			put(t, s, p+"/_delta_log/_last_checkpoint", `{"version":6,"size":1}`)
 		}, "true 0 0 [hint]", "not there whole"},
-		"hint of noise": {p, 13, func(t *testing.T, s *deltatest.Store) { put(t, s, p+"/_delta_log/_last_checkpoint", "noise") },
+		"hint of noise": {p, 13, func(t *testing.T, s *tabletest.Store) { put(t, s, p+"/_delta_log/_last_checkpoint", "noise") },
 			"true 0 0 [hint]", "_last_checkpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -240,25 +241,25 @@ func TestUnknownFeatureIsAnError(t *testing.T) {
 // comparing commits, not by their numbers.
 func TestTrap28DivergedLogs(t *testing.T) {
 	const p = "delta/basic_part"
-	commit := func(s *deltatest.Store, v int, who string) {
+	commit := func(s *tabletest.Store, v int, who string) {
 		if err := s.Put(t.Context(), jsonKey(p, v), []byte(`{"commitInfo":{"timestamp":1,"operation":"`+who+`"}}`)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for name, tc := range map[string]struct {
-		change   func(here, there *deltatest.Store)
+		change   func(here, there *tabletest.Store)
 		common   int64
 		diverged bool
 	}{
-		"equal":         {func(_, _ *deltatest.Store) {}, 13, false},
-		"one is behind": {func(_, there *deltatest.Store) { there.Delete(jsonKey(p, 13)) }, 12, false},
-		"same number":   {func(here, there *deltatest.Store) { commit(here, 14, "here"); commit(there, 14, "them") }, 13, true},
-		"one went further": {func(here, there *deltatest.Store) {
+		"equal":         {func(_, _ *tabletest.Store) {}, 13, false},
+		"one is behind": {func(_, there *tabletest.Store) { there.Delete(jsonKey(p, 13)) }, 12, false},
+		"same number":   {func(here, there *tabletest.Store) { commit(here, 14, "here"); commit(there, 14, "them") }, 13, true},
+		"one went further": {func(here, there *tabletest.Store) {
 			commit(here, 14, "HERE")
 			commit(there, 14, "them")
 			commit(there, 15, "them")
 		}, 13, true},
-		"cleaned up on one side": {func(here, there *deltatest.Store) {
+		"cleaned up on one side": {func(here, there *tabletest.Store) {
 			for v := range 8 {
 				there.Delete(jsonKey(p, v))
 			}

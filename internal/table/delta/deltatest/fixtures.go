@@ -3,6 +3,8 @@ package deltatest
 import (
 	"iter"
 	"testing"
+
+	"breakwater/internal/table/tabletest"
 )
 
 // All is what the engines say of all tables; the test ends where they are not all
@@ -32,7 +34,7 @@ func Readable(t testing.TB) iter.Seq2[Truth, VersionTruth] {
 }
 
 // Loaded is [Load] in a test.
-func Loaded(t testing.TB, names ...string) *Store {
+func Loaded(t testing.TB, names ...string) *tabletest.Store {
 	t.Helper()
 	s, err := Load(names...)
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/rollback"
+	"breakwater/internal/table/tabletest"
 )
 
 // bucketStore is a bucket of a real server.
@@ -245,7 +245,7 @@ func bigLog(t testing.TB, s rollback.Store, files, commits int, name func(int) s
 // own work counts.
 func BenchmarkPlan(b *testing.B) {
 	const files, commits = 100_000, 10
-	s := store{&deltatest.Store{}}
+	s := store{&tabletest.Store{}}
 	name := func(n int) string { return fmt.Sprintf("part-%012d.parquet", n) }
 	for n := range files {
 		if err := s.PutIfAbsent(b.Context(), "big/"+name(n), []byte("x")); err != nil {

@@ -17,12 +17,13 @@ import (
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rollback"
 	"breakwater/internal/table/delta/scan"
+	"breakwater/internal/table/tabletest"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 // store is a store in memory that commits can be made in.
-type store struct{ *deltatest.Store }
+type store struct{ *tabletest.Store }
 
 var _ rollback.Store = store{}
 

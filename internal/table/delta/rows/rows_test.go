@@ -18,6 +18,7 @@ import (
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table/tabletest"
 )
 
 func snapshot(t testing.TB, s table.Store, prefix string, v int64) *delta.Snapshot {
@@ -166,23 +167,23 @@ func TestReleasedEarly(t *testing.T) {
 // nothing more comes.
 func TestDamageIsAnError(t *testing.T) {
 	for name, tc := range map[string]struct {
-		fault func(s *deltatest.Store, data, vector string)
+		fault func(s *tabletest.Store, data, vector string)
 		want  error
 	}{
-		"data file gone":  {func(s *deltatest.Store, data, _ string) { s.Delete(data) }, fs.ErrNotExist},
-		"vector gone":     {func(s *deltatest.Store, _, vector string) { s.Delete(vector) }, fs.ErrNotExist},
-		"data file zeros": {func(s *deltatest.Store, data, _ string) { s.Damage(data, func(b []byte) { clear(b) }) }, delta.ErrCorrupt},
-		"a page damaged": {func(s *deltatest.Store, data, _ string) {
+		"data file gone":  {func(s *tabletest.Store, data, _ string) { s.Delete(data) }, fs.ErrNotExist},
+		"vector gone":     {func(s *tabletest.Store, _, vector string) { s.Delete(vector) }, fs.ErrNotExist},
+		"data file zeros": {func(s *tabletest.Store, data, _ string) { s.Damage(data, func(b []byte) { clear(b) }) }, delta.ErrCorrupt},
+		"a page damaged": {func(s *tabletest.Store, data, _ string) {
 			s.Damage(data, func(b []byte) { clear(b[4 : len(b)/2]) })
 		}, delta.ErrCorrupt},
-		"vector damaged": {func(s *deltatest.Store, _, vector string) {
+		"vector damaged": {func(s *tabletest.Store, _, vector string) {
 			s.Damage(vector, func(b []byte) {
 				for i := 5; i < len(b); i++ { // past the first vector's length
 					b[i] ^= 1
 				}
 			})
 		}, delta.ErrCorrupt},
-		"unreachable": {func(s *deltatest.Store, data, _ string) {
+		"unreachable": {func(s *tabletest.Store, data, _ string) {
 			s.Fail = func(_, key string) error {
 				if key == data {
 					return syscall.ECONNRESET

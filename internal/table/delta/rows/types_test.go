@@ -20,8 +20,8 @@ import (
 
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table/tabletest"
 )
 
 func withCancel(t *testing.T) (context.Context, context.CancelFunc) {
@@ -59,7 +59,7 @@ type handmade struct {
 	file       []byte
 }
 
-func (h handmade) build(t *testing.T) (*deltatest.Store, *delta.Snapshot) {
+func (h handmade) build(t *testing.T) (*tabletest.Store, *delta.Snapshot) {
 	t.Helper()
 	encode := func(v any) string {
 		raw, err := json.Marshal(v)
@@ -74,7 +74,7 @@ func (h handmade) build(t *testing.T) (*deltatest.Store, *delta.Snapshot) {
 	}
 	add := map[string]any{"path": "a.parquet", "size": len(h.file), "partitionValues": h.partitions, "modificationTime": 0, "dataChange": true}
 	features := `"readerFeatures":["deletionVectors","columnMapping","timestampNtz","typeWidening"],"writerFeatures":["deletionVectors","columnMapping","timestampNtz","typeWidening"]`
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	if h.hidden != nil {
 		vec := inline(t, h.hidden)
 		add["deletionVector"] = map[string]any{"storageType": "i", "pathOrInlineDv": z85(vec), "sizeInBytes": len(vec), "cardinality": len(h.hidden)}

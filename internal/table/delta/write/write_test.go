@@ -24,6 +24,7 @@ import (
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/tabletest"
 )
 
 var (
@@ -34,7 +35,7 @@ var (
 	}
 )
 
-func create(t *testing.T, s *deltatest.Store, opts write.Options) *write.Table {
+func create(t *testing.T, s *tabletest.Store, opts write.Options) *write.Table {
 	t.Helper()
 	table, err := write.Create(t.Context(), s, where, columns, opts)
 	if err != nil {
@@ -57,7 +58,7 @@ func batch(from, n int) []write.Row {
 	return rows
 }
 
-func head(t *testing.T, s *deltatest.Store) *delta.Snapshot {
+func head(t *testing.T, s *tabletest.Store) *delta.Snapshot {
 	t.Helper()
 	l, err := delta.Open(t.Context(), s, where)
 	if err != nil {
@@ -71,7 +72,7 @@ func head(t *testing.T, s *deltatest.Store) *delta.Snapshot {
 }
 
 func TestAppendsAreReadBack(t *testing.T) {
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	table := create(t, s, write.Options{CheckpointEvery: 3, App: map[string]string{"run": "drill-7"}})
 	if _, err := write.Create(t.Context(), s, where, columns, write.Options{}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("created twice: %v", err)
@@ -139,7 +140,7 @@ func TestAppendsAreReadBack(t *testing.T) {
 // The order is data, then log: a writer killed in between leaves data that
 // nothing names, and one whose answer was lost commits once.
 func TestKilledBetweenDataAndLog(t *testing.T) {
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	table := create(t, s, write.Options{})
 	staged, err := table.Stage(t.Context(), batch(0, 6))
 	if err != nil {
@@ -170,7 +171,7 @@ func TestKilledBetweenDataAndLog(t *testing.T) {
 
 // lossy is a store whose client repeats a put of which it lost the answer, and
 // so is told that its own object is in the way.
-type lossy struct{ *deltatest.Store }
+type lossy struct{ *tabletest.Store }
 
 func (s lossy) PutIfAbsent(ctx context.Context, key string, body []byte) error {
 	if err := s.Store.PutIfAbsent(ctx, key, body); err != nil {
@@ -183,7 +184,7 @@ func (s lossy) PutIfAbsent(ctx context.Context, key string, body []byte) error {
 }
 
 func TestOwnCommitIsNotAConflict(t *testing.T) {
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	create(t, s, write.Options{})
 	table, err := write.Open(t.Context(), lossy{s}, where, columns, write.Options{})
 	if err != nil {
@@ -198,7 +199,7 @@ func TestOwnCommitIsNotAConflict(t *testing.T) {
 }
 
 func TestConcurrentAppendsAllCount(t *testing.T) {
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	table := create(t, s, write.Options{CheckpointEvery: 5})
 	var wg sync.WaitGroup
 	for w := range 4 {
@@ -218,11 +219,11 @@ func TestConcurrentAppendsAllCount(t *testing.T) {
 
 func TestBadTablesAndRowsAreRefused(t *testing.T) {
 	for _, c := range []write.Column{{Name: "a b", Type: write.Int64}, {Name: "a", Type: "map"}, {Name: "a", Type: write.Int64, Partition: true}, {Name: "a", Type: write.String, Partition: true}} {
-		if _, err := write.Create(t.Context(), &deltatest.Store{}, where, []write.Column{c}, write.Options{}); err == nil {
+		if _, err := write.Create(t.Context(), &tabletest.Store{}, where, []write.Column{c}, write.Options{}); err == nil {
 			t.Errorf("created a table of %+v", c)
 		}
 	}
-	table := create(t, &deltatest.Store{}, write.Options{})
+	table := create(t, &tabletest.Store{}, write.Options{})
 	good := batch(1, 1)[0]
 	for i, bad := range []any{"x", int64(1), "x", "x", ""} {
 		row := append(write.Row{}, good...)
@@ -276,7 +277,7 @@ type answer struct {
 func (a answer) digest() string { return fmt.Sprintf("%d:%s", a.Rows, a.Sum) }
 
 // unpack writes a table's objects as files.
-func unpack(t *testing.T, s *deltatest.Store, prefix string) string {
+func unpack(t *testing.T, s *tabletest.Store, prefix string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, key := range s.Keys(prefix + "/") {
@@ -298,7 +299,7 @@ func unpack(t *testing.T, s *deltatest.Store, prefix string) string {
 // delta-rs reads what we write, with and without our checkpoint, and finds the
 // same rows.
 func TestDeltaRSReadsOurTables(t *testing.T) {
-	s := &deltatest.Store{}
+	s := &tabletest.Store{}
 	table := create(t, s, write.Options{CheckpointEvery: 4})
 	for i := range 5 {
 		if _, err := table.Append(t.Context(), batch(i*100, 100)); err != nil {
