@@ -12,7 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/internal/recovery"
 	"breakwater/internal/system"
 	"breakwater/internal/table/delta"

@@ -9,7 +9,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"

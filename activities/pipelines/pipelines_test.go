@@ -11,7 +11,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/internal/objectstore/storetest"
 	"breakwater/internal/reach"
 )

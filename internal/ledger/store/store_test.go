@@ -16,7 +16,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/internal/reach"
 	"breakwater/internal/sshsig"
 

@@ -14,7 +14,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batchops"
 	"breakwater/internal/objectstore/batchops/batchtest"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/internal/reach"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/internal/reach"
 )
 

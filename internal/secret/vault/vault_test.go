@@ -20,7 +20,7 @@ import (
 
 	"breakwater/internal/reach"
 	"breakwater/internal/secret/vault"
-	"breakwater/internal/secret/vault/baotest"
+	"breakwater/lab/server/baotest"
 )
 
 func must(t *testing.T, err error) {

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
