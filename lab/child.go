@@ -9,7 +9,7 @@ import (
 	"syscall"
 
 	"breakwater/lab/oracle"
-	"breakwater/lab/process"
+	"breakwater/lab/server"
 	"breakwater/lab/traffic"
 	"breakwater/lab/wan"
 )
@@ -60,9 +60,7 @@ func (l *Lab) startChild(ctx context.Context, name string, probe func(context.Co
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	return l.ensure(ctx, name, func() (process.Process, error) {
-		return process.Start(process.Command{Log: l.path("logs", name+".log"), Env: []string{childEnv + "=" + name, childDirEnv + "=" + l.Dir}, Bin: self})
-	}, probe)
+	return l.ensure(ctx, name, server.Command{Env: []string{childEnv + "=" + name, childDirEnv + "=" + l.Dir}, Bin: self}, probe)
 }
 
 func (l *Lab) pipelines(ctx context.Context) error {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	labkafka "breakwater/lab/kafka"
-	"breakwater/lab/process"
 )
 
 // brokerAddrs are the addresses of a region's broker, kept in the state so that
@@ -40,28 +39,22 @@ func (l *Lab) brokerConfig(region, jars string) labkafka.Config {
 	return c
 }
 
-// startBroker starts a region's broker; ready is called when it answers.
+// startBroker starts a region's broker unless it runs, and waits until it serves.
 func (l *Lab) startBroker(ctx context.Context, jars, region string) (*labkafka.Broker, error) {
+	began := time.Now()
 	c := l.brokerConfig(region, jars)
-	var b *labkafka.Broker
-	err := l.ensureOther(ctx, "broker-"+region, func() (process.Process, error) {
-		var err error
-		if b, err = labkafka.StartBroker(ctx, c); errors.Is(err, fs.ErrExist) {
-			b, err = labkafka.OpenBroker(c)
-		}
-		if err != nil {
-			return process.Process{}, err
-		}
-		addrs := brokerAddrs{Admin: b.Admin(), Client: b.Client(), Mirror: b.MirrorListen(), ClusterID: b.ClusterID()}
-		if err := l.state.change(func(k *kept) { k.Brokers[region] = addrs }); err != nil {
-			return process.Process{}, err
-		}
-		return b.Process.Process, nil
-	}, func(ctx context.Context) error { return b.Ready(ctx) })
-	if err == nil && b == nil { // it ran already
+	b, err := labkafka.StartBroker(ctx, c)
+	if errors.Is(err, fs.ErrExist) {
 		b, err = labkafka.OpenBroker(c)
 	}
-	return b, err
+	if err != nil {
+		return nil, err
+	}
+	addrs := brokerAddrs{Admin: b.Admin(), Client: b.Client(), Mirror: b.MirrorListen(), ClusterID: b.ClusterID()}
+	if err := l.state.change(func(k *kept) { k.Brokers[region] = addrs }); err != nil {
+		return nil, errors.Join(err, b.Stop(ctx))
+	}
+	return b, l.keep(ctx, "broker-"+region, b.Server, began)
 }
 
 // furnishBroker makes a region's topics and ACLs. MirrorMaker would make the
@@ -84,20 +77,18 @@ func (l *Lab) startConnect(ctx context.Context, jars string) error {
 	c := labkafka.ConnectConfig{
 		Dir: l.path("data", "connect-"+Standby), Jars: jars, Name: Standby, Broker: l.brokerAddrs(Standby).Admin,
 	}
-	var w *labkafka.Connect
-	return l.ensureOther(ctx, "connect-"+Standby, func() (process.Process, error) {
-		var err error
-		if w, err = labkafka.StartConnect(ctx, c); errors.Is(err, fs.ErrExist) {
-			w, err = labkafka.OpenConnect(c)
-		}
-		if err != nil {
-			return process.Process{}, err
-		}
-		if err := l.state.change(func(k *kept) { k.ConnectURL = w.URL() }); err != nil {
-			return process.Process{}, err
-		}
-		return w.Process.Process, nil
-	}, func(ctx context.Context) error { return w.Ready(ctx) })
+	began := time.Now()
+	w, err := labkafka.StartConnect(ctx, c)
+	if errors.Is(err, fs.ErrExist) {
+		w, err = labkafka.OpenConnect(c)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.state.change(func(k *kept) { k.ConnectURL = w.URL() }); err != nil {
+		return errors.Join(err, w.Stop(ctx))
+	}
+	return l.keep(ctx, "connect-"+Standby, w.Server, began)
 }
 
 func (l *Lab) furnishMirror(ctx context.Context) error {
@@ -119,7 +110,7 @@ func (l *Lab) rejoinMirror(ctx context.Context) error {
 		url := fmt.Sprintf("%s/connectors/%s/restart?includeTasks=true&onlyFailed=true", l.connectURL(), name)
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		// Refused while the worker rebalances.
-		err := process.Until(ctx, 250*time.Millisecond, func(ctx context.Context) error {
+		err := until(ctx, 250*time.Millisecond, func(ctx context.Context) error {
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 			if err != nil {
 				return err

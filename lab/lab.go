@@ -30,7 +30,7 @@ import (
 	"syscall"
 	"time"
 
-	"breakwater/lab/process"
+	"breakwater/lab/server"
 )
 
 // The places of the laboratory.
@@ -133,7 +133,7 @@ func (l *Lab) Kill(ctx context.Context, what string) error {
 	defer unlock()
 	start := time.Now()
 	var errs []error
-	var found []process.Process
+	var found []server.Process
 	if slices.Contains(Regions(), what) {
 		// A host that dies takes with it what its kernel had still to send; a
 		// process that dies does not. So the lines end with the region.
@@ -181,7 +181,7 @@ func (l *Lab) Heal(ctx context.Context, what string) error {
 // cut cuts or joins the lines between the regions. Without the process that
 // carries them there is nothing to cut.
 func (l *Lab) cut(ctx context.Context, cut bool) error {
-	if !view(&l.state, func(k kept) process.Process { return k.Processes["wan"] }).Running() {
+	if !l.process("wan").Running() {
 		return nil
 	}
 	for _, name := range []string{LineObjects, LineKafka} {
@@ -198,9 +198,9 @@ func (l *Lab) cut(ctx context.Context, cut bool) error {
 }
 
 // choose is the servers of a region, or the one server of that name.
-func (l *Lab) choose(what string) ([]server, error) {
-	var chosen []server
-	for _, s := range l.servers() {
+func (l *Lab) choose(what string) ([]part, error) {
+	var chosen []part
+	for _, s := range l.parts() {
 		if s.name == what || s.place == what && what != Third {
 			chosen = append(chosen, s)
 		}
@@ -248,7 +248,7 @@ func (l *Lab) Down(ctx context.Context) error {
 	for _, first := range []bool{true, false} {
 		var wg sync.WaitGroup
 		var errs []error
-		for _, s := range l.servers() {
+		for _, s := range l.parts() {
 			if s.client != first {
 				continue
 			}

@@ -14,7 +14,6 @@ import (
 	"breakwater/internal/estate/load"
 	"breakwater/internal/objectstore"
 	"breakwater/lab/oracle"
-	"breakwater/lab/process"
 	"breakwater/lab/traffic"
 )
 
@@ -266,26 +265,5 @@ func TestUnknownRegionAndNoLaboratory(t *testing.T) {
 	must(t, l.state.change(func(*kept) {}))
 	if err := l.Kill(t.Context(), "mars"); !errors.Is(err, ErrRegion) {
 		t.Errorf("Kill mars: %v; want ErrRegion", err)
-	}
-}
-
-// A pid whose process started at another moment than ours is somebody else's.
-func TestReusedPidIsNotOurs(t *testing.T) {
-	p, err := process.Start(process.Command{Log: t.TempDir() + "/log", Bin: "/bin/sleep", Args: []string{"60"}})
-	must(t, err)
-	if !p.Running() {
-		t.Fatal("a fresh process does not run")
-	}
-	other := process.Process{Pid: p.Pid, Started: p.Started - 1}
-	if other.Running() {
-		t.Error("a process with another start time counts as ours")
-	}
-	must(t, other.Stop(t.Context()))
-	if !p.Running() {
-		t.Error("somebody else's process was stopped")
-	}
-	must(t, p.Stop(t.Context()))
-	if p.Running() {
-		t.Error("a stopped process runs")
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"breakwater/lab/oracle"
-	"breakwater/lab/process"
 	"breakwater/lab/traffic"
 	"breakwater/lab/wan"
 )
@@ -84,7 +83,7 @@ func (l *Lab) WaitReplicated(ctx context.Context, most time.Duration) error {
 	began := time.Now()
 	wait, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	err := process.Until(wait, 200*time.Millisecond, func(ctx context.Context) error {
+	err := until(wait, 200*time.Millisecond, func(ctx context.Context) error {
 		behind, err := l.replicated(ctx)
 		if err == nil && behind > 0 {
 			err = fmt.Errorf("%d objects are not at the standby", behind)
@@ -95,7 +94,7 @@ func (l *Lab) WaitReplicated(ctx context.Context, most time.Duration) error {
 		return fmt.Errorf("wait for replication: %w", err)
 	}
 	objects := time.Since(began)
-	if err := process.Until(wait, 200*time.Millisecond, l.mirrored); err != nil {
+	if err := until(wait, 200*time.Millisecond, l.mirrored); err != nil {
 		return fmt.Errorf("wait for the mirror: %w", err)
 	}
 	l.say("replicated after %.1f s, mirrored after %.1f s", objects.Seconds(), time.Since(began).Seconds())
@@ -174,7 +173,7 @@ func (l *Lab) Resync(ctx context.Context) (err error) {
 	defer cancel()
 	began := time.Now()
 	var asked time.Time
-	err = process.Until(wait, 250*time.Millisecond, func(ctx context.Context) error {
+	err = until(wait, 250*time.Millisecond, func(ctx context.Context) error {
 		behind, err := l.replicated(ctx)
 		if err != nil || behind == 0 {
 			return err

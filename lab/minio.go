@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
-	"breakwater/lab/process"
+	"breakwater/lab/server"
 )
 
 // startMinIO starts the object store of a place and waits until it serves.
@@ -25,40 +24,19 @@ func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 	if err != nil {
 		return err
 	}
-	return l.ensure(ctx, name, func() (process.Process, error) {
-		return process.Start(process.Command{Log: l.path("logs", name+".log"), Bin: bin + "/minio", Env: []string{
+	return l.ensure(ctx, name, server.Command{
+		Bin: bin, Env: []string{
 			"MINIO_ROOT_USER=" + root.AccessKey, "MINIO_ROOT_PASSWORD=" + root.SecretKey,
 			"MINIO_SITE_REGION=" + place, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
 		}, Args: []string{"server", "--quiet",
 			// Each user that is made costs a key derivation of 64 MB, which it keeps otherwise.
-			"--memlimit", "256MiB", "--address", l.addr(name), "--console-address", l.addr(name + "-console"), l.path("data", name)}})
+			"--memlimit", "256MiB", "--address", l.addr(name), "--console-address", l.addr(name + "-console"), l.path("data", name)},
 	}, func(ctx context.Context) error {
-		if err := l.answers("http://" + l.addr(name) + "/minio/health/ready")(ctx); err != nil {
+		if err := server.Answers(ctx, "http://"+l.addr(name)+"/minio/health/ready"); err != nil {
 			return err
 		}
 		return adm.Loaded(ctx) // users that are made before would be forgotten
 	})
-}
-
-// answers is a probe that asks a URL for status 200.
-func (l *Lab) answers(url string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close() //nolint:errcheck // only the status matters
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("GET %s: %s", url, res.Status)
-		}
-		return nil
-	}
 }
 
 // store is a client of a place's object store.

@@ -10,16 +10,13 @@ import (
 
 	vault "github.com/hashicorp/vault/api"
 
-	"breakwater/lab/process"
+	"breakwater/lab/server"
 )
 
 func (l *Lab) startBao(ctx context.Context, bin, region string) error {
 	name := "bao-" + region
-	return l.ensure(ctx, name, func() (process.Process, error) {
-		return process.Start(process.Command{
-			Log: l.path("logs", name+".log"), Bin: bin + "/bao-lab", Args: []string{"-addr", l.addr(name), "-data", l.path("data", name)},
-		})
-	}, l.answers("http://"+l.addr(name)+"/v1/sys/health"))
+	c := server.Command{Bin: bin, Args: []string{"-addr", l.addr(name), "-data", l.path("data", name)}}
+	return l.ensure(ctx, name, c, func(ctx context.Context) error { return server.Answers(ctx, "http://"+l.addr(name)+"/v1/sys/health") })
 }
 
 // furnishBao makes the KV mount, the groups' secrets as they read while the
@@ -66,7 +63,7 @@ func (l *Lab) furnishBao(ctx context.Context, region string) error {
 	for path, value := range secrets {
 		// The mount refuses for a moment while it makes itself a version 2.
 		wait, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := process.Until(wait, 20*time.Millisecond, func(ctx context.Context) error {
+		err := until(wait, 20*time.Millisecond, func(ctx context.Context) error {
 			_, err := c.KVv2(vaultMount).Put(ctx, path, value, vault.WithCheckAndSet(0))
 			return err
 		})

@@ -4,26 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
-	"breakwater/lab/process"
+	"breakwater/internal/poll"
+	"breakwater/lab/server"
 )
 
-// server is one process of the laboratory.
-type server struct {
+// part is one process of the laboratory.
+type part struct {
 	name   string
 	place  string
 	client bool // it only talks to the others, and is stopped before them
 	lab    *Lab
 }
 
-func (s server) process() process.Process {
-	return view(&s.lab.state, func(k kept) process.Process { return k.Processes[s.name] })
+func (p part) process() server.Process { return p.lab.process(p.name) }
+
+// process is the one that runs as, or was last, a part of the laboratory.
+func (l *Lab) process(name string) server.Process {
+	return view(&l.state, func(k kept) server.Process { return k.Processes[name] })
 }
 
-// servers lists every process of the laboratory, running or not.
-func (l *Lab) servers() []server {
-	list := []server{
+// parts lists every process of the laboratory, running or not.
+func (l *Lab) parts() []part {
+	list := []part{
 		{name: "temporal", place: Third},
 		{name: "minio-" + Third, place: Third},
 		{name: "wan", place: Third},
@@ -31,10 +36,10 @@ func (l *Lab) servers() []server {
 	}
 	for _, region := range Regions() {
 		for _, kind := range []string{"minio-", "bao-", "broker-"} {
-			list = append(list, server{name: kind + region, place: region})
+			list = append(list, part{name: kind + region, place: region})
 		}
 	}
-	list = append(list, server{name: "connect-" + Standby, place: Standby, client: true})
+	list = append(list, part{name: "connect-" + Standby, place: Standby, client: true})
 	for i := range list {
 		list[i].lab = l
 	}
@@ -53,49 +58,56 @@ func ports() (names []string, width map[string]int) {
 	return names, map[string]int{"temporal": 5}
 }
 
-// ensure starts a server unless it runs, and waits until probe answers.
-func (l *Lab) ensure(ctx context.Context, name string, start func() (process.Process, error), probe func(context.Context) error) error {
+// ensure starts a part of the laboratory unless it runs, and waits until it serves.
+// The command needs no name and no log.
+func (l *Lab) ensure(ctx context.Context, name string, c server.Command, probe func(context.Context) error) error {
 	began := time.Now()
-	p := view(&l.state, func(k kept) process.Process { return k.Processes[name] })
-	if !p.Running() {
-		var err error
-		if p, err = start(); err != nil {
+	c.Name, c.Log = name, l.path("logs", name+".log")
+	s := &server.Server{Command: c, Probe: probe, Process: l.process(name)}
+	if !s.Running() {
+		if err := s.Start(ctx); err != nil {
 			return err
 		}
-		if err := l.state.change(func(k *kept) { k.Processes[name] = p }); err != nil {
-			return errors.Join(err, p.Stop(ctx))
+	}
+	return l.keep(ctx, name, s, began)
+}
+
+// keep remembers the process of a part that was started, and waits until it serves.
+func (l *Lab) keep(ctx context.Context, name string, s *server.Server, began time.Time) error {
+	if l.process(name) != s.Process {
+		if err := l.state.change(func(k *kept) { k.Processes[name] = s.Process }); err != nil {
+			return errors.Join(err, s.Stop(ctx))
 		}
 	}
 	wait, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	if err := p.Ready(wait, name, l.path("logs", name+".log"), 20*time.Millisecond, probe); err != nil {
+	if err := s.Ready(wait); err != nil {
 		return err
 	}
 	l.say("ready  %-22s %5.1f s", name, time.Since(began).Seconds())
 	return nil
 }
 
-// ensureOther is ensure for a server that another package starts and watches.
-func (l *Lab) ensureOther(ctx context.Context, name string, start func() (process.Process, error), ready func(context.Context) error) error {
-	began := time.Now()
-	if view(&l.state, func(k kept) process.Process { return k.Processes[name] }).Running() {
-		l.say("ready  %-22s %5.1f s", name, time.Since(began).Seconds())
-		return nil
+// until repeats try until it returns nil, or ctx ends.
+func until(ctx context.Context, every time.Duration, try func(context.Context) error) error {
+	return poll.Until(ctx, every, func(ctx context.Context) (bool, error) {
+		err := try(ctx)
+		return err == nil, err
+	})
+}
+
+// binaries finds the servers' binaries, by name, before any of them is started.
+func binaries() (map[string]string, error) {
+	names := []string{"temporal-lab", "minio", "bao-lab"}
+	paths := map[string]string{}
+	for _, name := range names {
+		path, err := server.Binary(name)
+		if err != nil {
+			return nil, fmt.Errorf("the laboratory's servers (%s) are not built: %w", strings.Join(names, ", "), err)
+		}
+		paths[name] = path
 	}
-	p, err := start()
-	if err != nil {
-		return err
-	}
-	if err := l.state.change(func(k *kept) { k.Processes[name] = p }); err != nil {
-		return err
-	}
-	wait, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	if err := ready(wait); err != nil {
-		return fmt.Errorf("%s is not ready: %w", name, err)
-	}
-	l.say("ready  %-22s %5.1f s", name, time.Since(began).Seconds())
-	return nil
+	return paths, nil
 }
 
 // once runs do the first time only.

@@ -4,14 +4,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	mathrand "math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 
-	"breakwater/lab/process"
+	"breakwater/lab/server"
 )
 
 // state is lab.json: what must be the same when the laboratory is started again.
@@ -22,11 +19,11 @@ type state struct {
 }
 
 type kept struct {
-	Ports     map[string]int             `json:"ports"`
-	Processes map[string]process.Process `json:"processes"`
-	Secrets   map[string]credential      `json:"secrets"` // by place and user
-	Tokens    map[string]string          `json:"tokens"`  // by region: recovery's own, at OpenBao
-	ARN       string                     `json:"arn"`     // of the replication's remote target
+	Ports     map[string]int            `json:"ports"`
+	Processes map[string]server.Process `json:"processes"`
+	Secrets   map[string]credential     `json:"secrets"` // by place and user
+	Tokens    map[string]string         `json:"tokens"`  // by region: recovery's own, at OpenBao
+	ARN       string                    `json:"arn"`     // of the replication's remote target
 
 	Brokers    map[string]brokerAddrs `json:"brokers"` // by region
 	ConnectURL string                 `json:"connect_url"`
@@ -62,7 +59,7 @@ func (s *state) init(path string) {
 	defer s.mu.Unlock()
 	s.file = path
 	s.kept = kept{
-		Ports: map[string]int{}, Processes: map[string]process.Process{}, Secrets: map[string]credential{}, Tokens: map[string]string{},
+		Ports: map[string]int{}, Processes: map[string]server.Process{}, Secrets: map[string]credential{}, Tokens: map[string]string{},
 		Brokers: map[string]brokerAddrs{}, Done: map[string]bool{},
 	}
 }
@@ -115,8 +112,6 @@ func (l *Lab) secret(place, user string) credential {
 }
 
 // reserve gives each name a port that is free now and stays the same for ever.
-// The ports lie below those that the kernel hands out by itself, so that no
-// outgoing connection takes one while its server is dead.
 func (l *Lab) reserve(names []string, width map[string]int) error {
 	var err error
 	changed := l.state.change(func(k *kept) {
@@ -130,11 +125,9 @@ func (l *Lab) reserve(names []string, width map[string]int) error {
 			if k.Ports[name] != 0 {
 				continue
 			}
-			var port int
-			if port, err = free(max(1, width[name]), taken); err != nil {
+			if k.Ports[name], err = server.Ports(max(1, width[name]), taken); err != nil {
 				return
 			}
-			k.Ports[name] = port
 		}
 	})
 	if err != nil {
@@ -143,37 +136,7 @@ func (l *Lab) reserve(names []string, width map[string]int) error {
 	return changed
 }
 
-// free finds n consecutive ports on which nobody listens, and takes them.
-func free(n int, taken map[int]bool) (int, error) {
-	const first, last = 20000, 32000
-	for range 1000 {
-		port := first + mathrand.IntN(last-first-n)
-		ok := true
-		for i := range n {
-			ok = ok && !taken[port+i] && listens(port+i)
-		}
-		if !ok {
-			continue
-		}
-		for i := range n {
-			taken[port+i] = true
-		}
-		return port, nil
-	}
-	return 0, fmt.Errorf("no %d free ports in a row on 127.0.0.1 between %d and %d", n, first, last)
-}
-
-func listens(port int) bool {
-	ln, err := net.Listen("tcp", local(port)) //nolint:noctx // a local bind does not wait
-	if err != nil {
-		return false
-	}
-	return ln.Close() == nil
-}
-
-func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
 // addr is the host:port of a reserved name.
 func (l *Lab) addr(name string) string {
-	return local(view(&l.state, func(k kept) int { return k.Ports[name] }))
+	return server.Address(view(&l.state, func(k kept) int { return k.Ports[name] }))
 }

@@ -35,7 +35,7 @@ func (l *Lab) Status() (Status, error) {
 		return Status{}, err
 	}
 	s := Status{Dir: l.Dir, Estate: l.EstateFile(), Temporal: l.TemporalAddress(), UI: l.UI()}
-	for _, v := range l.servers() {
+	for _, v := range l.parts() {
 		p := v.process()
 		one := ServerStatus{Name: v.name, Place: v.place, Running: p.Running(), RSS: p.RSS(), Address: l.address(v)}
 		if one.Running {
@@ -47,7 +47,7 @@ func (l *Lab) Status() (Status, error) {
 	return s, nil
 }
 
-func (l *Lab) address(s server) string {
+func (l *Lab) address(s part) string {
 	switch s.name {
 	case "wan":
 		return l.addr("line-control")

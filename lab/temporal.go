@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 
-	"breakwater/lab/process"
+	"breakwater/lab/server"
 	"breakwater/lab/traffic"
 
 	enums "go.temporal.io/api/enums/v1"
@@ -24,12 +24,11 @@ func (l *Lab) startTemporal(ctx context.Context, bin string) error {
 	if err := os.MkdirAll(l.path("data", "temporal"), 0o755); err != nil {
 		return fmt.Errorf("start temporal: %w", err)
 	}
-	return l.ensure(ctx, "temporal", func() (process.Process, error) {
-		return process.Start(process.Command{Log: l.path("logs", "temporal.log"), Bin: bin + "/temporal-lab", Args: []string{
-			"-port", strconv.Itoa(port), "-ui-port", strconv.Itoa(ui), "-db", l.path("data", "temporal", "temporal.db"),
-			"-namespace", namespace}})
-	}, func(ctx context.Context) error {
-		if err := l.answers(l.UI() + "/api/v1/settings")(ctx); err != nil {
+	c := server.Command{Bin: bin, Args: []string{
+		"-port", strconv.Itoa(port), "-ui-port", strconv.Itoa(ui), "-db", l.path("data", "temporal", "temporal.db"), "-namespace", namespace,
+	}}
+	return l.ensure(ctx, "temporal", c, func(ctx context.Context) error {
+		if err := server.Answers(ctx, l.UI()+"/api/v1/settings"); err != nil {
 			return err
 		}
 		c, err := l.dial(ctx)

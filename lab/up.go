@@ -34,7 +34,7 @@ func (l *Lab) Up(ctx context.Context) error {
 // start starts the servers of some places, side by side, and furnishes them.
 func (l *Lab) start(ctx context.Context, places []string) error {
 	began := time.Now()
-	bin, err := binaries()
+	bins, err := binaries()
 	if err != nil {
 		return err
 	}
@@ -49,20 +49,20 @@ func (l *Lab) start(ctx context.Context, places []string) error {
 	g, gctx := errgroup.WithContext(ctx)
 	if here(Third) {
 		g.Go(func() error {
-			if err := l.startTemporal(gctx, bin); err != nil {
+			if err := l.startTemporal(gctx, bins["temporal-lab"]); err != nil {
 				return err
 			}
 			return l.once("schedules", func() error { return l.furnishTemporal(gctx) })
 		})
 		g.Go(func() error {
-			if err := l.startMinIO(gctx, bin, Third); err != nil {
+			if err := l.startMinIO(gctx, bins["minio"], Third); err != nil {
 				return err
 			}
 			return l.once("ledger", func() error { return l.furnishLedger(gctx) })
 		})
 	}
-	g.Go(func() error { return l.startObjects(gctx, bin, here) })
-	g.Go(func() error { return l.startKafka(gctx, bin, jars, here) })
+	g.Go(func() error { return l.startObjects(gctx, bins["minio"], here) })
+	g.Go(func() error { return l.startKafka(gctx, bins["bao-lab"], jars, here) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (l *Lab) startObjects(ctx context.Context, bin string, here func(string) bo
 // startKafka starts the brokers, the line between the regions, Connect, and,
 // since the secrets name the brokers, OpenBao; then it joins the object stores,
 // which need the line.
-func (l *Lab) startKafka(ctx context.Context, bin, jars string, here func(string) bool) error {
+func (l *Lab) startKafka(ctx context.Context, bao, jars string, here func(string) bool) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, region := range Regions() {
 		if !here(region) {
@@ -169,7 +169,7 @@ func (l *Lab) startKafka(ctx context.Context, bin, jars string, here func(string
 			continue
 		}
 		g.Go(func() error {
-			if err := l.startBao(gctx, bin, region); err != nil {
+			if err := l.startBao(gctx, bao, region); err != nil {
 				return err
 			}
 			return l.once("secrets "+region, func() error { return l.furnishBao(gctx, region) })
@@ -186,7 +186,7 @@ func (l *Lab) startKafka(ctx context.Context, bin, jars string, here func(string
 
 // allRun reports whether every process of a region runs.
 func (l *Lab) allRun(region string) bool {
-	for _, s := range l.servers() {
+	for _, s := range l.parts() {
 		if s.place == region && !s.process().Running() {
 			return false
 		}

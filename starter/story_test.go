@@ -18,9 +18,9 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/internal/sshsig"
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/wire"
 
 	"github.com/rogpeppe/go-internal/testscript"

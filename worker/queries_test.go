@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/wire"
 
 	enums "go.temporal.io/api/enums/v1"

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"breakwater/internal/config"
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/wire"
 
 	enums "go.temporal.io/api/enums/v1"

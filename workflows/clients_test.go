@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"breakwater/internal/approval"
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 )

@@ -22,7 +22,7 @@ import (
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
 	"breakwater/internal/sshsig"
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 	"breakwater/runbooks"

@@ -15,7 +15,7 @@ import (
 	"breakwater/internal/approval"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/query/duckdb"
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"breakwater/internal/approval"
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/wire"
 	"breakwater/workflows"
 

@@ -12,13 +12,13 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/recovery"
 	"breakwater/internal/system"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/tabletest"
+	"breakwater/lab/server/miniotest"
 	"breakwater/lab/world"
 )
 

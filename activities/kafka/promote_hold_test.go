@@ -14,12 +14,12 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
-	"breakwater/internal/freeze"
 	"breakwater/internal/kafka"
 	"breakwater/internal/poll"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
+	"breakwater/lab/server"
 	"breakwater/lab/world"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -493,7 +493,7 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 		return err
 	})
 	m.Lap("checkpoints")
-	m.Must(freeze.Freeze(t.Context(), m.Source.Pid))
+	m.Must(server.Freeze(t.Context(), m.Source.Pid))
 	m.Must(poll.Wait(t.Context(), 2*time.Second)) // the task asks every second
 	m.Run.SourceUnreachable = true
 	stop := m.World.Action("kafka.stop-mirror")

@@ -9,10 +9,10 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"
+	"breakwater/lab/server/miniotest"
 	"breakwater/lab/world"
 )
 

@@ -13,10 +13,10 @@ import (
 	"breakwater/internal/fault"
 	"breakwater/internal/pipeline"
 	"breakwater/internal/pipeline/temporal"
-	"breakwater/internal/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/lab/world"
 
 	"go.temporal.io/sdk/client"

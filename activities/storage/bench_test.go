@@ -20,12 +20,12 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/rewind"
-	"breakwater/internal/servertest"
 	"breakwater/internal/system"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
+	"breakwater/lab/server"
+	"breakwater/lab/server/miniotest"
 	"breakwater/lab/world"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -288,7 +288,7 @@ func (y *yard) floorRewind(at time.Time) error {
 // tool runs another's program.
 func (y *yard) tool(name string, env []string, args ...string) {
 	y.t.Helper()
-	bin, err := servertest.Binary(name)
+	bin, err := server.Binary(name)
 	y.must(err)
 	cmd := exec.CommandContext(y.t.Context(), bin, args...)
 	cmd.Env = append(os.Environ(), env...)

@@ -121,7 +121,7 @@ func TestRewindSeesAStrangerAnywhere(t *testing.T) {
 func TestRewindWhereCopiesChangeTheETag(t *testing.T) {
 	t.Parallel()
 	s := world.NewShelf(t, "clicks/kms/")
-	s.Minio[world.West].Env = append(s.Minio[world.West].Env, "MINIO_KMS_SECRET_KEY=lake-key:IyqsU3kMFloCNup4BsZtf/rmfHVcTgznO2F25CkEH1g=")
+	s.Minio[world.West].Command.Env = append(s.Minio[world.West].Command.Env, "MINIO_KMS_SECRET_KEY=lake-key:IyqsU3kMFloCNup4BsZtf/rmfHVcTgznO2F25CkEH1g=")
 	s.Minio[world.West].Restart(t)
 	encrypted := func(key, body string) {
 		t.Helper()

@@ -11,9 +11,9 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
+	"breakwater/lab/server/miniotest"
 	"breakwater/lab/world"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -259,7 +259,7 @@ func TestTrap20StandbyCannotDecrypt(t *testing.T) {
 	key := func(b byte) {
 		env := "MINIO_KMS_SECRET_KEY=lake-key:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32))
 		s := w.Minio[world.West]
-		s.Env = append(slices.DeleteFunc(slices.Clone(s.Env), func(e string) bool { return strings.HasPrefix(e, "MINIO_KMS") }), env)
+		s.Command.Env = append(slices.DeleteFunc(slices.Clone(s.Command.Env), func(e string) bool { return strings.HasPrefix(e, "MINIO_KMS") }), env)
 		s.Restart(t)
 	}
 	key(1)

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -33,7 +33,7 @@ func raw(endpoint string) *s3.Client {
 func withKMS(t *testing.T) *miniotest.Server {
 	t.Helper()
 	s := miniotest.Start(t)
-	s.Env = append(s.Env, "MINIO_KMS_SECRET_KEY=lake-key:IyqsU3kMFloCNup4BsZtf/rmfHVcTgznO2F25CkEH1g=")
+	s.Command.Env = append(s.Command.Env, "MINIO_KMS_SECRET_KEY=lake-key:IyqsU3kMFloCNup4BsZtf/rmfHVcTgznO2F25CkEH1g=")
 	s.Restart(t)
 	return s
 }

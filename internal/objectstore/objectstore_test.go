@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/objectstore/storetest"
 	"breakwater/internal/reach"
+	"breakwater/lab/server/miniotest"
 )
 
 func TestMinIO(t *testing.T) {

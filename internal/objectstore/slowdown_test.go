@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 )
 
 // slowStore is a proxy that answers the first few times, to each request that it

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 
 	"github.com/google/go-cmp/cmp"
 )

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"breakwater/internal/fault"
-	"breakwater/internal/freeze"
+	"breakwater/lab/server"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -125,11 +125,11 @@ func frozen(name fault.Name, doc string, pid int, answers func(context.Context) 
 			return nil
 		},
 		Inject: func(ctx context.Context) error {
-			return errors.Join(k.put(struct{}{}), freeze.Freeze(ctx, pid))
+			return errors.Join(k.put(struct{}{}), server.Freeze(ctx, pid))
 		},
 		Heal: func(ctx context.Context) error {
 			return k.heal(func(struct{}) error {
-				if err := freeze.Thaw(pid); err != nil {
+				if err := server.Thaw(pid); err != nil {
 					return err
 				}
 				return until(ctx, answers)

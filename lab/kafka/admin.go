@@ -33,7 +33,7 @@ func (b *Broker) CreateTopic(ctx context.Context, name string, partitions int32)
 	}
 	defer adm.Close()
 	if _, err := adm.CreateTopic(ctx, partitions, 1, nil, name); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("create topic %s at broker %s: %w", name, b.Config.Name, b.Explain(ctx, err, b.Log))
+		return fmt.Errorf("create topic %s at broker %s: %w", name, b.Config.Name, b.Explain(ctx, err))
 	}
 	return nil
 }
@@ -63,7 +63,7 @@ func (b *Broker) allow(ctx context.Context, acls *kadm.ACLBuilder) error {
 		err = errors.Join(err, m.Err)
 	}
 	if err != nil {
-		return fmt.Errorf("create ACLs at broker %s: %w", b.Config.Name, b.Explain(ctx, err, b.Log))
+		return fmt.Errorf("create ACLs at broker %s: %w", b.Config.Name, b.Explain(ctx, err))
 	}
 	return nil
 }

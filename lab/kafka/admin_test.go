@@ -83,20 +83,3 @@ func TestMissingPrerequisites(t *testing.T) {
 		t.Errorf("open a broker that never was: %v, want fs.ErrNotExist", err)
 	}
 }
-
-func TestFreePorts(t *testing.T) {
-	const lowest = 32768 // of those that the kernel gives to outgoing connections
-	seen := map[int]bool{}
-	for range 50 {
-		ports, err := freePorts(4)
-		if err != nil || len(ports) != 4 {
-			t.Fatal(ports, err)
-		}
-		for _, p := range ports {
-			if seen[p] || p >= lowest {
-				t.Errorf("port %d was given twice (%t), or is the kernel's to give", p, seen[p])
-			}
-			seen[p] = true
-		}
-	}
-}

@@ -25,15 +25,14 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"breakwater/internal/kafka"
+	"breakwater/lab/server"
 )
 
 // heapMB is each virtual machine's heap: two brokers and Connect share a laptop.
@@ -56,7 +55,7 @@ type Config struct {
 
 // Broker is one KRaft broker with its controller.
 type Broker struct {
-	*Process
+	*server.Server
 	Config Config
 	state  brokerState
 }
@@ -71,13 +70,13 @@ type brokerState struct {
 }
 
 // Admin is the address for administrators, without authentication.
-func (b *Broker) Admin() string { return local(b.state.Admin) }
+func (b *Broker) Admin() string { return server.Address(b.state.Admin) }
 
 // Client is the address for producers and consumers, SASL/PLAIN.
-func (b *Broker) Client() string { return local(b.state.Client) }
+func (b *Broker) Client() string { return server.Address(b.state.Client) }
 
 // MirrorListen is the address on which the MIRROR listener accepts.
-func (b *Broker) MirrorListen() string { return local(b.state.Mirror) }
+func (b *Broker) MirrorListen() string { return server.Address(b.state.Mirror) }
 
 // MirrorAddress is where a mirror must connect: MirrorVia, else [Broker.MirrorListen].
 func (b *Broker) MirrorAddress() string {
@@ -91,7 +90,7 @@ func (b *Broker) MirrorAddress() string {
 func (b *Broker) ClusterID() string { return b.state.ClusterID }
 
 // StartBroker starts the broker of c.Dir, formatting its storage the first time
-// (about 3 s), and returns without waiting for [Broker.Ready]. It refuses with
+// (about 3 s), and returns without waiting until it serves, for which Ready is. It refuses with
 // fs.ErrExist when it runs already.
 func StartBroker(ctx context.Context, c Config) (*Broker, error) {
 	fail := func(doing string, err error) (*Broker, error) {
@@ -104,16 +103,16 @@ func StartBroker(ctx context.Context, c Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{Config: c}
+	b := newBroker(c)
 	conf := filepath.Join(c.Dir, "server.properties")
 	fresh := false
 	if err := load(b.statePath(), &b.state); errors.Is(err, fs.ErrNotExist) {
 		fresh = true
-		ports, err := freePorts(4)
+		port, err := server.Ports(4, nil)
 		if err != nil {
 			return nil, err
 		}
-		b.state = brokerState{clusterID(), ports[0], ports[1], ports[2], ports[3]}
+		b.state = brokerState{clusterID(), port, port + 1, port + 2, port + 3}
 	} else if err != nil {
 		return fail("read its state", err)
 	}
@@ -128,11 +127,17 @@ func StartBroker(ctx context.Context, c Config) (*Broker, error) {
 			return fail("keep its state", err)
 		}
 	}
-	b.Process, err = start(ctx, "broker-"+c.Name, c.Dir, jvm(logConf, c.Jars, "kafka.Kafka", conf))
-	if err != nil {
+	if err := start(ctx, b.Server, jvm(logConf, c.Jars, "kafka.Kafka", conf)); err != nil {
 		return nil, err
 	}
 	return b, nil
+}
+
+// newBroker is a broker whose state is not known yet.
+func newBroker(c Config) *Broker {
+	b := &Broker{Config: c}
+	b.Server = newServer("broker-"+c.Name, c.Dir, b.serves)
+	return b
 }
 
 // OpenBroker finds the broker of c.Dir that runs already; fs.ErrNotExist if none does.
@@ -140,48 +145,35 @@ func OpenBroker(c Config) (*Broker, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	b := &Broker{Config: c}
+	b := newBroker(c)
 	if err := load(b.statePath(), &b.state); err != nil {
 		return nil, fmt.Errorf("open broker %s: %w", c.Name, err)
 	}
-	var err error
-	b.Process, err = adopt("broker-"+c.Name, c.Dir)
-	if err != nil {
+	if err := adopt(b.Server); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-// Ready waits until the broker answers a metadata request with its own id, and
+// serves asks whether the broker answers a metadata request with its own id, and
 // listens everywhere: it opens one listener after the other, and ends when it
 // cannot open the last of them, having answered at the first.
-func (b *Broker) Ready(ctx context.Context) error {
+func (b *Broker) serves(ctx context.Context) error {
+	for _, addr := range []string{b.Admin(), b.Client(), b.MirrorListen()} {
+		if err := server.Accepts(ctx, addr); err != nil {
+			return err
+		}
+	}
 	cl, err := kafka.New(kafka.Config{Brokers: []string{b.Admin()}, ClientID: "breakwater-lab"})
 	if err != nil {
-		return fmt.Errorf("wait for broker %s: %w", b.Config.Name, err)
+		return err
 	}
 	defer cl.Close()
-	return b.ready(ctx, func(ctx context.Context) error {
-		id, err := cl.ClusterID(ctx)
-		if err == nil && id != b.state.ClusterID {
-			err = fmt.Errorf("%s answers as cluster %s, want %s: another server has the port", b.Admin(), id, b.state.ClusterID)
-		}
-		for _, addr := range []string{b.Client(), b.MirrorListen()} {
-			if err == nil {
-				err = accepts(ctx, addr)
-			}
-		}
-		return err
-	})
-}
-
-// accepts connects to an address.
-func accepts(ctx context.Context, addr string) error {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
+	id, err := cl.ClusterID(ctx)
+	if err == nil && id != b.state.ClusterID {
+		err = fmt.Errorf("%s answers as cluster %s, want %s: another server has the port", b.Admin(), id, b.state.ClusterID)
 	}
-	return conn.Close()
+	return err
 }
 
 // check makes the folder absolute and refuses what cannot be written into a

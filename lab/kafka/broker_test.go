@@ -9,7 +9,7 @@ import (
 	"time"
 
 	labkafka "breakwater/lab/kafka"
-	"breakwater/lab/process"
+	"breakwater/lab/server"
 )
 
 // TestBrokerWithoutAPort starts a broker one of whose ports an outgoing connection
@@ -26,7 +26,7 @@ func TestBrokerWithoutAPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop(t, b.Process)
+	stop(t, b.Server)
 	to, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -44,9 +44,9 @@ func TestBrokerWithoutAPort(t *testing.T) {
 	if b, err = labkafka.StartBroker(ctx, b.Config); err != nil {
 		t.Fatal(err)
 	}
-	defer stop(t, b.Process)
+	defer stop(t, b.Server)
 	for what, err := range map[string]error{"ready": b.Ready(ctx), "create a topic": b.CreateTopic(ctx, "orders", 1)} {
-		if !errors.Is(err, process.ErrEnded) {
+		if !errors.Is(err, server.ErrEnded) {
 			t.Errorf("%s: %v, want that it ended", what, err)
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"breakwater/internal/kafka/connect"
+	"breakwater/lab/server"
 )
 
 // The names that a worker and its three connectors have in the laboratory.
@@ -31,7 +32,7 @@ type ConnectConfig struct {
 
 // Connect is one worker in distributed mode, with exactly-once delivery.
 type Connect struct {
-	*Process
+	*server.Server
 	Config ConnectConfig
 	state  connectState
 }
@@ -41,10 +42,10 @@ type connectState struct {
 }
 
 // URL is the address of the worker's REST interface.
-func (c *Connect) URL() string { return "http://" + local(c.state.REST) }
+func (c *Connect) URL() string { return "http://" + server.Address(c.state.REST) }
 
-// StartConnect starts the worker of c.Dir and returns without waiting for
-// [Connect.Ready]. Connectors that it ran before run again by themselves. It
+// StartConnect starts the worker of c.Dir and returns without waiting until
+// it serves, for which Ready is. Connectors that it ran before run again by themselves. It
 // refuses with fs.ErrExist when it runs already.
 func StartConnect(ctx context.Context, c ConnectConfig) (*Connect, error) {
 	fail := func(doing string, err error) (*Connect, error) {
@@ -57,13 +58,11 @@ func StartConnect(ctx context.Context, c ConnectConfig) (*Connect, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Connect{Config: c}
+	w := newConnect(c)
 	if err := load(w.statePath(), &w.state); errors.Is(err, fs.ErrNotExist) {
-		ports, err := freePorts(1)
-		if err != nil {
+		if w.state.REST, err = server.Ports(1, nil); err != nil {
 			return nil, err
 		}
-		w.state.REST = ports[0]
 		if err := save(w.statePath(), w.state); err != nil {
 			return fail("keep its state", err)
 		}
@@ -74,12 +73,17 @@ func StartConnect(ctx context.Context, c ConnectConfig) (*Connect, error) {
 	if err := os.WriteFile(conf, []byte(w.properties()), 0o644); err != nil {
 		return fail("write its configuration", err)
 	}
-	w.Process, err = start(ctx, "connect-"+c.Name, c.Dir,
-		jvm(logConf, c.Jars, "org.apache.kafka.connect.cli.ConnectDistributed", conf))
-	if err != nil {
+	if err := start(ctx, w.Server, jvm(logConf, c.Jars, "org.apache.kafka.connect.cli.ConnectDistributed", conf)); err != nil {
 		return nil, err
 	}
 	return w, nil
+}
+
+// newConnect is a worker whose state is not known yet.
+func newConnect(c ConnectConfig) *Connect {
+	w := &Connect{Config: c}
+	w.Server = newServer("connect-"+c.Name, c.Dir, w.serves)
+	return w
 }
 
 // OpenConnect finds the worker of c.Dir that runs already; fs.ErrNotExist if none does.
@@ -87,28 +91,24 @@ func OpenConnect(c ConnectConfig) (*Connect, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	w := &Connect{Config: c}
+	w := newConnect(c)
 	if err := load(w.statePath(), &w.state); err != nil {
 		return nil, fmt.Errorf("open connect %s: %w", c.Name, err)
 	}
-	var err error
-	w.Process, err = adopt("connect-"+c.Name, c.Dir)
-	if err != nil {
+	if err := adopt(w.Server); err != nil {
 		return nil, err
 	}
 	return w, nil
 }
 
-// Ready waits until the worker lists its connectors.
-func (c *Connect) Ready(ctx context.Context) error {
+// serves asks whether the worker lists its connectors.
+func (c *Connect) serves(ctx context.Context) error {
 	cl, err := connect.New(c.URL(), nil)
 	if err != nil {
 		return err
 	}
-	return c.ready(ctx, func(ctx context.Context) error {
-		_, err := cl.Names(ctx)
-		return err
-	})
+	_, err = cl.Names(ctx)
+	return err
 }
 
 func (c *ConnectConfig) check() error {

@@ -4,12 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 )
 
 // JarsEnv names the folder of Kafka's jars when they are not in the cache.
@@ -80,48 +77,6 @@ func jvm(logConf, jars, class string, args ...string) []string {
 		fmt.Sprintf("-Xmx%dm", heapMB), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", path, class,
 	}, args...)
 }
-
-// picked are the ports that this process has given to servers, which may not
-// listen on them yet.
-var picked struct {
-	sync.Mutex
-	ports map[int]bool
-}
-
-// freePorts picks n loopback ports that nobody listens on. They lie below those
-// that the kernel hands out by itself: a server takes seconds until it listens,
-// and an outgoing connection of anybody's that had one meanwhile would let it
-// answer at its first listener, and then end. The laboratory's own lie above.
-func freePorts(n int) ([]int, error) {
-	const first, last = 10000, 20000
-	picked.Lock()
-	defer picked.Unlock()
-	if picked.ports == nil {
-		picked.ports = map[int]bool{}
-	}
-	ports := make([]int, 0, n)
-	for range 1000 {
-		if len(ports) == n {
-			return ports, nil
-		}
-		port := first + rand.IntN(last-first)
-		if picked.ports[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", local(port)) //nolint:noctx // a local bind does not wait
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		picked.ports[port] = true
-		ports = append(ports, port)
-	}
-	return nil, fmt.Errorf("no %d free ports on 127.0.0.1 between %d and %d", n, first, last)
-}
-
-func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // logging makes the servers write warnings only, with times.
 func logging(dir string) (string, error) {

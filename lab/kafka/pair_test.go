@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/kafka/connect"
 	"breakwater/internal/reach"
 	labkafka "breakwater/lab/kafka"
+	"breakwater/lab/server"
 )
 
 const (
@@ -91,7 +92,7 @@ func TestPair(t *testing.T) {
 	if l.proxy.count.Load() == 0 {
 		t.Error("nothing went through the proxy that the MIRROR listener advertises")
 	}
-	for name, p := range map[string]*labkafka.Process{"primary": l.primary.Process, "standby": l.standby.Process, "connect": l.connect.Process} {
+	for name, p := range map[string]*server.Server{"primary": l.primary.Server, "standby": l.standby.Server, "connect": l.connect.Server} {
 		if rss := p.RSS(); rss == 0 {
 			t.Errorf("%s does not run", name)
 		} else {
@@ -158,7 +159,7 @@ func TestPair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(t, back.Process) })
+	t.Cleanup(func() { stop(t, back.Server) })
 	if err := ready(t, back.Ready); err != nil {
 		t.Fatal(err)
 	}

@@ -8,68 +8,52 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
-	"breakwater/lab/process"
+	"breakwater/lab/server"
 )
 
-const poll = 25 * time.Millisecond
-
-// Process is one server as a child process, or one that an earlier command left
-// running and that was found again by its pid file.
-type Process struct {
-	process.Process
-	Log string // path of its standard output and error
-
-	name string // what it is, for errors
+// newServer describes a server that lives in dir: its log and its pid are there.
+func newServer(name, dir string, probe func(context.Context) error) *server.Server {
+	return &server.Server{Probe: probe, Command: server.Command{Name: name, Dir: dir, Log: filepath.Join(dir, name+".log")}}
 }
 
-// start runs java in dir. It outlives ctx: only Stop and Kill end it.
-func start(ctx context.Context, name, dir string, args []string) (*Process, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	if p, err := adopt(name, dir); err == nil {
-		return nil, fmt.Errorf("start %s in %s: it already runs as pid %d, stop it first: %w", name, dir, p.Pid, fs.ErrExist)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+// start runs java with the arguments. The server outlives ctx: only Stop and Kill
+// end it. It refuses with fs.ErrExist if one runs in the folder already.
+func start(ctx context.Context, s *server.Server, args []string) error {
+	if err := adopt(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	bin, err := java()
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return fmt.Errorf("start %s: %w", s.Command.Name, err)
 	}
-	p := &Process{name: name, Log: filepath.Join(dir, name+".log")}
-	if p.Process, err = process.Start(process.Command{Bin: bin, Args: args, Dir: dir, Log: p.Log}); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+	s.Command.Bin, s.Command.Args = bin, args
+	if err := s.Start(ctx); err != nil {
+		return err
 	}
-	text, err := json.Marshal(p.Process)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".pid"), text, 0o644)
+	if err := save(pidFile(s), s.Process); err != nil {
+		return errors.Join(fmt.Errorf("start %s: write its pid: %w", s.Command.Name, err), s.Kill(ctx))
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: write its pid: %w", name, err), p.Kill(ctx))
-	}
-	return p, nil
+	return nil
 }
 
-// adopt finds the running server of dir by its pid file; fs.ErrNotExist if none runs.
-func adopt(name, dir string) (*Process, error) {
-	path := filepath.Join(dir, name+".pid")
+// adopt finds the process that an earlier command left running in the server's
+// folder, by its pid file; fs.ErrNotExist if none runs.
+func adopt(s *server.Server) error {
+	path := pidFile(s)
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("find %s: %w", name, err)
+		return fmt.Errorf("find %s: %w", s.Command.Name, err)
 	}
-	p := &Process{name: name, Log: filepath.Join(dir, name+".log")}
-	if err := json.Unmarshal(text, &p.Process); err != nil {
-		return nil, fmt.Errorf("find %s: %s does not name a process: %w", name, path, err)
+	var p server.Process
+	if err := json.Unmarshal(text, &p); err != nil {
+		return fmt.Errorf("find %s: %s does not name a process: %w", s.Command.Name, path, err)
 	}
 	if !p.Running() {
-		return nil, fmt.Errorf("find %s: pid %d of %s is gone: %w", name, p.Pid, path, fs.ErrNotExist)
+		return fmt.Errorf("find %s: pid %d of %s is gone: %w", s.Command.Name, p.Pid, path, fs.ErrNotExist)
 	}
-	return p, nil
+	s.Process = p
+	return nil
 }
 
-// ready repeats probe until it answers, the process ends or ctx does.
-func (p *Process) ready(ctx context.Context, probe func(context.Context) error) error {
-	return p.Ready(ctx, p.name, p.Log, poll, probe)
-}
+func pidFile(s *server.Server) string { return filepath.Join(s.Command.Dir, s.Command.Name+".pid") }

@@ -19,6 +19,7 @@ import (
 
 	"breakwater/internal/kafka"
 	labkafka "breakwater/lab/kafka"
+	"breakwater/lab/server"
 )
 
 type pair struct {
@@ -44,7 +45,7 @@ func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 				return err
 			}
 			*into = b
-			t.Cleanup(func() { stop(t, b.Process) })
+			t.Cleanup(func() { stop(t, b.Server) })
 			return ready(t, b.Ready)
 		})
 	}
@@ -69,8 +70,8 @@ func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stop(t, l.connect.Process)
-		if text, err := os.ReadFile(l.connect.Log); t.Failed() && err == nil {
+		stop(t, l.connect.Server)
+		if text, err := os.ReadFile(l.connect.Command.Log); t.Failed() && err == nil {
 			t.Logf("the worker's log:\n%s", text)
 		}
 	})
@@ -312,8 +313,8 @@ func ready(t *testing.T, probe func(context.Context) error) error {
 	return probe(ctx)
 }
 
-func stop(t *testing.T, p *labkafka.Process) {
-	if err := p.Kill(context.WithoutCancel(t.Context())); err != nil {
+func stop(t *testing.T, s *server.Server) {
+	if err := s.Kill(context.WithoutCancel(t.Context())); err != nil {
 		t.Error(err)
 	}
 }

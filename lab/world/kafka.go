@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,12 +13,13 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
 	"breakwater/internal/kafka"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/poll"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
 	labkafka "breakwater/lab/kafka"
 	"breakwater/lab/prove"
+	"breakwater/lab/server"
+	"breakwater/lab/server/miniotest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -76,13 +75,13 @@ func NewMirrored(t *testing.T) *Mirrored {
 	err = g.Wait()
 	for _, b := range []*labkafka.Broker{m.Source, m.Target} {
 		if b != nil {
-			m.ended(b.Process)
+			m.ended(b.Server)
 		}
 	}
 	m.Must(err)
 	m.connect, err = labkafka.StartConnect(t.Context(), labkafka.ConnectConfig{Dir: filepath.Join(dir, "connect"), Jars: jars, Name: West, Broker: m.Target.Admin()})
 	m.Must(err)
-	m.ended(m.connect.Process)
+	m.ended(m.connect.Server)
 	for _, topic := range []string{"orders", "audit", "paid"} {
 		m.Must(m.Source.CreateTopic(t.Context(), topic, Parts))
 		m.Must(m.Target.CreateTopic(t.Context(), topic, Parts))
@@ -107,7 +106,7 @@ func NewBroker(t *testing.T) *Mirrored {
 	m := &Mirrored{World: Bare(t), Jars: jars, Records: &Kept{}, Begun: time.Now()}
 	m.Target, err = labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(t.TempDir(), West), Jars: jars, Name: West})
 	m.Must(err)
-	m.ended(m.Target.Process)
+	m.ended(m.Target.Server)
 	m.Must(m.Target.Ready(t.Context()))
 	m.Must(m.Target.CreateTopic(t.Context(), "orders", Parts))
 	m.Estate.Regions[1].Kafka = &estate.Kafka{Brokers: []string{m.Target.Admin()}, ClusterID: m.Target.ClusterID(), Alias: "west"}
@@ -118,14 +117,13 @@ func NewBroker(t *testing.T) *Mirrored {
 }
 
 // ended ends a server with the test, and shows the end of its log if that failed.
-func (m *Mirrored) ended(p *labkafka.Process) {
+func (m *Mirrored) ended(s *server.Server) {
 	m.T.Cleanup(func() {
-		if err := p.Kill(context.WithoutCancel(m.T.Context())); err != nil {
+		if err := s.Kill(context.WithoutCancel(m.T.Context())); err != nil {
 			m.T.Error(err)
 		}
-		if text, err := os.ReadFile(p.Log); m.T.Failed() && err == nil {
-			lines := strings.Split(string(text), "\n")
-			m.T.Logf("the end of %s:\n%s", p.Log, strings.Join(lines[max(0, len(lines)-15):], "\n"))
+		if m.T.Failed() {
+			m.T.Logf("the end of %s:\n%s", s.Command.Log, server.Tail(s.Command.Log))
 		}
 	})
 }

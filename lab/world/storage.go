@@ -23,13 +23,13 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
 	"breakwater/internal/lake"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/reach"
-	"breakwater/internal/servertest"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"
+	"breakwater/lab/server"
+	"breakwater/lab/server/miniotest"
 	"breakwater/lab/wan"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -507,21 +507,19 @@ func (w *World) Undone(name string, r action.Request) {
 // Line is a way between the regions that can be cut.
 func (w *World) Line(to string) (address string, cut func(bool)) {
 	w.T.Helper()
-	var control string
 	ctx := w.T.Context()
-	w.Must(servertest.OnFreePorts(ctx, 2, func(port int) error {
-		address, control = servertest.Address(port), servertest.Address(port+1)
-		ready, ended := make(chan struct{}), make(chan error, 1)
-		go func() {
-			ended <- wan.Serve(ctx, control, []wan.Route{{Name: "objects", Listen: address, Target: w.Address(to)}}, ready)
-		}()
-		select {
-		case <-ready:
-			return nil
-		case err := <-ended:
-			return err
-		}
-	}))
+	port, err := server.Ports(2, nil)
+	w.Must(err)
+	address, control := server.Address(port), server.Address(port+1)
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- wan.Serve(ctx, control, []wan.Route{{Name: "objects", Listen: address, Target: w.Address(to)}}, ready)
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		w.Must(err)
+	}
 	return address, func(yes bool) { w.Must(wan.Set(ctx, control, "objects", wan.Condition{Cut: yes})) }
 }
 

@@ -20,11 +20,11 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
 	"breakwater/internal/lake"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"
+	"breakwater/lab/server/miniotest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -260,7 +260,7 @@ func NewVaulted(t *testing.T) *Vaulted {
 	t.Helper()
 	v := &Vaulted{Lake: NewLake(t), Server: miniotest.Start(t)}
 	v.Server.Kill()
-	v.Server.Env = append([]string{"MINIO_ROOT_USER=" + VaultRoot, "MINIO_ROOT_PASSWORD=" + VaultSecret}, v.Server.Env[2:]...)
+	v.Server.Command.Env = append([]string{"MINIO_ROOT_USER=" + VaultRoot, "MINIO_ROOT_PASSWORD=" + VaultSecret}, v.Server.Command.Env[2:]...)
 	v.Server.Restart(t)
 	v.Store = s3.New(s3.Options{
 		BaseEndpoint: aws.String(v.Server.Endpoint), Region: "us-east-1", UsePathStyle: true,

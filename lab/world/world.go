@@ -19,10 +19,10 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
-	"breakwater/internal/objectstore/miniotest"
-	"breakwater/internal/secret/vault/baotest"
 	"breakwater/internal/system"
 	"breakwater/lab/faults"
+	"breakwater/lab/server/baotest"
+	"breakwater/lab/server/miniotest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"

@@ -14,7 +14,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 )
 
 // TestCopied describes copies of sources whose ETag is an MD5 and of such that were

@@ -13,7 +13,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
+	"breakwater/lab/server/miniotest"
 )
 
 // TestLargeObjects backs up and restores an object that is sent in parts: held from

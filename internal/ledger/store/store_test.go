@@ -16,9 +16,9 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/reach"
 	"breakwater/internal/sshsig"
+	"breakwater/lab/server/miniotest"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"

@@ -14,8 +14,8 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batchops"
 	"breakwater/internal/objectstore/batchops/batchtest"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/reach"
+	"breakwater/lab/server/miniotest"
 )
 
 // world is a lake with three objects, each with a newer version than the wanted one.

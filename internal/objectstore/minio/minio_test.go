@@ -14,8 +14,8 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/reach"
+	"breakwater/lab/server/miniotest"
 )
 
 // admin starts a server with the given versioned buckets.

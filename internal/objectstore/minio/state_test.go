@@ -16,8 +16,8 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/reach"
+	"breakwater/lab/server/miniotest"
 )
 
 // raw is a client of MinIO's own, as root.

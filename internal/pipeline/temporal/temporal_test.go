@@ -9,7 +9,7 @@ import (
 
 	"breakwater/internal/pipeline"
 	"breakwater/internal/pipeline/pipelinetest"
-	"breakwater/internal/temporaltest"
+	"breakwater/lab/server/temporaltest"
 
 	schedulepb "go.temporal.io/api/schedule/v1"
 	"go.temporal.io/api/workflowservice/v1"

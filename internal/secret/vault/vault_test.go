@@ -21,7 +21,7 @@ import (
 	"breakwater/internal/secret"
 	"breakwater/internal/secret/secrettest"
 	"breakwater/internal/secret/vault"
-	"breakwater/internal/secret/vault/baotest"
+	"breakwater/lab/server/baotest"
 )
 
 func must(t *testing.T, err error) {

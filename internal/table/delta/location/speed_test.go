@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/location"
+	"breakwater/lab/server/miniotest"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -15,12 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/rollback"
 	"breakwater/internal/table/tabletest"
+	"breakwater/lab/server/miniotest"
 )
 
 // bucketStore is a bucket of a real server.

@@ -16,11 +16,11 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/miniotest"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/rollback"
+	"breakwater/lab/server/miniotest"
 )
 
 // childEnv holds, in a child process of TestKilledRestore, what it is to restore.

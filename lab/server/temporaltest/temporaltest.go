@@ -1,5 +1,4 @@
-// Package temporaltest runs a real Temporal server for tests; where the binary
-// is looked for is [servertest]'s.
+// Package temporaltest runs a real Temporal server for tests.
 package temporaltest
 
 import (
@@ -8,17 +7,17 @@ import (
 	"strconv"
 	"strings"
 
-	"breakwater/internal/servertest"
 	"breakwater/internal/wire"
+	"breakwater/lab/server"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 )
 
-// Server is a running Temporal server. [servertest.Process.Run] starts it again
-// after Kill, on the same ports and file.
+// Server is a running Temporal server. Run starts it again after Kill, on the same
+// ports and file.
 type Server struct {
-	*servertest.Process
+	*server.Child
 	Address string // of the frontend, 127.0.0.1:port
 	Port    int    // port..port+4 are taken
 	UI      string // http address of the UI
@@ -26,7 +25,7 @@ type Server struct {
 }
 
 // Binary is the path of the server's binary.
-func Binary() (string, error) { return servertest.Binary("temporal-lab") }
+func Binary() (string, error) { return server.Binary("temporal-lab") }
 
 // Start runs a server that keeps its database in dir, and waits until it and its
 // UI answer. It runs until Kill.
@@ -35,15 +34,19 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{DB: filepath.Join(dir, "temporal.db"), Process: &servertest.Process{Bin: bin}}
-	s.Ready = s.answers
-	attrs := strings.Join(wire.Attributes(), "=Keyword,") + "=Keyword"
-	err = servertest.OnFreePorts(ctx, 6, func(port int) error {
-		s.Port, s.Address, s.UI = port, servertest.Address(port), "http://"+servertest.Address(port+5)
-		s.Args = []string{"-port", strconv.Itoa(port), "-ui-port", strconv.Itoa(port + 5), "-db", s.DB, "-search-attributes", attrs}
-		return s.Run(ctx)
-	})
+	port, err := server.Ports(6, nil)
 	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		Port: port, Address: server.Address(port), UI: "http://" + server.Address(port+5), DB: filepath.Join(dir, "temporal.db"),
+	}
+	attributes := strings.Join(wire.Attributes(), "=Keyword,") + "=Keyword"
+	s.Child = &server.Child{Server: server.Server{Probe: s.answers, Command: server.Command{
+		Bin: bin, Log: filepath.Join(dir, "temporal.log"),
+		Args: []string{"-port", strconv.Itoa(port), "-ui-port", strconv.Itoa(port + 5), "-db", s.DB, "-search-attributes", attributes},
+	}}}
+	if err := s.Run(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -58,7 +61,7 @@ func (s *Server) answers(ctx context.Context) error {
 	if _, err := c.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
 		return err
 	}
-	return servertest.Answers(ctx, s.UI+"/api/v1/settings") // it listens a little later
+	return server.Answers(ctx, s.UI+"/api/v1/settings") // it listens a little later
 }
 
 // Client connects to the default namespace.

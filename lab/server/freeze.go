@@ -1,6 +1,4 @@
-// Package freeze makes processes hang, for faults and tests: their connections
-// stay, new ones are accepted by the kernel, and nobody answers.
-package freeze
+package server
 
 import (
 	"bytes"
@@ -10,30 +8,27 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"breakwater/internal/poll"
 )
 
-// Freeze stops every thread of a process, and returns when the last of them
-// stands: the signal takes effect thread by thread, and until then an answer may
-// still come. A process that is gone wraps syscall.ESRCH.
+// Freeze makes a process hang: its connections stay, new ones are accepted by the
+// kernel, and nobody answers. It stops every thread, and returns when the last of
+// them stands: the signal takes effect thread by thread, and until then an answer
+// may still come. A process that is gone wraps syscall.ESRCH.
 func Freeze(ctx context.Context, pid int) error {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("freeze process %d: %w", pid, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	return poll.Until(ctx, 5*time.Millisecond, func(context.Context) (bool, error) {
 		done, err := stands(pid)
-		if err != nil || done {
-			return err
+		if err == nil && !done {
+			return false, fmt.Errorf("freeze process %d: it does not stop", pid)
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("freeze process %d: it does not stop: %w", pid, ctx.Err())
-		case <-tick.C:
-		}
-	}
+		return true, err
+	})
 }
 
 // stands reports whether every thread of the process stands still.

@@ -1,5 +1,4 @@
-// Package baotest runs real OpenBao servers for tests, each with its own folder;
-// where the binary is looked for is [servertest]'s.
+// Package baotest runs real OpenBao servers for tests, each with its own folder.
 //
 // The binary, bao-lab, is a lean server that initialises and unseals itself and
 // leaves its root token in init.json.
@@ -9,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +18,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"breakwater/internal/secret/vault"
-	"breakwater/internal/servertest"
+	"breakwater/lab/server"
 )
 
 // Mount is where a server's secrets are.
@@ -26,7 +26,7 @@ const Mount = "secret"
 
 // Server is a running OpenBao.
 type Server struct {
-	*servertest.Process
+	*server.Child
 	Address   string // http://127.0.0.1:port
 	RootToken string
 }
@@ -35,33 +35,11 @@ type Server struct {
 // engine at [Mount].
 func Start(t testing.TB) *Server {
 	t.Helper()
-	bin, err := servertest.Binary("bao-lab")
+	s, err := run(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
-	s := &Server{Process: &servertest.Process{Bin: bin}}
-	s.Ready = func(ctx context.Context) error { return servertest.Answers(ctx, s.Address+"/v1/sys/health") }
 	t.Cleanup(s.Kill)
-	err = servertest.OnFreePorts(t.Context(), 1, func(port int) error {
-		s.Address = "http://" + servertest.Address(port)
-		s.Args = []string{"-addr", servertest.Address(port), "-data", folder}
-		return s.Run(t.Context())
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(folder, "init.json"))
-	if err != nil {
-		t.Fatalf("read the root token: %v", err)
-	}
-	var in struct {
-		Root string `json:"root_token"`
-	}
-	if err := json.Unmarshal(text, &in); err != nil {
-		t.Fatalf("read the root token: %v", err)
-	}
-	s.RootToken = in.Root
 	if err := s.enableKV(t.Context(), t, Mount); err != nil {
 		t.Fatalf("mount %s: %v", Mount, err)
 	}
@@ -102,6 +80,39 @@ func (s *Server) enableKV(ctx context.Context, t testing.TB, mount string) error
 		case <-tick.C:
 		}
 	}
+}
+
+// run starts a server and learns its root token.
+func run(ctx context.Context, folder string) (*Server, error) {
+	bin, err := server.Binary("bao-lab")
+	if err != nil {
+		return nil, err
+	}
+	port, err := server.Ports(1, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Address: "http://" + server.Address(port)}
+	s.Child = &server.Child{Server: server.Server{
+		Command: server.Command{Bin: bin, Args: []string{"-addr", server.Address(port), "-data", folder}, Log: filepath.Join(folder, "log")},
+		Probe:   func(ctx context.Context) error { return server.Answers(ctx, s.Address+"/v1/sys/health") },
+	}}
+	if err := s.Run(ctx); err != nil {
+		return nil, err
+	}
+	var in struct {
+		Root string `json:"root_token"`
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "init.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &in)
+	}
+	if err != nil {
+		s.Kill()
+		return nil, fmt.Errorf("read the root token: %w", err)
+	}
+	s.RootToken = in.Root
+	return s, nil
 }
 
 // Store is the secrets at [Mount], with the root token.

@@ -1,16 +1,16 @@
-// Package miniotest runs real MinIO servers for tests, each with its own folder;
-// where the binary is looked for is [servertest]'s.
+// Package miniotest runs real MinIO servers for tests, each with its own folder.
 package miniotest
 
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
-	"breakwater/internal/servertest"
+	"breakwater/lab/server"
 )
 
 // Credentials of the root user of every server that the package starts.
@@ -21,7 +21,7 @@ const (
 
 // Server is a running MinIO.
 type Server struct {
-	*servertest.Process
+	*server.Child
 	Endpoint string // http://127.0.0.1:port
 	Folder   string // what it has stored
 }
@@ -36,39 +36,51 @@ func Start(t testing.TB) *Server {
 // folder, which is copied. An empty name stands for nothing.
 func StartWith(t testing.TB, stored string) *Server {
 	t.Helper()
-	bin, err := servertest.Binary("minio")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Folder: t.TempDir(), Process: &servertest.Process{
-		Bin: bin, Env: []string{"MINIO_ROOT_USER=" + RootUser, "MINIO_ROOT_PASSWORD=" + RootPassword, "MINIO_BROWSER=off", "MINIO_UPDATE=off"},
-	}}
+	folder := t.TempDir()
 	if stored != "" {
-		if err := os.CopyFS(s.Folder, os.DirFS(stored)); err != nil {
+		if err := os.CopyFS(folder, os.DirFS(stored)); err != nil {
 			t.Fatalf("copy what a server stored: %v", err)
 		}
 	}
-	s.Ready = s.ready
-	t.Cleanup(s.Kill)
-	err = servertest.OnFreePorts(t.Context(), 2, func(port int) error {
-		s.Endpoint = "http://" + servertest.Address(port)
-		s.Args = []string{"server", "--quiet", "--address", servertest.Address(port), "--console-address", servertest.Address(port + 1), s.Folder}
-		return s.Run(t.Context())
-	})
+	s, err := New(folder, filepath.Join(t.TempDir(), "minio.log"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	if err := s.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// ready asks whether the server serves, and knows the users and policies that it has
-// stored: what is made before that would be forgotten.
-func (s *Server) ready(ctx context.Context) error {
-	if err := servertest.Answers(ctx, s.Endpoint+"/minio/health/ready"); err != nil {
+// New describes a server of a folder, which Run starts.
+func New(folder, log string) (*Server, error) {
+	bin, err := server.Binary("minio")
+	if err != nil {
+		return nil, err
+	}
+	port, err := server.Ports(2, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Endpoint: "http://" + server.Address(port), Folder: folder}
+	s.Child = &server.Child{Server: server.Server{Probe: s.serves, Command: server.Command{
+		Bin:  bin,
+		Args: []string{"server", "--quiet", "--address", server.Address(port), "--console-address", server.Address(port + 1), folder},
+		Env:  []string{"MINIO_ROOT_USER=" + RootUser, "MINIO_ROOT_PASSWORD=" + RootPassword, "MINIO_BROWSER=off", "MINIO_UPDATE=off"},
+		Log:  log,
+	}}}
+	return s, nil
+}
+
+// serves asks whether the server serves, and knows the users and policies that it
+// has stored: what is made before that would be forgotten.
+func (s *Server) serves(ctx context.Context) error {
+	if err := server.Answers(ctx, s.Endpoint+"/minio/health/ready"); err != nil {
 		return err
 	}
 	root := objectstore.Config{Endpoint: s.Endpoint}
-	for _, e := range s.Env { // a test may have given it another root
+	for _, e := range s.Command.Env { // a test may have given it another root
 		if v, ok := strings.CutPrefix(e, "MINIO_ROOT_USER="); ok {
 			root.AccessKey = v
 		} else if v, ok := strings.CutPrefix(e, "MINIO_ROOT_PASSWORD="); ok {
