@@ -1,21 +1,16 @@
-package batchops
+package batch
 
 import (
 	"bufio"
-	"context"
-	"crypto/sha256"
 	"encoding/csv"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"net/url"
 	"regexp"
 	"strings"
 
-	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 )
 
@@ -23,8 +18,8 @@ import (
 // whichever kind of gigabyte that is, the smaller is safe.
 const Largest = 5_000_000_000
 
-// named is how many objects an error names.
-const named = 5
+// Named is how many objects an error names.
+const Named = 5
 
 // Line is one version of an object, as a manifest and a report name it.
 type Line struct {
@@ -91,7 +86,7 @@ func WriteManifest(w io.Writer, objects iter.Seq[Object]) (lines int64, err erro
 		last = o.Line
 		lines++
 		if o.Size > Largest {
-			if tooMany++; len(large) < named {
+			if tooMany++; len(large) < Named {
 				large = append(large, fmt.Sprintf("%s (%d bytes)", o.Line, o.Size))
 			}
 		}
@@ -103,7 +98,7 @@ func WriteManifest(w io.Writer, objects iter.Seq[Object]) (lines int64, err erro
 		}
 	}
 	if tooMany > 0 {
-		return lines, fmt.Errorf("write manifest: %d objects are %w: %s", tooMany, ErrTooLarge, list(large, tooMany))
+		return lines, fmt.Errorf("write manifest: %d objects are %w: %s", tooMany, ErrTooLarge, List(large, tooMany))
 	}
 	if err := out.Flush(); err != nil {
 		return lines, fmt.Errorf("write manifest: %w", err)
@@ -129,8 +124,8 @@ func escape(key string) string {
 	return b.String()
 }
 
-// list is what an error says of n things of which it names the first.
-func list(first []string, n int) string {
+// List is what an error says of n things of which it names the first.
+func List(first []string, n int) string {
 	text := strings.Join(first, "; ")
 	if n > len(first) {
 		text += fmt.Sprintf("; and %d more", n-len(first))
@@ -150,13 +145,13 @@ func ReadManifest(r io.Reader) iter.Seq2[Line, error] {
 			}
 			var l Line
 			if err == nil {
-				l, err = parse(row[0], row[1], row[2])
+				l, err = ParseLine(row[0], row[1], row[2])
 			}
 			if err == nil {
 				err = l.check()
 			}
 			if err != nil {
-				yield(Line{}, fmt.Errorf("read manifest: %w", broken(err)))
+				yield(Line{}, fmt.Errorf("read manifest: %w", Broken(err)))
 				return
 			}
 			if !yield(l, nil) {
@@ -166,7 +161,8 @@ func ReadManifest(r io.Reader) iter.Seq2[Line, error] {
 	}
 }
 
-func parse(bucket, key, version string) (Line, error) {
+// ParseLine reads the columns of a line, of which the key is URL-encoded.
+func ParseLine(bucket, key, version string) (Line, error) {
 	plain, err := url.PathUnescape(key)
 	if err != nil {
 		return Line{}, fmt.Errorf("key %q: %w", key, err)
@@ -174,78 +170,10 @@ func parse(bucket, key, version string) (Line, error) {
 	return Line{bucket, plain, version}, nil
 }
 
-// broken marks what ended a body before its end.
-func broken(err error) error {
+// Broken marks what ended a body before its end: [reach.ErrUnreachable].
+func Broken(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
 	}
 	return reach.Mark(err)
-}
-
-// Manifest is a manifest in its place.
-type Manifest struct {
-	Bucket, Key     string
-	ETag, VersionID string
-	Lines           int64
-}
-
-// Upload writes the manifest of the objects, which are gone through twice, to a key
-// that does not exist yet, by the client of who may add there, and held. One that is
-// there with the same content is an earlier attempt's and is taken, with its hold;
-// other content is [fs.ErrExist].
-func (c *Client) Upload(ctx context.Context, add *objectstore.Client, bucket, key string, objects iter.Seq[Object], h objectstore.Hold) (Manifest, error) {
-	fail := func(err error) (Manifest, error) {
-		return Manifest{}, fmt.Errorf("upload manifest s3://%s/%s: %w", bucket, key, err)
-	}
-	var size counter
-	sum := sha256.New()
-	lines, err := WriteManifest(io.MultiWriter(&size, sum), objects)
-	if err != nil {
-		return fail(err)
-	}
-	if lines == 0 {
-		return fail(errors.New("there is no object to copy; start nothing"))
-	}
-	want := hex.EncodeToString(sum.Sum(nil))
-	body, w := io.Pipe()
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		_, err := WriteManifest(w, objects)
-		w.CloseWithError(err) // the reader gets it; it returns no error
-	}()
-	o, err := add.AddFrom(ctx, bucket, key, body, int64(size), want, h)
-	body.CloseWithError(io.ErrClosedPipe) // lets a writer go that nobody reads any more
-	<-written
-	if errors.Is(err, fs.ErrExist) {
-		o, err = same(ctx, c.store, bucket, key, want)
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return Manifest{Bucket: bucket, Key: key, ETag: o.ETag, VersionID: o.VersionID, Lines: lines}, nil
-}
-
-type counter int64
-
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
-	return len(p), nil
-}
-
-// same looks at a key that was taken.
-func same(ctx context.Context, store *objectstore.Client, bucket, key, want string) (objectstore.Object, error) {
-	body, o, err := store.VersionReader(ctx, bucket, key, "")
-	if err != nil {
-		return o, err
-	}
-	sum := sha256.New()
-	_, err = io.Copy(sum, body)
-	if err := errors.Join(err, body.Close()); err != nil {
-		return o, broken(err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
-		return o, fmt.Errorf("another manifest is there, SHA-256 %s and not %s: %w; plan again under another key", got, want, fs.ErrExist)
-	}
-	return o, nil
 }

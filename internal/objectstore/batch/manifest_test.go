@@ -1,4 +1,4 @@
-package batchops_test
+package batch_test
 
 import (
 	"bytes"
@@ -11,21 +11,21 @@ import (
 
 	"pgregory.net/rapid"
 
-	"breakwater/internal/objectstore/batchops"
+	"breakwater/internal/objectstore/batch"
 )
 
-func object(bucket, key, version string) batchops.Object {
-	return batchops.Object{Line: batchops.Line{Bucket: bucket, Key: key, VersionID: version}}
+func object(bucket, key, version string) batch.Object {
+	return batch.Object{Line: batch.Line{Bucket: bucket, Key: key, VersionID: version}}
 }
 
 // roundTrip writes and reads a manifest of one object.
-func roundTrip(o batchops.Object) (text string, back []batchops.Line, err error) {
+func roundTrip(o batch.Object) (text string, back []batch.Line, err error) {
 	var buf bytes.Buffer
-	if _, err := batchops.WriteManifest(&buf, slices.Values([]batchops.Object{o})); err != nil {
+	if _, err := batch.WriteManifest(&buf, slices.Values([]batch.Object{o})); err != nil {
 		return "", nil, err
 	}
 	text = buf.String()
-	for l, err := range batchops.ReadManifest(&buf) {
+	for l, err := range batch.ReadManifest(&buf) {
 		if err != nil {
 			return text, nil, err
 		}
@@ -43,23 +43,23 @@ func TestManifestIsWrittenAsDocumented(t *testing.T) {
 
 func TestManifestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		all := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) batchops.Object {
+		all := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) batch.Object {
 			return object(
 				rapid.SampledFrom([]string{"lake", "lake-2", "a.b"}).Draw(rt, "bucket"),
 				string(rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(rt, "key")),
 				rapid.StringMatching(`v[A-Za-z0-9._-]{1,20}`).Draw(rt, "version"))
 		}), 1, 20).Draw(rt, "objects")
-		slices.SortFunc(all, func(a, b batchops.Object) int {
+		slices.SortFunc(all, func(a, b batch.Object) int {
 			return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), cmp.Compare(a.Key, b.Key))
 		})
-		all = slices.CompactFunc(all, func(a, b batchops.Object) bool { return a.Bucket == b.Bucket && a.Key == b.Key })
+		all = slices.CompactFunc(all, func(a, b batch.Object) bool { return a.Bucket == b.Bucket && a.Key == b.Key })
 		var buf bytes.Buffer
-		n, err := batchops.WriteManifest(&buf, slices.Values(all))
+		n, err := batch.WriteManifest(&buf, slices.Values(all))
 		if err != nil || n != int64(len(all)) || n != int64(strings.Count(buf.String(), "\n")) {
 			rt.Fatalf("wrote %d of %d lines: %v", n, len(all), err)
 		}
 		var i int
-		for l, err := range batchops.ReadManifest(&buf) {
+		for l, err := range batch.ReadManifest(&buf) {
 			if err != nil || i >= len(all) || l != all[i].Line {
 				rt.Fatalf("line %d = %q, %v", i, l, err)
 			}
@@ -80,7 +80,7 @@ func FuzzManifestKey(f *testing.F) {
 			return
 		}
 		o := object("lake", key, "v1")
-		if _, back, err := roundTrip(o); err != nil || !slices.Equal(back, []batchops.Line{o.Line}) {
+		if _, back, err := roundTrip(o); err != nil || !slices.Equal(back, []batch.Line{o.Line}) {
 			t.Errorf("key %q came back as %q, %v", key, back, err)
 		}
 	})
@@ -90,11 +90,11 @@ func FuzzReadManifest(f *testing.F) {
 	f.Add("lake,a%20b,v1\n")
 	f.Add("lake,\"a\nb\",v1\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		for l, err := range batchops.ReadManifest(strings.NewReader(text)) {
+		for l, err := range batch.ReadManifest(strings.NewReader(text)) {
 			if err != nil {
 				return
 			}
-			if _, back, err := roundTrip(batchops.Object{Line: l}); err != nil || !slices.Equal(back, []batchops.Line{l}) {
+			if _, back, err := roundTrip(batch.Object{Line: l}); err != nil || !slices.Equal(back, []batch.Line{l}) {
 				t.Errorf("%q was read and comes back as %q, %v", l, back, err)
 			}
 		}
@@ -104,20 +104,20 @@ func FuzzReadManifest(f *testing.F) {
 func TestManifestRefuses(t *testing.T) {
 	ok := object("lake", "m", "v1")
 	for name, tc := range map[string]struct {
-		objects []batchops.Object
+		objects []batch.Object
 		want    string
 	}{
-		"no version":     {[]batchops.Object{object("lake", "k", "")}, "s3://lake/k has no version of its own"},
-		"null version":   {[]batchops.Object{object("lake", "k", "null")}, "s3://lake/k has no version of its own"},
-		"broken version": {[]batchops.Object{object("lake", "k", "a,b")}, "is no version"},
-		"no key":         {[]batchops.Object{object("lake", "", "v1")}, "without a key"},
-		"no bucket":      {[]batchops.Object{object("", "k", "v1")}, "no bucket's name"},
-		"a key twice":    {[]batchops.Object{ok, object("lake", "m", "v2")}, "name each key once"},
-		"out of order":   {[]batchops.Object{ok, object("lake", "b", "v2")}, "sort by bucket and key"},
+		"no version":     {[]batch.Object{object("lake", "k", "")}, "s3://lake/k has no version of its own"},
+		"null version":   {[]batch.Object{object("lake", "k", "null")}, "s3://lake/k has no version of its own"},
+		"broken version": {[]batch.Object{object("lake", "k", "a,b")}, "is no version"},
+		"no key":         {[]batch.Object{object("lake", "", "v1")}, "without a key"},
+		"no bucket":      {[]batch.Object{object("", "k", "v1")}, "no bucket's name"},
+		"a key twice":    {[]batch.Object{ok, object("lake", "m", "v2")}, "name each key once"},
+		"out of order":   {[]batch.Object{ok, object("lake", "b", "v2")}, "sort by bucket and key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var buf bytes.Buffer
-			if _, err := batchops.WriteManifest(&buf, slices.Values(tc.objects)); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := batch.WriteManifest(&buf, slices.Values(tc.objects)); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("WriteManifest: %v; want %q", err, tc.want)
 			}
 		})
@@ -125,19 +125,19 @@ func TestManifestRefuses(t *testing.T) {
 }
 
 func TestManifestRefusesLargeObjectsByName(t *testing.T) {
-	var all []batchops.Object
+	var all []batch.Object
 	for i := range 10 {
 		o := object("lake", fmt.Sprintf("k%d", i), "v1")
-		o.Size = batchops.Largest + int64(i%2)
+		o.Size = batch.Largest + int64(i%2)
 		all = append(all, o)
 	}
 	var buf bytes.Buffer
-	_, err := batchops.WriteManifest(&buf, slices.Values(all[:1]))
+	_, err := batch.WriteManifest(&buf, slices.Values(all[:1]))
 	if err != nil {
 		t.Errorf("an object of the largest size: %v", err)
 	}
-	_, err = batchops.WriteManifest(&buf, slices.Values(all))
-	if !errors.Is(err, batchops.ErrTooLarge) {
+	_, err = batch.WriteManifest(&buf, slices.Values(all))
+	if !errors.Is(err, batch.ErrTooLarge) {
 		t.Fatalf("WriteManifest: %v; want ErrTooLarge", err)
 	}
 	for _, want := range []string{"5 objects", "s3://lake/k1 version v1 (5000000001 bytes)", "s3://lake/k9"} {
@@ -152,14 +152,14 @@ func TestManifestRefusesLargeObjectsByName(t *testing.T) {
 
 func TestFits(t *testing.T) {
 	large, long := object("lake", "k", "v1"), object("lake", strings.Repeat("k", 1000), "v1")
-	large.Size = batchops.Largest + 1
+	large.Size = batch.Largest + 1
 	for name, tc := range map[string]struct {
-		object batchops.Object
+		object batch.Object
 		below  int
 		want   bool
 	}{
 		"an object":           {object("lake", "k", "v1"), 100, true},
-		"of the largest size": {func() batchops.Object { o := large; o.Size--; return o }(), 100, true},
+		"of the largest size": {func() batch.Object { o := large; o.Size--; return o }(), 100, true},
 		"too large":           {large, 100, false},
 		"without a version":   {object("lake", "k", "null"), 100, false},
 		"of the longest key":  {long, 24, true},

@@ -65,9 +65,9 @@ func (f *Foreign) Take(mine func(sid string) bool) ([]Taken, error) {
 
 // Add puts a statement at the end of the document.
 func (f *Foreign) Add(s Statement) error {
-	text, err := json.Marshal(s)
+	text, err := s.JSON()
 	if err != nil {
-		return fmt.Errorf("policy statement: %w", err)
+		return err
 	}
 	f.statements = append(f.statements, text)
 	return nil

@@ -85,6 +85,15 @@ func (d Document) JSON() ([]byte, error) {
 	return text, nil
 }
 
+// JSON is the statement as it stands in a document.
+func (s Statement) JSON() ([]byte, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("policy statement: %w", err)
+	}
+	return text, nil
+}
+
 // Canonical is the document in the form of the function [Canonical].
 func (d Document) Canonical() ([]byte, error) {
 	text, err := d.JSON()

@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
+
+	"breakwater/internal/objectstore"
 )
 
 // LargestCopy is how many bytes one request copies at most.
@@ -24,7 +26,7 @@ const LargestCopy = 5 << 30
 // A copy of a plain object is one request, and has the ETag of what it was made
 // of. Where the ETag is not the content's (parts, SSE-KMS), the object is
 // described first and the copy says in its metadata what it is of
-// ([Description.CopyOf]). That an object is such a one may show only when its
+// ([objectstore.Description.CopyOf]). That an object is such a one may show only when its
 // copy has another ETag; then it is copied once more, which leaves one version
 // too many, and from then on the Copier describes every object first.
 //
@@ -47,22 +49,11 @@ type Copier struct {
 	describeFirst atomic.Bool
 }
 
-// CopyRequest is one version to put over a key.
-type CopyRequest struct {
-	From   Source // Bucket, Key, VersionID and ETag, all of them
-	Size   int64  // bytes
-	Class  string // storage class, as listings of versions say it
-	Bucket string
-	Key    string
-	// Over is the ETag that the key must have, empty where there must be no
-	// object. A store that knows no conditions on a copy's destination ignores it.
-	Over string
-}
+// Copier is that of [objectstore.Duplicator].
+func (c *Client) Copier() objectstore.Copier { return &Copier{Client: c} }
 
-// Copy does one copy. A source or a destination that is not as the request says
-// is [ErrChanged]; so is, after a lost answer, a destination that holds this very
-// copy already.
-func (k *Copier) Copy(ctx context.Context, r CopyRequest) (Object, error) {
+// Copy is that of [objectstore.Copier].
+func (k *Copier) Copy(ctx context.Context, r objectstore.CopyRequest) (objectstore.Object, error) {
 	largest := k.LargerThan
 	if largest == 0 {
 		largest = LargestCopy
@@ -73,7 +64,7 @@ func (k *Copier) Copy(ctx context.Context, r CopyRequest) (Object, error) {
 	case k.describeFirst.Load() || strings.Contains(r.From.ETag, "-"):
 		return k.described(ctx, r)
 	}
-	in := r.input()
+	in := input(r)
 	if settable(r.Class) {
 		in.StorageClass = types.StorageClass(r.Class)
 	}
@@ -86,16 +77,16 @@ func (k *Copier) Copy(ctx context.Context, r CopyRequest) (Object, error) {
 	return k.described(ctx, r)
 }
 
-// input is the request with its conditions alone.
-func (r CopyRequest) input() *s3.CopyObjectInput {
+// input is a request with its conditions alone.
+func input(r objectstore.CopyRequest) *s3.CopyObjectInput {
 	in := &s3.CopyObjectInput{
-		Bucket: &r.Bucket, Key: &r.Key, CopySource: r.From.header(), CopySourceIfMatch: quoteETag(r.From.ETag),
+		Bucket: &r.Bucket, Key: &r.Key, CopySource: header(r.From), CopySourceIfMatch: quoteETag(r.From.ETag),
 	}
-	in.IfMatch, in.IfNoneMatch = r.over()
+	in.IfMatch, in.IfNoneMatch = over(r)
 	return in
 }
 
-func (r CopyRequest) over() (match, noneMatch *string) {
+func over(r objectstore.CopyRequest) (match, noneMatch *string) {
 	if r.Over == "" {
 		return nil, aws.String("*")
 	}
@@ -103,7 +94,7 @@ func (r CopyRequest) over() (match, noneMatch *string) {
 }
 
 // header is the source as a copy names it.
-func (s Source) header() *string {
+func header(s objectstore.Source) *string {
 	// A plus sign would be read as a space.
 	path := strings.ReplaceAll((&url.URL{Path: s.Bucket + "/" + s.Key}).EscapedPath(), "+", "%2B")
 	if s.VersionID != "" {
@@ -112,38 +103,38 @@ func (s Source) header() *string {
 	return &path
 }
 
-func (k *Copier) copy(ctx context.Context, r CopyRequest, in *s3.CopyObjectInput) (Object, error) {
+func (k *Copier) copy(ctx context.Context, r objectstore.CopyRequest, in *s3.CopyObjectInput) (objectstore.Object, error) {
 	out, err := k.Client.s3.CopyObject(ctx, in, k.Client.slow)
 	if err != nil {
-		return Object{}, k.fail(r, err)
+		return objectstore.Object{}, k.fail(r, err)
 	}
-	o := Object{Key: r.Key, Size: r.Size, VersionID: aws.ToString(out.VersionId)}
+	o := objectstore.Object{Key: r.Key, Size: r.Size, VersionID: aws.ToString(out.VersionId)}
 	if res := out.CopyObjectResult; res != nil {
 		o.ETag, o.LastModified = unquoteETag(res.ETag), aws.ToTime(res.LastModified)
 	}
 	return o, nil
 }
 
-func (k *Copier) fail(r CopyRequest, err error) error {
+func (k *Copier) fail(r objectstore.CopyRequest, err error) error {
 	return k.Client.fail("copy version "+r.From.VersionID+" of s3://"+r.From.Bucket+"/"+r.From.Key+" over", r.Bucket, r.Key, err)
 }
 
 // describe asks for everything that a copy has to carry.
-func (k *Copier) describe(ctx context.Context, r CopyRequest) (Description, error) {
-	d, err := k.Client.Describe(ctx, r.From.Bucket, r.From.Key, r.From.VersionID)
+func (k *Copier) describe(ctx context.Context, r objectstore.CopyRequest) (description, error) {
+	d, err := k.Client.describe(ctx, r.From.Bucket, r.From.Key, r.From.VersionID)
 	if err == nil && d.ETag != r.From.ETag {
-		err = k.fail(r, &refusal{ErrChanged.Error() + ": the source has ETag " + d.ETag + ", not " + r.From.ETag, []error{ErrChanged}, nil})
+		err = k.fail(r, &refusal{objectstore.ErrChanged.Error() + ": the source has ETag " + d.ETag + ", not " + r.From.ETag, []error{objectstore.ErrChanged}, nil})
 	}
 	d.VersionID = r.From.VersionID // "null" is not always said
 	return d, err
 }
 
-func (k *Copier) described(ctx context.Context, r CopyRequest) (Object, error) {
+func (k *Copier) described(ctx context.Context, r objectstore.CopyRequest) (objectstore.Object, error) {
 	d, err := k.describe(ctx, r)
 	if err != nil {
-		return Object{}, err
+		return objectstore.Object{}, err
 	}
-	in, h := r.input(), d.head
+	in, h := input(r), d.head
 	in.MetadataDirective, in.Metadata = types.MetadataDirectiveReplace, d.withMark()
 	in.CacheControl, in.ContentDisposition, in.ContentEncoding = h.CacheControl, h.ContentDisposition, h.ContentEncoding
 	in.ContentLanguage, in.ContentType, in.Expires = h.ContentLanguage, h.ContentType, h.Expires //nolint:staticcheck // the field that can be written
@@ -171,7 +162,7 @@ func cut(total, each int64) []part {
 }
 
 // partSize is the size of the original's parts, where they are all of one size.
-func (k *Copier) partSize(ctx context.Context, r CopyRequest) (int64, error) {
+func (k *Copier) partSize(ctx context.Context, r objectstore.CopyRequest) (int64, error) {
 	size := k.PartSize
 	if size == 0 {
 		size = 512 << 20
@@ -192,20 +183,20 @@ func (k *Copier) partSize(ctx context.Context, r CopyRequest) (int64, error) {
 	return size, nil
 }
 
-func (k *Copier) inParts(ctx context.Context, r CopyRequest) (Object, error) {
+func (k *Copier) inParts(ctx context.Context, r objectstore.CopyRequest) (objectstore.Object, error) {
 	d, err := k.describe(ctx, r)
 	if err != nil {
-		return Object{}, err
+		return objectstore.Object{}, err
 	}
 	size, err := k.partSize(ctx, r)
 	if err != nil {
-		return Object{}, err
+		return objectstore.Object{}, err
 	}
 	var tags *string
 	if d.Tags > 0 {
 		text, err := k.Client.tags(ctx, r.From.Bucket, r.From.Key, r.From.VersionID)
 		if err != nil {
-			return Object{}, err
+			return objectstore.Object{}, err
 		}
 		tags = &text
 	}
@@ -222,19 +213,19 @@ func (k *Copier) inParts(ctx context.Context, r CopyRequest) (Object, error) {
 	}
 	up, err := k.Client.s3.CreateMultipartUpload(ctx, create)
 	if err != nil {
-		return Object{}, k.fail(r, err)
+		return objectstore.Object{}, k.fail(r, err)
 	}
 	o, err := k.fill(ctx, r, up.UploadId, cut(r.Size, size))
 	if err != nil {
 		// Not under the caller's context: it may be what ended.
 		_, gone := k.Client.s3.AbortMultipartUpload(context.WithoutCancel(ctx), &s3.AbortMultipartUploadInput{Bucket: &r.Bucket, Key: &r.Key, UploadId: up.UploadId})
-		return Object{}, errors.Join(k.fail(r, err), k.Client.fail("give up the upload of", r.Bucket, r.Key, gone))
+		return objectstore.Object{}, errors.Join(k.fail(r, err), k.Client.fail("give up the upload of", r.Bucket, r.Key, gone))
 	}
 	return o, nil
 }
 
 // fill copies the parts and completes the upload.
-func (k *Copier) fill(ctx context.Context, r CopyRequest, upload *string, parts []part) (Object, error) {
+func (k *Copier) fill(ctx context.Context, r objectstore.CopyRequest, upload *string, parts []part) (objectstore.Object, error) {
 	done := make([]types.CompletedPart, len(parts))
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(4)
@@ -242,7 +233,7 @@ func (k *Copier) fill(ctx context.Context, r CopyRequest, upload *string, parts 
 		work.Go(func() error {
 			out, err := k.Client.s3.UploadPartCopy(wctx, &s3.UploadPartCopyInput{
 				Bucket: &r.Bucket, Key: &r.Key, UploadId: upload, PartNumber: &p.number,
-				CopySource: r.From.header(), CopySourceIfMatch: quoteETag(r.From.ETag), CopySourceRange: &p.bytes,
+				CopySource: header(r.From), CopySourceIfMatch: quoteETag(r.From.ETag), CopySourceRange: &p.bytes,
 			}, k.Client.slow)
 			if err != nil {
 				return err
@@ -259,15 +250,15 @@ func (k *Copier) fill(ctx context.Context, r CopyRequest, upload *string, parts 
 		})
 	}
 	if err := work.Wait(); err != nil {
-		return Object{}, err
+		return objectstore.Object{}, err
 	}
 	in := &s3.CompleteMultipartUploadInput{
 		Bucket: &r.Bucket, Key: &r.Key, UploadId: upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
 	}
-	in.IfMatch, in.IfNoneMatch = r.over()
+	in.IfMatch, in.IfNoneMatch = over(r)
 	out, err := k.Client.s3.CompleteMultipartUpload(ctx, in, k.Client.slow)
 	if err != nil {
-		return Object{}, err
+		return objectstore.Object{}, err
 	}
-	return Object{Key: r.Key, Size: r.Size, ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId)}, nil
+	return objectstore.Object{Key: r.Key, Size: r.Size, ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId)}, nil
 }

@@ -1,4 +1,4 @@
-package objectstore_test
+package s3_test
 
 import (
 	"bytes"
@@ -10,9 +10,10 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/objectstore/s3"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
@@ -31,28 +32,28 @@ func TestTortureCopyLargerThanOneRequest(t *testing.T) {
 	c, r := s.Client(t), raw(s.Endpoint)
 	must(t, c.CreateBucket(t.Context(), "lake", true))
 	lake, key := aws.String("lake"), aws.String("large.parquet")
-	up, err := r.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: lake, Key: key, Metadata: map[string]string{"owner": "ann"}})
+	up, err := r.CreateMultipartUpload(t.Context(), &sdk.CreateMultipartUploadInput{Bucket: lake, Key: key, Metadata: map[string]string{"owner": "ann"}})
 	must(t, err)
 	var done []types.CompletedPart
 	for n := int32(1); n <= parts; n++ {
 		body := bytes.Repeat([]byte{byte(n)}, each)
-		out, err := r.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: lake, Key: key, UploadId: up.UploadId, PartNumber: &n, Body: bytes.NewReader(body)})
+		out, err := r.UploadPart(t.Context(), &sdk.UploadPartInput{Bucket: lake, Key: key, UploadId: up.UploadId, PartNumber: &n, Body: bytes.NewReader(body)})
 		must(t, err)
 		done = append(done, types.CompletedPart{PartNumber: aws.Int32(n), ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32})
 	}
-	_, err = r.CompleteMultipartUpload(t.Context(), &s3.CompleteMultipartUploadInput{
+	_, err = r.CompleteMultipartUpload(t.Context(), &sdk.CompleteMultipartUploadInput{
 		Bucket: lake, Key: key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
 	})
 	must(t, err)
 	was, err := c.Head(t.Context(), *lake, *key)
 	must(t, err)
-	if was.Size != each*parts || was.Size <= objectstore.LargestCopy {
+	if was.Size != each*parts || was.Size <= s3.LargestCopy {
 		t.Fatalf("the object has %d bytes: the test shows nothing", was.Size)
 	}
-	newer, err := r.PutObject(t.Context(), &s3.PutObjectInput{Bucket: lake, Key: key, Body: bytes.NewReader([]byte("ransom"))})
+	newer, err := r.PutObject(t.Context(), &sdk.PutObjectInput{Bucket: lake, Key: key, Body: bytes.NewReader([]byte("ransom"))})
 	must(t, err)
 
-	k := &objectstore.Copier{Client: c}
+	k := &s3.Copier{Client: c}
 	got, err := k.Copy(t.Context(), objectstore.CopyRequest{
 		From: objectstore.Source{Bucket: *lake, Key: *key, VersionID: was.VersionID, ETag: was.ETag}, Size: was.Size,
 		Bucket: *lake, Key: *key, Over: strings.Trim(aws.ToString(newer.ETag), `"`),
@@ -68,7 +69,7 @@ func TestTortureCopyLargerThanOneRequest(t *testing.T) {
 	}
 	for n := int64(1); n <= parts; n++ { // the two bytes at each seam
 		from := (n - 1) * each
-		out, err := r.GetObject(t.Context(), &s3.GetObjectInput{Bucket: lake, Key: key, Range: aws.String(fmt.Sprintf("bytes=%d-%d", max(from-1, 0), from))})
+		out, err := r.GetObject(t.Context(), &sdk.GetObjectInput{Bucket: lake, Key: key, Range: aws.String(fmt.Sprintf("bytes=%d-%d", max(from-1, 0), from))})
 		must(t, err)
 		body, err := io.ReadAll(out.Body)
 		must(t, err)
@@ -81,7 +82,7 @@ func TestTortureCopyLargerThanOneRequest(t *testing.T) {
 			t.Errorf("at the seam before part %d the copy has %v", n, body)
 		}
 	}
-	head, err := r.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: lake, Key: key})
+	head, err := r.HeadObject(t.Context(), &sdk.HeadObjectInput{Bucket: lake, Key: key})
 	must(t, err)
 	if head.Metadata["owner"] != "ann" {
 		t.Errorf("the copy has metadata %v", head.Metadata)

@@ -1,4 +1,4 @@
-package objectstore_test
+package s3_test
 
 import (
 	"bytes"
@@ -12,18 +12,19 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/objectstore/s3"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 )
 
 // raw is a client that shares nothing with the package.
-func raw(endpoint string) *s3.Client {
-	return s3.New(s3.Options{
+func raw(endpoint string) *sdk.Client {
+	return sdk.New(sdk.Options{
 		BaseEndpoint: aws.String(endpoint), Region: "us-east-1", UsePathStyle: true, HTTPClient: http.DefaultClient,
 		Credentials: credentials.NewStaticCredentialsProvider(miniotest.RootUser, miniotest.RootPassword, ""),
 	})
@@ -39,7 +40,7 @@ func withKMS(t *testing.T) *miniotest.Server {
 }
 
 // upload puts an object in parts of 5 MiB and a rest.
-func upload(t *testing.T, c *s3.Client, in *s3.CreateMultipartUploadInput, body []byte) {
+func upload(t *testing.T, c *sdk.Client, in *sdk.CreateMultipartUploadInput, body []byte) {
 	t.Helper()
 	up, err := c.CreateMultipartUpload(t.Context(), in)
 	must(t, err)
@@ -47,11 +48,11 @@ func upload(t *testing.T, c *s3.Client, in *s3.CreateMultipartUploadInput, body 
 	for n := int32(1); len(body) > 0; n++ {
 		piece := body[:min(len(body), 5<<20)]
 		body = body[len(piece):]
-		out, err := c.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: in.Bucket, Key: in.Key, UploadId: up.UploadId, PartNumber: &n, Body: bytes.NewReader(piece)})
+		out, err := c.UploadPart(t.Context(), &sdk.UploadPartInput{Bucket: in.Bucket, Key: in.Key, UploadId: up.UploadId, PartNumber: &n, Body: bytes.NewReader(piece)})
 		must(t, err)
 		parts = append(parts, types.CompletedPart{PartNumber: aws.Int32(n), ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32})
 	}
-	_, err = c.CompleteMultipartUpload(t.Context(), &s3.CompleteMultipartUploadInput{
+	_, err = c.CompleteMultipartUpload(t.Context(), &sdk.CompleteMultipartUploadInput{
 		Bucket: in.Bucket, Key: in.Key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	})
 	must(t, err)
@@ -81,7 +82,7 @@ func TestCopierKeepsEverything(t *testing.T) {
 		"parts": big, "parts of kms": big[:6<<20], "large": big[:7<<20], "empty": {}, "odd ü+%?#&/name": []byte("odd"),
 	}
 	for key, body := range bodies {
-		in := &s3.PutObjectInput{Bucket: &lake, Key: &key, Body: bytes.NewReader(body)}
+		in := &sdk.PutObjectInput{Bucket: &lake, Key: &key, Body: bytes.NewReader(body)}
 		switch key {
 		case "rich":
 			in.Metadata, in.Tagging = meta, aws.String("team=lake&note=a%20b%2Bc")
@@ -94,7 +95,7 @@ func TestCopierKeepsEverything(t *testing.T) {
 		case "reduced":
 			in.StorageClass = types.StorageClassReducedRedundancy
 		case "parts", "parts of kms":
-			create := &s3.CreateMultipartUploadInput{Bucket: &lake, Key: &key, Metadata: meta, Tagging: aws.String("a=b"), ContentType: aws.String("text/x")}
+			create := &sdk.CreateMultipartUploadInput{Bucket: &lake, Key: &key, Metadata: meta, Tagging: aws.String("a=b"), ContentType: aws.String("text/x")}
 			if key == "parts of kms" {
 				create.ServerSideEncryption, create.SSEKMSKeyId = types.ServerSideEncryptionAwsKms, aws.String("lake-key")
 			}
@@ -112,7 +113,7 @@ func TestCopierKeepsEverything(t *testing.T) {
 	if len(originals) != len(bodies) {
 		t.Fatalf("wrote %d objects, listed %d", len(bodies), len(originals))
 	}
-	for name, k := range map[string]*objectstore.Copier{
+	for name, k := range map[string]*s3.Copier{
 		"by one request": {Client: c},
 		"in parts":       {Client: c, LargerThan: 1, PartSize: 5 << 20},
 	} {
@@ -120,7 +121,7 @@ func TestCopierKeepsEverything(t *testing.T) {
 			for key, v := range originals {
 				t.Run(fmt.Sprintf("%s into %s %s", name, to, key), func(t *testing.T) {
 					if v.Size == 0 && name == "in parts" { // of which there would be none
-						k = &objectstore.Copier{Client: c}
+						k = &s3.Copier{Client: c}
 					}
 					newer, err := c.Put(t.Context(), to, key, []byte("something else"))
 					must(t, err)
@@ -137,7 +138,7 @@ func TestCopierKeepsEverything(t *testing.T) {
 }
 
 // same holds a copy against its original in every respect.
-func same(t *testing.T, c *objectstore.Client, r *s3.Client, was objectstore.Version, body []byte, bucket string, o objectstore.Object) {
+func same(t *testing.T, c *s3.Client, r *sdk.Client, was objectstore.Version, body []byte, bucket string, o objectstore.Object) {
 	t.Helper()
 	key := was.Key
 	got, now, err := c.Get(t.Context(), bucket, key)
@@ -156,21 +157,22 @@ func same(t *testing.T, c *objectstore.Client, r *s3.Client, was objectstore.Ver
 		t.Errorf("Copy says ETag %s, HEAD %s", o.ETag, to.ETag)
 	}
 	type rest struct {
-		Metadata, Headers      map[string]string
-		Class, Encryption, Key string
-		Tags                   int
+		Metadata, Headers map[string]string
+		Class             string
+		Encryption        objectstore.Encryption
+		Tags              int
 	}
 	// The store's own key is the bucket's affair: see Copier.
-	from.Encryption, to.Encryption = strings.TrimPrefix(from.Encryption, "AES256"), strings.TrimPrefix(to.Encryption, "AES256")
-	if d := cmp.Diff(rest{from.Metadata, from.Headers, from.StorageClass, from.Encryption, from.KMSKey, from.Tags},
-		rest{to.Metadata, to.Headers, to.StorageClass, to.Encryption, to.KMSKey, to.Tags}); d != "" {
+	from.Encryption.Algorithm, to.Encryption.Algorithm = strings.TrimPrefix(from.Encryption.Algorithm, "AES256"), strings.TrimPrefix(to.Encryption.Algorithm, "AES256")
+	if d := cmp.Diff(rest{from.Metadata, from.Headers, from.StorageClass, from.Encryption, from.Tags},
+		rest{to.Metadata, to.Headers, to.StorageClass, to.Encryption, to.Tags}); d != "" {
 		t.Errorf("what it is like (-original +copy): %s", d)
 	}
 	if same, known := from.SameChecksum(to); known && !same {
 		t.Errorf("checksums %v, and were %v", to.Checksums, from.Checksums)
 	}
 	tags := func(bucket, version string) map[string]string {
-		in := &s3.GetObjectTaggingInput{Bucket: &bucket, Key: &key}
+		in := &sdk.GetObjectTaggingInput{Bucket: &bucket, Key: &key}
 		if version != "" {
 			in.VersionId = &version
 		}
@@ -194,7 +196,7 @@ func TestCopierRefusesAnotherSource(t *testing.T) {
 	must(t, c.CreateBucket(t.Context(), "lake", true))
 	o, err := c.Put(t.Context(), "lake", "k", []byte("one"))
 	must(t, err)
-	for name, k := range map[string]*objectstore.Copier{"by one request": {Client: c}, "in parts": {Client: c, LargerThan: 1}} {
+	for name, k := range map[string]*s3.Copier{"by one request": {Client: c}, "in parts": {Client: c, LargerThan: 1}} {
 		req := objectstore.CopyRequest{
 			From: objectstore.Source{Bucket: "lake", Key: "k", VersionID: o.VersionID, ETag: strings.Repeat("0", 32)}, Size: 3, Bucket: "lake", Key: "to",
 		}
@@ -207,7 +209,7 @@ func TestCopierRefusesAnotherSource(t *testing.T) {
 		}
 	}
 	// A copy in parts that fails leaves no upload behind.
-	k := &objectstore.Copier{Client: c, LargerThan: 1, PartSize: 1 << 20}
+	k := &s3.Copier{Client: c, LargerThan: 1, PartSize: 1 << 20}
 	body := bytes.Repeat([]byte("x"), 3<<20)
 	o, err = c.Put(t.Context(), "lake", "k", body)
 	must(t, err)
@@ -217,7 +219,7 @@ func TestCopierRefusesAnotherSource(t *testing.T) {
 	if err == nil { // the store takes no parts of 1 MiB
 		t.Error("parts that are too small were taken")
 	}
-	ups, err := raw(s.Endpoint).ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String("lake"), Prefix: aws.String("to")})
+	ups, err := raw(s.Endpoint).ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: aws.String("lake"), Prefix: aws.String("to")})
 	must(t, err)
 	if len(ups.Uploads) > 0 {
 		t.Errorf("%d uploads were left", len(ups.Uploads))

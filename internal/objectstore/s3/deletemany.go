@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"context"
@@ -13,26 +13,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+
+	"breakwater/internal/objectstore"
 )
 
-// DeletionsAtMost is how many keys one request of [Client.DeleteMany] names.
-const DeletionsAtMost = 1000
-
-// Deletion is a key to hide under a delete marker, or one version to remove.
-type Deletion struct {
-	Key string
-	// VersionID is the version or delete marker to remove for good. Without one
-	// a delete marker is added.
-	VersionID string
-}
-
-// DeleteMany does many deletions in few requests and returns how many were done.
-// A key or version that is not there counts as done. Where the store refuses
-// some of them, the others are done, and the error names the first and tells
-// how many. After a lost answer a key may have two delete markers.
-func (c *Client) DeleteMany(ctx context.Context, bucket string, all []Deletion) (done int, err error) {
+// DeleteMany is that of [objectstore.Remover]. After a lost answer a key may have two
+// delete markers.
+func (c *Client) DeleteMany(ctx context.Context, bucket string, all []objectstore.Deletion) (done int, err error) {
 	var errs []error
-	for part := range slices.Chunk(all, DeletionsAtMost) {
+	for part := range slices.Chunk(all, objectstore.DeletionsAtMost) {
 		n, err := c.deletePart(ctx, bucket, part)
 		done += n
 		if err != nil {
@@ -45,7 +34,7 @@ func (c *Client) DeleteMany(ctx context.Context, bucket string, all []Deletion) 
 	return done, errors.Join(errs...)
 }
 
-func (c *Client) deletePart(ctx context.Context, bucket string, part []Deletion) (done int, err error) {
+func (c *Client) deletePart(ctx context.Context, bucket string, part []objectstore.Deletion) (done int, err error) {
 	var left []types.ObjectIdentifier
 	for _, d := range part {
 		if !inXML(d.Key) { // such a key would arrive as another one
@@ -102,7 +91,7 @@ func (c *Client) refusedDeletion(bucket string, refused []types.Error) error {
 	}
 	r := &refusal{text: "the store answered " + said}
 	if aws.ToString(e.Code) == "AccessDenied" {
-		r = &refusal{text: fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), kinds: []error{fs.ErrPermission}}
+		r = &refusal{text: fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), kinds: []error{fs.ErrPermission, objectstore.ErrDenied}}
 	}
 	return c.fail(fmt.Sprintf("delete: refused for %d keys, the first", len(refused)), bucket, aws.ToString(e.Key), r)
 }

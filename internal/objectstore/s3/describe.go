@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"context"
@@ -12,40 +12,27 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"breakwater/internal/objectstore"
 )
 
 // sourceMark is the user metadata in which a [Copier] records what a copy is of,
 // where the copy's ETag does not show it.
 const sourceMark = "breakwater-source"
 
-// Description is what a HEAD says about one version of an object.
-type Description struct {
-	Object
-	// CopyOf names the version that a [Copier] made this object of, as
-	// [SourceName] does; empty for any other object.
-	CopyOf string
-	// Checksums are those that the store keeps over the whole object, by
-	// algorithm, as in "CRC64NVME". A checksum over checksums of parts depends on
-	// the parts and is left out.
-	Checksums map[string]string
-	// Metadata is what the user wrote, by name in lower case, without CopyOf.
-	Metadata map[string]string
-	// Headers are Cache-Control, Content-Type and their like, as they are set.
-	Headers    map[string]string
-	Tags       int    // how many tags it has
-	Encryption string // "AES256", "aws:kms", "aws:kms:dsse" or empty
-	KMSKey     string // ARN or id; empty without SSE-KMS
-
+// description is an object's, with all that a copy has to carry.
+type description struct {
+	objectstore.Description
 	head *s3.HeadObjectOutput
 }
 
-// SourceName is how a copy records the version that it was made of. The ETag is
-// in it since every object that is older than versioning has the version "null".
-func SourceName(version, etag string) string { return version + ";" + etag }
+// Describe is that of [objectstore.Describer].
+func (c *Client) Describe(ctx context.Context, bucket, key, version string) (objectstore.Description, error) {
+	d, err := c.describe(ctx, bucket, key, version)
+	return d.Description, err
+}
 
-// Describe asks everything about one version of an object, or the current one
-// when version is empty. What is not there is [fs.ErrNotExist].
-func (c *Client) Describe(ctx context.Context, bucket, key, version string) (Description, error) {
+func (c *Client) describe(ctx context.Context, bucket, key, version string) (description, error) {
 	out, err := c.s3.HeadObject(ctx, &s3.HeadObjectInput{
 		Bucket: &bucket, Key: &key, VersionId: optional(version), ChecksumMode: types.ChecksumModeEnabled,
 	})
@@ -54,17 +41,17 @@ func (c *Client) Describe(ctx context.Context, bucket, key, version string) (Des
 		if errors.Is(err, fs.ErrNotExist) {
 			err = c.orNoBucket(ctx, bucket, err)
 		}
-		return Description{}, err
+		return description{}, err
 	}
-	d := Description{
-		Object: Object{
+	d := description{head: out, Description: objectstore.Description{
+		Object: objectstore.Object{
 			Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId),
 			LastModified: aws.ToTime(out.LastModified), ReplicationStatus: string(out.ReplicationStatus), StorageClass: string(out.StorageClass),
 		},
 		Checksums: map[string]string{}, Metadata: map[string]string{}, Headers: map[string]string{},
-		Tags: int(aws.ToInt32(out.TagCount)), Encryption: string(out.ServerSideEncryption), KMSKey: aws.ToString(out.SSEKMSKeyId),
-		head: out,
-	}
+		Tags:       int(aws.ToInt32(out.TagCount)),
+		Encryption: objectstore.Encryption{Algorithm: string(out.ServerSideEncryption), Key: aws.ToString(out.SSEKMSKeyId)},
+	}}
 	for name, v := range out.Metadata {
 		if name = strings.ToLower(name); name == sourceMark {
 			d.CopyOf = v
@@ -95,18 +82,6 @@ func (c *Client) Describe(ctx context.Context, bucket, key, version string) (Des
 	return d, nil
 }
 
-// SameChecksum compares the checksums that two objects have in common. known is
-// false where there is none, from which nothing follows.
-func (d Description) SameChecksum(other Description) (same, known bool) {
-	same = true
-	for name, sum := range d.Checksums {
-		if o, ok := other.Checksums[name]; ok {
-			known, same = true, same && o == sum
-		}
-	}
-	return same && known, known
-}
-
 // tags reads a version's tags in the form in which a header takes them.
 func (c *Client) tags(ctx context.Context, bucket, key, version string) (string, error) {
 	out, err := c.s3.GetObjectTagging(ctx, &s3.GetObjectTaggingInput{Bucket: &bucket, Key: &key, VersionId: optional(version)})
@@ -121,9 +96,9 @@ func (c *Client) tags(ctx context.Context, bucket, key, version string) (string,
 }
 
 // withMark is the metadata of a copy.
-func (d Description) withMark() map[string]string {
+func (d description) withMark() map[string]string {
 	m := maps.Clone(d.Metadata)
-	m[sourceMark] = SourceName(d.VersionID, d.ETag)
+	m[sourceMark] = objectstore.SourceName(d.VersionID, d.ETag)
 	return m
 }
 

@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 )
 
@@ -68,20 +69,31 @@ func (c *Client) classify(err error) error {
 		// Somebody before the store answered, and says that the store did not.
 		return &refusal{"unreachable: " + said, []error{reach.ErrUnreachable}, err}
 	case cannotDecrypt(code):
-		return &refusal{ErrKey.Error() + " (" + said + "); check the key there and who may use it", []error{ErrKey}, err}
+		return &refusal{objectstore.ErrKey.Error() + " (" + said + "); check the key there and who may use it", []error{objectstore.ErrKey}, err}
 	case code == "NoSuchBucket":
-		return &refusal{"no such bucket (" + said + "); check the estate's bucket name", []error{ErrNoBucket}, err}
+		return &refusal{"no such bucket (" + said + "); check the estate's bucket name", []error{objectstore.ErrNoBucket}, err}
 	case status == http.StatusNotFound,
 		status == http.StatusMethodNotAllowed: // the version asked for is a delete marker
 		return &refusal{"not found (" + said + ")", []error{fs.ErrNotExist}, err}
 	case status == http.StatusForbidden:
-		return &refusal{fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), []error{fs.ErrPermission}, err}
+		return &refusal{fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), append([]error{fs.ErrPermission}, denial(code)...), err}
 	case status == http.StatusPreconditionFailed, code == "ConditionalRequestConflict":
-		return &refusal{ErrChanged.Error() + " (" + said + ")", []error{ErrChanged}, err}
+		return &refusal{objectstore.ErrChanged.Error() + " (" + said + ")", []error{objectstore.ErrChanged}, err}
 	case status != 0:
-		return &refusal{"the store answered " + said, nil, err}
+		return &refusal{"the store answered " + said, denial(code), err}
 	}
 	return noAnswer(err)
+}
+
+// denial is what a code says of the principal, if anything.
+func denial(code string) []error {
+	switch code {
+	case "AccessDenied":
+		return []error{objectstore.ErrDenied}
+	case "InvalidAccessKeyId":
+		return []error{objectstore.ErrNobody}
+	}
+	return nil
 }
 
 // cannotDecrypt tells the codes of a store that has the object and not its key:

@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"bytes"
@@ -10,38 +10,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"breakwater/internal/objectstore"
 )
-
-// LockMode says who may take a version's retention away.
-type LockMode string
-
-// The modes of Object Lock.
-const (
-	Governance LockMode = "GOVERNANCE" // whoever has s3:BypassGovernanceRetention
-	Compliance LockMode = "COMPLIANCE" // nobody, the account's root included
-)
-
-// Hold is a retention by Object Lock: until then the version cannot be deleted.
-// It holds a version and not a key: a plain delete still puts a marker over it,
-// and a put a newer version. The zero value is no hold.
-type Hold struct {
-	Mode  LockMode
-	Until time.Time // whole seconds
-}
-
-// Sealed is what a store says about one version that is to be kept.
-type Sealed struct {
-	Object
-	Hold Hold
-	// SHA256 is the checksum that the store computed over the whole content when
-	// it was written, in hex; empty where it keeps none, or one of parts only.
-	SHA256 string
-}
 
 // CreateLockedBucket makes a bucket with Object Lock and versioning, and without
 // a default retention, for laboratories. One that is already there and ours is no
@@ -57,8 +32,7 @@ func (c *Client) CreateLockedBucket(ctx context.Context, bucket string) error {
 	return nil
 }
 
-// LockEnabled reports whether the bucket has Object Lock, without which no hold
-// can be set.
+// LockEnabled is that of [objectstore.Keeper]. Without Object Lock no hold can be set.
 func (c *Client) LockEnabled(ctx context.Context, bucket string) (bool, error) {
 	out, err := c.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &bucket})
 	if code(err) == "ObjectLockConfigurationNotFoundError" {
@@ -70,10 +44,8 @@ func (c *Client) LockEnabled(ctx context.Context, bucket string) (bool, error) {
 	return out.ObjectLockConfiguration != nil && out.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled, nil
 }
 
-// Add writes a key that does not exist yet, held from its first moment. A key
-// that exists is [fs.ErrExist]; what is there is not looked at, since whoever may
-// only add may not read. The store computes SHA-256 over what it got.
-func (c *Client) Add(ctx context.Context, bucket, key string, body []byte, h Hold) (Object, error) {
+// Add is that of [objectstore.Keeper].
+func (c *Client) Add(ctx context.Context, bucket, key string, body []byte, h objectstore.Hold) (objectstore.Object, error) {
 	sum := sha256.Sum256(body)
 	in := &s3.PutObjectInput{
 		Bucket: &bucket, Key: &key, IfNoneMatch: aws.String("*"),
@@ -88,7 +60,7 @@ func (c *Client) Add(ctx context.Context, bucket, key string, body []byte, h Hol
 
 // added gives a refused put-if-absent its sentinel.
 func (c *Client) added(bucket, key string, err error) error {
-	if err = c.fail("add", bucket, key, err); errors.Is(err, ErrChanged) {
+	if err = c.fail("add", bucket, key, err); errors.Is(err, objectstore.ErrChanged) {
 		return fmt.Errorf("add s3://%s/%s at %s: it exists: %w", bucket, key, c.cfg.Endpoint, fs.ErrExist)
 	}
 	return err
@@ -101,21 +73,18 @@ func partSize(size int64) int64 {
 	return max(smallest, (size+parts-1)/parts)
 }
 
-// AddFrom is [Client.Add] of size bytes that are read as they are sent, in parts.
-// It demands the SHA-256 in hex that they must have: others are given up before
-// the object comes to be. An upload that is broken off leaves parts and no
-// object; a lifecycle rule of the bucket may remove those.
-func (c *Client) AddFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, h Hold) (Object, error) {
+// AddFrom is that of [objectstore.Keeper]. An upload that is broken off leaves parts
+// and no object; a lifecycle rule of the bucket may remove those.
+func (c *Client) AddFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, h objectstore.Hold) (objectstore.Object, error) {
 	return c.upload(ctx, bucket, key, from, size, sum, h, true)
 }
 
-// PutFrom is [Client.Put] of size bytes that are read as they are sent, in parts,
-// and must have the SHA-256.
-func (c *Client) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string) (Object, error) {
-	return c.upload(ctx, bucket, key, from, size, sum, Hold{}, false)
+// PutFrom is that of [objectstore.Writer].
+func (c *Client) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string) (objectstore.Object, error) {
+	return c.upload(ctx, bucket, key, from, size, sum, objectstore.Hold{}, false)
 }
 
-func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, h Hold, absent bool) (o Object, err error) {
+func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, h objectstore.Hold, absent bool) (o objectstore.Object, err error) {
 	in := &s3.CreateMultipartUploadInput{Bucket: &bucket, Key: &key}
 	if h.Mode != "" {
 		in.ObjectLockMode, in.ObjectLockRetainUntilDate = types.ObjectLockMode(h.Mode), aws.Time(h.Until.UTC())
@@ -154,7 +123,7 @@ func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader,
 		sent += int64(n)
 	}
 	if got := hex.EncodeToString(hash.Sum(nil)); got != sum {
-		return o, fmt.Errorf("add s3://%s/%s: %w: its bytes have SHA-256 %s, and should have %s", bucket, key, ErrChanged, got, sum)
+		return o, fmt.Errorf("add s3://%s/%s: %w: its bytes have SHA-256 %s, and should have %s", bucket, key, objectstore.ErrChanged, got, sum)
 	}
 	end := &s3.CompleteMultipartUploadInput{Bucket: &bucket, Key: &key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}
 	if absent {
@@ -164,24 +133,24 @@ func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader,
 	if err != nil {
 		return o, c.added(bucket, key, err)
 	}
-	return Object{Key: key, Size: size, ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId)}, nil
+	return objectstore.Object{Key: key, Size: size, ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId)}, nil
 }
 
-// Seal describes one version of a key with its hold and its checksum.
-func (c *Client) Seal(ctx context.Context, bucket, key, version string) (Sealed, error) {
+// Seal is that of [objectstore.Keeper].
+func (c *Client) Seal(ctx context.Context, bucket, key, version string) (objectstore.Sealed, error) {
 	out, err := c.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, VersionId: optional(version), ChecksumMode: types.ChecksumModeEnabled})
 	if err != nil {
 		err = c.fail("head", bucket, key, err)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = c.orNoBucket(ctx, bucket, err)
 		}
-		return Sealed{}, err
+		return objectstore.Sealed{}, err
 	}
-	s := Sealed{Object: Object{
+	s := objectstore.Sealed{Object: objectstore.Object{
 		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId), LastModified: aws.ToTime(out.LastModified),
 	}}
 	if out.ObjectLockMode != "" {
-		s.Hold = Hold{Mode: LockMode(out.ObjectLockMode), Until: aws.ToTime(out.ObjectLockRetainUntilDate)}
+		s.Hold = objectstore.Hold{Mode: objectstore.LockMode(out.ObjectLockMode), Until: aws.ToTime(out.ObjectLockRetainUntilDate)}
 	}
 	if raw, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumSHA256)); err == nil && len(raw) == sha256.Size && out.ChecksumType != types.ChecksumTypeComposite {
 		s.SHA256 = hex.EncodeToString(raw)
@@ -189,13 +158,12 @@ func (c *Client) Seal(ctx context.Context, bucket, key, version string) (Sealed,
 	return s, nil
 }
 
-// Hold sets the hold of one version. A store lets it grow; to make it shorter, or
-// compliance into governance, needs the right to bypass, which this never uses.
-func (c *Client) Hold(ctx context.Context, bucket, key, version string, h Hold) error {
+// Hold is that of [objectstore.Keeper].
+func (c *Client) Hold(ctx context.Context, bucket, key, version string, h objectstore.Hold) error {
 	return c.hold(ctx, bucket, key, version, h, false)
 }
 
-func (c *Client) hold(ctx context.Context, bucket, key, version string, h Hold, bypass bool) error {
+func (c *Client) hold(ctx context.Context, bucket, key, version string, h objectstore.Hold, bypass bool) error {
 	in := &s3.PutObjectRetentionInput{
 		Bucket: &bucket, Key: &key, VersionId: optional(version),
 		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionMode(h.Mode), RetainUntilDate: aws.Time(h.Until.UTC())},
@@ -205,16 +173,4 @@ func (c *Client) hold(ctx context.Context, bucket, key, version string, h Hold, 
 	}
 	_, err := c.s3.PutObjectRetention(ctx, in)
 	return c.fail("hold version "+version+" of", bucket, key, err)
-}
-
-// VersionReader streams one version of a key from its first byte; the caller
-// closes it.
-func (c *Client) VersionReader(ctx context.Context, bucket, key, version string) (io.ReadCloser, Object, error) {
-	out, err := c.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key, VersionId: optional(version)})
-	if err != nil {
-		return nil, Object{}, c.fail("get", bucket, key, err)
-	}
-	return out.Body, Object{
-		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId), LastModified: aws.ToTime(out.LastModified),
-	}, nil
 }

@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"breakwater/internal/objectstore"
 )
 
 // page is the entries of one page of a listing, in the store's order.
@@ -22,7 +24,7 @@ import (
 // would sort versions and delete markers into two lists, where their order is the
 // only thing at AWS that tells which came first within a second. And its XML
 // decoder takes more than ten times as long, and most of a listing's processor time.
-type page []Version
+type page []objectstore.Version
 
 var errPage = errors.New("the store's answer is not the listing that S3 describes; nothing can be concluded from it")
 
@@ -63,8 +65,8 @@ func (p *page) take(body []byte) (rest []byte, err error) {
 		}
 		switch string(name) {
 		case "Contents", "Version", "DeleteMarker":
-			v := Version{DeleteMarker: string(name) == "DeleteMarker"}
-			if body, err = v.fill(string(name), after); err != nil {
+			v := objectstore.Version{DeleteMarker: string(name) == "DeleteMarker"}
+			if body, err = fill(&v, string(name), after); err != nil {
 				return nil, err
 			}
 			*p = append(*p, v)
@@ -76,7 +78,7 @@ func (p *page) take(body []byte) (rest []byte, err error) {
 
 // fill reads the elements of an entry, and returns what follows it. Of those that
 // have elements of their own none is wanted.
-func (v *Version) fill(entry string, body []byte) (after []byte, err error) {
+func fill(v *objectstore.Version, entry string, body []byte) (after []byte, err error) {
 	named, sized := false, v.DeleteMarker
 	for {
 		body = bytes.TrimLeft(body, " \t\r\n")
@@ -110,7 +112,7 @@ func (v *Version) fill(entry string, body []byte) (after []byte, err error) {
 		}
 		body = text[end+len(closing):]
 		named, sized = named || string(name) == "Key", sized || string(name) == "Size"
-		if err := v.set(string(name), unescape(text[:end])); err != nil {
+		if err := set(v, string(name), unescape(text[:end])); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +126,7 @@ func unescape(text []byte) string {
 	return html.UnescapeString(string(text)) // knows all of XML's names, and numbers
 }
 
-func (v *Version) set(name, text string) (err error) {
+func set(v *objectstore.Version, name, text string) (err error) {
 	switch name {
 	case "Key":
 		v.Key = text

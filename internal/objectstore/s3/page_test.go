@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"breakwater/internal/objectstore"
 )
 
 const versionsPage = `<?xml version="1.0" encoding="UTF-8"?>
@@ -36,9 +38,9 @@ func TestPage(t *testing.T) {
 	}
 	at := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 	want := page{
-		{Object: Object{Key: "p/a b+c", VersionID: "v2", ETag: "e&1", Size: 7, StorageClass: "STANDARD_IA", LastModified: at.Add(123 * time.Millisecond)}},
-		{Object: Object{Key: "p/a b+c", VersionID: "m1", LastModified: at.Add(123 * time.Millisecond)}, Latest: true, DeleteMarker: true},
-		{Object: Object{Key: "p/d", VersionID: "null", ETag: "e2", LastModified: at}, Latest: true},
+		{Object: objectstore.Object{Key: "p/a b+c", VersionID: "v2", ETag: "e&1", Size: 7, StorageClass: "STANDARD_IA", LastModified: at.Add(123 * time.Millisecond)}},
+		{Object: objectstore.Object{Key: "p/a b+c", VersionID: "m1", LastModified: at.Add(123 * time.Millisecond)}, Latest: true, DeleteMarker: true},
+		{Object: objectstore.Object{Key: "p/d", VersionID: "null", ETag: "e2", LastModified: at}, Latest: true},
 	}
 	if !reflect.DeepEqual(p, want) {
 		t.Errorf("%+v", p)

@@ -1,87 +1,119 @@
-package objectstore
+package s3
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/policy"
 )
 
-// BucketPolicyFence is the [Fence] for AWS S3: one Deny statement in the bucket's
-// policy, whose Sid is the run's [FenceName]. A Deny there outranks every Allow
-// of the writers' own policies, whatever account they are in. It does nothing at
-// MinIO, which lets a user's own policies outrank the bucket's: use package minio
-// there.
-//
-// Not verified against AWS. Verified against a fake that keeps a policy document
-// as it got it. AWS applies policy changes with a delay, so a [Probe] may have to
-// be repeated before it is denied.
-type BucketPolicyFence struct {
-	Client  *Client  // may read and write the bucket's policy; must not be one of Writers
-	Bucket  string   //
-	Writers []string // ARNs of the principals to deny, such as arn:aws:iam::123456789012:role/etl
+// Admin administers buckets at AWS. It is a [objectstore.Fencer]; for what a bucket
+// does by itself any [Client] with the rights can be asked.
+type Admin struct{ client *Client }
+
+var (
+	_ objectstore.Admin  = (*Admin)(nil)
+	_ objectstore.Fencer = (*Admin)(nil)
+)
+
+// NewAdmin returns an administrator with the given credentials. It asks nothing of
+// the endpoint.
+func NewAdmin(cfg Config) (*Admin, error) {
+	c, err := New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Admin{c}, nil
 }
 
-var _ Fence = (*BucketPolicyFence)(nil)
+// Store is that of [objectstore.Admin].
+func (a *Admin) Store() objectstore.Store { return a.client }
 
-func (f *BucketPolicyFence) scope() string { return FenceScope(f.Writers) }
+// Endpoint is that of [objectstore.Admin].
+func (a *Admin) Endpoint() string { return a.client.Endpoint() }
 
-// Read is [Fence.Read]. Base is the policy document: byte for byte as it is, or
+// Fence is that of [objectstore.Fencer]: one Deny statement in the bucket's policy,
+// whose Sid is the run's [objectstore.FenceName]. A Deny there outranks every Allow of
+// the writers' own policies, whatever account they are in. Principals are ARNs, such
+// as arn:aws:iam::123456789012:role/etl, and the administrator must be none of them.
+//
+// It does nothing at MinIO, which lets a user's own policies outrank the bucket's: use
+// package minio there.
+//
+// Not verified against AWS. Verified against a fake that keeps a policy document as it
+// got it. AWS applies policy changes with a delay, so a write may have to be tried
+// again before it is denied.
+func (a *Admin) Fence(bucket string, principals []string) objectstore.Fence {
+	return &policyFence{client: a.client, bucket: bucket, writers: principals}
+}
+
+// policyFence is a fence by bucket policy.
+type policyFence struct {
+	client  *Client
+	bucket  string
+	writers []string
+}
+
+func (f *policyFence) scope() string { return objectstore.FenceScope(f.writers) }
+
+// Read is [objectstore.Fence.Read]. Base is the policy document: byte for byte as it is, or
 // without the fence's statement where there is one; empty for no policy.
-func (f *BucketPolicyFence) Read(ctx context.Context) (FenceState, error) {
-	doc, err := f.Client.BucketPolicy(ctx, f.Bucket)
+func (f *policyFence) Read(ctx context.Context) (objectstore.FenceState, error) {
+	doc, err := f.client.BucketPolicy(ctx, f.bucket)
 	if err != nil {
-		return FenceState{}, err
+		return objectstore.FenceState{}, err
 	}
 	st, err := f.state(doc)
 	if err != nil {
-		return FenceState{}, fmt.Errorf("read the policy of s3://%s: %w", f.Bucket, err)
+		return objectstore.FenceState{}, fmt.Errorf("read the policy of s3://%s: %w", f.bucket, err)
 	}
 	return st, nil
 }
 
-func (f *BucketPolicyFence) state(doc string) (FenceState, error) {
-	p, err := parsePolicy(doc)
+func (f *policyFence) state(doc string) (objectstore.FenceState, error) {
+	p, err := policy.Parse(doc)
 	if err != nil {
-		return FenceState{}, err
+		return objectstore.FenceState{}, err
 	}
-	st := FenceState{Base: doc}
-	var rest []json.RawMessage
-	for _, s := range p.statements {
-		var head struct{ Sid string }
-		if err := json.Unmarshal(s, &head); err != nil {
-			return FenceState{}, fmt.Errorf("statement: %w", err)
-		}
-		run, ours := FenceRun(head.Sid, f.scope())
-		if !ours {
-			rest = append(rest, s)
-			continue
-		}
+	ours := func(sid string) bool {
+		_, ok := objectstore.FenceRun(sid, f.scope())
+		return ok
+	}
+	fences, err := p.Take(ours)
+	if err != nil {
+		return objectstore.FenceState{}, err
+	}
+	st := objectstore.FenceState{Base: doc}
+	for _, s := range fences {
+		run, _ := objectstore.FenceRun(s.Sid, f.scope())
 		want, err := f.statement(run)
 		if err != nil {
-			return FenceState{}, err
+			return objectstore.FenceState{}, err
+		}
+		text, err := want.JSON()
+		if err != nil {
+			return objectstore.FenceState{}, err
 		}
 		// A second one of another run leaves it to a person which of them counts.
-		st.Closed = st.Run == "" && sameJSON(s, want)
+		st.Closed = st.Run == "" && policy.Same(s.Text, string(text))
 		st.Run = run
 	}
-	if st.Run == "" {
-		return st, nil
+	if st.Run != "" {
+		st.Base, err = p.Text()
 	}
-	p.statements = rest
-	st.Base, err = p.text()
 	return st, err
 }
 
-// Close is [Fence.Close].
-func (f *BucketPolicyFence) Close(ctx context.Context, seen FenceState, run string) error {
+// Close is [objectstore.Fence.Close].
+func (f *policyFence) Close(ctx context.Context, seen objectstore.FenceState, run string) error {
 	fail := func(err error) error {
-		return fmt.Errorf("fence the writers out of s3://%s: %w", f.Bucket, err)
+		return fmt.Errorf("fence the writers out of s3://%s: %w", f.bucket, err)
 	}
-	if len(f.Writers) == 0 {
+	if len(f.writers) == 0 {
 		return fail(errors.New("no writers named; a fence without them denies nobody"))
 	}
 	now, err := f.Read(ctx)
@@ -89,9 +121,9 @@ func (f *BucketPolicyFence) Close(ctx context.Context, seen FenceState, run stri
 	case err != nil:
 		return fail(err)
 	case now.Run != "" && now.Run != run:
-		return fail(fmt.Errorf("%w: run %s", ErrFenced, now.Run))
-	case !samePolicy(now.Base, seen.Base):
-		return fail(fmt.Errorf("the bucket's policy: %w; plan again", ErrChanged))
+		return fail(fmt.Errorf("%w: run %s", objectstore.ErrFenced, now.Run))
+	case !policy.Same(now.Base, seen.Base):
+		return fail(fmt.Errorf("the bucket's policy: %w; plan again", objectstore.ErrChanged))
 	case now.Closed:
 		return nil
 	}
@@ -99,67 +131,69 @@ func (f *BucketPolicyFence) Close(ctx context.Context, seen FenceState, run stri
 	if err != nil {
 		return fail(err)
 	}
-	if err := f.Client.setBucketPolicy(ctx, f.Bucket, doc); err != nil {
+	if err := f.client.setBucketPolicy(ctx, f.bucket, doc); err != nil {
 		return fail(err)
 	}
-	return f.confirm(ctx, fail, func(st FenceState) bool { return st.Closed && st.Run == run && samePolicy(st.Base, seen.Base) })
+	return f.confirm(ctx, fail, func(st objectstore.FenceState) bool {
+		return st.Closed && st.Run == run && policy.Same(st.Base, seen.Base)
+	})
 }
 
-// Open is [Fence.Open]. The policy becomes was.Base byte for byte.
-func (f *BucketPolicyFence) Open(ctx context.Context, was FenceState, run string) error {
+// Open is [objectstore.Fence.Open]. The policy becomes was.Base byte for byte.
+func (f *policyFence) Open(ctx context.Context, was objectstore.FenceState, run string) error {
 	fail := func(err error) error {
-		return fmt.Errorf("let the writers back into s3://%s: %w", f.Bucket, err)
+		return fmt.Errorf("let the writers back into s3://%s: %w", f.bucket, err)
 	}
 	now, err := f.Read(ctx)
 	switch {
 	case err != nil:
 		return fail(err)
 	case now.Run != "" && now.Run != run:
-		return fail(fmt.Errorf("%w: run %s", ErrFenced, now.Run))
-	case !samePolicy(now.Base, was.Base):
-		return fail(fmt.Errorf("the rest of the bucket's policy: %w; the fence stays; read it again and open on that", ErrChanged))
+		return fail(fmt.Errorf("%w: run %s", objectstore.ErrFenced, now.Run))
+	case !policy.Same(now.Base, was.Base):
+		return fail(fmt.Errorf("the rest of the bucket's policy: %w; the fence stays; read it again and open on that", objectstore.ErrChanged))
 	case now.Run == "":
 		return nil
 	}
-	if err := f.Client.setBucketPolicy(ctx, f.Bucket, was.Base); err != nil {
+	if err := f.client.setBucketPolicy(ctx, f.bucket, was.Base); err != nil {
 		return fail(err)
 	}
-	return f.confirm(ctx, fail, func(st FenceState) bool { return st.Run == "" && samePolicy(st.Base, was.Base) })
+	return f.confirm(ctx, fail, func(st objectstore.FenceState) bool { return st.Run == "" && policy.Same(st.Base, was.Base) })
 }
 
-func (f *BucketPolicyFence) confirm(ctx context.Context, fail func(error) error, ok func(FenceState) bool) error {
+func (f *policyFence) confirm(ctx context.Context, fail func(error) error, ok func(objectstore.FenceState) bool) error {
 	st, err := f.Read(ctx)
 	if err != nil {
 		return fail(fmt.Errorf("written, but reading it back: %w", err))
 	}
 	if !ok(st) {
-		return fail(fmt.Errorf("written, but somebody else wrote at the same time: %w; read it again", ErrChanged))
+		return fail(fmt.Errorf("written, but somebody else wrote at the same time: %w; read it again", objectstore.ErrChanged))
 	}
 	return nil
 }
 
 // statement is the Deny of a run.
-func (f *BucketPolicyFence) statement(run string) (json.RawMessage, error) {
-	sid, err := FenceName(run, f.scope())
+func (f *policyFence) statement(run string) (policy.Statement, error) {
+	sid, err := objectstore.FenceName(run, f.scope())
 	if err != nil {
-		return nil, err
+		return policy.Statement{}, err
 	}
 	partition := "aws" // aws-cn, aws-us-gov: as the writers'
-	if p := strings.Split(f.Writers[0], ":"); len(p) > 2 && p[0] == "arn" {
+	if p := strings.Split(f.writers[0], ":"); len(p) > 2 && p[0] == "arn" {
 		partition = p[1]
 	}
-	bucket := "arn:" + partition + ":s3:::" + f.Bucket
-	return json.Marshal(map[string]any{
-		"Sid": sid, "Effect": "Deny",
-		"Principal": map[string]any{"AWS": slices.Sorted(slices.Values(f.Writers))},
-		"Action":    WriteActions(),
-		"Resource":  []string{bucket, bucket + "/*"},
-	})
+	bucket := policy.Bucket(partition, f.bucket)
+	return policy.Statement{
+		Sid: sid, Effect: policy.Deny,
+		Principal: &policy.Principal{AWS: slices.Sorted(slices.Values(f.writers))},
+		Action:    policy.Writes(),
+		Resource:  []string{bucket, bucket + "/*"},
+	}, nil
 }
 
 // with is the policy with the run's statement added, all the rest kept.
-func (f *BucketPolicyFence) with(doc, run string) (string, error) {
-	p, err := parsePolicy(doc)
+func (f *policyFence) with(doc, run string) (string, error) {
+	p, err := policy.Parse(doc)
 	if err != nil {
 		return "", err
 	}
@@ -167,97 +201,8 @@ func (f *BucketPolicyFence) with(doc, run string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p.statements = append(p.statements, s)
-	return p.text()
-}
-
-// policyDoc is a policy document of which only the list of statements is known.
-type policyDoc struct {
-	fields     map[string]json.RawMessage
-	statements []json.RawMessage
-}
-
-func parsePolicy(doc string) (policyDoc, error) {
-	if doc == "" {
-		return policyDoc{fields: map[string]json.RawMessage{"Version": json.RawMessage(`"2012-10-17"`)}}, nil
+	if err := p.Add(s); err != nil {
+		return "", err
 	}
-	var p policyDoc
-	if err := json.Unmarshal([]byte(doc), &p.fields); err != nil {
-		return policyDoc{}, fmt.Errorf("policy document: %w", err)
-	}
-	switch s := bytes.TrimSpace(p.fields["Statement"]); {
-	case len(s) == 0:
-	case s[0] == '[':
-		if err := json.Unmarshal(s, &p.statements); err != nil {
-			return policyDoc{}, fmt.Errorf("policy statements: %w", err)
-		}
-	default: // a single statement may stand without a list
-		p.statements = []json.RawMessage{s}
-	}
-	return p, nil
-}
-
-// text is the document; empty if nothing is left to say, for a policy without
-// statements is refused.
-func (p policyDoc) text() (string, error) {
-	if len(p.statements) == 0 {
-		return "", nil
-	}
-	list, err := json.Marshal(p.statements)
-	if err != nil {
-		return "", fmt.Errorf("policy statements: %w", err)
-	}
-	p.fields["Statement"] = list
-	doc, err := json.Marshal(p.fields)
-	if err != nil {
-		return "", fmt.Errorf("policy document: %w", err)
-	}
-	return string(doc), nil
-}
-
-func samePolicy(a, b string) bool {
-	return a == b || a != "" && b != "" && sameJSON([]byte(a), []byte(b))
-}
-
-// sameJSON compares what policy documents mean; stores rewrite their form.
-func sameJSON(a, b []byte) bool {
-	x, errX := CanonicalPolicy(a)
-	y, errY := CanonicalPolicy(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
-}
-
-// CanonicalPolicy is a policy document in a form in which equal meaning is equal
-// text, as far as that goes without knowing the words: keys and lists of words
-// sorted, a list of one given as its element.
-func CanonicalPolicy(doc []byte) ([]byte, error) {
-	var v any
-	if err := json.Unmarshal(doc, &v); err != nil {
-		return nil, err
-	}
-	return json.Marshal(simplify(v))
-}
-
-func simplify(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k, e := range v {
-			v[k] = simplify(e)
-		}
-	case []any:
-		words := make([]string, 0, len(v))
-		for i, e := range v {
-			v[i] = simplify(e)
-			if s, ok := v[i].(string); ok {
-				words = append(words, s)
-			}
-		}
-		switch {
-		case len(v) == 1:
-			return v[0]
-		case len(words) == len(v):
-			slices.Sort(words)
-			return words
-		}
-	}
-	return v
+	return p.Text()
 }

@@ -1,4 +1,4 @@
-package objectstore_test
+package s3_test
 
 import (
 	"encoding/json"
@@ -11,7 +11,17 @@ import (
 	"testing"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 )
+
+func admin(t *testing.T, endpoint string) *s3.Admin {
+	t.Helper()
+	a, err := s3.NewAdmin(s3.Config{Endpoint: endpoint, AccessKey: "a", SecretKey: "b", PathStyle: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
 
 // policyStore keeps one bucket's policy as it got it.
 type policyStore struct {
@@ -75,7 +85,7 @@ func TestBucketPolicyFence(t *testing.T) {
 			fake := &policyStore{doc: doc}
 			srv := httptest.NewServer(fake)
 			defer srv.Close()
-			f := &objectstore.BucketPolicyFence{Client: client(t, srv.URL), Bucket: "lake", Writers: []string{loader, etl}}
+			f := admin(t, srv.URL).Fence("lake", []string{loader, etl})
 			before, err := f.Read(t.Context())
 			if err != nil || before.Closed || before.Run != "" || before.Base != doc {
 				t.Fatalf("Read = %+v, %v", before, err)
@@ -172,12 +182,13 @@ func TestBucketPolicyFenceRefuses(t *testing.T) {
 	fake := &policyStore{doc: someones}
 	srv := httptest.NewServer(fake)
 	defer srv.Close()
-	f := &objectstore.BucketPolicyFence{Client: client(t, srv.URL), Bucket: "lake", Writers: []string{etl}}
+	a := admin(t, srv.URL)
+	f := a.Fence("lake", []string{etl})
 	before, err := f.Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (&objectstore.BucketPolicyFence{Client: f.Client, Bucket: "lake"}).Close(t.Context(), before, "r1"); err == nil {
+	if err := a.Fence("lake", nil).Close(t.Context(), before, "r1"); err == nil {
 		t.Error("a fence without writers was closed")
 	}
 	if err := f.Close(t.Context(), before, "no spaces, please"); err == nil {
@@ -198,29 +209,5 @@ func TestBucketPolicyFenceRefuses(t *testing.T) {
 	fake.race = func(string) string { return single } // somebody overwrites it at once
 	if err := f.Close(t.Context(), before, "r1"); !errors.Is(err, objectstore.ErrChanged) {
 		t.Errorf("Close in a race = %v, want ErrChanged", err)
-	}
-}
-
-func TestFenceName(t *testing.T) {
-	scope := objectstore.FenceScope([]string{"b", "a"}, []string{"c"})
-	if scope != objectstore.FenceScope([]string{"a", "b"}, []string{"c"}) || scope == objectstore.FenceScope([]string{"a"}, []string{"b", "c"}) {
-		t.Error("the scope must depend on what is covered and not on its order")
-	}
-	name, err := objectstore.FenceName("RegionalFailover-2026.11-x", scope)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if run, ok := objectstore.FenceRun(name, scope); !ok || run != "RegionalFailover-2026.11-x" {
-		t.Errorf("FenceRun(%s) = %q, %v", name, run, ok)
-	}
-	for _, other := range []string{"PublicRead", "", name + "x", "breakwater-", "breakwater-r1-00000000"} {
-		if run, ok := objectstore.FenceRun(other, scope); ok {
-			t.Errorf("FenceRun(%q) = %q", other, run)
-		}
-	}
-	for _, bad := range []string{"", "a b", "a/b", "-a", "é", strings.Repeat("a", 100), "a\"b"} {
-		if name, err := objectstore.FenceName(bad, scope); err == nil {
-			t.Errorf("FenceName(%q) = %q", bad, name)
-		}
 	}
 }

@@ -1,20 +1,8 @@
-// Package objectstore speaks S3: reading, listing and conditional writing of
-// objects, and fences that keep writers out of a bucket.
+// Package s3 speaks S3 to whoever serves it: it is [objectstore.Store] for AWS,
+// MinIO and their like, with the fence by bucket policy that AWS has. What MinIO has
+// beside S3 is in package minio, and S3 Batch Operations are in package batchops.
 //
-// It is the only package that knows the S3 SDK. What it returns is plain data,
-// and what it refuses is one of a few sentinels, so that callers decide without
-// looking at driver errors:
-//
-//   - [fs.ErrNotExist]: the object or version is not there, and its bucket is;
-//   - [ErrNoBucket]: the bucket is not there, from which nothing follows about
-//     objects: its name may be mistyped;
-//   - [fs.ErrPermission]: the store answered 403;
-//   - [fs.ErrExist]: a put-if-absent found the key taken;
-//   - [ErrChanged]: something is no longer what the caller has seen;
-//   - [ErrSame]: beside one of the last two, when what is there holds the very
-//     bytes that were to be written;
-//   - [ErrKey]: the store cannot decrypt what it holds;
-//   - [reach.ErrUnreachable]: no answer came, nothing is known.
+// It alone knows the S3 SDK.
 //
 // # Time
 //
@@ -24,11 +12,11 @@
 // are tried [Config.Attempts] times in all, which means that the answer of a
 // write may be lost although the write took place. [Client.PutIfAbsent] and
 // [Client.PutIfMatch] resolve that: the second attempt then loses against the
-// first, and says [ErrSame]. A store that asks to slow down is asked again with
+// first, and says [objectstore.ErrSame]. A store that asks to slow down is asked again with
 // longer and longer waits, for about 20 s.
 //
-// Verified against MinIO by package storetest, which runs against any endpoint.
-package objectstore
+// Verified against MinIO by package storetest.
+package s3
 
 import (
 	"errors"
@@ -45,24 +33,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
-)
 
-var (
-	// ErrChanged means that a conditional request was refused: what is there is
-	// not what the caller has seen. No retry cures it; read again and decide.
-	ErrChanged = errors.New("changed since it was read")
-
-	// ErrSame stands beside [fs.ErrExist] or [ErrChanged] in the chain when the
-	// object now holds exactly the bytes that were to be written: an earlier
-	// attempt of this very write, whose answer was lost, or somebody's equal one.
-	ErrSame = errors.New("it holds these very bytes")
-
-	// ErrKey means that the store cannot decrypt what it holds. MinIO says so of a
-	// listing too, since it decrypts what it lists.
-	ErrKey = errors.New("it cannot be decrypted with the keys there")
-
-	// ErrNoBucket means that the bucket itself is missing.
-	ErrNoBucket = errors.New("no such bucket")
+	"breakwater/internal/objectstore"
 )
 
 // Config says where a store is and who asks.
@@ -76,6 +48,9 @@ type Config struct {
 	// PathStyle puts the bucket into the path instead of the host name. MinIO
 	// and most local servers need it.
 	PathStyle bool
+	// ConditionalCopy says that a copy of one request looks at what it is put over, as
+	// at AWS. MinIO ignores that condition, and copies.
+	ConditionalCopy bool
 
 	// ConnectTimeout bounds one connection attempt; 1 s when zero.
 	ConnectTimeout time.Duration
@@ -97,6 +72,15 @@ type Client struct {
 	s3   *s3.Client
 	slow func(*s3.Options) // for requests that are silent while they work
 }
+
+var (
+	_ objectstore.Vault      = (*Client)(nil)
+	_ objectstore.Describer  = (*Client)(nil)
+	_ objectstore.Duplicator = (*Client)(nil)
+	_ objectstore.Overseer   = (*Client)(nil)
+	_ objectstore.Replicator = (*Client)(nil)
+	_ objectstore.WallTester = (*Client)(nil)
+)
 
 // New returns a client. It asks nothing of the endpoint; only a configuration
 // that can never work is an error.
@@ -149,6 +133,11 @@ func itself(cfg Config) []func(*middleware.Stack) error {
 	return []func(*middleware.Stack) error{smithyhttp.SetHeaderValue("X-Minio-Source-Proxy-Request", "false")}
 }
 
+// Traits are those of [objectstore.Store].
+func (c *Client) Traits() objectstore.Traits {
+	return objectstore.Traits{Versions: true, DeleteMarkers: true, ConditionalCopy: c.cfg.ConditionalCopy, ObjectLock: true}
+}
+
 // Endpoint is the URL that the client talks to, without a trailing slash.
 func (c *Client) Endpoint() string { return c.cfg.Endpoint }
 
@@ -177,27 +166,6 @@ func retryer(attempts int) aws.Retryer {
 			retry.RetryableErrorCode{Codes: slowCodes},
 		}, o.Retryables...)
 	})}
-}
-
-// Object is what a store says about one version of a key.
-type Object struct {
-	Key          string
-	Size         int64  // bytes
-	ETag         string // without quotes; opaque, equal for equal content of one upload
-	VersionID    string // empty or "null" in a bucket without versioning; listings of current objects leave it empty
-	LastModified time.Time
-	// ReplicationStatus is COMPLETED, PENDING or FAILED at a source, REPLICA at a
-	// target, and empty where no rule applies or where the store does not say, as
-	// in listings.
-	ReplicationStatus string
-	StorageClass      string // as listings say it; empty elsewhere
-}
-
-// Version is one entry of a key's history.
-type Version struct {
-	Object
-	Latest       bool
-	DeleteMarker bool // the key was deleted here; nothing can be read
 }
 
 func quoteETag(s string) *string   { return aws.String(`"` + s + `"`) }

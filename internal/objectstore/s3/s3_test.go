@@ -1,4 +1,4 @@
-package objectstore_test
+package s3_test
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/objectstore/storetest"
 	"breakwater/internal/reach"
 )
@@ -30,9 +31,8 @@ func TestMinIO(t *testing.T) {
 	if err := c.CreateBucket(t.Context(), "lake", true); err != nil {
 		t.Fatalf("create it twice: %v", err)
 	}
-	storetest.Run(t, storetest.Target{
-		Client: c, Bucket: "lake", Stranger: s.As(t, "nobody", "nobody-secret"), Keys: 2500,
-	})
+	must(t, c.CreateLockedBucket(t.Context(), "vault"))
+	storetest.Run(t, storetest.Target{Store: c, Bucket: "lake", Locked: "vault", Stranger: s.As(t, "nobody", "nobody-secret"), Keys: 2500})
 	t.Run("no replication", func(t *testing.T) {
 		if rules, err := c.Replication(t.Context(), "lake"); err != nil || len(rules) != 0 {
 			t.Errorf("Replication = %v, %v; want none", rules, err)
@@ -42,10 +42,10 @@ func TestMinIO(t *testing.T) {
 		if err := c.CreateBucket(t.Context(), "plain", false); err != nil {
 			t.Fatal(err)
 		}
-		if on, err := c.BucketVersioning(t.Context(), "plain"); err != nil || on {
-			t.Errorf("BucketVersioning = %v, %v; want false", on, err)
-		}
 		b := c.Bucket("plain")
+		if on, err := b.Versioned(t.Context()); err != nil || on {
+			t.Errorf("Versioned = %v, %v; want false", on, err)
+		}
 		if _, err := b.Put(t.Context(), "k", []byte("old content")); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestMinIO(t *testing.T) {
 
 // TestUnreachable asks dead endpoints: nothing may be concluded, and soon.
 func TestUnreachable(t *testing.T) {
-	ask := func(t *testing.T, c *objectstore.Client) {
+	ask := func(t *testing.T, c *s3.Client) {
 		t.Helper()
 		for _, tc := range []struct {
 			name string
@@ -156,9 +156,9 @@ func TestUnreachable(t *testing.T) {
 	})
 }
 
-func client(t *testing.T, endpoint string) *objectstore.Client {
+func client(t *testing.T, endpoint string) *s3.Client {
 	t.Helper()
-	c, err := objectstore.New(objectstore.Config{Endpoint: endpoint, AccessKey: "a", SecretKey: "b", PathStyle: true})
+	c, err := s3.New(s3.Config{Endpoint: endpoint, AccessKey: "a", SecretKey: "b", PathStyle: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestLostAnswer(t *testing.T) {
 	defer srv.Close()
 	cfg := s.Config()
 	cfg.Endpoint = srv.URL
-	c, err := objectstore.New(cfg)
+	c, err := s3.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,12 +235,12 @@ func TestLostAnswer(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	for name, cfg := range map[string]objectstore.Config{
+	for name, cfg := range map[string]s3.Config{
 		"no endpoint":    {AccessKey: "a", SecretKey: "b"},
 		"no scheme":      {Endpoint: "127.0.0.1:9000", AccessKey: "a", SecretKey: "b"},
 		"no credentials": {Endpoint: "http://127.0.0.1:9000"},
 	} {
-		if _, err := objectstore.New(cfg); err == nil {
+		if _, err := s3.New(cfg); err == nil {
 			t.Errorf("%s: New accepted %+v", name, cfg)
 		} else if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %q is more than a line", name, err)

@@ -1,4 +1,4 @@
-package objectstore_test
+package s3_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/objectstore/s3"
 )
 
 // slowStore is a proxy that answers the first few times, to each request that it
@@ -89,7 +90,7 @@ func TestSlowDown(t *testing.T) {
 		t.Cleanup(front.Close)
 		cfg := s.Config()
 		cfg.Endpoint = front.URL
-		c, err := objectstore.New(cfg)
+		c, err := s3.New(cfg)
 		must(t, err)
 		if !tc.works {
 			if _, err := c.Head(t.Context(), "lake", "k"); err == nil {
@@ -112,7 +113,7 @@ func TestSlowDown(t *testing.T) {
 			must(t, err)
 			n++
 		}
-		k := &objectstore.Copier{Client: c}
+		k := &s3.Copier{Client: c}
 		_, err = k.Copy(t.Context(), objectstore.CopyRequest{
 			From: objectstore.Source{Bucket: "lake", Key: "k", VersionID: o.VersionID, ETag: o.ETag}, Size: 3, Bucket: "lake", Key: "k",
 		})

@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"breakwater/internal/objectstore"
 )
 
-// ListVersions yields every version and delete marker of the keys that start
-// with prefix, a page of up to 1,000 at a time, in the store's order: by the bytes
-// of the key, and of each key the newest first. Every key that the store accepts
-// comes as it is, since names travel URL-encoded. An error ends it.
-func (c *Client) ListVersions(ctx context.Context, bucket, prefix string) iter.Seq2[Version, error] {
-	return func(yield func(Version, error) bool) {
+// ListVersions is that of [objectstore.Versions], a page of up to 1,000 at a time.
+// Every key that the store accepts comes as it is, since names travel URL-encoded.
+func (c *Client) ListVersions(ctx context.Context, bucket, prefix string) iter.Seq2[objectstore.Version, error] {
+	return func(yield func(objectstore.Version, error) bool) {
 		in := &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
 		for {
 			var entries page
@@ -25,7 +25,7 @@ func (c *Client) ListVersions(ctx context.Context, bucket, prefix string) iter.S
 				err = entries.decode(out.EncodingType, len(out.Versions)+len(out.DeleteMarkers))
 			}
 			if err != nil {
-				yield(Version{}, c.fail("list versions", bucket, prefix, err))
+				yield(objectstore.Version{}, c.fail("list versions", bucket, prefix, err))
 				return
 			}
 			for _, v := range entries {
@@ -41,7 +41,7 @@ func (c *Client) ListVersions(ctx context.Context, bucket, prefix string) iter.S
 				err = errNoToken
 			}
 			if err != nil {
-				yield(Version{}, c.fail("list versions", bucket, prefix, err))
+				yield(objectstore.Version{}, c.fail("list versions", bucket, prefix, err))
 				return
 			}
 			in.KeyMarker, in.VersionIdMarker = &next, out.NextVersionIdMarker

@@ -1,4 +1,4 @@
-package objectstore
+package s3
 
 import (
 	"bytes"
@@ -10,62 +10,55 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 )
 
-// Put writes a key whatever is there. After a lost answer it may have written
-// two equal versions.
-func (c *Client) Put(ctx context.Context, bucket, key string, body []byte) (Object, error) {
+// Put is that of [objectstore.Writer].
+func (c *Client) Put(ctx context.Context, bucket, key string, body []byte) (objectstore.Object, error) {
 	o, err := c.put(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key}, body)
 	return o, c.fail("put", bucket, key, err)
 }
 
-// PutIfAbsent writes a key that does not exist yet. When it does, the error is
-// [fs.ErrExist], with [ErrSame] beside it if the object holds these very bytes;
-// the returned object is then the one that is there. A caller for whom "already
-// there" is done accepts ErrSame; only bytes that carry the caller's token prove
-// that it was the caller who wrote them.
-func (c *Client) PutIfAbsent(ctx context.Context, bucket, key string, body []byte) (Object, error) {
+// PutIfAbsent is that of [objectstore.Writer].
+func (c *Client) PutIfAbsent(ctx context.Context, bucket, key string, body []byte) (objectstore.Object, error) {
 	o, err := c.put(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, IfNoneMatch: aws.String("*")}, body)
 	if err == nil {
 		return o, nil
 	}
 	err = c.classify(err)
-	if !errors.Is(err, ErrChanged) {
-		return Object{}, c.fail("put if absent", bucket, key, err)
+	if !errors.Is(err, objectstore.ErrChanged) {
+		return objectstore.Object{}, c.fail("put if absent", bucket, key, err)
 	}
 	o, kinds, err := c.inPlace(ctx, bucket, key, body)
 	return o, c.fail("put if absent", bucket, key, lost("it exists", append(kinds, fs.ErrExist), err))
 }
 
-// PutIfMatch replaces a key that still has the given ETag. Otherwise the error
-// is [ErrChanged], with [ErrSame] beside it if the object holds these very bytes,
-// or with [fs.ErrNotExist] if the key is gone; the returned object is the one
-// that is there.
-func (c *Client) PutIfMatch(ctx context.Context, bucket, key string, body []byte, etag string) (Object, error) {
+// PutIfMatch is that of [objectstore.Writer].
+func (c *Client) PutIfMatch(ctx context.Context, bucket, key string, body []byte, etag string) (objectstore.Object, error) {
 	o, err := c.put(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, IfMatch: quoteETag(etag)}, body)
 	if err == nil {
 		return o, nil
 	}
 	err = c.classify(err)
 	switch {
-	case errors.Is(err, ErrNoBucket), !errors.Is(err, ErrChanged) && !errors.Is(err, fs.ErrNotExist):
-		return Object{}, c.fail("put if unchanged", bucket, key, err)
+	case errors.Is(err, objectstore.ErrNoBucket), !errors.Is(err, objectstore.ErrChanged) && !errors.Is(err, fs.ErrNotExist):
+		return objectstore.Object{}, c.fail("put if unchanged", bucket, key, err)
 	}
 	o, kinds, err := c.inPlace(ctx, bucket, key, body)
-	return o, c.fail("put if unchanged", bucket, key, lost("it is not as it was read (ETag "+etag+")", append(kinds, ErrChanged), err))
+	return o, c.fail("put if unchanged", bucket, key, lost("it is not as it was read (ETag "+etag+")", append(kinds, objectstore.ErrChanged), err))
 }
 
 // inPlace looks at what a refused conditional write found in its place.
-func (c *Client) inPlace(ctx context.Context, bucket, key string, body []byte) (Object, []error, error) {
+func (c *Client) inPlace(ctx context.Context, bucket, key string, body []byte) (objectstore.Object, []error, error) {
 	there, o, err := c.Get(ctx, bucket, key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Object{}, []error{fs.ErrNotExist}, nil
+		return objectstore.Object{}, []error{fs.ErrNotExist}, nil
 	case err != nil:
-		return Object{}, nil, err
+		return objectstore.Object{}, nil, err
 	case bytes.Equal(there, body):
-		return o, []error{ErrSame}, nil
+		return o, []error{objectstore.ErrSame}, nil
 	}
 	return o, nil, nil
 }
@@ -79,7 +72,7 @@ func lost(why string, kinds []error, lookErr error) error {
 	}
 	text := why
 	for _, k := range kinds {
-		if errors.Is(k, ErrSame) || errors.Is(k, fs.ErrNotExist) {
+		if errors.Is(k, objectstore.ErrSame) || errors.Is(k, fs.ErrNotExist) {
 			text += "; " + k.Error()
 		}
 	}
@@ -90,46 +83,35 @@ func lost(why string, kinds []error, lookErr error) error {
 	return &refusal{text: text, kinds: kinds, cause: lookErr}
 }
 
-func (c *Client) put(ctx context.Context, in *s3.PutObjectInput, body []byte) (Object, error) {
+func (c *Client) put(ctx context.Context, in *s3.PutObjectInput, body []byte) (objectstore.Object, error) {
 	in.Body = bytes.NewReader(body)
 	in.ContentLength = aws.Int64(int64(len(body)))
 	out, err := c.s3.PutObject(ctx, in)
 	if err != nil {
-		return Object{}, err
+		return objectstore.Object{}, err
 	}
-	return Object{Key: *in.Key, Size: int64(len(body)), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId)}, nil
+	return objectstore.Object{Key: *in.Key, Size: int64(len(body)), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId)}, nil
 }
 
-// Source is what a [Client.Copy] takes. VersionID and ETag are conditions: the
-// version to take (the current one when empty), and the ETag it must have (any
-// when empty).
-type Source struct {
-	Bucket, Key, VersionID, ETag string
-}
-
-// Copy copies an object inside the store, with its metadata, to a new version of
-// bucket/key. A source that no longer has its ETag is [ErrChanged]. One request
-// copies 5 GiB at most; a store refuses what is larger. The copy has its own
-// modification time.
-func (c *Client) Copy(ctx context.Context, from Source, bucket, key string) (Object, error) {
-	in := &s3.CopyObjectInput{Bucket: &bucket, Key: &key, CopySource: from.header()}
+// Copy is that of [objectstore.Writer]. One request copies 5 GiB at most; a store
+// refuses what is larger.
+func (c *Client) Copy(ctx context.Context, from objectstore.Source, bucket, key string) (objectstore.Object, error) {
+	in := &s3.CopyObjectInput{Bucket: &bucket, Key: &key, CopySource: header(from)}
 	if from.ETag != "" {
 		in.CopySourceIfMatch = quoteETag(from.ETag)
 	}
 	out, err := c.s3.CopyObject(ctx, in, c.slow)
 	if err != nil {
-		return Object{}, c.fail("copy s3://"+from.Bucket+"/"+from.Key+" to", bucket, key, err)
+		return objectstore.Object{}, c.fail("copy s3://"+from.Bucket+"/"+from.Key+" to", bucket, key, err)
 	}
-	o := Object{Key: key, VersionID: aws.ToString(out.VersionId)}
+	o := objectstore.Object{Key: key, VersionID: aws.ToString(out.VersionId)}
 	if r := out.CopyObjectResult; r != nil {
 		o.ETag, o.LastModified = unquoteETag(r.ETag), aws.ToTime(r.LastModified)
 	}
 	return o, nil
 }
 
-// Delete removes a key: in a versioned bucket it adds a delete marker, whose
-// version it returns, and everything can be brought back by deleting that. A
-// missing key is no error. After a lost answer there may be two markers.
+// Delete is that of [objectstore.Remover].
 func (c *Client) Delete(ctx context.Context, bucket, key string) (marker string, err error) {
 	out, err := c.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {
@@ -138,7 +120,7 @@ func (c *Client) Delete(ctx context.Context, bucket, key string) (marker string,
 	return aws.ToString(out.VersionId), nil
 }
 
-// DeleteVersion removes one version, or one delete marker, for good.
+// DeleteVersion is that of [objectstore.Remover].
 func (c *Client) DeleteVersion(ctx context.Context, bucket, key, version string) error {
 	if version == "" {
 		return fmt.Errorf("delete a version of s3://%s/%s: no version given; list the versions and name one", bucket, key)

@@ -1,10 +1,5 @@
-// Package batchops copies a list of object versions by S3 Batch Operations, where a
-// bucket is too large to copy object by object.
-//
-// The steps are [Client.Upload] of a manifest, [Client.Create], [Client.Wait] and
-// [Client.Judge]. Each can be done again: a manifest that is there with the same
-// content is taken, and a token finds the batch that was created with it. AWS
-// forgets batches after 90 days.
+// Package batchops is [batch.Copier] by S3 Batch Operations. AWS forgets batches after
+// 90 days.
 //
 // # What counts as copied
 //
@@ -12,14 +7,7 @@
 // it failed on none, that it tried as many as the manifest has lines, and that the
 // completion report, whose files must have their MD5, says "succeeded" of each of
 // those lines once. That proves what AWS says, and no copied byte: whoever relies on
-// the copies looks at them.
-//
-// # Limits
-//
-// A copy is named by its source's key below a prefix; it cannot be named by its
-// content. Objects above [Largest] and objects without a version of their own are
-// refused by name before anything is started; [Object.Fits] tells them apart. The
-// judge keeps about 40 bytes of memory per line of the manifest.
+// the copies looks at them. It keeps about 40 bytes of memory per line of the manifest.
 //
 // Verified against a fake that copies on MinIO. Not verified on AWS.
 package batchops
@@ -44,16 +32,9 @@ import (
 
 	"breakwater/internal/arn"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/reach"
-)
-
-var (
-	// ErrTooLarge is of objects above [Largest].
-	ErrTooLarge = errors.New("too large for S3 Batch Operations, which copies up to 5 GB; copy them object by object")
-
-	// ErrIncomplete means that not every object of a manifest is proven copied. No
-	// wait cures it.
-	ErrIncomplete = errors.New("not every object is proven copied")
 )
 
 // Config says where batches run and who asks for them.
@@ -75,11 +56,13 @@ type Client struct {
 	role, partition, account string
 
 	control *s3control.Client
-	store   *objectstore.Client
+	store   objectstore.Store
 }
 
+var _ batch.Copier = (*Client)(nil)
+
 // New returns a client that reads manifests and reports from store. It asks nothing.
-func New(cfg Config, store *objectstore.Client) (*Client, error) {
+func New(cfg Config, store objectstore.Store) (*Client, error) {
 	role, ok := arn.ParseRole(cfg.Role)
 	switch {
 	case !ok:
@@ -90,7 +73,7 @@ func New(cfg Config, store *objectstore.Client) (*Client, error) {
 		return nil, errors.New("batch operations: access key or secret key is empty; name credentials that hold both")
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = objectstore.Transport(2*time.Second, 10*time.Second)
+		cfg.Transport = s3.Transport(2*time.Second, 10*time.Second)
 	}
 	return &Client{role: cfg.Role, partition: role.Partition, account: role.Account, store: store, control: s3control.New(s3control.Options{
 		Region:      cfg.Region,
@@ -99,33 +82,8 @@ func New(cfg Config, store *objectstore.Client) (*Client, error) {
 	})}, nil
 }
 
-// Place is a prefix of a bucket, without a slash at its end.
-type Place struct {
-	Bucket, Prefix string
-}
-
-func (p Place) key(name string) string {
-	if p.Prefix == "" {
-		return name
-	}
-	return p.Prefix + "/" + name
-}
-
-// Request is what one batch does.
-type Request struct {
-	// Token is the caller's, the same in each attempt: run, step and part.
-	Token    string
-	Manifest Manifest
-	To       Place // each copy gets its source's key below it
-	Report   Place // where the completion report goes
-	// Hold is what the copies are held by from their first moment.
-	Hold objectstore.Hold
-}
-
-// Create starts the batch, or finds the one that an earlier attempt started with the
-// token. [fs.ErrExist] means that the token belongs to a batch that does something
-// else.
-func (c *Client) Create(ctx context.Context, r Request) (id string, err error) {
+// Create is that of [batch.Copier].
+func (c *Client) Create(ctx context.Context, r batch.Request) (id string, err error) {
 	if r.Token == "" || r.Manifest.Lines == 0 || r.Manifest.ETag == "" || r.To.Bucket == "" || r.Report.Bucket == "" {
 		return "", errors.New("create batch: token, manifest, target or place of the report is missing")
 	}
@@ -162,30 +120,19 @@ func (c *Client) Create(ctx context.Context, r Request) (id string, err error) {
 	return id, nil
 }
 
-// State is how far a batch is.
-type State struct {
-	Status string // AWS's word
-	// Total, Succeeded and Failed count lines of the manifest. Total is 0 until the
-	// manifest was read.
-	Total, Succeeded, Failed int64
-	Reasons                  []string // why it failed as a whole
-
-	counted bool // all three were said
-}
-
 // State asks for a batch.
-func (c *Client) State(ctx context.Context, id string) (State, error) {
+func (c *Client) State(ctx context.Context, id string) (batch.State, error) {
 	out, err := c.control.DescribeJob(ctx, &s3control.DescribeJobInput{AccountId: &c.account, JobId: &id})
 	if err != nil {
-		return State{}, c.fail("ask for batch "+id, err)
+		return batch.State{}, c.fail("ask for batch "+id, err)
 	}
 	if out.Job == nil {
-		return State{}, fmt.Errorf("ask for batch %s: the answer is empty", id)
+		return batch.State{}, fmt.Errorf("ask for batch %s: the answer is empty", id)
 	}
-	s := State{Status: string(out.Job.Status)}
+	s := batch.State{Status: string(out.Job.Status), Ended: ended(out.Job.Status)}
 	if p := out.Job.ProgressSummary; p != nil {
 		s.Total, s.Succeeded, s.Failed = aws.ToInt64(p.TotalNumberOfTasks), aws.ToInt64(p.NumberOfTasksSucceeded), aws.ToInt64(p.NumberOfTasksFailed)
-		s.counted = p.TotalNumberOfTasks != nil && p.NumberOfTasksSucceeded != nil && p.NumberOfTasksFailed != nil
+		s.Counted = p.TotalNumberOfTasks != nil && p.NumberOfTasksSucceeded != nil && p.NumberOfTasksFailed != nil
 	}
 	for _, f := range out.Job.FailureReasons {
 		s.Reasons = append(s.Reasons, strings.TrimSpace(aws.ToString(f.FailureCode)+" "+aws.ToString(f.FailureReason)))
@@ -196,19 +143,17 @@ func (c *Client) State(ctx context.Context, id string) (State, error) {
 // A batch is asked about at first after shortest, and then less and less often.
 const shortest, longest = 100 * time.Millisecond, 15 * time.Second
 
-// Ended reports whether the batch has ended, however it ended.
-func (s State) Ended() bool {
-	switch types.JobStatus(s.Status) {
+// ended reports whether a batch of that status has ended, however it ended.
+func ended(status types.JobStatus) bool {
+	switch status {
 	case types.JobStatusComplete, types.JobStatusFailed, types.JobStatusCancelled:
 		return true
 	}
 	return false
 }
 
-// Wait waits until a batch has ended, however it ended, and tells progress each state
-// that it sees. One that waits for a person's confirmation, which we never ask for,
-// is [ErrIncomplete]; one that a person paused is waited for.
-func (c *Client) Wait(ctx context.Context, id string, progress func(State)) (State, error) {
+// Wait is that of [batch.Copier].
+func (c *Client) Wait(ctx context.Context, id string, progress func(batch.State)) (batch.State, error) {
 	for pause := shortest; ; pause = min(2*pause, longest) {
 		s, err := c.State(ctx, id)
 		if err != nil {
@@ -216,10 +161,10 @@ func (c *Client) Wait(ctx context.Context, id string, progress func(State)) (Sta
 		}
 		progress(s)
 		switch {
-		case s.Ended():
+		case s.Ended:
 			return s, nil
 		case s.Status == string(types.JobStatusSuspended):
-			return s, fmt.Errorf("wait for batch %s: %w: it waits for a confirmation; cancel it and ask who changed it", id, ErrIncomplete)
+			return s, fmt.Errorf("wait for batch %s: %w: it waits for a confirmation; cancel it and ask who changed it", id, batch.ErrIncomplete)
 		}
 		next := time.NewTimer(pause)
 		select {
@@ -255,7 +200,7 @@ func (c *Client) fail(doing string, err error) error {
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%s: not found (%s): %w", doing, said, fs.ErrNotExist)
 	}
-	return fmt.Errorf("%s: %w", doing, broken(err))
+	return fmt.Errorf("%s: %w", doing, batch.Broken(err))
 }
 
 func optional(s string) *string {

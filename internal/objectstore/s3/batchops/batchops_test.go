@@ -12,24 +12,26 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/batchops"
-	"breakwater/internal/objectstore/batchops/batchtest"
+	"breakwater/internal/objectstore/batch"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/objectstore/s3/batchops"
+	"breakwater/internal/objectstore/s3/batchops/batchtest"
 	"breakwater/internal/reach"
 )
 
 // world is a lake with three objects, each with a newer version than the wanted one.
 type world struct {
-	store   *objectstore.Client
+	store   *s3.Client
 	control *batchtest.Control
 	client  *batchops.Client
-	objects []batchops.Object
+	objects []batch.Object
 }
 
 var keys = []string{"t/_delta_log/0.json", "t/p=a b+c,%/0.parquet", "t/z.parquet"}
 
 // newStore makes the buckets of every world of a test.
-func newStore(t *testing.T) (*objectstore.Client, []batchops.Object) {
+func newStore(t *testing.T) (*s3.Client, []batch.Object) {
 	t.Helper()
 	store := miniotest.Start(t).Client(t)
 	for bucket, make := range map[string]func() error{
@@ -41,13 +43,13 @@ func newStore(t *testing.T) (*objectstore.Client, []batchops.Object) {
 			t.Fatalf("%s: %v", bucket, err)
 		}
 	}
-	var objects []batchops.Object
+	var objects []batch.Object
 	for _, k := range keys {
 		o, err := store.Put(t.Context(), "lake", k, []byte("wanted "+k))
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects = append(objects, batchops.Object{Line: batchops.Line{Bucket: "lake", Key: k, VersionID: o.VersionID}, Size: o.Size})
+		objects = append(objects, batch.Object{Line: batch.Line{Bucket: "lake", Key: k, VersionID: o.VersionID}, Size: o.Size})
 		if _, err := store.Put(t.Context(), "lake", k, []byte("newer")); err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +57,7 @@ func newStore(t *testing.T) (*objectstore.Client, []batchops.Object) {
 	return store, objects
 }
 
-func newWorld(t *testing.T, store *objectstore.Client, objects []batchops.Object) *world {
+func newWorld(t *testing.T, store *s3.Client, objects []batch.Object) *world {
 	t.Helper()
 	f := batchtest.New(t, store, store, "eu-central-1")
 	c, err := batchops.New(batchops.Config{Role: batchtest.Role, Region: f.Region, AccessKey: "a", SecretKey: "s", Transport: f}, store)
@@ -66,27 +68,27 @@ func newWorld(t *testing.T, store *objectstore.Client, objects []batchops.Object
 }
 
 // request uploads the manifest. Every test has a part of the buckets to itself.
-func (w *world) request(t *testing.T) batchops.Request {
+func (w *world) request(t *testing.T) batch.Request {
 	t.Helper()
 	place := strings.ReplaceAll(t.Name(), " ", "-")
 	m, err := w.client.Upload(t.Context(), w.store, "notes", place+"/manifest.csv", slices.Values(w.objects), objectstore.Hold{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return batchops.Request{
-		Token: "run-1/take/" + place, Manifest: m, To: batchops.Place{Bucket: "backup", Prefix: place},
-		Report: batchops.Place{Bucket: "notes", Prefix: place + "/report"},
+	return batch.Request{
+		Token: "run-1/take/" + place, Manifest: m, To: batch.Place{Bucket: "backup", Prefix: place},
+		Report: batch.Place{Bucket: "notes", Prefix: place + "/report"},
 	}
 }
 
 // copied starts a batch, waits for it, and judges it.
-func (w *world) copied(t *testing.T, r batchops.Request) (states []string, err error) {
+func (w *world) copied(t *testing.T, r batch.Request) (states []string, err error) {
 	t.Helper()
 	id, err := w.client.Create(t.Context(), r)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.client.Wait(t.Context(), id, func(s batchops.State) { states = append(states, s.Status) }); err != nil {
+	if _, err := w.client.Wait(t.Context(), id, func(s batch.State) { states = append(states, s.Status) }); err != nil {
 		return states, err
 	}
 	return states, w.client.Judge(t.Context(), id, r)
@@ -155,7 +157,7 @@ func TestJudgeBelievesNoFault(t *testing.T) {
 			w := newWorld(t, store, objects)
 			tc.fault(w.control)
 			_, err := w.copied(t, w.request(t))
-			if !errors.Is(err, batchops.ErrIncomplete) || !strings.Contains(err.Error(), tc.want) {
+			if !errors.Is(err, batch.ErrIncomplete) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%v\nwant ErrIncomplete with %q", err, tc.want)
 			}
 		})
@@ -169,7 +171,7 @@ func TestJudgeBelievesNoFault(t *testing.T) {
 		if err := w.control.Finished(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), id, 3, r.Report); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.client.Judge(t.Context(), id, r); !errors.Is(err, batchops.ErrIncomplete) || !strings.Contains(err.Error(), "was written with another") {
+		if err := w.client.Judge(t.Context(), id, r); !errors.Is(err, batch.ErrIncomplete) || !strings.Contains(err.Error(), "was written with another") {
 			t.Errorf("%v; want ErrIncomplete", err)
 		}
 	})
@@ -184,7 +186,7 @@ func TestWhatCannotBeAsked(t *testing.T) {
 		if _, err := w.client.Create(t.Context(), r); !reach.Unreachable(err) {
 			t.Errorf("Create: %v; want unreachable", err)
 		}
-		if err := w.client.Judge(t.Context(), "b1", r); !reach.Unreachable(err) || errors.Is(err, batchops.ErrIncomplete) {
+		if err := w.client.Judge(t.Context(), "b1", r); !reach.Unreachable(err) || errors.Is(err, batch.ErrIncomplete) {
 			t.Errorf("Judge: %v; want unreachable", err)
 		}
 	})
@@ -204,7 +206,7 @@ func TestWhatCannotBeAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		if _, err := w.client.Wait(ctx, id, func(batchops.State) { cancel() }); !errors.Is(err, context.Canceled) {
+		if _, err := w.client.Wait(ctx, id, func(batch.State) { cancel() }); !errors.Is(err, context.Canceled) {
 			t.Errorf("Wait: %v; want context.Canceled", err)
 		}
 	})
@@ -213,7 +215,7 @@ func TestWhatCannotBeAsked(t *testing.T) {
 func TestUploadRefuses(t *testing.T) {
 	store, objects := newStore(t)
 	w := newWorld(t, store, objects)
-	up := func(all ...batchops.Object) error {
+	up := func(all ...batch.Object) error {
 		_, err := w.client.Upload(t.Context(), store, "notes", "manifest.csv", slices.Values(all), objectstore.Hold{})
 		return err
 	}
@@ -221,8 +223,8 @@ func TestUploadRefuses(t *testing.T) {
 		t.Errorf("nothing: %v", err)
 	}
 	large := objects[0]
-	large.Size = batchops.Largest + 1
-	if err := up(large); !errors.Is(err, batchops.ErrTooLarge) {
+	large.Size = batch.Largest + 1
+	if err := up(large); !errors.Is(err, batch.ErrTooLarge) {
 		t.Errorf("a large one: %v; want ErrTooLarge", err)
 	}
 	if there, err := store.Bucket("notes").Exists(t.Context(), "manifest.csv"); there || err != nil {

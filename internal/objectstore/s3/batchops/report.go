@@ -15,25 +15,25 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3control/types"
+
+	"breakwater/internal/objectstore/batch"
 )
 
-// Judge says whether a batch that has ended copied every line of its manifest: nil,
-// or [ErrIncomplete] with the first objects of which that is not proven. Another
-// error means that it could not look.
-func (c *Client) Judge(ctx context.Context, id string, r Request) error {
+// Judge is that of [batch.Copier].
+func (c *Client) Judge(ctx context.Context, id string, r batch.Request) error {
 	s, err := c.State(ctx, id)
 	if err != nil {
 		return err
 	}
 	fail := func(format string, args ...any) error {
-		return fmt.Errorf("batch %s: %w: "+format, append([]any{id, ErrIncomplete}, args...)...)
+		return fmt.Errorf("batch %s: %w: "+format, append([]any{id, batch.ErrIncomplete}, args...)...)
 	}
 	var wrong []string
 	if s.Status != string(types.JobStatusComplete) {
 		wrong = append(wrong, strings.TrimSpace("it is "+s.Status+" "+strings.Join(s.Reasons, "; ")))
 	}
 	switch {
-	case !s.counted:
+	case !s.Counted:
 		wrong = append(wrong, "it does not say how many objects it tried")
 	case s.Total != r.Manifest.Lines || s.Succeeded != s.Total || s.Failed != 0:
 		wrong = append(wrong, fmt.Sprintf("of %d lines of the manifest it tried %d, failed on %d and copied %d", r.Manifest.Lines, s.Total, s.Failed, s.Succeeded))
@@ -43,7 +43,7 @@ func (c *Client) Judge(ctx context.Context, id string, r Request) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && s.Total == 0 && len(wrong) > 0:
 		return fail("%s; no object was tried, so there is no report", strings.Join(wrong, "; "))
-	case errors.Is(err, ErrIncomplete), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, batch.ErrIncomplete), errors.Is(err, fs.ErrNotExist):
 		return fail("%s", strings.Join(append(wrong, "the report proves nothing: "+err.Error()), "; "))
 	case err != nil && len(wrong) > 0:
 		return fail("%s; and its report could not be read: %v", strings.Join(wrong, "; "), err)
@@ -51,14 +51,14 @@ func (c *Client) Judge(ctx context.Context, id string, r Request) error {
 		return fmt.Errorf("batch %s: read its report: %w", id, err)
 	}
 	if said.failed > 0 {
-		wrong = append(wrong, fmt.Sprintf("%d objects failed: %s", said.failed, list(said.names, said.failed)))
+		wrong = append(wrong, fmt.Sprintf("%d objects failed: %s", said.failed, batch.List(said.names, said.failed)))
 	}
 	if len(said.left) > 0 {
 		names, err := c.names(ctx, r.Manifest, said.left)
 		if err != nil {
 			return fmt.Errorf("batch %s: name what its report lacks: %w", id, err)
 		}
-		wrong = append(wrong, fmt.Sprintf("the report lacks %d lines of the manifest: %s", len(said.left), list(names, len(said.left))))
+		wrong = append(wrong, fmt.Sprintf("the report lacks %d lines of the manifest: %s", len(said.left), batch.List(names, len(said.left))))
 	}
 	if len(wrong) > 0 {
 		return fail("%s; copy again under another token", strings.Join(wrong, "; "))
@@ -70,7 +70,7 @@ func (c *Client) Judge(ctx context.Context, id string, r Request) error {
 // memory.
 type digest [16]byte
 
-func (l Line) digest() digest {
+func digestOf(l batch.Line) digest {
 	sum := sha256.Sum256([]byte(l.Bucket + "\x00" + l.VersionID + "\x00" + l.Key))
 	return digest(sum[:16])
 }
@@ -89,39 +89,39 @@ type index struct {
 	Results      []struct{ TaskExecutionStatus, Bucket, Key, MD5Checksum string }
 }
 
-// read reads the whole report. ErrIncomplete means that it contradicts itself or the
+// read reads the whole report. batch.ErrIncomplete means that it contradicts itself or the
 // manifest.
-func (c *Client) read(ctx context.Context, id string, r Request) (reported, error) {
+func (c *Client) read(ctx context.Context, id string, r batch.Request) (reported, error) {
 	said := reported{left: map[digest]struct{}{}}
-	under := r.Report.key("job-" + id + "/")
+	under := r.Report.Key("job-" + id + "/")
 	data, _, err := c.store.Get(ctx, r.Report.Bucket, under+"manifest.json")
 	if err != nil {
 		return said, err
 	}
 	var in index
 	if err := json.Unmarshal(data, &in); err != nil {
-		return said, fmt.Errorf("%w: %smanifest.json: %w", ErrIncomplete, under, err)
+		return said, fmt.Errorf("%w: %smanifest.json: %w", batch.ErrIncomplete, under, err)
 	}
 	if in.Format != string(types.JobReportFormatReportCsv20180820) {
-		return said, fmt.Errorf("%w: %smanifest.json has format %q, and we read %s", ErrIncomplete, under, in.Format, types.JobReportFormatReportCsv20180820)
+		return said, fmt.Errorf("%w: %smanifest.json has format %q, and we read %s", batch.ErrIncomplete, under, in.Format, types.JobReportFormatReportCsv20180820)
 	}
 	columns, err := in.columns()
 	if err != nil {
 		return said, err
 	}
-	err = c.lines(ctx, r.Manifest, func(l Line) bool {
-		said.left[l.digest()] = struct{}{}
+	err = c.lines(ctx, r.Manifest, func(l batch.Line) bool {
+		said.left[digestOf(l)] = struct{}{}
 		return true
 	})
 	if err != nil {
 		return said, err
 	}
 	if int64(len(said.left)) != r.Manifest.Lines {
-		return said, fmt.Errorf("%w: the manifest has %d different lines, and was written with %d", ErrIncomplete, len(said.left), r.Manifest.Lines)
+		return said, fmt.Errorf("%w: the manifest has %d different lines, and was written with %d", batch.ErrIncomplete, len(said.left), r.Manifest.Lines)
 	}
 	for _, f := range in.Results {
 		if f.Bucket != r.Report.Bucket || !strings.HasPrefix(f.Key, under) {
-			return said, fmt.Errorf("%w: s3://%s/%s is no part of the report of this batch", ErrIncomplete, f.Bucket, f.Key)
+			return said, fmt.Errorf("%w: s3://%s/%s is no part of the report of this batch", batch.ErrIncomplete, f.Bucket, f.Key)
 		}
 		if err := c.result(ctx, f.Bucket, f.Key, f.MD5Checksum, columns, &said); err != nil {
 			return said, err
@@ -142,7 +142,7 @@ func (in index) columns() ([]int, error) {
 	at := make([]int, len(wanted))
 	for i, w := range wanted {
 		if at[i] = slices.Index(has, w); at[i] < 0 {
-			return nil, fmt.Errorf("%w: the report has no column %s, but %q", ErrIncomplete, w, in.ReportSchema)
+			return nil, fmt.Errorf("%w: the report has no column %s, but %q", batch.ErrIncomplete, w, in.ReportSchema)
 		}
 	}
 	return at, nil
@@ -159,10 +159,10 @@ func (c *Client) result(ctx context.Context, bucket, key, sum string, columns []
 	wrong := said.rows(all, columns)
 	_, err = io.Copy(io.Discard, all) // what a mistake in a row has left
 	if err := errors.Join(err, body.Close()); err != nil {
-		return broken(fmt.Errorf("s3://%s/%s: %w", bucket, key, err))
+		return batch.Broken(fmt.Errorf("s3://%s/%s: %w", bucket, key, err))
 	}
 	if got := hex.EncodeToString(hash.Sum(nil)); !strings.EqualFold(got, sum) {
-		return fmt.Errorf("%w: s3://%s/%s has MD5 %s, and the report says %q", ErrIncomplete, bucket, key, got, sum)
+		return fmt.Errorf("%w: s3://%s/%s has MD5 %s, and the report says %q", batch.ErrIncomplete, bucket, key, got, sum)
 	}
 	if wrong != nil {
 		return fmt.Errorf("s3://%s/%s: %w", bucket, key, wrong)
@@ -180,22 +180,22 @@ func (said *reported) rows(r io.Reader, columns []int) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrIncomplete, err)
+			return fmt.Errorf("%w: %w", batch.ErrIncomplete, err)
 		}
 		if len(row) <= slices.Max(columns) {
-			return fmt.Errorf("%w: a row has %d columns: %q", ErrIncomplete, len(row), row)
+			return fmt.Errorf("%w: a row has %d columns: %q", batch.ErrIncomplete, len(row), row)
 		}
 		at := func(i int) string { return row[columns[i]] }
-		l, err := parse(at(0), at(1), at(2))
+		l, err := batch.ParseLine(at(0), at(1), at(2))
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrIncomplete, err)
+			return fmt.Errorf("%w: %w", batch.ErrIncomplete, err)
 		}
-		if _, ok := said.left[l.digest()]; !ok {
-			return fmt.Errorf("%w: %s is no line of the manifest, or is reported twice", ErrIncomplete, l)
+		if _, ok := said.left[digestOf(l)]; !ok {
+			return fmt.Errorf("%w: %s is no line of the manifest, or is reported twice", batch.ErrIncomplete, l)
 		}
-		delete(said.left, l.digest())
+		delete(said.left, digestOf(l))
 		if at(3) != "succeeded" || at(4) != "" {
-			if said.failed++; len(said.names) < named {
+			if said.failed++; len(said.names) < batch.Named {
 				said.names = append(said.names, fmt.Sprintf("%s (%s)", l, strings.Join(strings.Fields(strings.Join([]string{at(3), at(4), at(5), at(6)}, " ")), " ")))
 			}
 		}
@@ -203,15 +203,15 @@ func (said *reported) rows(r io.Reader, columns []int) error {
 }
 
 // lines goes through the manifest as it is in its place, until each says no.
-func (c *Client) lines(ctx context.Context, m Manifest, each func(Line) bool) error {
+func (c *Client) lines(ctx context.Context, m batch.Manifest, each func(batch.Line) bool) error {
 	body, o, err := c.store.VersionReader(ctx, m.Bucket, m.Key, m.VersionID)
 	if err != nil {
 		return err
 	}
 	if o.ETag != m.ETag {
-		return errors.Join(fmt.Errorf("%w: manifest s3://%s/%s has ETag %s, and was written with %s", ErrIncomplete, m.Bucket, m.Key, o.ETag, m.ETag), body.Close())
+		return errors.Join(fmt.Errorf("%w: manifest s3://%s/%s has ETag %s, and was written with %s", batch.ErrIncomplete, m.Bucket, m.Key, o.ETag, m.ETag), body.Close())
 	}
-	for l, err := range ReadManifest(body) {
+	for l, err := range batch.ReadManifest(body) {
 		if err != nil {
 			return errors.Join(err, body.Close())
 		}
@@ -223,13 +223,13 @@ func (c *Client) lines(ctx context.Context, m Manifest, each func(Line) bool) er
 }
 
 // names are the first lines of the manifest that are left.
-func (c *Client) names(ctx context.Context, m Manifest, left map[digest]struct{}) ([]string, error) {
+func (c *Client) names(ctx context.Context, m batch.Manifest, left map[digest]struct{}) ([]string, error) {
 	var names []string
-	err := c.lines(ctx, m, func(l Line) bool {
-		if _, ok := left[l.digest()]; ok {
+	err := c.lines(ctx, m, func(l batch.Line) bool {
+		if _, ok := left[digestOf(l)]; ok {
 			names = append(names, l.String())
 		}
-		return len(names) < min(named, len(left))
+		return len(names) < min(batch.Named, len(left))
 	})
 	return names, err
 }

@@ -1,5 +1,6 @@
 // Package minio does what MinIO keeps outside S3: users and their policies, the
-// state of replication, and the fence that stops a user from writing.
+// state of replication, and the fence that stops a user from writing. An [Admin] is
+// all that [objectstore.Admin] can be.
 //
 // Its errors carry the sentinels of package objectstore. Every call is bounded by
 // the configuration's time-outs, so that a dead server is unreachable within
@@ -8,7 +9,6 @@ package minio
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,26 +18,36 @@ import (
 	"time"
 
 	"github.com/minio/madmin-go/v3"
-	s3 "github.com/minio/minio-go/v7"
+	miniogo "github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/reach"
 )
 
 // Admin is the administrator of one MinIO server. It is safe for concurrent use.
 type Admin struct {
 	mc      *madmin.AdminClient
-	own     *s3.Client
-	store   *objectstore.Client
+	own     *miniogo.Client
+	store   *s3.Client
 	timeout time.Duration
 }
 
+var (
+	_ objectstore.Admin      = (*Admin)(nil)
+	_ objectstore.Fencer     = (*Admin)(nil)
+	_ objectstore.Granter    = (*Admin)(nil)
+	_ objectstore.Overseer   = (*Admin)(nil)
+	_ objectstore.Replicator = (*Admin)(nil)
+	_ objectstore.Counter    = (*Admin)(nil)
+)
+
 // New returns an administrator with the given credentials, root's or those of a
 // user with the admin actions that are used. It asks nothing of the server.
-func New(cfg objectstore.Config) (*Admin, error) {
+func New(cfg s3.Config) (*Admin, error) {
 	cfg.PathStyle = true
-	store, err := objectstore.New(cfg)
+	store, err := s3.New(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +68,7 @@ func New(cfg objectstore.Config) (*Admin, error) {
 	if cfg.AnswerTimeout == 0 {
 		cfg.AnswerTimeout = 3 * time.Second
 	}
-	mc.SetCustomTransport(objectstore.Transport(cfg.ConnectTimeout, cfg.AnswerTimeout))
+	mc.SetCustomTransport(s3.Transport(cfg.ConnectTimeout, cfg.AnswerTimeout))
 	o, err := own(cfg)
 	if err != nil {
 		return nil, err
@@ -66,8 +76,11 @@ func New(cfg objectstore.Config) (*Admin, error) {
 	return &Admin{mc: mc, own: o, store: store, timeout: cfg.ConnectTimeout + cfg.AnswerTimeout}, nil
 }
 
-// Store is the same principal's S3 client.
-func (a *Admin) Store() *objectstore.Client { return a.store }
+// Store is that of [objectstore.Admin].
+func (a *Admin) Store() objectstore.Store { return a.store }
+
+// Endpoint is that of [objectstore.Admin].
+func (a *Admin) Endpoint() string { return a.store.Endpoint() }
 
 // do runs one call within the time-out, since the client library would try a
 // silent server ten times, and turns its error into one of ours.
@@ -116,16 +129,9 @@ func (a *Admin) CreateUser(ctx context.Context, name, secret string) error {
 	return a.do(ctx, "create user "+name, func(ctx context.Context) error { return a.mc.AddUser(ctx, name, secret) })
 }
 
-// User is a user as the server describes it.
-type User struct {
-	Name     string
-	Enabled  bool
-	Policies []string // attached to the user itself; sorted
-	Groups   []string // sorted
-}
-
-// User reads a user. Root and service accounts are none: [fs.ErrNotExist].
-func (a *Admin) User(ctx context.Context, name string) (User, error) {
+// User is that of [objectstore.Granter]. Root and service accounts are none:
+// [fs.ErrNotExist].
+func (a *Admin) User(ctx context.Context, name string) (objectstore.User, error) {
 	var info madmin.UserInfo
 	err := a.do(ctx, "read user "+name, func(ctx context.Context) error {
 		var err error
@@ -136,9 +142,9 @@ func (a *Admin) User(ctx context.Context, name string) (User, error) {
 		return err
 	})
 	if err != nil {
-		return User{}, err
+		return objectstore.User{}, err
 	}
-	u := User{Name: name, Enabled: info.Status == madmin.AccountEnabled, Groups: slices.Sorted(slices.Values(info.MemberOf))}
+	u := objectstore.User{Name: name, Enabled: info.Status == madmin.AccountEnabled, Groups: slices.Sorted(slices.Values(info.MemberOf))}
 	for p := range strings.SplitSeq(info.PolicyName, ",") {
 		if p = strings.TrimSpace(p); p != "" {
 			u.Policies = append(u.Policies, p)
@@ -148,8 +154,8 @@ func (a *Admin) User(ctx context.Context, name string) (User, error) {
 	return u, nil
 }
 
-// Policy reads a policy's document.
-func (a *Admin) Policy(ctx context.Context, name string) (json.RawMessage, error) {
+// Policy is that of [objectstore.Granter].
+func (a *Admin) Policy(ctx context.Context, name string) ([]byte, error) {
 	var info *madmin.PolicyInfo
 	err := a.do(ctx, "read policy "+name, func(ctx context.Context) error {
 		var err error
@@ -162,14 +168,12 @@ func (a *Admin) Policy(ctx context.Context, name string) (json.RawMessage, error
 	return info.Policy, nil
 }
 
-// SetPolicy writes a policy's document, whether or not there is one of the name.
-// It takes effect at once for everyone to whom it is attached.
+// SetPolicy is that of [objectstore.Granter].
 func (a *Admin) SetPolicy(ctx context.Context, name string, doc []byte) error {
 	return a.do(ctx, "write policy "+name, func(ctx context.Context) error { return a.mc.AddCannedPolicy(ctx, name, doc) })
 }
 
-// RemovePolicy deletes a policy that is attached to nobody. A missing one is no
-// error.
+// RemovePolicy is that of [objectstore.Granter].
 func (a *Admin) RemovePolicy(ctx context.Context, name string) error {
 	err := a.do(ctx, "remove policy "+name, func(ctx context.Context) error { return a.mc.RemoveCannedPolicy(ctx, name) })
 	if errors.Is(err, fs.ErrNotExist) {
@@ -178,8 +182,7 @@ func (a *Admin) RemovePolicy(ctx context.Context, name string) error {
 	return err
 }
 
-// Attach gives a user one more policy and leaves the others. One that is attached
-// already is no error.
+// Attach is that of [objectstore.Granter].
 func (a *Admin) Attach(ctx context.Context, user, policy string) error {
 	return a.do(ctx, "attach policy "+policy+" to user "+user, func(ctx context.Context) error {
 		_, err := a.mc.AttachPolicy(ctx, madmin.PolicyAssociationReq{Policies: []string{policy}, User: user})
@@ -187,8 +190,7 @@ func (a *Admin) Attach(ctx context.Context, user, policy string) error {
 	})
 }
 
-// Detach takes one policy from a user and leaves the others. One that is not
-// attached is no error.
+// Detach is that of [objectstore.Granter].
 func (a *Admin) Detach(ctx context.Context, user, policy string) error {
 	return a.do(ctx, "detach policy "+policy+" from user "+user, func(ctx context.Context) error {
 		_, err := a.mc.DetachPolicy(ctx, madmin.PolicyAssociationReq{Policies: []string{policy}, User: user})

@@ -11,27 +11,32 @@ import (
 	"strings"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/policy"
 )
 
-// PolicyFence is the [objectstore.Fence] for MinIO, where a Deny in a bucket's
+// Fence is that of [objectstore.Fencer], for MinIO, where a Deny in a bucket's
 // policy stops nobody. It gives each writer one more policy, named after the run,
-// that denies writes to the buckets. A Deny outranks every Allow of the writer's
+// that denies writes to the bucket. A Deny outranks every Allow of the writer's
 // other policies and groups, holds at once, and binds the user's service accounts
 // and temporary credentials too. The writers' own policies stay untouched, so
 // opening is taking this one away.
 //
-// It cannot hold root, nor identities from LDAP or OpenID, which have no policies
-// of their own here: Read then fails with [fs.ErrNotExist].
+// Principals are users; the administrator must be none of them. It cannot hold root,
+// nor identities from LDAP or OpenID, which have no policies of their own here:
+// reading the fence then fails with [fs.ErrNotExist].
 //
 // The same fence closes a standby's intake: name the user that replication writes
-// as (see [Target.AccessKey]) on the standby's server.
-type PolicyFence struct {
-	Admin   *Admin   // must not be one of Writers
-	Writers []string // users
-	Buckets []string
+// as (see [objectstore.Route]) on the standby's server.
+func (a *Admin) Fence(bucket string, principals []string) objectstore.Fence {
+	return &policyFence{admin: a, bucket: bucket, writers: principals}
 }
 
-var _ objectstore.Fence = (*PolicyFence)(nil)
+// policyFence is a fence by a policy of each writer.
+type policyFence struct {
+	admin   *Admin
+	bucket  string
+	writers []string
+}
 
 // base is what the fence found: the undo data in full, although opening needs
 // only what Close added.
@@ -47,22 +52,22 @@ type user struct {
 	Groups   []string `json:"groups,omitempty"`
 }
 
-func (f *PolicyFence) scope() string { return objectstore.FenceScope(f.Writers, f.Buckets) }
+func (f *policyFence) scope() string { return objectstore.FenceScope(f.writers, []string{f.bucket}) }
 
 // Read is [objectstore.Fence.Read]. Base holds each writer's attachments and the
 // documents of the attached policies, without fences, this one's or others'.
-func (f *PolicyFence) Read(ctx context.Context) (objectstore.FenceState, error) {
-	if len(f.Writers) == 0 || len(f.Buckets) == 0 {
-		return objectstore.FenceState{}, errors.New("read a fence: no writers or no buckets named; a fence without them denies nobody")
+func (f *policyFence) Read(ctx context.Context) (objectstore.FenceState, error) {
+	if len(f.writers) == 0 || f.bucket == "" {
+		return objectstore.FenceState{}, errors.New("read a fence: no writers or no bucket named; a fence without them denies nobody")
 	}
 	var (
 		st      objectstore.FenceState
 		b       = base{Policies: map[string]json.RawMessage{}}
 		fences  = map[string]int{} // this fence's policies, by the number of writers that have them
-		writers = slices.Compact(slices.Sorted(slices.Values(f.Writers)))
+		writers = slices.Compact(slices.Sorted(slices.Values(f.writers)))
 	)
 	for _, name := range writers {
-		u, err := f.Admin.User(ctx, name)
+		u, err := f.admin.User(ctx, name)
 		if err != nil {
 			return st, err
 		}
@@ -78,14 +83,14 @@ func (f *PolicyFence) Read(ctx context.Context) (objectstore.FenceState, error) 
 			if _, read := b.Policies[p]; read {
 				continue
 			}
-			doc, err := f.Admin.Policy(ctx, p)
+			doc, err := f.admin.Policy(ctx, p)
 			if errors.Is(err, fs.ErrNotExist) {
 				doc, err = json.RawMessage("null"), nil
 			}
 			if err != nil {
 				return st, err
 			}
-			if b.Policies[p], err = objectstore.CanonicalPolicy(doc); err != nil {
+			if b.Policies[p], err = policy.Canonical(doc); err != nil {
 				return st, fmt.Errorf("policy %s: %w", p, err)
 			}
 		}
@@ -108,8 +113,8 @@ func (f *PolicyFence) Read(ctx context.Context) (objectstore.FenceState, error) 
 }
 
 // whole reports whether the policy is still the one that Close wrote.
-func (f *PolicyFence) whole(ctx context.Context, name, run string) (bool, error) {
-	got, err := f.Admin.Policy(ctx, name)
+func (f *policyFence) whole(ctx context.Context, name, run string) (bool, error) {
+	got, err := f.admin.Policy(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -120,22 +125,22 @@ func (f *PolicyFence) whole(ctx context.Context, name, run string) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	if got, err = objectstore.CanonicalPolicy(got); err != nil {
+	if got, err = policy.Canonical(got); err != nil {
 		return false, fmt.Errorf("policy %s: %w", name, err)
 	}
-	if want, err = objectstore.CanonicalPolicy(want); err != nil {
+	if want, err = policy.Canonical(want); err != nil {
 		return false, fmt.Errorf("policy %s: %w", name, err)
 	}
 	return bytes.Equal(got, want), nil
 }
 
 // Close is [objectstore.Fence.Close].
-func (f *PolicyFence) Close(ctx context.Context, seen objectstore.FenceState, run string) error {
+func (f *policyFence) Close(ctx context.Context, seen objectstore.FenceState, run string) error {
 	fail := func(err error) error {
-		return fmt.Errorf("fence %s out of %s: %w", strings.Join(f.Writers, ", "), strings.Join(f.Buckets, ", "), err)
+		return fmt.Errorf("fence %s out of %s: %w", strings.Join(f.writers, ", "), f.bucket, err)
 	}
-	if slices.Contains(f.Writers, f.Admin.store.AccessKey()) {
-		return fail(fmt.Errorf("%s is the administrator that would have to open it; use other credentials", f.Admin.store.AccessKey()))
+	if slices.Contains(f.writers, f.admin.store.AccessKey()) {
+		return fail(fmt.Errorf("%s is the administrator that would have to open it; use other credentials", f.admin.store.AccessKey()))
 	}
 	name, err := objectstore.FenceName(run, f.scope())
 	if err != nil {
@@ -156,11 +161,11 @@ func (f *PolicyFence) Close(ctx context.Context, seen objectstore.FenceState, ru
 	case now.Closed:
 		return nil
 	}
-	if err := f.Admin.SetPolicy(ctx, name, doc); err != nil {
+	if err := f.admin.SetPolicy(ctx, name, doc); err != nil {
 		return fail(err)
 	}
-	for _, w := range f.Writers {
-		if err := f.Admin.Attach(ctx, w, name); err != nil {
+	for _, w := range f.writers {
+		if err := f.admin.Attach(ctx, w, name); err != nil {
 			return fail(err)
 		}
 	}
@@ -168,9 +173,9 @@ func (f *PolicyFence) Close(ctx context.Context, seen objectstore.FenceState, ru
 }
 
 // Open is [objectstore.Fence.Open].
-func (f *PolicyFence) Open(ctx context.Context, was objectstore.FenceState, run string) error {
+func (f *policyFence) Open(ctx context.Context, was objectstore.FenceState, run string) error {
 	fail := func(err error) error {
-		return fmt.Errorf("let %s back into %s: %w", strings.Join(f.Writers, ", "), strings.Join(f.Buckets, ", "), err)
+		return fmt.Errorf("let %s back into %s: %w", strings.Join(f.writers, ", "), f.bucket, err)
 	}
 	name, err := objectstore.FenceName(run, f.scope())
 	if err != nil {
@@ -185,18 +190,18 @@ func (f *PolicyFence) Open(ctx context.Context, was objectstore.FenceState, run 
 	case now.Base != was.Base:
 		return fail(fmt.Errorf("the writers' other policies: %w; the fence stays; read it again and open on that", objectstore.ErrChanged))
 	}
-	for _, w := range f.Writers {
-		if err := f.Admin.Detach(ctx, w, name); err != nil {
+	for _, w := range f.writers {
+		if err := f.admin.Detach(ctx, w, name); err != nil {
 			return fail(err)
 		}
 	}
-	if err := f.Admin.RemovePolicy(ctx, name); err != nil { // also after a Close that broke off early
+	if err := f.admin.RemovePolicy(ctx, name); err != nil { // also after a Close that broke off early
 		return fail(err)
 	}
 	return f.confirm(ctx, fail, func(st objectstore.FenceState) bool { return st.Run == "" && st.Base == was.Base })
 }
 
-func (f *PolicyFence) confirm(ctx context.Context, fail func(error) error, ok func(objectstore.FenceState) bool) error {
+func (f *policyFence) confirm(ctx context.Context, fail func(error) error, ok func(objectstore.FenceState) bool) error {
 	st, err := f.Read(ctx)
 	if err != nil {
 		return fail(fmt.Errorf("written, but reading it back: %w", err))
@@ -208,21 +213,15 @@ func (f *PolicyFence) confirm(ctx context.Context, fail func(error) error, ok fu
 }
 
 // document is the policy that denies.
-func (f *PolicyFence) document(run string) ([]byte, error) {
+func (f *policyFence) document(run string) ([]byte, error) {
 	name, err := objectstore.FenceName(run, f.scope())
 	if err != nil {
 		return nil, err
 	}
-	var resources []string
-	for _, b := range slices.Sorted(slices.Values(f.Buckets)) {
-		resources = append(resources, "arn:aws:s3:::"+b, "arn:aws:s3:::"+b+"/*")
-	}
-	return json.Marshal(map[string]any{
-		"Version": "2012-10-17",
-		"Statement": []any{map[string]any{
-			"Sid": name, "Effect": "Deny",
-			"Action":   append(objectstore.WriteActions(), "s3:ForceDeleteBucket"), // MinIO's own
-			"Resource": resources,
-		}},
-	})
+	bucket := policy.Bucket("aws", f.bucket)
+	return policy.New(policy.Statement{
+		Sid: name, Effect: policy.Deny,
+		Action:   append(policy.Writes(), "s3:ForceDeleteBucket"), // MinIO's own
+		Resource: []string{bucket, bucket + "/*"},
+	}).JSON()
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/objectstore/s3/minio"
 	"breakwater/internal/reach"
 )
 
@@ -27,7 +28,7 @@ func admin(t *testing.T, buckets ...string) (*miniotest.Server, *minio.Admin) {
 		t.Fatal(err)
 	}
 	for _, b := range buckets {
-		if err := a.Store().CreateBucket(t.Context(), b, true); err != nil {
+		if err := s.Client(t).CreateBucket(t.Context(), b, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,7 +43,7 @@ func must(t *testing.T, err error) {
 }
 
 // newUser makes a user with the given policies; its secret is its name + "-secret".
-func newUser(t *testing.T, s *miniotest.Server, a *minio.Admin, name string, policies ...string) *objectstore.Client {
+func newUser(t *testing.T, s *miniotest.Server, a *minio.Admin, name string, policies ...string) *s3.Client {
 	t.Helper()
 	must(t, a.CreateUser(t.Context(), name, name+"-secret"))
 	for _, p := range policies {
@@ -58,15 +59,24 @@ func read(t *testing.T, f objectstore.Fence) objectstore.FenceState {
 	return st
 }
 
-// wants tries the fence with the writer's credentials.
-func wants(t *testing.T, when string, w *objectstore.Client, bucket string, want objectstore.ProbeOutcome) {
+// tried writes to a bucket, removes what came of it, and reads there beside it: only
+// both together say something about a fence, for a mistyped key is denied everything.
+func tried(t *testing.T, w *s3.Client, bucket, there string) (write, read objectstore.ProbeOutcome) {
 	t.Helper()
-	r := objectstore.Probe{Writer: w, Bucket: bucket, Run: "r1", Control: objectstore.CanRead(w, bucket, "there")}.Try(t.Context())
-	if r.Write != want || r.Control != objectstore.ProbeAllowed || r.Left != "" {
-		t.Errorf("%s: %s at %s: %+v; want its write %s and its read allowed", when, w.AccessKey(), bucket, r, want)
+	key := objectstore.ProbePrefix + t.Name()
+	o, err := w.Put(t.Context(), bucket, key, []byte("a probe"))
+	if write = objectstore.Attempted(err); write == objectstore.ProbeAllowed {
+		must(t, w.DeleteVersion(t.Context(), bucket, key, o.VersionID))
 	}
-	if r.Proven() != (want == objectstore.ProbeDenied) {
-		t.Errorf("%s: Proven = %v", when, r.Proven())
+	_, _, err = w.Get(t.Context(), bucket, there)
+	return write, objectstore.Attempted(err)
+}
+
+// wants tries the fence with the writer's credentials.
+func wants(t *testing.T, when string, w *s3.Client, bucket string, want objectstore.ProbeOutcome) {
+	t.Helper()
+	if write, read := tried(t, w, bucket, "there"); write != want || read != objectstore.ProbeAllowed {
+		t.Errorf("%s: %s at %s: its write is %s and its read %s; want %s and allowed", when, w.AccessKey(), bucket, write, read, want)
 	}
 }
 
@@ -87,12 +97,12 @@ func TestFence(t *testing.T) {
 	must(t, err)
 	robot := s.As(t, "etl-robot", "etl-robot-secret")
 
-	f := &minio.PolicyFence{Admin: a, Writers: []string{"etl", "boss"}, Buckets: []string{"lake"}}
+	f := a.Fence("lake", []string{"etl", "boss"})
 	before := read(t, f)
 	if before.Closed || before.Run != "" {
 		t.Fatalf("before: %+v", before)
 	}
-	all := map[string]*objectstore.Client{"user": etl, "admin user": boss, "service account": robot}
+	all := map[string]*s3.Client{"user": etl, "admin user": boss, "service account": robot}
 	for _, w := range all {
 		wants(t, "before", w, "lake", objectstore.ProbeAllowed)
 	}
@@ -131,7 +141,7 @@ func TestFence(t *testing.T) {
 		wants(t, "still closed", etl, "lake", objectstore.ProbeDenied)
 	})
 	t.Run("a second fence of the run", func(t *testing.T) {
-		g := &minio.PolicyFence{Admin: a, Writers: []string{"etl"}, Buckets: []string{"other"}}
+		g := a.Fence("other", []string{"etl"})
 		was := read(t, g)
 		must(t, g.Close(t.Context(), was, "r1"))
 		if st := read(t, f); !st.Closed || st.Base != before.Base {
@@ -192,7 +202,7 @@ func TestFence(t *testing.T) {
 func TestWhoCannotBeFenced(t *testing.T) {
 	s, a := admin(t, "lake")
 	for _, name := range []string{"nobody", miniotest.RootUser} {
-		f := &minio.PolicyFence{Admin: a, Writers: []string{name}, Buckets: []string{"lake"}}
+		f := a.Fence("lake", []string{name})
 		if _, err := f.Read(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Read of a fence for %s = %v, want not found", name, err)
 		}
@@ -200,22 +210,21 @@ func TestWhoCannotBeFenced(t *testing.T) {
 			t.Errorf("Close of a fence for %s was accepted", name)
 		}
 	}
-	if _, err := (&minio.PolicyFence{Admin: a, Buckets: []string{"lake"}}).Read(t.Context()); err == nil {
+	if _, err := a.Fence("lake", nil).Read(t.Context()); err == nil {
 		t.Error("a fence without writers was accepted")
 	}
 	newUser(t, s, a, "etl", "readwrite")
-	weak, err := minio.New(func() objectstore.Config {
+	weak, err := minio.New(func() s3.Config {
 		c := s.Config()
 		c.AccessKey, c.SecretKey = "etl", "etl-secret"
 		return c
 	}())
 	must(t, err)
-	if _, err := (&minio.PolicyFence{Admin: weak, Writers: []string{"reader"}, Buckets: []string{"lake"}}).Read(t.Context()); !errors.Is(err, fs.ErrPermission) {
+	if _, err := (weak.Fence("lake", []string{"reader"})).Read(t.Context()); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("Read without the admin action = %v, want denied", err)
 	}
-	wrong := objectstore.Probe{Writer: s.As(t, "etl", "mistyped-secret"), Bucket: "lake", Run: "r1", Control: objectstore.CanList(a.Store(), "lake", "")}.Try(t.Context())
-	if wrong.Proven() || wrong.Write != objectstore.ProbeOther {
-		t.Errorf("a probe with a mistyped secret = %+v; it proves nothing", wrong)
+	if write, _ := tried(t, s.As(t, "etl", "mistyped-secret"), "lake", "there"); write != objectstore.ProbeOther {
+		t.Errorf("a write with a mistyped secret is %s; it proves nothing", write)
 	}
 	s.Freeze(t)
 	began := time.Now()
@@ -225,9 +234,8 @@ func TestWhoCannotBeFenced(t *testing.T) {
 	if d := time.Since(began); d > 6*time.Second {
 		t.Errorf("it took %v to say so", d)
 	}
-	r := objectstore.Probe{Writer: s.As(t, "etl", "etl-secret"), Bucket: "lake", Run: "r1"}.Try(t.Context())
-	if r.Write != objectstore.ProbeUnreachable || r.Proven() {
-		t.Errorf("a probe of a frozen server = %+v", r)
+	if write, _ := tried(t, s.As(t, "etl", "etl-secret"), "lake", "there"); write != objectstore.ProbeUnreachable {
+		t.Errorf("a write to a frozen server is %s", write)
 	}
 	s.Thaw(t)
 	s.Kill()
@@ -279,8 +287,8 @@ func TestIntake(t *testing.T) {
 	must(t, source.Replicate(t.Context(), "lake", to, "lake"))
 	reps, err := source.Replication(t.Context(), "lake")
 	must(t, err)
-	if len(reps) != 1 || !reps[0].Rule.Enabled || !reps[0].Rule.DeleteMarkers || !reps[0].Rule.ExistingObjects ||
-		reps[0].Target.Endpoint != at.Endpoint || reps[0].Target.Bucket != "lake" || reps[0].Target.AccessKey != "replicator" {
+	if len(reps) != 1 || !reps[0].Enabled || !reps[0].DeleteMarkers || !reps[0].ExistingObjects || !reps[0].Resyncs ||
+		reps[0].Endpoint != at.Endpoint || reps[0].To != "lake" || reps[0].Principal != "replicator" {
 		t.Fatalf("Replication = %+v", reps)
 	}
 
@@ -297,7 +305,7 @@ func TestIntake(t *testing.T) {
 	}
 	arrived := func(key string) bool {
 		t.Helper()
-		there, err := target.Store().Bucket("lake").Exists(t.Context(), key)
+		there, err := objectstore.Bind(target.Store(), "lake").Exists(t.Context(), key)
 		must(t, err)
 		return there
 	}
@@ -308,13 +316,12 @@ func TestIntake(t *testing.T) {
 		t.Fatalf("at the target: %+v, %v", o, err)
 	}
 
-	f := &minio.PolicyFence{Admin: target, Writers: []string{reps[0].Target.AccessKey}, Buckets: []string{"lake"}}
+	f := target.Fence("lake", []string{reps[0].Principal})
 	was := read(t, f)
 	must(t, f.Close(t.Context(), was, "r1"))
 	replicator := at.As(t, "replicator", "replicator-secret")
-	r := objectstore.Probe{Writer: replicator, Bucket: "lake", Run: "r1", Control: objectstore.CanRead(replicator, "lake", "before")}.Try(t.Context())
-	if !r.Proven() {
-		t.Errorf("probe of the intake = %+v", r)
+	if write, read := tried(t, replicator, "lake", "before"); write != objectstore.ProbeDenied || read != objectstore.ProbeAllowed {
+		t.Errorf("a probe of the intake: write %s, read %s", write, read)
 	}
 	for i := range 5 {
 		put(fmt.Sprintf("during%d", i))

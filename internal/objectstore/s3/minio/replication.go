@@ -5,37 +5,40 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/minio/madmin-go/v3"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 )
 
-// Replication is one rule of a bucket and the remote target that it names.
-type Replication struct {
-	Rule   objectstore.ReplicationRule
-	Target Target
+// A server that has just started answers before it has read its targets: it is asked
+// this often about a rule that leads nowhere, with this much between.
+const (
+	targetsAsked = 20
+	targetsWait  = 200 * time.Millisecond
+)
+
+// Replication is that of [objectstore.Replicator].
+func (a *Admin) Replication(ctx context.Context, bucket string) ([]objectstore.Route, error) {
+	for asked := 1; ; asked++ {
+		routes, err := a.routes(ctx, bucket)
+		if err != nil || asked == targetsAsked || !slices.ContainsFunc(routes, func(r objectstore.Route) bool { return r.To == "" }) {
+			return routes, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(targetsWait):
+		}
+	}
 }
 
-// Target is where a bucket's objects are replicated to. The zero value stands for
-// a rule whose target is not configured, which replicates nothing.
-type Target struct {
-	ARN       string
-	Endpoint  string // URL
-	Bucket    string
-	AccessKey string // the principal at the target that writes the replicas
-	// Online and LastOnline are what the source's last health check of the target
-	// found, not the state of any object.
-	Online     bool
-	LastOnline time.Time
-}
-
-// Replication reads the rules of a bucket with their targets. A bucket without
-// rules has none, without an error.
-func (a *Admin) Replication(ctx context.Context, bucket string) ([]Replication, error) {
-	rules, err := a.store.Replication(ctx, bucket)
+func (a *Admin) routes(ctx context.Context, bucket string) ([]objectstore.Route, error) {
+	rules, err := a.store.Rules(ctx, bucket)
 	if err != nil || len(rules) == 0 {
 		return nil, err
 	}
@@ -48,34 +51,34 @@ func (a *Admin) Replication(ctx context.Context, bucket string) ([]Replication, 
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Replication, len(rules))
+	routes := make([]objectstore.Route, len(rules))
 	for i, r := range rules {
-		out[i].Rule = r
+		routes[i] = objectstore.Route{ReplicationRule: r, Resyncs: true}
 		for _, t := range targets {
 			if t.Arn != r.Destination {
 				continue
 			}
-			out[i].Target = Target{ARN: t.Arn, Endpoint: "http://" + t.Endpoint, Bucket: t.TargetBucket, Online: t.Online, LastOnline: t.LastOnline}
+			routes[i].To, routes[i].Endpoint = t.TargetBucket, "http://"+t.Endpoint
 			if t.Secure {
-				out[i].Target.Endpoint = "https://" + t.Endpoint
+				routes[i].Endpoint = "https://" + t.Endpoint
 			}
 			if t.Credentials != nil {
-				out[i].Target.AccessKey = t.Credentials.AccessKey
+				routes[i].Principal = t.Credentials.AccessKey
 			}
 		}
 	}
-	return out, nil
+	return routes, nil
 }
 
 // Replicate makes a bucket replicate everything, delete markers and existing
 // objects included, to a bucket at another MinIO, as the given principal there.
 // Both buckets must have versioning. For laboratories.
-func (a *Admin) Replicate(ctx context.Context, bucket string, to objectstore.Config, toBucket string) error {
+func (a *Admin) Replicate(ctx context.Context, bucket string, to s3.Config, toBucket string) error {
 	u, err := url.Parse(to.Endpoint)
 	if err != nil || u.Host == "" {
 		return fmt.Errorf("replicate %s: target endpoint %q is not a URL", bucket, to.Endpoint)
 	}
-	if rules, err := a.Replication(ctx, bucket); err != nil {
+	if rules, err := a.store.Rules(ctx, bucket); err != nil {
 		return err
 	} else if len(rules) > 0 {
 		return fmt.Errorf("replicate %s: it has replication rules: %w; remove them first", bucket, fs.ErrExist)

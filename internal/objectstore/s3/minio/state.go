@@ -8,17 +8,18 @@ import (
 	"net/url"
 	"time"
 
-	s3 "github.com/minio/minio-go/v7"
+	miniogo "github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/lifecycle"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/reach"
 )
 
 // own is a client for what MinIO adds to the S3 protocol, and the AWS client
 // drops without a word.
-func own(cfg objectstore.Config) (*s3.Client, error) {
+func own(cfg s3.Config) (*miniogo.Client, error) {
 	u, err := url.Parse(cfg.Endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("minio endpoint %q: %w", cfg.Endpoint, err)
@@ -26,10 +27,10 @@ func own(cfg objectstore.Config) (*s3.Client, error) {
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1" // or the library would ask for it, each time
 	}
-	c, err := s3.New(u.Host, &s3.Options{
+	c, err := miniogo.New(u.Host, &miniogo.Options{
 		Creds: credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken), Secure: u.Scheme == "https",
-		Region: cfg.Region, BucketLookup: s3.BucketLookupPath, MaxRetries: 1,
-		Transport: objectstore.Transport(cfg.ConnectTimeout, cfg.AnswerTimeout),
+		Region: cfg.Region, BucketLookup: miniogo.BucketLookupPath, MaxRetries: 1,
+		Transport: s3.Transport(cfg.ConnectTimeout, cfg.AnswerTimeout),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("minio at %s: %w", cfg.Endpoint, err)
@@ -42,7 +43,7 @@ func (a *Admin) ask(ctx context.Context, doing, bucket string, call func(context
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	err := call(ctx)
-	for s3.ToErrorResponse(err).Code == "XMinioServerNotInitialized" && ctx.Err() == nil {
+	for miniogo.ToErrorResponse(err).Code == "XMinioServerNotInitialized" && ctx.Err() == nil {
 		select { // it has just started, and answers before it can
 		case <-ctx.Done():
 		case <-time.After(100 * time.Millisecond):
@@ -52,7 +53,7 @@ func (a *Admin) ask(ctx context.Context, doing, bucket string, call func(context
 	if err == nil {
 		return nil
 	}
-	var answer s3.ErrorResponse
+	var answer miniogo.ErrorResponse
 	switch errors.As(err, &answer); answer.Code {
 	case "":
 		err = reach.Mark(err)
@@ -64,39 +65,41 @@ func (a *Admin) ask(ctx context.Context, doing, bucket string, call func(context
 	return fmt.Errorf("%s s3://%s at %s: %w", doing, bucket, a.store.Endpoint(), err)
 }
 
-// Versioning reports whether a bucket keeps versions, and below which prefixes it
-// does not although it is on. Such keys are not replicated either.
-func (a *Admin) Versioning(ctx context.Context, bucket string) (on bool, except []string, err error) {
+// Versioning is that of [objectstore.Overseer], with what is excepted.
+func (a *Admin) Versioning(ctx context.Context, bucket string) (v objectstore.Versioning, err error) {
 	err = a.ask(ctx, "read versioning of", bucket, func(ctx context.Context) error {
 		cfg, err := a.own.GetBucketVersioning(ctx, bucket)
-		on = cfg.Enabled()
+		v.On = cfg.Enabled()
 		for _, p := range cfg.ExcludedPrefixes {
-			except = append(except, p.Prefix)
+			v.Except = append(v.Except, p.Prefix)
 		}
 		return err
 	})
-	return on, except, err
+	return v, err
 }
 
-// Lifecycle is [objectstore.Client.Lifecycle] with the rules that only MinIO has.
-func (a *Admin) Lifecycle(ctx context.Context, bucket string) ([]objectstore.Removal, error) {
-	var cfg *lifecycle.Configuration
+// Lifecycle is that of [objectstore.Overseer], with the rules that only MinIO has.
+func (a *Admin) Lifecycle(ctx context.Context, bucket string) (objectstore.Lifecycle, error) {
+	cfg := lifecycle.NewConfiguration()
+	any := true
 	err := a.ask(ctx, "read lifecycle of", bucket, func(ctx context.Context) error {
-		var err error
-		cfg, err = a.own.GetBucketLifecycle(ctx, bucket)
-		if s3.ToErrorResponse(err).Code == "NoSuchLifecycleConfiguration" {
-			cfg = lifecycle.NewConfiguration()
+		got, err := a.own.GetBucketLifecycle(ctx, bucket)
+		if miniogo.ToErrorResponse(err).Code == "NoSuchLifecycleConfiguration" {
+			any = false
 			return nil
+		}
+		if err == nil {
+			cfg = got
 		}
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return objectstore.Lifecycle{}, err
 	}
-	var all []objectstore.Removal
+	all := objectstore.Lifecycle{Any: any}
 	for _, r := range cfg.Rules {
 		if r.Status == "Enabled" {
-			all = append(all, removals(r)...)
+			all.Removals = append(all.Removals, removals(r)...)
 		}
 	}
 	return all, nil
@@ -142,30 +145,19 @@ func removals(r lifecycle.Rule) []objectstore.Removal {
 	return all
 }
 
-// Metrics is what a server counts about the replication out of one of its buckets
-// since it started. Its counts die with the process, so that they can confirm a
-// backlog and never its absence.
-type Metrics struct {
-	Any                       bool          // it has counted something; else the zeroes say nothing
-	Uptime                    time.Duration // for how long it has counted
-	Queued, QueuedBytes       int64         // now
-	Failed, FailedBytes       int64         // attempts within the last minute
-	Delivered, DeliveredBytes int64
-}
-
-// ReplicationMetrics reads a bucket's counters.
-func (a *Admin) ReplicationMetrics(ctx context.Context, bucket string) (Metrics, error) {
-	var m Metrics
+// ReplicationCounts is that of [objectstore.Counter].
+func (a *Admin) ReplicationCounts(ctx context.Context, bucket string) (objectstore.ReplicationCounts, error) {
+	var m objectstore.ReplicationCounts
 	err := a.ask(ctx, "read replication metrics of", bucket, func(ctx context.Context) error {
 		got, err := a.own.GetBucketReplicationMetricsV2(ctx, bucket)
-		if s3.ToErrorResponse(err).Code == "ReplicationConfigurationNotFoundError" {
+		if miniogo.ToErrorResponse(err).Code == "ReplicationConfigurationNotFoundError" {
 			return nil // nothing to count
 		}
 		if err != nil {
 			return err
 		}
 		now := got.CurrentStats
-		m = Metrics{
+		m = objectstore.ReplicationCounts{
 			Queued: int64(now.QStats.Curr.Count), QueuedBytes: int64(now.QStats.Curr.Bytes), Uptime: time.Duration(got.Uptime) * time.Second,
 		}
 		for _, t := range now.Stats {

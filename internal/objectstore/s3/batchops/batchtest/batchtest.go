@@ -21,7 +21,8 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/batchops"
+	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/objectstore/s3"
 )
 
 // Account and Role are whose batches a [Control] runs.
@@ -35,16 +36,16 @@ const (
 // is asked about while Active. As a transport it takes the place of the network.
 type Control struct {
 	Faults
-	From   *objectstore.Client // where the objects are
-	To     *objectstore.Client // where copies, manifests and reports are
-	Region string              // in which it must be asked
+	From   *s3.Client // where the objects are
+	To     *s3.Client // where copies, manifests and reports are
+	Region string     // in which it must be asked
 
 	t      testing.TB
 	server *httptest.Server
 
 	mu      sync.Mutex
 	last    map[string][]byte // of each token, what was asked for
-	batches []*batch
+	batches []*job
 }
 
 // Faults are what goes wrong. None does in the zero value.
@@ -73,7 +74,7 @@ type Faults struct {
 	Unsummed   bool   // the store keeps no checksum of a copy
 }
 
-type batch struct {
+type job struct {
 	id, token        string
 	in               created
 	status           string
@@ -101,7 +102,7 @@ type created struct {
 }
 
 // New starts a fake, which the test's end stops.
-func New(t testing.TB, from, to *objectstore.Client, region string) *Control {
+func New(t testing.TB, from, to *s3.Client, region string) *Control {
 	f := &Control{t: t, From: from, To: to, Region: region, last: map[string][]byte{}}
 	f.server = httptest.NewServer(http.HandlerFunc(f.serve))
 	t.Cleanup(f.server.Close)
@@ -120,8 +121,8 @@ func (f *Control) Created() int {
 
 // Finished adds a batch of the id that has copied so many lines, with an empty
 // report in that place.
-func (f *Control) Finished(r *http.Request, id string, lines int64, report batchops.Place) error {
-	b := &batch{id: id, status: "Complete", total: lines, good: lines}
+func (f *Control) Finished(r *http.Request, id string, lines int64, report batch.Place) error {
+	b := &job{id: id, status: "Complete", total: lines, good: lines}
 	b.in.Report.Bucket, b.in.Report.Prefix = arn+report.Bucket, report.Prefix
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -165,7 +166,7 @@ func refusal(w http.ResponseWriter, status int, code string) {
 
 func (f *Control) create(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	b := &batch{id: fmt.Sprintf("b%d", len(f.batches)+1), status: "New"}
+	b := &job{id: fmt.Sprintf("b%d", len(f.batches)+1), status: "New"}
 	if err == nil {
 		err = xml.Unmarshal(body, &b.in)
 	}
@@ -199,7 +200,7 @@ func (f *Control) create(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Control) describe(w http.ResponseWriter, r *http.Request, id string) {
-	var b *batch
+	var b *job
 	for _, have := range f.batches {
 		if have.id == id {
 			b = have
@@ -232,7 +233,7 @@ func (f *Control) describe(w http.ResponseWriter, r *http.Request, id string) {
 	fmt.Fprintf(w, `<DescribeJobResult><Job><JobId>%s</JobId><Status>%s</Status>%s%s</Job></DescribeJobResult>`, id, said, summary, why)
 }
 
-func (f *Control) run(r *http.Request, b *batch) error {
+func (f *Control) run(r *http.Request, b *job) error {
 	if f.Untried {
 		return nil
 	}
@@ -252,7 +253,7 @@ func (f *Control) run(r *http.Request, b *batch) error {
 	out := csv.NewWriter(&file)
 	for line := range strings.Lines(string(data)) {
 		row := strings.Split(strings.TrimSuffix(line, "\n"), ",")
-		for l, err := range batchops.ReadManifest(strings.NewReader(line)) {
+		for l, err := range batch.ReadManifest(strings.NewReader(line)) {
 			if err != nil {
 				return err
 			}
@@ -299,7 +300,7 @@ func (f *Control) run(r *http.Request, b *batch) error {
 }
 
 // copy copies one line, as AWS does with a checksum that is asked for.
-func (f *Control) copy(r *http.Request, b *batch, l batchops.Line) error {
+func (f *Control) copy(r *http.Request, b *job, l batch.Line) error {
 	op := b.in.Operation.S3PutObjectCopy
 	bucket, key := strings.TrimPrefix(op.TargetResource, arn), op.TargetKeyPrefix+"/"+l.Key
 	body, _, err := f.From.GetVersion(r.Context(), l.Bucket, l.Key, l.VersionID)
@@ -327,7 +328,7 @@ func (f *Control) copy(r *http.Request, b *batch, l batchops.Line) error {
 	return err
 }
 
-func (f *Control) report(r *http.Request, b *batch, file []byte) error {
+func (f *Control) report(r *http.Request, b *job, file []byte) error {
 	bucket, under := strings.TrimPrefix(b.in.Report.Bucket, arn), b.in.Report.Prefix+"/job-"+b.id
 	if f.Cut {
 		file = file[:len(file)-5]

@@ -1,0 +1,111 @@
+// Package objectstore is the port to object stores: what recovery asks of one, in
+// words that fit S3 and everything like it. It knows no client library.
+//
+// # Roles
+//
+// A [Store] reads, lists, writes and removes objects, which every object store can.
+// What only some can is a role of its own, asked for with [As]: [Describer],
+// [Duplicator], [Keeper], [Overseer], [Replicator], [WallTester]. Who administers a
+// store is opened with other credentials and has roles too: [Fencer], [Granter],
+// [Counter], and some of the former. [Traits] say what of the contract a store
+// cannot keep. A caller asks for an ability, and never for a provider's name; what is
+// missing is [ErrLacks], which says what it is.
+//
+// A [Bucket] is a store bound to a bucket's name.
+//
+// # Errors
+//
+// What a store refuses is one of a few sentinels, so that callers decide without
+// looking at a driver's errors:
+//
+//   - [fs.ErrNotExist]: the object or version is not there, and its bucket is;
+//   - [ErrNoBucket]: the bucket is not there, from which nothing follows about
+//     objects: its name may be mistyped;
+//   - [fs.ErrPermission]: the principal may not, or is not who it says; with
+//     [ErrDenied] or [ErrNobody] beside it where the store says which;
+//   - [fs.ErrExist]: a put-if-absent found the key taken;
+//   - [ErrChanged]: something is no longer what the caller has seen;
+//   - [ErrSame]: beside one of the last two, when what is there holds the very
+//     bytes that were to be written;
+//   - [ErrKey]: the store cannot decrypt what it holds;
+//   - [ErrLacks]: the store cannot do this at all;
+//   - [reach.ErrUnreachable]: no answer came, nothing is known.
+//
+// Only the last may be cured by asking again, and some of what is none of them, such
+// as an answer 500.
+//
+// # Implementations
+//
+// Package s3 speaks S3, and below it are minio and batchops; package memory holds
+// everything in memory, for tests. A new one passes package storetest by one line.
+package objectstore
+
+import (
+	"errors"
+	"time"
+)
+
+var (
+	// ErrChanged means that a conditional request was refused: what is there is
+	// not what the caller has seen. No retry cures it; read again and decide.
+	ErrChanged = errors.New("changed since it was read")
+
+	// ErrSame stands beside [fs.ErrExist] or [ErrChanged] in the chain when the
+	// object now holds exactly the bytes that were to be written: an earlier
+	// attempt of this very write, whose answer was lost, or somebody's equal one.
+	ErrSame = errors.New("it holds these very bytes")
+
+	// ErrKey means that the store cannot decrypt what it holds. A store may say so of
+	// a listing too, if it decrypts what it lists.
+	ErrKey = errors.New("it cannot be decrypted with the keys there")
+
+	// ErrNoBucket means that the bucket itself is missing.
+	ErrNoBucket = errors.New("no such bucket")
+
+	// ErrDenied stands beside [fs.ErrPermission] where the store knows the principal
+	// and says that it lacks the right.
+	ErrDenied = errors.New("access denied")
+
+	// ErrNobody stands beside [fs.ErrPermission] where the store knows no principal of
+	// that name. It is a denial only for credentials that are known to work elsewhere.
+	ErrNobody = errors.New("no such principal")
+)
+
+// Object is what a store says about one version of a key.
+type Object struct {
+	Key          string
+	Size         int64  // bytes
+	ETag         string // without quotes; opaque, equal for equal content of one upload
+	VersionID    string // empty or "null" in a bucket without versioning; listings of current objects leave it empty
+	LastModified time.Time
+	// ReplicationStatus is one of the constants, such as [ReplicationReplica], and
+	// empty where no rule applies or where the store does not say, as in listings.
+	ReplicationStatus string
+	StorageClass      string // as listings say it; empty elsewhere
+}
+
+// Version is one entry of a key's history.
+type Version struct {
+	Object
+	Latest       bool
+	DeleteMarker bool // the key was deleted here; nothing can be read
+}
+
+// Source is an object to read or copy. VersionID and ETag are conditions: the
+// version to take (the current one when empty), and the ETag it must have (any when
+// empty).
+type Source struct {
+	Bucket, Key, VersionID, ETag string
+}
+
+// DeletionsAtMost is how many keys one request of [Remover.DeleteMany] names: what
+// a caller plans with.
+const DeletionsAtMost = 1000
+
+// Deletion is a key to delete, or one version to remove.
+type Deletion struct {
+	Key string
+	// VersionID is the version or delete marker to remove for good. Without one the
+	// key is deleted, as [Remover.Delete] does it.
+	VersionID string
+}
