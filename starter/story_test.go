@@ -17,8 +17,8 @@ import (
 
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
-	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/miniotest"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/temporaltest"
 	"breakwater/internal/wire"
@@ -254,7 +254,7 @@ func scripts(t *testing.T, dir string) []string {
 type world struct {
 	ctx    context.Context
 	client client.Client
-	minio  *objectstore.Client
+	minio  *s3.Client
 	model  *model
 }
 
