@@ -158,3 +158,12 @@ func (b Bucket) Describe(ctx context.Context, key, version string) (Description,
 	}
 	return d.Describe(ctx, b.name, key, version)
 }
+
+// Copier makes exact copies of versions within the store: see [Duplicator].
+func (b Bucket) Copier() (Copier, error) {
+	d, err := As[Duplicator](b.store, "make exact copies of versions")
+	if err != nil {
+		return nil, err
+	}
+	return d.Copier(), nil
+}

@@ -3,112 +3,71 @@ package storetest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"iter"
-	"runtime"
 	"slices"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/memory"
+	"breakwater/internal/promise"
 )
 
 // right is a store that keeps every promise. Each of the broken ones is this one but
 // for one thing.
 type right struct{ *memory.Store }
 
-// The broken stores, each with the promises that it breaks.
-var broken = map[string]struct {
-	store  func(right) objectstore.Store
-	breaks []string
+// broken are stores that are right but for one thing.
+var broken = []struct {
+	name, breaks string
+	store        func(right) objectstore.Store
 }{
-	"put if absent overwrites":          {func(r right) objectstore.Store { return overwrites{r} }, []string{"put if absent"}},
-	"equal bytes are called others":     {func(r right) objectstore.Store { return forgetful{r} }, []string{"put if absent"}},
-	"put if match ignores the ETag":     {func(r right) objectstore.Store { return unmatched{r} }, []string{"put if match"}},
-	"a listing loses a page's last":     {func(r right) objectstore.Store { return skips{r} }, []string{"listing"}},
-	"a listing repeats a page's last":   {func(r right) objectstore.Store { return repeats{r} }, []string{"listing"}},
-	"a listing is unsorted":             {func(r right) objectstore.Store { return unsorted{r} }, []string{"listing"}},
-	"a deletion destroys versions":      {func(r right) objectstore.Store { return destroys{r} }, []string{"versions", "delete markers"}},
-	"versions come oldest first":        {func(r right) objectstore.Store { return oldestFirst{r} }, []string{"versions"}},
-	"who is denied finds nothing":       {func(r right) objectstore.Store { return polite{r} }, []string{"denied"}},
-	"a missing bucket is a missing key": {func(r right) objectstore.Store { return vague{r} }, []string{"a missing bucket"}},
-	"a body ends too soon":              {func(r right) objectstore.Store { return short{r} }, []string{"read what was written"}},
-	"a part is short":                   {func(r right) objectstore.Store { return shortPart{r} }, []string{"read in parts"}},
-	"a part is of another object":       {func(r right) objectstore.Store { return mixes{r} }, []string{"read in parts", "a file is one version"}},
-	"a copy ignores its source's ETag":  {func(r right) objectstore.Store { return copies{r} }, []string{"copy"}},
-	"a copy ignores what it is over":    {func(r right) objectstore.Store { return careless{r} }, []string{"conditional copies"}},
-	"a copy hides what it is of":        {func(r right) objectstore.Store { return anonymous{r} }, []string{"exact copies"}},
-	"a stream's checksum is ignored":    {func(r right) objectstore.Store { return unsummed{r} }, []string{"put from"}},
-	"a hold is not kept":                {func(r right) objectstore.Store { return letsGo{r} }, []string{"holds"}},
-	"what is refused counts as done":    {func(r right) objectstore.Store { return boasts{r} }, []string{"delete many"}},
-	"it claims a lock and has none":     {func(r right) objectstore.Store { return lies{r} }, []string{"holds"}},
+	{"put if absent overwrites", "put if absent", func(r right) objectstore.Store { return overwrites{r} }},
+	{"equal bytes are called others", "put if absent", func(r right) objectstore.Store { return forgetful{r} }},
+	{"put if match ignores the ETag", "put if match", func(r right) objectstore.Store { return unmatched{r} }},
+	{"a listing loses a page's last", "listing", func(r right) objectstore.Store { return skips{r} }},
+	{"a listing repeats a page's last", "listing", func(r right) objectstore.Store { return repeats{r} }},
+	{"a listing is unsorted", "listing", func(r right) objectstore.Store { return unsorted{r} }},
+	{"a deletion destroys versions", "versions", func(r right) objectstore.Store { return destroys{r} }},
+	{"versions come oldest first", "versions", func(r right) objectstore.Store { return oldestFirst{r} }},
+	{"a deletion leaves no marker", "delete markers", func(r right) objectstore.Store { return unmarked{r} }},
+	{"who is denied finds nothing", "denied", func(r right) objectstore.Store { return polite{r} }},
+	{"a missing bucket is a missing key", "a missing bucket", func(r right) objectstore.Store { return vague{r} }},
+	{"what is missing is empty", "missing", func(r right) objectstore.Store { return inventive{r} }},
+	{"a plus sign is a space", "odd keys", func(r right) objectstore.Store { return decodes{r} }},
+	{"a body ends too soon", "read what was written", func(r right) objectstore.Store { return short{r} }},
+	{"a part is short", "read in parts", func(r right) objectstore.Store { return shortPart{r} }},
+	{"a part is of the current version", "a file is one version", func(r right) objectstore.Store { return mixes{r} }},
+	{"a copy ignores its source's ETag", "copy", func(r right) objectstore.Store { return copies{r} }},
+	{"a copy ignores what it is over", "conditional copies", func(r right) objectstore.Store { return careless{r} }},
+	{"a copy hides what it is of", "exact copies", func(r right) objectstore.Store { return anonymous{r} }},
+	{"a description is of the current version", "describe", func(r right) objectstore.Store { return vain{r} }},
+	{"a stream's checksum is ignored", "put from", func(r right) objectstore.Store { return unsummed{r} }},
+	{"a condition is held against a moment ago", "race", func(r right) objectstore.Store { return stale{r} }},
+	{"a deletion takes what begins with the key", "delete", func(r right) objectstore.Store { return greedy{r} }},
+	{"what is refused counts as done", "delete many", func(r right) objectstore.Store { return boasts{r} }},
+	{"a hold is not kept", "holds", func(r right) objectstore.Store { return letsGo{r} }},
+	{"it claims a lock and has none", "holds", func(r right) objectstore.Store { return lies{r} }},
 }
 
-// TestBroken: the suite fails every broken store, by the name of what it breaks.
-func TestBroken(t *testing.T) {
-	t.Run("none", func(t *testing.T) {
-		if got := failures(t, func(r right) objectstore.Store { return r }); len(got) > 0 {
-			t.Errorf("the right store fails: %v", got)
-		}
-	})
-	for name, tc := range broken {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := failures(t, tc.store)
-			for _, want := range tc.breaks {
-				if len(got[want]) == 0 {
-					t.Errorf("the suite did not see that %s: it failed %v, and not %q", name, got, want)
-				}
+// TestHonest: the suite fails every broken store, by the name of what it breaks.
+func TestHonest(t *testing.T) {
+	var all []promise.Broken[Target]
+	for _, b := range broken {
+		all = append(all, promise.Broken[Target]{Name: b.name, Breaks: b.breaks, Target: func(testing.TB) Target {
+			m := memory.New()
+			m.Create("lake", memory.Versioned)
+			m.Create("vault", memory.Locked)
+			return Target{
+				Store: b.store(right{m.Owner()}), Stranger: b.store(right{m.Stranger()}), Bucket: "lake", Locked: "vault", Keys: 2500,
 			}
-		})
+		}})
 	}
+	suite(memory.New().Owner()).Honest(t, all)
 }
-
-// failures runs the suite against a store, and says what failed of which promise.
-func failures(t *testing.T, wrap func(right) objectstore.Store) map[string][]string {
-	t.Helper()
-	m := memory.New()
-	m.Create("lake", memory.Versioned)
-	m.Create("vault", memory.Locked)
-	target := Target{Store: wrap(right{m.Owner()}), Stranger: wrap(right{m.Stranger()}), Bucket: "lake", Locked: "vault", Keys: 2500}
-	all := map[string][]string{}
-	for _, p := range promises {
-		if !p.made(target.Store) {
-			continue
-		}
-		r := &recorder{TB: t}
-		var done sync.WaitGroup
-		done.Go(func() { p.run(r, target) }) // what is fatal ends its goroutine
-		done.Wait()
-		if len(r.said) > 0 {
-			all[p.name] = r.said
-		}
-	}
-	return all
-}
-
-// recorder is a test of which nothing is known but what it complained of.
-type recorder struct {
-	testing.TB
-	mu   sync.Mutex
-	said []string
-}
-
-func (r *recorder) say(text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.said = append(r.said, text)
-}
-
-func (r *recorder) Helper()                      {}
-func (r *recorder) Error(args ...any)            { r.say(fmt.Sprint(args...)) }
-func (r *recorder) Errorf(f string, args ...any) { r.say(fmt.Sprintf(f, args...)) }
-func (r *recorder) Fatal(args ...any)            { r.Error(args...); runtime.Goexit() }
-func (r *recorder) Fatalf(f string, args ...any) { r.Errorf(f, args...); runtime.Goexit() }
 
 type overwrites struct{ right }
 
@@ -217,6 +176,64 @@ func (s oldestFirst) ListVersions(ctx context.Context, bucket, prefix string) it
 			}
 		}
 	}
+}
+
+type unmarked struct{ right }
+
+func (s unmarked) Delete(ctx context.Context, bucket, key string) (string, error) {
+	_, err := s.right.Delete(ctx, bucket, key)
+	return "", err
+}
+
+type inventive struct{ right }
+
+func (s inventive) Get(ctx context.Context, bucket, key string) ([]byte, objectstore.Object, error) {
+	body, o, err := s.right.Get(ctx, bucket, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return body, o, err
+}
+
+type decodes struct{ right }
+
+func (s decodes) Put(ctx context.Context, bucket, key string, body []byte) (objectstore.Object, error) {
+	return s.right.Put(ctx, bucket, strings.ReplaceAll(key, "+", " "), body)
+}
+
+type vain struct{ right }
+
+func (s vain) Describe(ctx context.Context, bucket, key, _ string) (objectstore.Description, error) {
+	d, err := s.right.Describe(ctx, bucket, key, "")
+	d.Checksums = map[string]string{"CRC32": "AAAAAA=="}
+	return d, err
+}
+
+type stale struct{ right }
+
+func (s stale) PutIfMatch(ctx context.Context, bucket, key string, body []byte, etag string) (objectstore.Object, error) {
+	n := 0
+	for v, err := range s.ListVersions(ctx, bucket, key) {
+		if err == nil && v.Key == key && v.ETag == etag && n < 2 { // now, or a moment ago
+			return s.Put(ctx, bucket, key, body)
+		}
+		n++
+	}
+	return s.right.PutIfMatch(ctx, bucket, key, body, etag)
+}
+
+type greedy struct{ right }
+
+func (s greedy) Delete(ctx context.Context, bucket, key string) (string, error) {
+	for o, err := range s.List(ctx, bucket, key+"k") {
+		if err != nil {
+			return "", err
+		}
+		if _, err := s.right.Delete(ctx, bucket, o.Key); err != nil {
+			return "", err
+		}
+	}
+	return s.right.Delete(ctx, bucket, key)
 }
 
 type polite struct{ right }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/promise"
 )
 
 // Target is what the suite runs against.
@@ -27,60 +28,55 @@ type Target struct {
 	Keys int
 }
 
-// Run runs the suite: one subtest for each promise that the store makes.
-func Run(t *testing.T, target Target) {
-	for _, p := range promises {
-		if p.made(target.Store) {
-			t.Run(p.name, func(t *testing.T) { p.run(t, target) })
-		}
+// Run holds a store to every promise that it makes, each as a subtest.
+func Run(t *testing.T, target Target) { suite(target.Store).Run(t, target) }
+
+// suite is what a store promises, by its traits and roles.
+func suite(s objectstore.Store) promise.Suite[Target] {
+	has := s.Traits()
+	all := promise.Suite[Target]{
+		of("read what was written", testRoundTrip),
+		of("odd keys", testKeys),
+		of("missing", testMissing),
+		of("a missing bucket", testMissingBucket),
+		of("denied", testDenied),
+		of("put if absent", testPutIfAbsent),
+		of("put if match", testPutIfMatch),
+		of("put from", testPutFrom),
+		of("race", testRace),
+		of("copy", testCopy),
+		of("read in parts", testReaderAt),
+		of("listing", testList),
+		of("delete", testDelete),
+		of("delete many", testDeleteMany),
 	}
+	if has.Versions {
+		all = append(all, of("versions", testVersions), of("a file is one version", testFile))
+	}
+	if has.DeleteMarkers {
+		all = append(all, of("delete markers", testMarkers))
+	}
+	if _, can := s.(objectstore.Describer); can {
+		all = append(all, of("describe", testDescribe))
+	}
+	if _, can := s.(objectstore.Duplicator); can {
+		all = append(all, of("exact copies", testCopier))
+	}
+	if has.ConditionalCopy {
+		all = append(all, of("conditional copies", testConditionalCopy))
+	}
+	if has.ObjectLock {
+		all = append(all, of("holds", testHolds))
+	}
+	return all
 }
 
-// promise is one thing that the port promises.
-type promise struct {
-	name string
-	test func(testing.TB, Target, objectstore.Bucket, string)
-	// by says whose promise it is; nil for every store's.
-	by func(objectstore.Store) bool
-}
-
-func (p promise) made(s objectstore.Store) bool { return p.by == nil || p.by(s) }
-
-// run holds a store to the promise, below a prefix that nobody else uses.
-func (p promise) run(t testing.TB, target Target) {
-	t.Helper()
-	p.test(t, target, objectstore.Bind(target.Store, target.Bucket), "storetest/"+rand.Text()+"/"+p.name+"/")
-}
-
-var promises = []promise{
-	{"read what was written", testRoundTrip, nil},
-	{"odd keys", testKeys, nil},
-	{"missing", testMissing, nil},
-	{"a missing bucket", testMissingBucket, nil},
-	{"denied", testDenied, nil},
-	{"put if absent", testPutIfAbsent, nil},
-	{"put if match", testPutIfMatch, nil},
-	{"put from", testPutFrom, nil},
-	{"race", testRace, nil},
-	{"copy", testCopy, nil},
-	{"read in parts", testReaderAt, nil},
-	{"listing", testList, nil},
-	{"delete", testDelete, nil},
-	{"delete many", testDeleteMany, nil},
-	{"versions", testVersions, versions},
-	{"a file is one version", testFile, versions},
-	{"delete markers", testMarkers, func(s objectstore.Store) bool { return s.Traits().DeleteMarkers }},
-	{"describe", testDescribe, has[objectstore.Describer]},
-	{"exact copies", testCopier, has[objectstore.Duplicator]},
-	{"conditional copies", testConditionalCopy, func(s objectstore.Store) bool { return s.Traits().ConditionalCopy }},
-	{"holds", testHolds, func(s objectstore.Store) bool { return s.Traits().ObjectLock }},
-}
-
-func versions(s objectstore.Store) bool { return s.Traits().Versions }
-
-func has[Role any](s objectstore.Store) bool {
-	_, ok := s.(Role)
-	return ok
+// of is a promise that is looked at below a prefix that nobody else uses.
+func of(name string, test func(testing.TB, Target, objectstore.Bucket, string)) promise.Promise[Target] {
+	return promise.Promise[Target]{Name: name, Check: func(t testing.TB, target Target) {
+		t.Helper()
+		test(t, target, objectstore.Bind(target.Store, target.Bucket), "storetest/"+rand.Text()+"/"+name+"/")
+	}}
 }
 
 // is fails the test unless err has all of want and none of not in its chain.
