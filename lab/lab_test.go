@@ -141,7 +141,7 @@ func checkAccess(t *testing.T, l *Lab) {
 			must(t, err)
 			_, err = c.Put(t.Context(), buckets()[tc.region], tc.prefix+"_access/"+tc.region+tc.user, []byte("x"))
 			expect(t, "write", err, tc.write)
-			err = objectstore.CanList(c, buckets()[tc.region], tc.prefix)(t.Context())
+			err = objectstore.CanList(t.Context(), c, buckets()[tc.region], tc.prefix)
 			expect(t, "list", err, tc.list)
 		})
 	}

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,7 +11,9 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/objectstore/policy"
+	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/objectstore/s3/minio"
 	"breakwater/lab/server"
 )
 
@@ -20,7 +21,7 @@ import (
 func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 	name := "minio-" + place
 	root := l.secret(place, adminUser)
-	adm, err := minio.New(objectstore.Config{Endpoint: "http://" + l.addr(name), AccessKey: root.AccessKey, SecretKey: root.SecretKey})
+	adm, err := minio.New(s3.Config{Endpoint: "http://" + l.addr(name), AccessKey: root.AccessKey, SecretKey: root.SecretKey})
 	if err != nil {
 		return err
 	}
@@ -40,8 +41,8 @@ func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 }
 
 // store is a client of a place's object store.
-func (l *Lab) store(place string, c credential) (*objectstore.Client, error) {
-	return objectstore.New(objectstore.Config{
+func (l *Lab) store(place string, c credential) (*s3.Client, error) {
+	return s3.New(s3.Config{
 		Endpoint: "http://" + l.addr("minio-"+place), Region: place,
 		AccessKey: c.AccessKey, SecretKey: c.SecretKey, PathStyle: true,
 	})
@@ -54,12 +55,12 @@ func (l *Lab) minioAdmin(place string) (*madmin.AdminClient, error) {
 
 // user makes a user with a policy of its own, which has the user's name: MinIO
 // stops nobody by a bucket policy, so that a fence rewrites or replaces this one.
-func (l *Lab) user(ctx context.Context, place, name string, statements []any) error {
+func (l *Lab) user(ctx context.Context, place, name string, statements ...policy.Statement) error {
 	adm, err := l.minioAdmin(place)
 	if err != nil {
 		return err
 	}
-	doc, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
+	doc, err := policy.New(statements...).JSON()
 	if err != nil {
 		return err
 	}
@@ -80,22 +81,23 @@ func (l *Lab) user(ctx context.Context, place, name string, statements []any) er
 	return nil
 }
 
-func allow(resources []string, actions ...string) map[string]any {
-	for i, r := range resources {
-		resources[i] = "arn:aws:s3:::" + r
+func allow(resources []string, actions ...string) policy.Statement {
+	st := policy.Statement{Effect: policy.Allow, Action: actions}
+	for _, r := range resources {
+		st.Resource = append(st.Resource, policy.Bucket("aws", r))
 	}
-	return map[string]any{"Effect": "Allow", "Action": actions, "Resource": resources}
+	return st
 }
 
 // groupStatements are what a reader, or a writer, of a group may do.
-func groupStatements(bucket, group string, write bool) []any {
+func groupStatements(bucket, group string, write bool) []policy.Statement {
 	objects := []string{"s3:GetObject", "s3:GetObjectVersion"}
 	if write {
 		objects = append(objects, "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 	}
 	list := allow([]string{bucket}, "s3:ListBucket")
-	list["Condition"] = map[string]any{"StringLike": map[string]any{"s3:prefix": []string{group, group + "/*"}}}
-	return []any{
+	list.Condition = policy.Below(group, group+"/*")
+	return []policy.Statement{
 		allow([]string{bucket}, "s3:GetBucketLocation"),
 		list,
 		allow([]string{bucket + "/" + group + "/*"}, objects...),
@@ -103,7 +105,9 @@ func groupStatements(bucket, group string, write bool) []any {
 }
 
 // closed are the statements of a user who may do nothing with data yet.
-func closed(bucket string) []any { return []any{allow([]string{bucket}, "s3:GetBucketLocation")} }
+func closed(bucket string) []policy.Statement {
+	return []policy.Statement{allow([]string{bucket}, "s3:GetBucketLocation")}
+}
 
 // furnishRegion makes the bucket and the users of a region. At the standby the
 // groups' readers and writers are there, and closed.
@@ -118,12 +122,12 @@ func (l *Lab) furnishRegion(ctx context.Context, region string) error {
 	}
 	all := []string{bucket}
 	everything := []string{bucket + "/*"}
-	if err := l.user(ctx, region, recoveryUser, []any{
+	if err := l.user(ctx, region, recoveryUser,
 		allow(all, "s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:GetReplicationConfiguration", "s3:GetBucketPolicy",
 			"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"),
 		allow(everything, "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject",
 			"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
-	}); err != nil {
+	); err != nil {
 		return err
 	}
 	for _, g := range groups() {
@@ -131,19 +135,19 @@ func (l *Lab) furnishRegion(ctx context.Context, region string) error {
 		if region == Standby {
 			read, write = closed(bucket), closed(bucket)
 		}
-		if err := errors.Join(l.user(ctx, region, g.reader(), read), l.user(ctx, region, g.writer(), write)); err != nil {
+		if err := errors.Join(l.user(ctx, region, g.reader(), read...), l.user(ctx, region, g.writer(), write...)); err != nil {
 			return err
 		}
 	}
 	if region != Standby {
 		return nil
 	}
-	return l.user(ctx, region, replicatorUser, []any{
+	return l.user(ctx, region, replicatorUser,
 		allow([]string{bucket}, "s3:GetReplicationConfiguration", "s3:ListBucket", "s3:ListBucketMultipartUploads",
 			"s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetEncryptionConfiguration"),
 		allow([]string{bucket + "/*"}, "s3:GetReplicationConfiguration", "s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags",
 			"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
-	})
+	)
 }
 
 // furnishLedger makes the ledger's bucket in the third place, and its user, who
@@ -156,10 +160,10 @@ func (l *Lab) furnishLedger(ctx context.Context) error {
 	if err := root.CreateBucket(ctx, ledgerBucket, true); err != nil {
 		return err
 	}
-	return l.user(ctx, Third, ledgerUser, []any{
+	return l.user(ctx, Third, ledgerUser,
 		allow([]string{ledgerBucket}, "s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:ListBucket", "s3:ListBucketVersions"),
 		allow([]string{ledgerBucket + "/*"}, "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"),
-	})
+	)
 }
 
 // replicate makes the primary's bucket replicate into the standby's, through the

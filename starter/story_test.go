@@ -17,11 +17,11 @@ import (
 
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
-	"breakwater/internal/objectstore"
-	"breakwater/lab/server/miniotest"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/sshsig"
-	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/wire"
+	"breakwater/lab/server/miniotest"
+	"breakwater/lab/server/temporaltest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.temporal.io/sdk/client"
@@ -254,7 +254,7 @@ func scripts(t *testing.T, dir string) []string {
 type world struct {
 	ctx    context.Context
 	client client.Client
-	minio  *objectstore.Client
+	minio  *s3.Client
 	model  *model
 }
 

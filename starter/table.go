@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"breakwater/internal/objectstore"
+	"breakwater/internal/system"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
@@ -57,7 +59,7 @@ func (f *tableFlags) choice(c *cobra.Command) {
 
 // open lists the log of the table at a location.
 func (f *tableFlags) open(ctx context.Context, where string) (location.Location, *delta.Log, error) {
-	o := location.Options{Endpoint: f.endpoint, Env: os.Getenv}
+	o := location.Options{Store: func() (objectstore.Store, error) { return system.StorageFromEnv(f.endpoint, os.Getenv) }}
 	for _, text := range f.maps {
 		m, err := location.ParseMap(text)
 		if err != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/wire"
+	"breakwater/lab/server/temporaltest"
 
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"breakwater/internal/config"
-	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/wire"
+	"breakwater/lab/server/temporaltest"
 
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"

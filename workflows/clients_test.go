@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"breakwater/internal/approval"
-	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
+	"breakwater/lab/server/temporaltest"
 )
 
 // tctl runs the old command line, which knows neither updates nor our types.

@@ -22,9 +22,9 @@ import (
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
 	"breakwater/internal/sshsig"
-	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/runbooks"
 	"breakwater/workflows"
 

@@ -15,9 +15,9 @@ import (
 	"breakwater/internal/approval"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/query/duckdb"
-	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
+	"breakwater/lab/server/temporaltest"
 
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"breakwater/internal/approval"
-	"breakwater/lab/server/temporaltest"
 	"breakwater/internal/wire"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/workflows"
 
 	"go.temporal.io/api/enums/v1"

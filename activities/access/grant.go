@@ -13,9 +13,8 @@ import (
 	"slices"
 
 	"breakwater/internal/action"
-	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/objectstore/policy"
 )
 
 // access gives one level of rights on a group's tables at the target, and takes
@@ -68,42 +67,35 @@ func policyDocument(places []place, level accessLevel) (string, error) {
 	if level == writeLevel {
 		objects = append(objects, "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 	}
-	var statements []any
+	var statements []policy.Statement
 	for _, p := range places {
-		bucket := "arn:aws:s3:::" + p.bucket
+		bucket := policy.Bucket("aws", p.bucket)
 		var within, below []string
 		for _, prefix := range p.prefixes {
 			within = append(within, bucket+"/"+prefix+"/*")
 			below = append(below, prefix, prefix+"/*")
 		}
 		statements = append(statements,
-			map[string]any{"Effect": "Allow", "Action": []string{"s3:GetBucketLocation"}, "Resource": []string{bucket}},
-			map[string]any{
-				"Effect": "Allow", "Action": []string{"s3:ListBucket"}, "Resource": []string{bucket},
-				"Condition": map[string]any{"StringLike": map[string]any{"s3:prefix": below}},
-			},
-			map[string]any{"Effect": "Allow", "Action": objects, "Resource": within})
+			policy.Statement{Effect: policy.Allow, Action: []string{"s3:GetBucketLocation"}, Resource: []string{bucket}},
+			policy.Statement{Effect: policy.Allow, Action: []string{"s3:ListBucket"}, Resource: []string{bucket}, Condition: policy.Below(below...)},
+			policy.Statement{Effect: policy.Allow, Action: objects, Resource: within})
 	}
-	doc, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
-	if err != nil {
-		return "", fmt.Errorf("write a policy: %w", err)
-	}
-	text, err := objectstore.CanonicalPolicy(doc)
+	text, err := policy.New(statements...).Canonical()
 	return string(text), err
 }
 
 // see reads what there is of a grant.
-func see(ctx context.Context, admin *minio.Admin, policy string, users []string) (grantState, error) {
+func see(ctx context.Context, admin objectstore.Granter, granted string, users []string) (grantState, error) {
 	st := grantState{Has: []string{}, Others: map[string][]string{}}
-	doc, err := admin.Policy(ctx, policy)
+	doc, err := admin.Policy(ctx, granted)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return st, err
 	default:
-		text, err := objectstore.CanonicalPolicy(doc)
+		text, err := policy.Canonical(doc)
 		if err != nil {
-			return st, fmt.Errorf("policy %s: %w", policy, err)
+			return st, fmt.Errorf("policy %s: %w", granted, err)
 		}
 		st.Doc = string(text)
 	}
@@ -115,7 +107,7 @@ func see(ctx context.Context, admin *minio.Admin, policy string, users []string)
 		st.Others[name] = []string{}
 		for _, p := range u.Policies {
 			switch {
-			case p == policy:
+			case p == granted:
 				st.Has = append(st.Has, name)
 			case len(p) < len(grantMark) || p[:len(grantMark)] != grantMark:
 				st.Others[name] = append(st.Others[name], p)
@@ -129,16 +121,16 @@ func (st grantState) sameOthers(o grantState) bool {
 	return maps.EqualFunc(st.Others, o.Others, slices.Equal[[]string])
 }
 
-// administrator of the target's policies, which only MinIO has in this release.
-func (a access) administrator(ctx context.Context, c action.Call[action.None]) (*minio.Admin, error) {
+// administrator of the target's policies.
+func (a access) administrator(ctx context.Context, c action.Call[action.None]) (objectstore.Granter, error) {
 	r, err := c.Estate.RegionNamed(c.Run.Target)
 	if err != nil {
 		return nil, err
 	}
-	if err := lake.AccessAt(r.Storage.Provider); err != nil {
+	if err := a.s.AccessAt(r); err != nil {
 		return nil, fmt.Errorf("%w: %w", action.ErrRefused, err)
 	}
-	return a.s.MinIO(ctx, c.Estate, c.Run.Target)
+	return a.s.Granter(ctx, c.Estate, c.Run.Target)
 }
 
 func (a access) plan(ctx context.Context, c action.Call[action.None]) (action.Change, error) {

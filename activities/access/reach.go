@@ -223,7 +223,7 @@ func (a access) verifyBack(ctx context.Context, c action.Call[action.None]) ([]a
 		return []action.Observation{action.Saw(what, "nothing given, nothing to take", sc.empty(), true)}, nil
 	}
 	want := fmt.Sprintf("policy %s with %q", g.Policy, g.To.Has)
-	admin, err := a.s.MinIO(ctx, c.Estate, c.Run.Target)
+	admin, err := a.s.Granter(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
 	}

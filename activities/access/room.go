@@ -8,7 +8,6 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/query"
 	"breakwater/internal/system"
 )
@@ -16,9 +15,10 @@ import (
 // systems is what this room needs of the outside systems.
 type systems interface {
 	QueryEngine() query.Engine
-	Storage(ctx context.Context, e *estate.Estate, region string) (*objectstore.Client, error)
-	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
-	MinIO(ctx context.Context, e *estate.Estate, region string) (*minio.Admin, error)
+	Storage(ctx context.Context, e *estate.Estate, region string) (objectstore.Store, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
+	AccessAt(r *estate.Region) error
+	Granter(ctx context.Context, e *estate.Estate, region string) (objectstore.Granter, error)
 }
 
 // room is what the actions of this room hang from.

@@ -10,7 +10,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/batchops"
+	"breakwater/internal/objectstore/batch"
 	"breakwater/internal/system"
 	"breakwater/internal/verdict"
 
@@ -19,13 +19,13 @@ import (
 
 // systems is what this room needs of the outside systems.
 type systems interface {
-	Batches(ctx context.Context, e *estate.Estate, reader *objectstore.Client) (*batchops.Client, error)
+	Batches(ctx context.Context, e *estate.Estate, reader objectstore.Store) (batch.Copier, error)
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
 	Depot(ctx context.Context, e *estate.Estate) (depot.Depot, error)
-	Expirer(ctx context.Context, e *estate.Estate) (*objectstore.Client, error)
-	Intruder(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	Expirer(ctx context.Context, e *estate.Estate) (objectstore.Store, error)
+	Intruder(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, error)
-	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 }
 
 // room is what the actions of this room hang from.

@@ -14,7 +14,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/batchops"
+	"breakwater/internal/objectstore/batch"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -55,8 +55,8 @@ func executor(e *estate.Estate, t takeTable) string {
 	}
 }
 
-func object(from takenFrom, n backup.Need) batchops.Object {
-	return batchops.Object{Line: batchops.Line{Bucket: from.Bucket.Name(), Key: n.Key, VersionID: n.Version}, Size: n.Size}
+func object(from takenFrom, n backup.Need) batch.Object {
+	return batch.Object{Line: batch.Line{Bucket: from.Bucket.Name(), Key: n.Key, VersionID: n.Version}, Size: n.Size}
 }
 
 // tries bounds how many batches a step starts for one table.
@@ -74,7 +74,7 @@ func (s room) takeBatch(ctx context.Context, w *taking, needs []backup.Need) err
 	if err != nil {
 		return err
 	}
-	objects := func(yield func(batchops.Object) bool) {
+	objects := func(yield func(batch.Object) bool) {
 		for _, n := range needs {
 			if !yield(object(w.from, n)) {
 				return
@@ -82,11 +82,11 @@ func (s room) takeBatch(ctx context.Context, w *taking, needs []backup.Need) err
 		}
 	}
 	sum := sha256.New()
-	if _, err := batchops.WriteManifest(sum, objects); err != nil {
+	if _, err := batch.WriteManifest(sum, objects); err != nil {
 		return err
 	}
 	for failed := range tries {
-		r := batchops.Request{Token: backup.BatchName(w.c.Token(), hex.EncodeToString(sum.Sum(nil)), failed)}
+		r := batch.Request{Token: backup.BatchName(w.c.Token(), hex.EncodeToString(sum.Sum(nil)), failed)}
 		if err := w.c.Guard(ctx); err != nil {
 			return err
 		}
@@ -103,13 +103,13 @@ func (s room) takeBatch(ctx context.Context, w *taking, needs []backup.Need) err
 		}
 		r.Hold = seal.Hold
 		folder := backup.BatchFolder(w.m.Group, w.m.Generation, r.Token)
-		r.To = batchops.Place{Bucket: w.b.Bucket, Prefix: strings.TrimSuffix(w.b.Prefix+folder, "/")}
-		r.Report = batchops.Place{Bucket: w.b.Bucket, Prefix: w.b.Prefix + notes + "report"}
+		r.To = batch.Place{Bucket: w.b.Bucket, Prefix: strings.TrimSuffix(w.b.Prefix+folder, "/")}
+		r.Report = batch.Place{Bucket: w.b.Bucket, Prefix: w.b.Prefix + notes + "report"}
 		waited, err := w.batch(ctx, client, r, notes)
 		if err == nil {
 			err = w.copied(ctx, folder, needs, r.Hold)
 		}
-		switch nothing := errors.Is(err, batchops.ErrIncomplete) || errors.Is(err, backup.ErrDamaged); {
+		switch nothing := errors.Is(err, batch.ErrIncomplete) || errors.Is(err, backup.ErrDamaged); {
 		case nothing && waited:
 			// People say whether to try again.
 			return fmt.Errorf("%w: %w; trying again starts another batch, and without batch in the estate's backup everything is copied object by object", action.ErrRefused, err)
@@ -119,13 +119,13 @@ func (s room) takeBatch(ctx context.Context, w *taking, needs []backup.Need) err
 		return err
 	}
 	return fmt.Errorf("%w: %d batches of this step have come to nothing: %w; take batch out of the estate's backup to copy object by object",
-		action.ErrRefused, tries, batchops.ErrIncomplete)
+		action.ErrRefused, tries, batch.ErrIncomplete)
 }
 
 // batch starts a batch or finds it, waits for its end, and judges it. What it was to
 // do and what it says to have done are held as the copies are. waited says that it had
 // not ended when it was found.
-func (w *taking) batch(ctx context.Context, client *batchops.Client, r batchops.Request, notes string) (waited bool, err error) {
+func (w *taking) batch(ctx context.Context, client batch.Copier, r batch.Request, notes string) (waited bool, err error) {
 	if err := w.c.Guard(ctx); err != nil {
 		return false, err
 	}
@@ -133,8 +133,8 @@ func (w *taking) batch(ctx context.Context, client *batchops.Client, r batchops.
 	if err != nil {
 		return false, err
 	}
-	_, err = client.Wait(ctx, id, func(s batchops.State) {
-		waited = waited || !s.Ended()
+	_, err = client.Wait(ctx, id, func(s batch.State) {
+		waited = waited || !s.Ended
 		w.c.Progress(s.Succeeded, r.Manifest.Lines, fmt.Sprintf("batch %s copies %s, and is %s", id, w.from.Name, s.Status))
 	})
 	if err != nil {
@@ -169,7 +169,7 @@ func (w *taking) copied(ctx context.Context, folder string, needs []backup.Need,
 		version, there := versions[n.Key]
 		if !there {
 			return errors.Join(fmt.Errorf("%w: the batch says that it copied %s, and %s is not there",
-				batchops.ErrIncomplete, w.from.Bucket.URL(n.Key), w.b.URL(folder+n.Key)), work.Wait())
+				batch.ErrIncomplete, w.from.Bucket.URL(n.Key), w.b.URL(folder+n.Key)), work.Wait())
 		}
 		work.Go(func() error {
 			a, err := w.b.Copied(wctx, w.from.Bucket.Client(), w.from.Bucket.Name(), n, folder+n.Key, version, hold.Until)

@@ -13,8 +13,8 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/objectstore/batchops"
-	"breakwater/internal/objectstore/batchops/batchtest"
+	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/objectstore/s3/batchops/batchtest"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -228,7 +228,7 @@ func failedBatchIsFollowedByAnother(t *testing.T, v *world.Vaulted, control *bat
 	d, r := v.PlannedBackup()
 	for n := 1; n <= 2; n++ { // payments has no batch before orders has its copies
 		control.Refuse = v.DataOf("orders", 3)[0]
-		if _, err := d.Apply(t.Context(), r, nil); !errors.Is(err, batchops.ErrIncomplete) {
+		if _, err := d.Apply(t.Context(), r, nil); !errors.Is(err, batch.ErrIncomplete) {
 			t.Fatalf("Apply %d: %v, want ErrIncomplete", n, err)
 		}
 		if control.Created() != before+n {

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"breakwater/internal/action"
@@ -22,7 +22,7 @@ const wallProbes = "probes/"
 type attacker struct {
 	name   string
 	region string // empty for those of the backup place itself
-	client *objectstore.Client
+	client objectstore.Store
 	err    error // why there is no client
 	// deletes: it may delete what no lock holds, and hide anything.
 	deletes bool
@@ -41,7 +41,7 @@ func (s room) attackers(ctx context.Context, e *estate.Estate, p depot.Depot) []
 				return
 			}
 			a := attacker{name: name + " of " + r.Region, region: r.Region}
-			var at *objectstore.Client
+			var at objectstore.Store
 			if at, a.err = s.StorageAs(ctx, e, r.Region, ref, name); a.err == nil {
 				a.home = homeOf(e, r.Region, at)
 				a.client, a.err = s.Intruder(ctx, e, r.Region, ref, name)
@@ -67,10 +67,10 @@ func (s room) attackers(ctx context.Context, e *estate.Estate, p depot.Depot) []
 
 // homeOf asks for anything in a region: a denial shows that the credentials are
 // good as well as an answer does.
-func homeOf(e *estate.Estate, region string, c *objectstore.Client) func(context.Context) error {
+func homeOf(e *estate.Estate, region string, c objectstore.Reader) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for _, b := range e.Buckets {
-			return objectstore.CanList(c, b.In[region], "")(ctx)
+			return objectstore.CanList(ctx, c, b.In[region], "")
 		}
 		return fmt.Errorf("estate %s has no bucket to ask %s for", e.Estate, region)
 	}
@@ -120,7 +120,7 @@ func (w *walled) unknown(region, what, want string, err error) {
 // bucket looks at what the bucket itself promises.
 func (w *walled) bucket(ctx context.Context) {
 	what, want := "the backup place keeps versions under lock", "versioning and Object Lock"
-	versions, err := w.p.Reader.BucketVersioning(ctx, w.p.Bucket)
+	versions, err := w.p.Reader.Versioning(ctx, w.p.Bucket)
 	lock := false
 	if err == nil {
 		lock, err = w.p.Reader.LockEnabled(ctx, w.p.Bucket)
@@ -128,27 +128,36 @@ func (w *walled) bucket(ctx context.Context) {
 	if err != nil {
 		w.unknown("", what, want, err)
 	} else {
-		w.saw(what, want, fmt.Sprintf("versioning %v, Object Lock %v", versions, lock), versions && lock)
+		w.saw(what, want, fmt.Sprintf("versioning %v, Object Lock %v", versions.On, lock), versions.On && lock)
 	}
 	// What can be written over by whoever may is read first, to be put back.
-	if doc, err := w.p.Reader.BucketPolicy(ctx, w.p.Bucket); err != nil {
+	tester, err := tester(w.p.Reader)
+	var doc string
+	if err == nil {
+		doc, err = tester.BucketPolicy(ctx, w.p.Bucket)
+	}
+	if err != nil {
 		w.unknown("", "the bucket's policy is known, so that changing it can be tried", "it can be read", err)
 	} else {
 		w.wall.Policy = &doc
 	}
 	// The quiet delete: a rule by age takes what a manifest still names.
 	what, want = "no lifecycle rule deletes backups by age", "none for s3://"+w.p.Bucket+"/"+w.p.Prefix
-	rules, any, err := w.p.Reader.ExpiryRules(ctx, w.p.Bucket)
+	overseer, err := objectstore.As[objectstore.Overseer](w.p.Reader, "say what a bucket's lifecycle removes")
+	var cycle objectstore.Lifecycle
+	if err == nil {
+		cycle, err = overseer.Lifecycle(ctx, w.p.Bucket)
+	}
 	if err != nil {
 		w.unknown("", what, want, err)
 		w.wall.HasLifecycle = true // as far as is known
 		return
 	}
-	w.wall.HasLifecycle = any
+	w.wall.HasLifecycle = cycle.Any
 	got := "none"
-	for _, r := range rules {
-		if strings.HasPrefix(r.Prefix, w.p.Prefix) || strings.HasPrefix(w.p.Prefix, r.Prefix) {
-			got = fmt.Sprintf("rule %q deletes after %s below %q", r.ID, r.After, r.Prefix)
+	for _, r := range cycle.Removals {
+		if r.What != objectstore.RemovesBareMarkers && r.Touches(w.p.Prefix) {
+			got = fmt.Sprintf("rule %q deletes after %s below %q", r.Rule, r.After, r.Prefix)
 		}
 	}
 	w.saw(what, want, got, got == "none")
@@ -178,6 +187,11 @@ func (w *walled) controls(ctx context.Context) bool {
 	return true
 }
 
+// tester is a principal that can try the wall.
+func tester(s objectstore.Store) (objectstore.WallTester, error) {
+	return objectstore.As[objectstore.WallTester](s, "have its walls tried")
+}
+
 // try makes every attempt as one principal. A key that the backup place does not
 // know at all is denied everything, if it is good at home.
 func (w *walled) try(ctx context.Context, a attacker) {
@@ -186,9 +200,12 @@ func (w *walled) try(ctx context.Context, a attacker) {
 		w.unknown(a.region, what, want, a.err)
 		return
 	}
-	wall := w.wall
-	wall.Attacker = a.client
-	attempts := wall.Attempts()
+	tester, err := tester(a.client)
+	if err != nil {
+		w.unknown(a.region, what, want, err)
+		return
+	}
+	attempts, untried := tester.Attempts(w.wall)
 	denied, could, may := 0, "", ""
 	var unclear error
 	for _, at := range attempts {
@@ -196,7 +213,7 @@ func (w *walled) try(ctx context.Context, a attacker) {
 		switch outcome := objectstore.Attempted(err); {
 		case outcome == objectstore.ProbeDenied:
 			denied++
-		case outcome == objectstore.ProbeOther && !objectstore.Nobody(err) && (a.deletes && at.Deletes || at.Shortens && w.p.Mode == objectstore.Compliance):
+		case outcome == objectstore.ProbeOther && !errors.Is(err, objectstore.ErrNobody) && (a.deletes && at.Deletes || at.Shortens && w.p.Mode == objectstore.Compliance):
 			denied++ // by the lock; that the object is still there is looked at last
 		case outcome == objectstore.ProbeAllowed && a.deletes && at.Marks:
 			may = "; it could " + at.What + ", which nobody follows who reads by version"
@@ -205,7 +222,7 @@ func (w *walled) try(ctx context.Context, a attacker) {
 			if at.Undo != nil {
 				could += undone(at.Undo(ctx))
 			}
-		case objectstore.Nobody(err) && a.home != nil:
+		case errors.Is(err, objectstore.ErrNobody) && a.home != nil:
 			w.stranger(ctx, a, what)
 			return
 		case outcome == objectstore.ProbeUnreachable:
@@ -224,11 +241,11 @@ func (w *walled) try(ctx context.Context, a attacker) {
 		return
 	}
 	got := fmt.Sprintf("%d of %d attempts denied%s", denied, len(attempts), may)
-	if wall.HasPolicy() {
-		got += "; to remove the bucket's policy was not tried, since whoever may not write one could not bring it back"
+	if untried != "" {
+		got += "; " + untried
 	}
 	ok := true
-	_, err := a.client.Put(ctx, w.p.Bucket, w.wall.Key, []byte("written over\n"))
+	_, err = a.client.Put(ctx, w.p.Bucket, w.wall.Key, []byte("written over\n"))
 	switch outcome := objectstore.Attempted(err); {
 	case outcome == objectstore.ProbeDenied:
 		got += ", and a put over an object"

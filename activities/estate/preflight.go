@@ -13,7 +13,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
 	"breakwater/internal/estate"
-	"breakwater/internal/lake"
 	"breakwater/internal/ledger"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/verdict"
@@ -114,7 +113,7 @@ func (p *preflight) buckets(ctx context.Context) {
 			p.err(what, want, err)
 			continue
 		}
-		versioned, err := bucket.Client().BucketVersioning(ctx, bucket.Name())
+		versioned, err := bucket.Versioned(ctx)
 		switch {
 		case err != nil:
 			p.err(what, want, err)
@@ -182,7 +181,7 @@ func (p *preflight) users(ctx context.Context) {
 		}
 	}
 	if gives {
-		err := lake.AccessAt(st.Provider)
+		err := p.s.AccessAt(p.r)
 		got := "provider " + st.Provider
 		if err != nil {
 			got = err.Error()
@@ -198,13 +197,13 @@ func (p *preflight) users(ctx context.Context) {
 			all = append(all, *st.Replication)
 		}
 	}
-	if len(all) == 0 || st.Provider != "minio" {
+	if len(all) == 0 || p.s.AccessAt(p.r) != nil { // there are no users to ask for
 		return
 	}
 	slices.SortFunc(all, func(a, b estate.Principal) int { return strings.Compare(a.Name, b.Name) })
 	all = slices.CompactFunc(all, func(a, b estate.Principal) bool { return a.Name == b.Name })
 	what, want := "everybody to be let in or kept out at "+p.r.Region+" is a user there, with working credentials", fmt.Sprintf("%d users", len(all))
-	admin, err := p.s.MinIO(ctx, p.c.Estate, p.r.Region)
+	admin, err := p.s.Granter(ctx, p.c.Estate, p.r.Region)
 	if err != nil {
 		p.err(what, want, err)
 		return
@@ -253,7 +252,7 @@ func (p *preflight) login(ctx context.Context, u estate.Principal) (string, erro
 	if err != nil {
 		return "", err
 	}
-	err = objectstore.CanList(c, real, "")(ctx)
+	err = objectstore.CanList(ctx, c, real, "")
 	switch objectstore.Attempted(err) {
 	case objectstore.ProbeAllowed, objectstore.ProbeDenied:
 		return "", nil

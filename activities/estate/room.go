@@ -11,7 +11,6 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/secret/vault"
 	"breakwater/internal/system"
 )
@@ -22,8 +21,9 @@ type systems interface {
 	Connect(ctx context.Context, e *estate.Estate, region string) (*connect.Client, *estate.Connect, error)
 	Kafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
 	Ledger(ctx context.Context, e *estate.Estate) (store.Store, error)
-	MinIO(ctx context.Context, e *estate.Estate, region string) (*minio.Admin, error)
-	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	AccessAt(r *estate.Region) error
+	Granter(ctx context.Context, e *estate.Estate, region string) (objectstore.Granter, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Vault(ctx context.Context, e *estate.Estate, region string) (*vault.Client, error)
 }
 

@@ -227,8 +227,9 @@ func TestTopicBindsTheCut(t *testing.T) {
 func BenchmarkRecoveryPoint(b *testing.B) {
 	const tables, versions = 100, 25
 	m := miniotest.Start(b)
-	bucket := m.Client(b).Bucket("lake-west")
-	if err := bucket.Client().CreateBucket(b.Context(), bucket.Name(), true); err != nil {
+	client := m.Client(b)
+	bucket := client.Bucket("lake-west")
+	if err := client.CreateBucket(b.Context(), bucket.Name(), true); err != nil {
 		b.Fatal(err)
 	}
 	e := &estate.Estate{

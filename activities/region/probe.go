@@ -115,7 +115,7 @@ func (s room) looks(e *estate.Estate, r *estate.Region) []look {
 		if err != nil {
 			return "", err
 		}
-		_, err = b.Client().BucketVersioning(ctx, b.Name())
+		_, err = b.Versioned(ctx)
 		return "an answer", err
 	})
 	if r.Kafka != nil {

@@ -36,8 +36,7 @@ type changes struct {
 	lines      []rewind.Line // sorted by key
 	// at: every other key under the prefixes must be as at that time. Nil where
 	// the other keys are nobody's business.
-	at     *time.Time
-	copier *objectstore.Copier
+	at *time.Time
 }
 
 func sameKey(key string) string { return key }
@@ -223,14 +222,14 @@ func (c *changes) isCopyOf(ctx context.Context, key string, now rewind.Version, 
 	if !now.There() || !of.There() || now.Size != of.Size {
 		return false, nil
 	}
-	d, err := c.to.Client().Describe(ctx, c.to.Name(), key, now.ID)
+	d, err := c.to.Describe(ctx, key, now.ID)
 	if gone(err) {
 		return false, nil
 	}
 	if err != nil || d.CopyOf == objectstore.SourceName(of.ID, of.ETag) || len(d.Checksums) == 0 {
 		return err == nil && d.CopyOf == objectstore.SourceName(of.ID, of.ETag), err
 	}
-	was, err := b.Client().Describe(ctx, b.Name(), ofKey, of.ID)
+	was, err := b.Describe(ctx, ofKey, of.ID)
 	if gone(err) {
 		return false, nil
 	}
@@ -251,6 +250,7 @@ func (c *changes) moved(key, format string, args ...any) error {
 // doing is one Apply of changes.
 type doing struct {
 	*changes
+	copier    objectstore.Copier
 	guard     func(context.Context) error
 	progress  func(done, total int64, sentence string)
 	total     int64
@@ -268,7 +268,11 @@ func (c *changes) apply(ctx context.Context, guard func(context.Context) error, 
 	if err != nil {
 		return 0, err
 	}
-	d := &doing{changes: c, guard: guard, progress: progress, total: int64(len(todo))}
+	copier, err := c.to.Copier()
+	if err != nil {
+		return 0, err
+	}
+	d := &doing{changes: c, copier: copier, guard: guard, progress: progress, total: int64(len(todo))}
 	for p, lines := range rewind.Order(todo) {
 		if err := d.phase(ctx, rewind.Phase(p), lines); err != nil {
 			return d.mutations.Load(), err
@@ -301,7 +305,7 @@ func (d *doing) phase(ctx context.Context, p rewind.Phase, lines []rewind.Line) 
 			return errors.Join(err, work.Wait())
 		}
 		work.Go(func() error {
-			n, err := d.to.Client().DeleteMany(wctx, d.to.Name(), part)
+			n, err := d.to.DeleteMany(wctx, part)
 			d.mutations.Add(int64(n))
 			d.progress(d.done.Add(int64(n)), d.total, "hiding and unhiding objects")
 			return err

@@ -383,7 +383,7 @@ func (c comparison) why(ctx context.Context, s suspect) (fate, error) {
 
 // asked is a HEAD that tells what is not there from what could not be asked.
 func asked(ctx context.Context, s side, key, version string) (o objectstore.Object, there bool, err error) {
-	o, err = s.Client().HeadVersion(ctx, s.Name(), key, version)
+	o, err = s.HeadVersion(ctx, key, version)
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, false, nil
 	}

@@ -13,7 +13,6 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/reach"
 	"breakwater/internal/verdict"
 )
@@ -116,19 +115,11 @@ func (f barring) at(ctx context.Context, c action.Call[action.None]) (barrier, e
 	for _, p := range b.principals {
 		names = append(names, p.Name)
 	}
-	if r.Storage.Provider == "aws" {
-		admin, err := f.s.StorageAs(ctx, c.Estate, b.region, r.Storage.Admin, "the administrator")
-		if err != nil {
-			return b, err
-		}
-		b.fence = &objectstore.BucketPolicyFence{Client: admin, Bucket: b.bucket, Writers: names}
-		return b, nil
-	}
-	admin, err := f.s.MinIO(ctx, c.Estate, b.region)
+	fencer, err := f.s.Fencer(ctx, c.Estate, b.region)
 	if err != nil {
 		return b, err
 	}
-	b.fence = &minio.PolicyFence{Admin: admin, Writers: names, Buckets: []string{b.bucket}}
+	b.fence = fencer.Fence(b.bucket, names)
 	return b, nil
 }
 

@@ -12,7 +12,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/sync/errgroup"
@@ -239,14 +238,18 @@ func (p *bucketPair) history(sc scope, d *drift) action.Observation {
 // written over comes back.
 func (p *bucketPair) versions(ctx context.Context, at side) action.Observation {
 	what, want := fmt.Sprintf("s3://%s in %s keeps versions", at.Name(), at.region), "versioning on, for every table"
-	on, except, err := p.s.versioning(ctx, p.c.Estate, at)
+	overseer, err := p.s.Overseer(ctx, p.c.Estate, at.region)
+	var v objectstore.Versioning
+	if err == nil {
+		v, err = overseer.Versioning(ctx, at.Name())
+	}
 	if err != nil {
 		return p.blind(at.region, what, want, err)
 	}
-	if !on {
+	if !v.On {
 		return action.Saw(what, want, "it is off, or suspended", false)
 	}
-	for _, e := range except {
+	for _, e := range v.Except {
 		for _, prefix := range p.prefixes() {
 			if matches(e, prefix) {
 				return action.Saw(what, want, fmt.Sprintf("on, except below %s, where %s lies", e, cmp.Or(prefix, "the bucket")), false)
@@ -263,72 +266,13 @@ func matches(except, prefix string) bool {
 	return strings.HasPrefix(prefix, fixed) || strings.HasPrefix(fixed, prefix)
 }
 
-func (s room) versioning(ctx context.Context, e *estate.Estate, at side) (on bool, except []string, err error) {
-	r, err := e.RegionNamed(at.region)
-	if err != nil {
-		return false, nil, err
-	}
-	if r.Storage.Provider == "minio" && r.Storage.Admin != "" {
-		admin, err := s.MinIO(ctx, e, at.region)
-		if err != nil {
-			return false, nil, err
-		}
-		return admin.Versioning(ctx, at.Name())
-	}
-	on, err = at.Client().BucketVersioning(ctx, at.Name())
-	return on, nil, err
-}
-
-// rule is a replication rule with the bucket that it leads to.
-type rule struct {
-	objectstore.ReplicationRule
-	to      string // real bucket; empty where the server does not know the rule's target
-	resyncs bool   // whether its ExistingObjects says anything: AWS has Batch Replication instead
-}
-
-// rules are those of a bucket. At MinIO a rule names a remote target, and who
-// that is only an administrator may ask.
-func (s room) rules(ctx context.Context, e *estate.Estate, at side) ([]rule, error) {
-	r, err := e.RegionNamed(at.region)
+// rules are those of a bucket, with where they lead to.
+func (s room) rules(ctx context.Context, e *estate.Estate, at side) ([]objectstore.Route, error) {
+	r, err := s.Replicator(ctx, e, at.region)
 	if err != nil {
 		return nil, err
 	}
-	var all []rule
-	if r.Storage.Provider != "minio" {
-		rules, err := at.Client().Replication(ctx, at.Name())
-		for _, one := range rules {
-			_, bucket, _ := strings.Cut(one.Destination, ":::")
-			all = append(all, rule{ReplicationRule: one, to: bucket})
-		}
-		return all, err
-	}
-	if r.Storage.Admin == "" {
-		return nil, fmt.Errorf("the estate names no admin at the storage of %s, and MinIO tells nobody else where a rule leads to", at.region)
-	}
-	admin, err := s.MinIO(ctx, e, at.region)
-	if err != nil {
-		return nil, err
-	}
-	// A server that has just started answers before it has read its targets.
-	for range 20 {
-		var rules []minio.Replication
-		if rules, err = admin.Replication(ctx, at.Name()); err != nil {
-			return nil, err
-		}
-		all = all[:0]
-		for _, one := range rules {
-			all = append(all, rule{ReplicationRule: one.Rule, to: one.Target.Bucket, resyncs: true})
-		}
-		if !slices.ContainsFunc(all, func(r rule) bool { return r.to == "" }) {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-	return all, nil
+	return r.Replication(ctx, at.Name())
 }
 
 // covered asks for an enabled rule to the target over every table.
@@ -355,7 +299,7 @@ func (p *bucketPair) covered(ctx context.Context) action.Observation {
 
 // lacking says why no rule takes what is below a prefix to a bucket; empty if one
 // does.
-func lacking(rules []rule, prefix, to string, enabled bool) string {
+func lacking(rules []objectstore.Route, prefix, to string, enabled bool) string {
 	why := "no rule leads to " + to
 	if len(rules) == 0 {
 		why = "the bucket has no rules"
@@ -364,16 +308,16 @@ func lacking(rules []rule, prefix, to string, enabled bool) string {
 		on := r.ReplicationRule
 		on.Enabled = true
 		switch {
-		case r.to == "":
+		case r.To == "":
 			why = "rule " + r.ID + " names a target that the server does not have"
-		case r.to != to:
+		case r.To != to:
 		case r.Narrowed:
 			why = "rule " + r.ID + " takes only objects with certain tags"
 		case !on.Covers(prefix):
 			why = fmt.Sprintf("rule %s takes %s, which is not all of %s", r.ID, r.Prefix, prefix)
 		case enabled && !r.Enabled:
 			why = "rule " + r.ID + " is disabled"
-		case r.resyncs && !r.ExistingObjects:
+		case r.Resyncs && !r.ExistingObjects:
 			why = "rule " + r.ID + " leaves existing objects out, so that no resync brings them"
 		default:
 			return ""
@@ -394,7 +338,7 @@ func (p *bucketPair) markersDeclared(ctx context.Context) action.Observation {
 	}
 	n := 0
 	for _, r := range rules {
-		if r.to != p.target.Name() || !r.Enabled {
+		if r.To != p.target.Name() || !r.Enabled {
 			continue
 		}
 		if n++; r.DeleteMarkers != (p.decl.DeleteMarkers == estate.Replicate) {
@@ -407,16 +351,15 @@ func (p *bucketPair) markersDeclared(ctx context.Context) action.Observation {
 // counters hears the server itself, as a second source. It can confirm a backlog
 // and never that there is none: its counts begin when the process does.
 func (p *bucketPair) counters(ctx context.Context, waiting bool) (action.Observation, bool) {
-	r, err := p.c.Estate.RegionNamed(p.source.region)
-	if err != nil || r.Storage.Provider != "minio" || r.Storage.Admin == "" {
+	counter, err := p.s.Counter(ctx, p.c.Estate, p.source.region)
+	if errors.Is(err, objectstore.ErrLacks) {
 		return action.Observation{}, false
 	}
 	what, want := fmt.Sprintf("the server of %s reports no failures beside what is missing", p.source.region), "no failures, or nothing missing any more"
-	admin, err := p.s.MinIO(ctx, p.c.Estate, p.source.region)
 	if err != nil {
 		return p.blind(p.source.region, what, want, err), true
 	}
-	m, err := admin.ReplicationMetrics(ctx, p.source.Name())
+	m, err := counter.ReplicationCounts(ctx, p.source.Name())
 	if err != nil {
 		return p.blind(p.source.region, what, want, err), true
 	}

@@ -32,14 +32,14 @@ type revived struct {
 	newest map[string]objectstore.Object // of the log: by key, with version ids
 
 	mu      sync.Mutex
-	readers map[string]*objectstore.Reader
+	readers map[string]*objectstore.File
 }
 
 var _ table.Store = (*revived)(nil)
 
 // revive lists the versions of the log.
 func revive(ctx context.Context, t lake.Table) (*revived, error) {
-	r := &revived{Bucket: location.Bucket{Bucket: t.Bucket}, logDir: t.LogDir(), newest: map[string]objectstore.Object{}, readers: map[string]*objectstore.Reader{}}
+	r := &revived{Bucket: location.Bucket{Bucket: t.Bucket}, logDir: t.LogDir(), newest: map[string]objectstore.Object{}, readers: map[string]*objectstore.File{}}
 	for v, err := range t.Bucket.ListVersions(ctx, r.logDir) {
 		if err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func (r *revived) Get(ctx context.Context, key string) ([]byte, error) {
 	if !ok {
 		return r.Bucket.Get(ctx, key)
 	}
-	body, _, err := r.Client().GetVersion(ctx, r.Name(), key, o.VersionID)
+	body, _, err := r.GetVersion(ctx, key, o.VersionID)
 	return body, err
 }
 

@@ -93,9 +93,9 @@ func (s room) rewindAt(ctx context.Context, e *estate.Estate, p rewindPlan) (rew
 	if err != nil {
 		return rewindSite{}, err
 	}
-	r := rewindSite{rewindPlan: p, from: client.Bucket(p.Bucket), to: client.Bucket(p.Bucket)}
+	r := rewindSite{rewindPlan: p, from: objectstore.Bind(client, p.Bucket), to: objectstore.Bind(client, p.Bucket)}
 	if !p.inPlace() {
-		r.to = client.Bucket(p.Into)
+		r.to = objectstore.Bind(client, p.Into)
 	}
 	if p.Back {
 		r.from = r.to
@@ -248,7 +248,6 @@ func (r rewindSite) settle(ctx context.Context, d *drawn) error {
 func (r rewindSite) changes(lines []rewind.Line) *changes {
 	c := &changes{
 		to: r.to, from: r.from, fromKey: r.fromKey, fromPrefix: r.Prefix, prefixes: []string{r.toPrefix()}, lines: lines,
-		copier: &objectstore.Copier{Client: r.to.Client()},
 	}
 	switch {
 	case r.Back:
@@ -268,7 +267,7 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 		return action.Change{}, fmt.Errorf("plan to rewind %s to %s: %s: %w", r, r.At.Format(time.RFC3339Nano), doing, err)
 	}
 	for _, b := range []objectstore.Bucket{r.from, r.to} {
-		if versioned, err := b.Client().BucketVersioning(ctx, b.Name()); err != nil {
+		if versioned, err := b.Versioned(ctx); err != nil {
 			return fail("ask whether bucket "+b.Name()+" keeps versions", err)
 		} else if !versioned {
 			return fail("bucket "+b.Name()+" keeps no versions, so that what is put over would be lost; turn versioning on", action.ErrRefused)

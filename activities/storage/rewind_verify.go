@@ -97,11 +97,11 @@ func (k compared) differ() (difference string, sure bool) {
 // byObjects settles by checksum or, without one in common, by the source version
 // in the copy's metadata. It goes by no date.
 func (k compared) byObjects(ctx context.Context, to objectstore.Bucket) (equal bool, err error) {
-	got, err := to.Client().Describe(ctx, to.Name(), k.key, k.got.VersionID)
+	got, err := to.Describe(ctx, k.key, k.got.VersionID)
 	if err != nil {
 		return false, err
 	}
-	want, err := k.from.Client().Describe(ctx, k.from.Name(), k.fromKey, k.want.VersionID)
+	want, err := k.from.Describe(ctx, k.fromKey, k.want.VersionID)
 	if err != nil {
 		return false, err
 	}

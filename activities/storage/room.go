@@ -8,16 +8,17 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/system"
 )
 
 // systems is what this room needs of the outside systems.
 type systems interface {
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
-	MinIO(ctx context.Context, e *estate.Estate, region string) (*minio.Admin, error)
-	Storage(ctx context.Context, e *estate.Estate, region string) (*objectstore.Client, error)
-	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	Counter(ctx context.Context, e *estate.Estate, region string) (objectstore.Counter, error)
+	Fencer(ctx context.Context, e *estate.Estate, region string) (objectstore.Fencer, error)
+	Overseer(ctx context.Context, e *estate.Estate, region string) (objectstore.Overseer, error)
+	Replicator(ctx context.Context, e *estate.Estate, region string) (objectstore.Replicator, error)
+	Storage(ctx context.Context, e *estate.Estate, region string) (objectstore.Store, error)
 }
 
 // room is what the actions of this room hang from.

@@ -59,13 +59,17 @@ func (p *bucketPair) expiry(ctx context.Context, at side) action.Observation {
 			keep = max(keep, *sc.rpo)
 		}
 	}
-	rules, err := p.s.lifecycle(ctx, p, at)
+	overseer, err := p.s.Overseer(ctx, p.c.Estate, at.region)
+	var cycle objectstore.Lifecycle
+	if err == nil {
+		cycle, err = overseer.Lifecycle(ctx, at.Name())
+	}
 	if err != nil {
 		return p.blind(at.region, what, want, err)
 	}
 	var wrong []string
 	touching := 0
-	for _, r := range rules {
+	for _, r := range cycle.Removals {
 		prefix, touches := p.touched(r)
 		if !touches {
 			continue
@@ -117,21 +121,6 @@ func (p *bucketPair) harm(at side, r objectstore.Removal, prefix string, keep ti
 	return tooSoon
 }
 
-func (s room) lifecycle(ctx context.Context, p *bucketPair, at side) ([]objectstore.Removal, error) {
-	r, err := p.c.Estate.RegionNamed(at.region)
-	if err != nil {
-		return nil, err
-	}
-	if r.Storage.Provider == "minio" && r.Storage.Admin != "" {
-		admin, err := s.MinIO(ctx, p.c.Estate, at.region)
-		if err != nil {
-			return nil, err
-		}
-		return admin.Lifecycle(ctx, at.Name())
-	}
-	return at.Client().Lifecycle(ctx, at.Name())
-}
-
 // sampled is how many objects of a table are read in part.
 const sampled = 64
 
@@ -152,6 +141,10 @@ func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *tally) ac
 		}
 		sample = append(sample, s...)
 	}
+	describer, err := objectstore.As[objectstore.Describer](p.target.Client(), "say whether it can decrypt an object")
+	if err != nil {
+		return p.blind(p.target.region, what, want, err)
+	}
 	var mu sync.Mutex
 	var silent error
 	read, refused := map[string]int{}, map[string]string{}
@@ -159,8 +152,8 @@ func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *tally) ac
 	g.SetLimit(16)
 	for _, o := range sample {
 		g.Go(func() error {
-			enc, status, err := p.target.Client().Decrypt(gctx, p.target.Name(), o.Key)
-			how, _, headErr := p.target.Client().EncryptionOf(gctx, p.target.Name(), o.Key)
+			enc, status, err := describer.Decrypt(gctx, p.target.Name(), o.Key)
+			how, _, headErr := describer.EncryptionOf(gctx, p.target.Name(), o.Key)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -251,7 +244,7 @@ func (p *bucketPair) ruleBack(ctx context.Context, replicas *tally) action.Obser
 		}
 	}
 	for _, r := range rules {
-		if r.to == p.source.Name() && r.Enabled != (p.decl.ReverseRule == "enabled") {
+		if r.To == p.source.Name() && r.Enabled != (p.decl.ReverseRule == "enabled") {
 			return action.Saw(what, want, fmt.Sprintf("rule %s is %s", r.ID, map[bool]string{true: "enabled", false: "disabled"}[r.Enabled]), false)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
@@ -112,7 +111,7 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	fail := func(doing string, err error) (action.Change, error) {
 		return action.Change{}, fmt.Errorf("plan to undelete what table %s needs in %s: %s: %w", t.Name, t.Region, doing, err)
 	}
-	if versioned, err := t.Bucket.Client().BucketVersioning(ctx, t.Bucket.Name()); err != nil {
+	if versioned, err := t.Bucket.Versioned(ctx); err != nil {
 		return fail("ask whether its bucket keeps versions", err)
 	} else if !versioned {
 		return fail("bucket "+t.Bucket.Name()+" keeps no versions: there is nothing to bring back from", action.ErrRefused)
@@ -225,7 +224,6 @@ func (s room) undeletePlanned(ctx context.Context, c action.Call[undeleteParams]
 func changesOf(t lake.Table, u undeleting) *changes {
 	return &changes{
 		to: t.Bucket, from: t.Bucket, fromKey: sameKey, prefixes: u.Prefixes, lines: u.lines,
-		copier: &objectstore.Copier{Client: t.Bucket.Client()},
 	}
 }
 

@@ -120,7 +120,7 @@ func (s room) planPromote(ctx context.Context, c action.Call[action.None]) (acti
 	fail := func(doing string, err error) (action.Change, error) {
 		return action.Change{}, fmt.Errorf("plan to promote table %s to version %d: %s: %w", t.Name, p.Version, doing, err)
 	}
-	if versioned, err := t.Bucket.Client().BucketVersioning(ctx, t.Bucket.Name()); err != nil {
+	if versioned, err := t.Bucket.Versioned(ctx); err != nil {
 		return fail("ask whether its bucket keeps versions", err)
 	} else if !versioned {
 		return fail("bucket "+t.Bucket.Name()+" keeps no versions, so that what moves aside could be lost; turn versioning on", action.ErrRefused)

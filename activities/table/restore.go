@@ -258,7 +258,7 @@ func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (acti
 	if err != nil {
 		return action.Change{}, err
 	}
-	if versioned, err := r.site.Bucket.Client().BucketVersioning(ctx, r.site.Bucket.Name()); err != nil {
+	if versioned, err := r.site.Bucket.Versioned(ctx); err != nil {
 		return action.Change{}, err
 	} else if !versioned {
 		return action.Change{}, fmt.Errorf("%w: bucket %s keeps no versions, so that what is there now could not be brought back; turn versioning on", action.ErrRefused, r.site.Bucket.Name())

@@ -51,7 +51,7 @@ func (s Lake) TableIn(ctx context.Context, run action.Run, e *estate.Estate, ask
 // systems is what the package needs of the outside systems.
 type systems interface {
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
-	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
+	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Depot(ctx context.Context, e *estate.Estate) (depot.Depot, error)
 }
 

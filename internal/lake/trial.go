@@ -30,8 +30,10 @@ func (t Trial) key(prefix string) string {
 	return prefix + "/" + ProbePart + "/" + t.Run.FirstRun + "/" + rand.Text()
 }
 
-func (t Trial) as(ctx context.Context, name string, ref estate.Ref) (*objectstore.Client, error) {
-	return t.S.StorageAs(ctx, t.Estate, t.Region.Region, ref, name)
+// as is the bucket as a principal has it.
+func (t Trial) as(ctx context.Context, name string, ref estate.Ref) (objectstore.Bucket, error) {
+	c, err := t.S.StorageAs(ctx, t.Estate, t.Region.Region, ref, name)
+	return objectstore.Bind(c, t.Bucket), err
 }
 
 func (t Trial) Unknown(what, want string, err error) action.Observation {
@@ -54,11 +56,11 @@ func (t Trial) Control(ctx context.Context) action.Observation {
 	if err != nil {
 		return t.Unknown(what, want, err)
 	}
-	for o, err := range c.List(ctx, t.Bucket, "") {
+	for o, err := range c.List(ctx, "") {
 		if err != nil {
 			return t.Unknown(what, want, err)
 		}
-		if _, err := c.ReadAt(ctx, t.Bucket, o.Key, make([]byte, min(o.Size, 1)), 0); err != nil {
+		if _, err := c.ReadAt(ctx, o.Key, make([]byte, min(o.Size, 1)), 0); err != nil {
 			return t.Unknown(what, want, err)
 		}
 		return action.Saw(what, want, "both", true)
@@ -76,13 +78,13 @@ func (t Trial) CannotWrite(ctx context.Context, name string, ref estate.Ref, pre
 	}
 	for _, prefix := range prefixes {
 		key := t.key(prefix)
-		o, err := c.Put(ctx, t.Bucket, key, []byte("A write of run "+t.Run.FirstRun+" that should have been denied.\n"))
+		o, err := c.Put(ctx, key, []byte("A write of run "+t.Run.FirstRun+" that should have been denied.\n"))
 		if outcome := objectstore.Attempted(err); outcome == objectstore.ProbeAllowed {
 			return action.Saw(what, want, "it wrote "+o.Key+t.cleaned(ctx, key), false)
 		} else if outcome != objectstore.ProbeDenied {
 			return t.inconclusive(what, want, err)
 		}
-		_, err = c.Delete(ctx, t.Bucket, key)
+		_, err = c.Delete(ctx, key)
 		if outcome := objectstore.Attempted(err); outcome == objectstore.ProbeAllowed {
 			return action.Saw(what, want, "it was denied a put and let delete "+key+t.cleaned(ctx, key), false)
 		} else if outcome != objectstore.ProbeDenied {
@@ -103,7 +105,7 @@ func (t Trial) CanWrite(ctx context.Context, name string, ref estate.Ref, prefix
 	for _, prefix := range prefixes {
 		key := t.key(prefix)
 		body := "A write of run " + t.Run.FirstRun + " to prove that it may.\n"
-		_, err := c.Put(ctx, t.Bucket, key, []byte(body))
+		_, err := c.Put(ctx, key, []byte(body))
 		switch objectstore.Attempted(err) {
 		case objectstore.ProbeAllowed:
 		case objectstore.ProbeUnreachable:
@@ -111,7 +113,7 @@ func (t Trial) CanWrite(ctx context.Context, name string, ref estate.Ref, prefix
 		default: // it cannot, for whatever reason
 			return action.Saw(what, want, err.Error(), false)
 		}
-		back, _, err := c.Get(ctx, t.Bucket, key)
+		back, _, err := c.Get(ctx, key)
 		left := t.cleaned(ctx, key)
 		switch {
 		case objectstore.Attempted(err) == objectstore.ProbeUnreachable:
@@ -137,14 +139,14 @@ func (t Trial) cleaned(ctx context.Context, key string) string {
 		return fmt.Sprintf(", and not removed: %v", err)
 	}
 	for _, look := range []bool{false, true} {
-		for v, err := range admin.ListVersions(ctx, t.Bucket, key) {
+		for v, err := range admin.ListVersions(ctx, key) {
 			switch {
 			case err != nil:
 				return fmt.Sprintf(", and not removed: %v", err)
 			case look:
 				return fmt.Sprintf(", and version %s of %s is still there", v.VersionID, key)
 			}
-			if err := admin.DeleteVersion(ctx, t.Bucket, v.Key, v.VersionID); err != nil {
+			if err := admin.DeleteVersion(ctx, v.Key, v.VersionID); err != nil {
 				return fmt.Sprintf(", and not removed: %v", err)
 			}
 		}
@@ -160,7 +162,7 @@ func (t Trial) CanRead(ctx context.Context, name string, ref estate.Ref, samples
 		return t.Unknown(what, want, err)
 	}
 	for _, o := range samples {
-		body, _, err := c.Get(ctx, t.Bucket, o.Key)
+		body, _, err := c.Get(ctx, o.Key)
 		switch {
 		case objectstore.Attempted(err) == objectstore.ProbeUnreachable:
 			return t.Unknown(what, want, err)
@@ -181,7 +183,7 @@ func (t Trial) CannotRead(ctx context.Context, name string, ref estate.Ref, samp
 		return t.Unknown(what, want, err)
 	}
 	for _, o := range samples {
-		_, _, err := c.Get(ctx, t.Bucket, o.Key)
+		_, _, err := c.Get(ctx, o.Key)
 		switch objectstore.Attempted(err) {
 		case objectstore.ProbeDenied:
 		case objectstore.ProbeAllowed:

@@ -22,7 +22,8 @@ var ErrFenced = errors.New("another run's fence stands here")
 // into the moment between is noticed afterwards, not prevented. Call it under
 // the estate's lock and report it as "no concurrency control".
 //
-// A closed fence is a configuration, not yet a proof: prove it with a [Probe].
+// A closed fence is a configuration, not yet a proof: try to write with a principal's
+// own credentials, and see [Attempted].
 type Fence interface {
 	// Read observes the fence and changes nothing.
 	Read(ctx context.Context) (FenceState, error)
@@ -88,14 +89,4 @@ func FenceScope(parts ...[]string) string {
 		fmt.Fprint(h, ";")
 	}
 	return hex.EncodeToString(h.Sum(nil))[:8]
-}
-
-// WriteActions are the S3 actions that a fence denies: everything that changes an
-// object, a version, its lock, or the bucket's configuration, replication
-// included. Reading, listing and starting nothing else is left alone.
-func WriteActions() []string {
-	return []string{
-		"s3:AbortMultipartUpload", "s3:BypassGovernanceRetention", "s3:Delete*", "s3:Put*",
-		"s3:ReplicateDelete", "s3:ReplicateObject", "s3:ReplicateTags", "s3:RestoreObject",
-	}
 }

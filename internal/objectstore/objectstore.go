@@ -1,50 +1,48 @@
-// Package objectstore speaks S3: reading, listing and conditional writing of
-// objects, and fences that keep writers out of a bucket.
+// Package objectstore is the port to object stores: what recovery asks of one, in
+// words that fit S3 and everything like it. It knows no client library.
 //
-// It is the only package that knows the S3 SDK. What it returns is plain data,
-// and what it refuses is one of a few sentinels, so that callers decide without
-// looking at driver errors:
+// # Roles
+//
+// A [Store] reads, lists, writes and removes objects, which every object store can.
+// What only some can is a role of its own, asked for with [As]: [Describer],
+// [Duplicator], [Keeper], [Overseer], [Replicator], [WallTester]. Who administers a
+// store is opened with other credentials and has roles too: [Fencer], [Granter],
+// [Counter], and some of the former. [Traits] say what of the contract a store
+// cannot keep. A caller asks for an ability, and never for a provider's name; what is
+// missing is [ErrLacks], which says what it is.
+//
+// A [Bucket] is a store bound to a bucket's name.
+//
+// # Errors
+//
+// What a store refuses is one of a few sentinels, so that callers decide without
+// looking at a driver's errors:
 //
 //   - [fs.ErrNotExist]: the object or version is not there, and its bucket is;
 //   - [ErrNoBucket]: the bucket is not there, from which nothing follows about
 //     objects: its name may be mistyped;
-//   - [fs.ErrPermission]: the store answered 403;
+//   - [fs.ErrPermission]: the principal may not, or is not who it says; with
+//     [ErrDenied] or [ErrNobody] beside it where the store says which;
 //   - [fs.ErrExist]: a put-if-absent found the key taken;
 //   - [ErrChanged]: something is no longer what the caller has seen;
 //   - [ErrSame]: beside one of the last two, when what is there holds the very
 //     bytes that were to be written;
 //   - [ErrKey]: the store cannot decrypt what it holds;
+//   - [ErrLacks]: the store cannot do this at all;
 //   - [reach.ErrUnreachable]: no answer came, nothing is known.
 //
-// # Time
+// Only the last may be cured by asking again, and some of what is none of them, such
+// as an answer 500.
 //
-// A request that gets no byte within [Config.AnswerTimeout] is given up, and is
-// not tried again: a dead endpoint answers "unreachable" within seconds, and the
-// caller owns longer patience. A refused or reset connection and a 5xx answer
-// are tried [Config.Attempts] times in all, which means that the answer of a
-// write may be lost although the write took place. [Client.PutIfAbsent] and
-// [Client.PutIfMatch] resolve that: the second attempt then loses against the
-// first, and says [ErrSame]. A store that asks to slow down is asked again with
-// longer and longer waits, for about 20 s.
+// # Implementations
 //
-// Verified against MinIO by package storetest, which runs against any endpoint.
+// Package s3 speaks S3, and below it are minio and batchops; package memory holds
+// everything in memory, for tests. A new one passes package storetest by one line.
 package objectstore
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
-	"net/url"
-	"strings"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/smithy-go/middleware"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 var (
@@ -57,127 +55,21 @@ var (
 	// attempt of this very write, whose answer was lost, or somebody's equal one.
 	ErrSame = errors.New("it holds these very bytes")
 
-	// ErrKey means that the store cannot decrypt what it holds. MinIO says so of a
-	// listing too, since it decrypts what it lists.
+	// ErrKey means that the store cannot decrypt what it holds. A store may say so of
+	// a listing too, if it decrypts what it lists.
 	ErrKey = errors.New("it cannot be decrypted with the keys there")
 
 	// ErrNoBucket means that the bucket itself is missing.
 	ErrNoBucket = errors.New("no such bucket")
+
+	// ErrDenied stands beside [fs.ErrPermission] where the store knows the principal
+	// and says that it lacks the right.
+	ErrDenied = errors.New("access denied")
+
+	// ErrNobody stands beside [fs.ErrPermission] where the store knows no principal of
+	// that name. It is a denial only for credentials that are known to work elsewhere.
+	ErrNobody = errors.New("no such principal")
 )
-
-// Config says where a store is and who asks.
-type Config struct {
-	Endpoint  string // URL with scheme, such as https://s3.us-east-1.amazonaws.com
-	Region    string // the region that signatures name; "us-east-1" when empty
-	AccessKey string
-	SecretKey string
-	// SessionToken goes with temporary credentials; empty otherwise.
-	SessionToken string
-	// PathStyle puts the bucket into the path instead of the host name. MinIO
-	// and most local servers need it.
-	PathStyle bool
-
-	// ConnectTimeout bounds one connection attempt; 1 s when zero.
-	ConnectTimeout time.Duration
-	// AnswerTimeout is the longest silence accepted on a connection while a
-	// request is under way, not the length of the request; 3 s when zero. A
-	// server-side copy is silent for as long as it works and gets 20 times as
-	// much.
-	AnswerTimeout time.Duration
-	// Attempts is how often a request is sent at most; 3 when zero. Where the
-	// store asks to slow down it is 10 at least.
-	Attempts int
-}
-
-const copyPatience = 20 // times AnswerTimeout
-
-// Client talks to one endpoint as one principal. It is safe for concurrent use.
-type Client struct {
-	cfg  Config
-	s3   *s3.Client
-	slow func(*s3.Options) // for requests that are silent while they work
-}
-
-// New returns a client. It asks nothing of the endpoint; only a configuration
-// that can never work is an error.
-func New(cfg Config) (*Client, error) {
-	u, err := url.Parse(cfg.Endpoint)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fmt.Errorf("object store endpoint %q is not a URL; give one such as https://s3.us-east-1.amazonaws.com", cfg.Endpoint)
-	}
-	if cfg.AccessKey == "" || cfg.SecretKey == "" {
-		return nil, fmt.Errorf("object store %s: access key or secret key is empty; name credentials that hold both", cfg.Endpoint)
-	}
-	cfg.Endpoint = strings.TrimSuffix(cfg.Endpoint, "/")
-	if cfg.Region == "" {
-		cfg.Region = "us-east-1"
-	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = time.Second
-	}
-	if cfg.AnswerTimeout == 0 {
-		cfg.AnswerTimeout = 3 * time.Second
-	}
-	if cfg.Attempts == 0 {
-		cfg.Attempts = 3
-	}
-	slow := &http.Client{Transport: Transport(cfg.ConnectTimeout, copyPatience*cfg.AnswerTimeout)}
-	return &Client{
-		cfg: cfg,
-		s3: s3.New(s3.Options{
-			BaseEndpoint: aws.String(cfg.Endpoint),
-			Region:       cfg.Region,
-			UsePathStyle: cfg.PathStyle,
-			Credentials:  credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken),
-			HTTPClient:   &http.Client{Transport: Transport(cfg.ConnectTimeout, cfg.AnswerTimeout)},
-			Retryer:      retryer(cfg.Attempts),
-			APIOptions:   itself(cfg),
-			// Parts of an object have no checksum of their own to be held against.
-			DisableLogOutputChecksumValidationSkipped: true,
-		}),
-		slow: func(o *s3.Options) { o.HTTPClient = slow },
-	}, nil
-}
-
-// itself asks for what the store itself holds. A MinIO with a rule back answers a
-// GET or a HEAD of what it does not have with what the other region has: a standby
-// would seem complete until the day on which it is alone.
-func itself(cfg Config) []func(*middleware.Stack) error {
-	if !cfg.PathStyle { // not MinIO
-		return nil
-	}
-	return []func(*middleware.Stack) error{smithyhttp.SetHeaderValue("X-Minio-Source-Proxy-Request", "false")}
-}
-
-// Endpoint is the URL that the client talks to, without a trailing slash.
-func (c *Client) Endpoint() string { return c.cfg.Endpoint }
-
-// AccessKey names the principal that the client asks as.
-func (c *Client) AccessKey() string { return c.cfg.AccessKey }
-
-// retryer tries again what was refused or broken, at once and few times. Silence
-// is not tried again: it has already cost as much as the caller wants to wait.
-func retryer(attempts int) aws.Retryer {
-	return patient{attempts: attempts, Standard: retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = max(attempts, slowAttempts)
-		o.MaxBackoff = 400 * time.Millisecond
-		// The default bucket of retry tokens would make the outcome of a request
-		// depend on the failures of others.
-		o.RateLimiter = ratelimit.None
-		o.Retryables = append([]retry.IsErrorRetryable{
-			retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-				var t interface{ Timeout() bool }
-				if errors.As(err, &t) && t.Timeout() {
-					return aws.FalseTernary
-				}
-				return aws.UnknownTernary
-			}),
-			// Two conditional writes met; the loser must ask again to learn why.
-			retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}}},
-			retry.RetryableErrorCode{Codes: slowCodes},
-		}, o.Retryables...)
-	})}
-}
 
 // Object is what a store says about one version of a key.
 type Object struct {
@@ -186,9 +78,8 @@ type Object struct {
 	ETag         string // without quotes; opaque, equal for equal content of one upload
 	VersionID    string // empty or "null" in a bucket without versioning; listings of current objects leave it empty
 	LastModified time.Time
-	// ReplicationStatus is COMPLETED, PENDING or FAILED at a source, REPLICA at a
-	// target, and empty where no rule applies or where the store does not say, as
-	// in listings.
+	// ReplicationStatus is one of the constants, such as [ReplicationReplica], and
+	// empty where no rule applies or where the store does not say, as in listings.
 	ReplicationStatus string
 	StorageClass      string // as listings say it; empty elsewhere
 }
@@ -200,5 +91,21 @@ type Version struct {
 	DeleteMarker bool // the key was deleted here; nothing can be read
 }
 
-func quoteETag(s string) *string   { return aws.String(`"` + s + `"`) }
-func unquoteETag(s *string) string { return strings.Trim(aws.ToString(s), `"`) }
+// Source is an object to read or copy. VersionID and ETag are conditions: the
+// version to take (the current one when empty), and the ETag it must have (any when
+// empty).
+type Source struct {
+	Bucket, Key, VersionID, ETag string
+}
+
+// DeletionsAtMost is how many keys one request of [Remover.DeleteMany] names: what
+// a caller plans with.
+const DeletionsAtMost = 1000
+
+// Deletion is a key to delete, or one version to remove.
+type Deletion struct {
+	Key string
+	// VersionID is the version or delete marker to remove for good. Without one the
+	// key is deleted, as [Remover.Delete] does it.
+	VersionID string
+}

@@ -18,10 +18,7 @@ import (
 	"breakwater/internal/estate/load"
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/connect"
-	"breakwater/internal/ledger/store"
 	"breakwater/internal/mistake"
-	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/query"
 	"breakwater/internal/secret/vault"
 
@@ -132,82 +129,6 @@ func (s *Systems) Credentials(ctx context.Context, e *estate.Estate, region stri
 	return r.Resolve(ctx, string(ref), wanted)
 }
 
-// storeConfig is how a principal connects to a region's object store.
-func (s *Systems) storeConfig(ctx context.Context, e *estate.Estate, name string, ref estate.Ref, who string) (objectstore.Config, error) {
-	r, err := e.RegionNamed(name)
-	if err != nil {
-		return objectstore.Config{}, err
-	}
-	v, err := s.Credentials(ctx, e, name, ref, who+" at the storage of "+name)
-	if err != nil {
-		return objectstore.Config{}, err
-	}
-	return storeConfig(v, r.Storage.Endpoint, r.Storage.SigningName, name, r.Storage.Provider == "minio")
-}
-
-func storeConfig(v credential.Values, endpoint, signing, region string, pathStyle bool) (objectstore.Config, error) {
-	access, err := v.Text("access_key")
-	if err != nil {
-		return objectstore.Config{}, err
-	}
-	secret, err := v.Text("secret_key")
-	if err != nil {
-		return objectstore.Config{}, err
-	}
-	if signing == "" {
-		signing = region
-	}
-	return objectstore.Config{Endpoint: endpoint, Region: signing, AccessKey: access, SecretKey: secret, PathStyle: pathStyle}, nil
-}
-
-// StorageAs connects to a region's object store as the given principal.
-func (s *Systems) StorageAs(ctx context.Context, e *estate.Estate, name string, ref estate.Ref, who string) (*objectstore.Client, error) {
-	cfg, err := s.storeConfig(ctx, e, name, ref, who)
-	if err != nil {
-		return nil, err
-	}
-	return keep(s, fmt.Sprintf("s3 %s %s %s", cfg.Endpoint, cfg.AccessKey, cfg.SecretKey), func() (*objectstore.Client, error) {
-		return objectstore.New(cfg)
-	})
-}
-
-// Storage connects to a region's object store as recovery itself.
-func (s *Systems) Storage(ctx context.Context, e *estate.Estate, name string) (*objectstore.Client, error) {
-	r, err := e.RegionNamed(name)
-	if err != nil {
-		return nil, err
-	}
-	return s.StorageAs(ctx, e, name, r.Storage.Credentials, "recovery")
-}
-
-// Bucket is a logical bucket of the estate in a region, as recovery sees it.
-func (s *Systems) Bucket(ctx context.Context, e *estate.Estate, name, logical string) (objectstore.Bucket, error) {
-	real, err := e.RealBucket(logical, name)
-	if err != nil {
-		return objectstore.Bucket{}, err
-	}
-	c, err := s.Storage(ctx, e, name)
-	if err != nil {
-		return objectstore.Bucket{}, err
-	}
-	return c.Bucket(real), nil
-}
-
-// MinIO connects to a region's object store as its administrator.
-func (s *Systems) MinIO(ctx context.Context, e *estate.Estate, name string) (*minio.Admin, error) {
-	r, err := e.RegionNamed(name)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := s.storeConfig(ctx, e, name, r.Storage.Admin, "the administrator")
-	if err != nil {
-		return nil, err
-	}
-	return keep(s, fmt.Sprintf("minio %s %s %s", cfg.Endpoint, cfg.AccessKey, cfg.SecretKey), func() (*minio.Admin, error) {
-		return minio.New(cfg)
-	})
-}
-
 // Vault connects to a region's secret store.
 func (s *Systems) Vault(ctx context.Context, e *estate.Estate, name string) (*vault.Client, error) {
 	r, err := e.RegionNamed(name)
@@ -302,25 +223,6 @@ func (s *Systems) Connect(_ context.Context, e *estate.Estate, name string) (*co
 		return connect.New(r.Connect.URL, nil) // it knows how long each request may take
 	})
 	return c, r.Connect, err
-}
-
-// Ledger opens the estate's ledger.
-func (s *Systems) Ledger(ctx context.Context, e *estate.Estate) (store.Store, error) {
-	v, err := s.Credentials(ctx, e, "", e.Ledger.Credentials, "the ledger of estate "+e.Estate)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := storeConfig(v, e.Ledger.Endpoint, e.Ledger.Region, "us-east-1", true)
-	if err != nil {
-		return nil, err
-	}
-	return keep(s, fmt.Sprintf("ledger %s %s %s %s/%s", cfg.Endpoint, cfg.AccessKey, cfg.SecretKey, e.Ledger.Bucket, e.Ledger.Prefix), func() (store.Store, error) {
-		c, err := objectstore.New(cfg)
-		if err != nil {
-			return nil, err
-		}
-		return store.NewS3(c.Bucket(e.Ledger.Bucket), e.Ledger.Prefix), nil
-	})
 }
 
 // Signer is the worker's key for the heads of the estate's ledger.

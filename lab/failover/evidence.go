@@ -13,7 +13,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/mistake"
-	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/wire"
 	"breakwater/lab"
 	labkafka "breakwater/lab/kafka"
@@ -31,7 +31,7 @@ func (s *Session) Ledger() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := objectstore.New(s.Lab.Storage(lab.Third))
+	c, err := s3.New(s.Lab.Storage(lab.Third))
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"breakwater/internal/estate"
-	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/recovery"
 	"breakwater/internal/report"
 	"breakwater/internal/table"
@@ -32,7 +32,7 @@ type truth struct {
 	s      *Session
 	estate *estate.Estate
 	oracle *oracle.Oracle
-	store  *objectstore.Client
+	store  *s3.Client
 	rep    report.Report
 }
 
@@ -51,7 +51,7 @@ func (s *Session) HoldAgainstTruth(ctx context.Context, rep report.Report) error
 	if err != nil {
 		return err
 	}
-	store, err := objectstore.New(s.Lab.Storage(lab.Standby))
+	store, err := s3.New(s.Lab.Storage(lab.Standby))
 	if err != nil {
 		return err
 	}

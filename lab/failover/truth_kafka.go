@@ -35,10 +35,6 @@ func (s bucketStore) Get(ctx context.Context, key string) ([]byte, error) {
 	return body, err
 }
 
-func (s bucketStore) ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error) {
-	return s.Client().ReadAt(ctx, s.Name(), key, p, off)
-}
-
 // mirrored is what one partition of the standby holds, by its own offsets.
 type mirrored struct {
 	offset int64

@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"breakwater/internal/estate"
-	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/lab"
 )
 
@@ -55,7 +55,7 @@ func (d *disaster) writeSecret(ctx context.Context, e *estate.Estate) error {
 
 func (d *disaster) keepAside(ctx context.Context, e *estate.Estate) error {
 	t := e.Groups[0].Tables[0]
-	c, err := objectstore.New(d.Lab.Storage(lab.Standby))
+	c, err := s3.New(d.Lab.Storage(lab.Standby))
 	if err != nil {
 		return err
 	}

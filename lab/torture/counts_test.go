@@ -16,6 +16,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
 	"breakwater/lab"
@@ -78,7 +79,7 @@ func (d *disaster) asideOnce(ctx context.Context, e *estate.Estate) error {
 	if err != nil {
 		return err
 	}
-	c, err := objectstore.New(d.Lab.Storage(lab.Standby))
+	c, err := s3.New(d.Lab.Storage(lab.Standby))
 	if err != nil {
 		return err
 	}

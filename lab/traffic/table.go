@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/location"
 	"breakwater/internal/table/delta/write"
@@ -64,7 +65,7 @@ func openTable(ctx context.Context, region string, t Table, share float64, j *or
 func newTableWriter(region string, t Table, share float64, j *oracle.Journal,
 	open func(write.Store, table.Root, write.Options) (*write.Table, error),
 ) (*tableWriter, error) {
-	c, err := objectstore.New(objectstore.Config{
+	c, err := s3.New(s3.Config{
 		Endpoint: t.Store.Endpoint, Region: t.Store.Region, PathStyle: true,
 		AccessKey: t.Store.AccessKey, SecretKey: t.Store.SecretKey,
 	})

@@ -31,7 +31,7 @@ func (p Depot) Copies(ctx context.Context, prefix string) (map[string]string, er
 // keeps none, that of the copy's bytes, read. Equal it is to the source by the ETag,
 // which is the MD5 of what was put at once and not encrypted by a key of one's own;
 // where the ETags say nothing, by the source's bytes, read.
-func (p Depot) Copied(ctx context.Context, from *objectstore.Client, bucket string, n backup.Need, key, version string, until time.Time) (Added, error) {
+func (p Depot) Copied(ctx context.Context, from objectstore.Versions, bucket string, n backup.Need, key, version string, until time.Time) (Added, error) {
 	seal, err := p.Reader.Seal(ctx, p.Bucket, p.Prefix+key, version)
 	if err != nil {
 		return Added{}, err
@@ -47,7 +47,7 @@ func (p Depot) Copied(ctx context.Context, from *objectstore.Client, bucket stri
 	if equal && !strings.Contains(n.ETag, "-") {
 		a.MD5 = n.ETag
 	}
-	read := func(c *objectstore.Client, bucket, key, version string) (sum string, err error) {
+	read := func(c objectstore.Versions, bucket, key, version string) (sum string, err error) {
 		body, _, err := c.VersionReader(ctx, bucket, key, version)
 		if err != nil {
 			return "", err

@@ -32,8 +32,8 @@ const Whole = 32 << 20
 // Depot is where an estate's backups are. Adder and Reader may be nil where only
 // the other is needed.
 type Depot struct {
-	Adder  *objectstore.Client // may add, and hold longer
-	Reader *objectstore.Client // may read
+	Adder  objectstore.Vault // may add, and hold longer
+	Reader objectstore.Vault // may read
 	Bucket string
 	Prefix string // with a slash at its end, or empty
 	Mode   objectstore.LockMode
@@ -216,7 +216,7 @@ func (p Depot) AddBytes(ctx context.Context, group string, generation int64, bod
 
 // AddContent writes an object of a generation under the name of its content, and
 // reads no more of it into memory than [Whole] bytes.
-func (p Depot) AddContent(ctx context.Context, group string, generation int64, from *objectstore.Client, bucket, key string, size int64, until time.Time) (Added, objectstore.Object, error) {
+func (p Depot) AddContent(ctx context.Context, group string, generation int64, from objectstore.Store, bucket, key string, size int64, until time.Time) (Added, objectstore.Object, error) {
 	if size <= Whole {
 		body, o, err := from.Get(ctx, bucket, key)
 		if err != nil {
@@ -307,7 +307,7 @@ func (p Depot) there(ctx context.Context, a Added) (Added, error) {
 
 // Sum reads a version of an object, the current one if it is empty, and returns the
 // SHA-256 of its bytes in hex.
-func Sum(ctx context.Context, c *objectstore.Client, bucket, key, version string) (string, error) {
+func Sum(ctx context.Context, c objectstore.Versions, bucket, key, version string) (string, error) {
 	body, _, err := c.VersionReader(ctx, bucket, key, version)
 	if err != nil {
 		return "", err
@@ -400,7 +400,7 @@ func (p Depot) write(ctx context.Context, o backup.Object, to objectstore.Bucket
 	if err != nil {
 		return err
 	}
-	_, err = to.Client().PutFrom(ctx, to.Name(), key, from, o.Copy.Size, o.Copy.SHA256)
+	_, err = to.PutFrom(ctx, key, from, o.Copy.Size, o.Copy.SHA256)
 	if errors.Is(err, objectstore.ErrChanged) {
 		err = fmt.Errorf("%w: %w", backup.ErrDamaged, err)
 	}

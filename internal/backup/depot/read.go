@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"breakwater/internal/backup"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
 )
 
@@ -69,7 +70,7 @@ func (t *Tables) ReadAt(ctx context.Context, key string, p []byte, off int64) (i
 	if err != nil {
 		return 0, err
 	}
-	r, err := t.place.Reader.ReaderAt(ctx, t.place.Bucket, t.place.Prefix+o.Copy.Key, o.Copy.Version)
+	r, err := objectstore.OpenFile(ctx, t.place.Reader, t.place.Bucket, t.place.Prefix+o.Copy.Key, o.Copy.Version)
 	if err != nil {
 		return 0, err
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/minio"
+	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/objectstore/s3/minio"
 	"breakwater/lab/server"
 )
 
@@ -79,7 +79,7 @@ func (s *Server) serves(ctx context.Context) error {
 	if err := server.Answers(ctx, s.Endpoint+"/minio/health/ready"); err != nil {
 		return err
 	}
-	root := objectstore.Config{Endpoint: s.Endpoint}
+	root := s3.Config{Endpoint: s.Endpoint}
 	for _, e := range s.Command.Env { // a test may have given it another root
 		if v, ok := strings.CutPrefix(e, "MINIO_ROOT_USER="); ok {
 			root.AccessKey = v
@@ -95,22 +95,22 @@ func (s *Server) serves(ctx context.Context) error {
 }
 
 // Config is how root connects. Set other keys for other principals.
-func (s *Server) Config() objectstore.Config {
-	return objectstore.Config{Endpoint: s.Endpoint, AccessKey: RootUser, SecretKey: RootPassword, PathStyle: true}
+func (s *Server) Config() s3.Config {
+	return s3.Config{Endpoint: s.Endpoint, AccessKey: RootUser, SecretKey: RootPassword, PathStyle: true}
 }
 
 // Client connects as root.
-func (s *Server) Client(t testing.TB) *objectstore.Client {
+func (s *Server) Client(t testing.TB) *s3.Client {
 	t.Helper()
 	return s.As(t, RootUser, RootPassword)
 }
 
 // As connects as somebody else.
-func (s *Server) As(t testing.TB, accessKey, secretKey string) *objectstore.Client {
+func (s *Server) As(t testing.TB, accessKey, secretKey string) *s3.Client {
 	t.Helper()
 	cfg := s.Config()
 	cfg.AccessKey, cfg.SecretKey = accessKey, secretKey
-	c, err := objectstore.New(cfg)
+	c, err := s3.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

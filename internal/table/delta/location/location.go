@@ -34,12 +34,9 @@ var ErrBad = errors.New("not a location")
 
 // Options say how places are reached. The zero value serves files only.
 type Options struct {
-	// Endpoint is the URL of the S3 endpoint. Empty stands for AWS_ENDPOINT_URL_S3,
-	// AWS_ENDPOINT_URL and then for AWS itself.
-	Endpoint string
-	// Env reads the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-	// AWS_SESSION_TOKEN, AWS_REGION or AWS_DEFAULT_REGION, and the endpoints above.
-	Env func(string) string
+	// Store opens the object store that s3:// locations lie in; nil where there is none.
+	// It is called once per bucket.
+	Store func() (objectstore.Store, error)
 	// Maps are tried in the order of the length of From, the longest first.
 	Maps []Map
 }
@@ -200,12 +197,12 @@ func (w *world) store(bucket string) (table.Store, error) {
 	switch {
 	case bucket == filesystem:
 		s = files{}
-	case isS3:
-		c, err := w.options.client()
+	case isS3 && w.options.Store != nil:
+		c, err := w.options.Store()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrBad, err)
 		}
-		s = Bucket{c.Bucket(name)}
+		s = Bucket{objectstore.Bind(c, name)}
 	default:
 		return nil, fmt.Errorf("%w: %s: only files and s3:// are served here; map it to where a copy is", ErrBad, bucket)
 	}
@@ -248,28 +245,4 @@ func (w *world) ReadAt(ctx context.Context, key string, p []byte, off int64) (in
 		return 0, err
 	}
 	return s.ReadAt(ctx, there, p, off)
-}
-
-// client is the S3 client that the environment describes.
-func (o Options) client() (*objectstore.Client, error) {
-	env := o.Env
-	if env == nil {
-		env = func(string) string { return "" }
-	}
-	region := cmp.Or(env("AWS_REGION"), env("AWS_DEFAULT_REGION"), "us-east-1")
-	endpoint := cmp.Or(o.Endpoint, env("AWS_ENDPOINT_URL_S3"), env("AWS_ENDPOINT_URL"))
-	cfg := objectstore.Config{
-		Endpoint: cmp.Or(endpoint, "https://s3."+region+".amazonaws.com"), Region: region,
-		AccessKey: env("AWS_ACCESS_KEY_ID"), SecretKey: env("AWS_SECRET_ACCESS_KEY"), SessionToken: env("AWS_SESSION_TOKEN"),
-		// Only AWS has a host name per bucket for certain.
-		PathStyle: endpoint != "" && !strings.Contains(endpoint, ".amazonaws.com"),
-	}
-	if cfg.AccessKey == "" || cfg.SecretKey == "" {
-		return nil, fmt.Errorf("%w: an s3:// location needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment", ErrBad)
-	}
-	c, err := objectstore.New(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBad, err)
-	}
-	return c, nil
 }

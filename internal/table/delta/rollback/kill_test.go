@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/location"
@@ -70,7 +70,7 @@ func (d dying) PutIfAbsent(ctx context.Context, key string, body []byte) error {
 // run restores as an attempt of the action does: it looks for an earlier one,
 // works the commit out anew and makes it.
 func (c child) run(ctx context.Context) error {
-	client, err := objectstore.New(objectstore.Config{Endpoint: c.Endpoint, AccessKey: miniotest.RootUser, SecretKey: miniotest.RootPassword, PathStyle: true, AnswerTimeout: time.Minute})
+	client, err := s3.New(s3.Config{Endpoint: c.Endpoint, AccessKey: miniotest.RootUser, SecretKey: miniotest.RootPassword, PathStyle: true, AnswerTimeout: time.Minute})
 	if err != nil {
 		return err
 	}

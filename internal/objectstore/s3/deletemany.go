@@ -1,0 +1,111 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+
+	"breakwater/internal/objectstore"
+)
+
+// DeleteMany is that of [objectstore.Remover]. After a lost answer a key may have two
+// delete markers.
+func (c *Client) DeleteMany(ctx context.Context, bucket string, all []objectstore.Deletion) (done int, err error) {
+	var errs []error
+	for part := range slices.Chunk(all, objectstore.DeletionsAtMost) {
+		n, err := c.deletePart(ctx, bucket, part)
+		done += n
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return done, errors.Join(errs...)
+}
+
+func (c *Client) deletePart(ctx context.Context, bucket string, part []objectstore.Deletion) (done int, err error) {
+	var left []types.ObjectIdentifier
+	for _, d := range part {
+		if !inXML(d.Key) { // such a key would arrive as another one
+			if _, err := c.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &d.Key, VersionId: optional(d.VersionID)}); err != nil {
+				return done, c.fail("delete", bucket, d.Key, err)
+			}
+			done++
+			continue
+		}
+		left = append(left, types.ObjectIdentifier{Key: aws.String(d.Key), VersionId: optional(d.VersionID)})
+	}
+	for attempt := 1; len(left) > 0; attempt++ {
+		out, err := c.s3.DeleteObjects(ctx, &s3.DeleteObjectsInput{
+			Bucket: &bucket, Delete: &types.Delete{Objects: left, Quiet: aws.Bool(true)},
+		}, c.slow)
+		if err != nil {
+			return done, c.fail(fmt.Sprintf("delete %d keys, the first", len(left)), bucket, *left[0].Key, err)
+		}
+		var again []types.ObjectIdentifier
+		var refused []types.Error
+		for _, e := range out.Errors {
+			switch {
+			case aws.ToString(e.Code) == "NoSuchVersion" || aws.ToString(e.Code) == "NoSuchKey": // what was wanted
+			case attempt < slowAttempts && slow(&smithy.GenericAPIError{Code: aws.ToString(e.Code)}) || attempt < c.cfg.Attempts && aws.ToString(e.Code) == "InternalError":
+				again = append(again, types.ObjectIdentifier{Key: e.Key, VersionId: e.VersionId})
+			default:
+				refused = append(refused, e)
+			}
+		}
+		done += len(left) - len(again) - len(refused)
+		if len(refused) > 0 {
+			return done, c.refusedDeletion(bucket, refused)
+		}
+		if left = again; len(left) > 0 {
+			t := time.NewTimer(slowDelay(attempt))
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return done, ctx.Err()
+			case <-t.C:
+			}
+		}
+	}
+	return done, nil
+}
+
+// refusedDeletion words what the store said about single keys of a request that
+// it otherwise did.
+func (c *Client) refusedDeletion(bucket string, refused []types.Error) error {
+	e := refused[0]
+	said := aws.ToString(e.Code)
+	if m := aws.ToString(e.Message); m != "" {
+		said += ": " + m
+	}
+	r := &refusal{text: "the store answered " + said}
+	if aws.ToString(e.Code) == "AccessDenied" {
+		r = &refusal{text: fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), kinds: []error{fs.ErrPermission, objectstore.ErrDenied}}
+	}
+	return c.fail(fmt.Sprintf("delete: refused for %d keys, the first", len(refused)), bucket, aws.ToString(e.Key), r)
+}
+
+// inXML reports whether a key survives the body of a request. XML 1.0 has no
+// control characters, and turns a carriage return into a line feed.
+func inXML(key string) bool {
+	if !utf8.ValidString(key) {
+		return false
+	}
+	for _, r := range key {
+		if r < 0x20 || r == 0xFFFE || r == 0xFFFF || r == utf8.RuneError {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,129 @@
+package s3
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/reach"
+)
+
+// refusal is a store's answer no: short text for people, the sentinels for
+// errors.Is and the SDK's own error for whoever digs.
+type refusal struct {
+	text  string
+	kinds []error
+	cause error
+}
+
+func (e *refusal) Error() string { return e.text }
+
+func (e *refusal) Unwrap() []error {
+	if e.cause == nil {
+		return e.kinds
+	}
+	return append(e.kinds[:len(e.kinds):len(e.kinds)], e.cause)
+}
+
+// fail turns an SDK error into one of the package's, saying what was done to what.
+func (c *Client) fail(doing, bucket, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	what := "s3://" + bucket
+	if key != "" {
+		what += "/" + key
+	}
+	return fmt.Errorf("%s %s at %s: %w", doing, what, c.cfg.Endpoint, c.classify(err))
+}
+
+// classify is idempotent: what it has worded once it leaves alone.
+func (c *Client) classify(err error) error {
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		return err
+	}
+	var code, message string
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		code, message = api.ErrorCode(), api.ErrorMessage()
+	}
+	var status int
+	var re *smithyhttp.ResponseError
+	if errors.As(err, &re) && re.Response != nil {
+		status = re.HTTPStatusCode()
+	}
+	said := fmt.Sprintf("%d %s", status, code)
+	if message != "" && message != code {
+		said += ": " + message
+	}
+	switch {
+	case status == http.StatusBadGateway || status == http.StatusGatewayTimeout:
+		// Somebody before the store answered, and says that the store did not.
+		return &refusal{"unreachable: " + said, []error{reach.ErrUnreachable}, err}
+	case cannotDecrypt(code):
+		return &refusal{objectstore.ErrKey.Error() + " (" + said + "); check the key there and who may use it", []error{objectstore.ErrKey}, err}
+	case code == "NoSuchBucket":
+		return &refusal{"no such bucket (" + said + "); check the estate's bucket name", []error{objectstore.ErrNoBucket}, err}
+	case status == http.StatusNotFound,
+		status == http.StatusMethodNotAllowed: // the version asked for is a delete marker
+		return &refusal{"not found (" + said + ")", []error{fs.ErrNotExist}, err}
+	case status == http.StatusForbidden:
+		return &refusal{fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), append([]error{fs.ErrPermission}, denial(code)...), err}
+	case status == http.StatusPreconditionFailed, code == "ConditionalRequestConflict":
+		return &refusal{objectstore.ErrChanged.Error() + " (" + said + ")", []error{objectstore.ErrChanged}, err}
+	case status != 0:
+		return &refusal{"the store answered " + said, denial(code), err}
+	}
+	return noAnswer(err)
+}
+
+// denial is what a code says of the principal, if anything.
+func denial(code string) []error {
+	switch code {
+	case "AccessDenied":
+		return []error{objectstore.ErrDenied}
+	case "InvalidAccessKeyId":
+		return []error{objectstore.ErrNobody}
+	}
+	return nil
+}
+
+// cannotDecrypt tells the codes of a store that has the object and not its key:
+// AWS's begin with KMS., and MinIO's are its own.
+func cannotDecrypt(code string) bool {
+	return strings.HasPrefix(code, "KMS.") || strings.HasPrefix(code, "kms:") || code == "XMinioEncryptionError" || code == "InvalidCiphertextException"
+}
+
+// noAnswer marks an error that came without an answer, and shortens its text.
+func noAnswer(err error) error {
+	marked := reach.Mark(err)
+	if errors.Is(err, io.ErrUnexpectedEOF) { // the server died in the middle of the body
+		marked = fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
+	}
+	if !errors.Is(marked, reach.ErrUnreachable) {
+		return marked
+	}
+	text := err.Error()
+	if ue := (*url.Error)(nil); errors.As(err, &ue) {
+		text = ue.Err.Error()
+	}
+	return &refusal{"unreachable: " + text, []error{reach.ErrUnreachable}, err}
+}
+
+// code is the store's own name for its refusal, such as AccessDenied; empty if
+// err is not one.
+func code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
