@@ -12,7 +12,7 @@ import (
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
-	"breakwater/internal/secret/vault"
+	"breakwater/internal/secret"
 	"breakwater/internal/system"
 )
 
@@ -24,7 +24,7 @@ type systems interface {
 	Ledger(ctx context.Context, e *estate.Estate) (store.Store, error)
 	MinIO(ctx context.Context, e *estate.Estate, region string) (*minio.Admin, error)
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (*objectstore.Client, error)
-	Vault(ctx context.Context, e *estate.Estate, region string) (*vault.Client, error)
+	Secrets(ctx context.Context, e *estate.Estate, region string) (secret.Store, error)
 }
 
 // room is what the actions of this room hang from.

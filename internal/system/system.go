@@ -23,7 +23,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/minio"
 	"breakwater/internal/query"
-	"breakwater/internal/secret/vault"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/crypto/ssh"
@@ -118,20 +117,6 @@ func keep[T any](s *Systems, key string, make func() (T, error)) (T, error) {
 	return v, nil
 }
 
-// Credentials resolves a reference. Those in a vault are read from the vault of
-// the region that needs them.
-func (s *Systems) Credentials(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, wanted string) (credential.Values, error) {
-	r := credential.Resolver{Base: s.Folder}
-	if strings.HasPrefix(string(ref), string(credential.Vault)+":") {
-		v, err := s.Vault(ctx, e, region)
-		if err != nil {
-			return credential.Values{}, err
-		}
-		r.Vault = v.Data
-	}
-	return r.Resolve(ctx, string(ref), wanted)
-}
-
 // storeConfig is how a principal connects to a region's object store.
 func (s *Systems) storeConfig(ctx context.Context, e *estate.Estate, name string, ref estate.Ref, who string) (objectstore.Config, error) {
 	r, err := e.RegionNamed(name)
@@ -205,29 +190,6 @@ func (s *Systems) MinIO(ctx context.Context, e *estate.Estate, name string) (*mi
 	}
 	return keep(s, fmt.Sprintf("minio %s %s %s", cfg.Endpoint, cfg.AccessKey, cfg.SecretKey), func() (*minio.Admin, error) {
 		return minio.New(cfg)
-	})
-}
-
-// Vault connects to a region's secret store.
-func (s *Systems) Vault(ctx context.Context, e *estate.Estate, name string) (*vault.Client, error) {
-	r, err := e.RegionNamed(name)
-	if err != nil {
-		return nil, err
-	}
-	if r.Vault == nil {
-		return nil, fmt.Errorf("region %s has no vault in estate %s: %w", name, e.Estate, fs.ErrNotExist)
-	}
-	// The vault's own token never lies in a vault.
-	v, err := credential.Resolver{Base: s.Folder}.Resolve(ctx, string(r.Vault.Credentials), "the vault of "+name)
-	if err != nil {
-		return nil, err
-	}
-	token, err := v.Only("token")
-	if err != nil {
-		return nil, err
-	}
-	return keep(s, fmt.Sprintf("vault %s %s", r.Vault.Address, token), func() (*vault.Client, error) {
-		return vault.New(vault.Config{Address: r.Vault.Address, Token: token})
 	})
 }
 
