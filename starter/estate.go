@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook/load"
+	"breakwater/internal/secret"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
@@ -290,23 +291,22 @@ func (a *app) vaultLooks(e *estate.Estate, r *estate.Region, add adder) {
 		return
 	}
 	add(r.Region, "the vault serves "+r.Vault.Sentinel, func(ctx context.Context) error {
-		v, err := a.systems.Vault(ctx, e, r.Region)
+		s, err := a.systems.Secrets(ctx, e, r.Region)
 		if err != nil {
 			return err
 		}
-		_, err = v.Readable(ctx, r.Vault.Mount, r.Vault.Sentinel)
-		return err
+		return secret.Readable(ctx, s, r.Vault.Sentinel)
 	})
 	for _, g := range e.Groups {
 		if g.Routing == nil {
 			continue
 		}
 		add(r.Region, "the routing secret of "+g.Group+" can be read", func(ctx context.Context) error {
-			v, err := a.systems.Vault(ctx, e, r.Region)
+			s, err := a.systems.Secrets(ctx, e, r.Region)
 			if err != nil {
 				return err
 			}
-			_, err = v.Read(ctx, r.Vault.Mount, g.Routing.Secret)
+			_, err = s.Read(ctx, g.Routing.Secret)
 			return err
 		})
 	}

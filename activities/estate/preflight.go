@@ -343,7 +343,7 @@ func (p *preflight) secrets(ctx context.Context) {
 	if p.r.Vault == nil {
 		return
 	}
-	v, err := p.s.Vault(ctx, p.c.Estate, p.r.Region)
+	store, err := p.s.Secrets(ctx, p.c.Estate, p.r.Region)
 	for _, g := range p.groups() {
 		if g.Routing == nil {
 			continue
@@ -352,7 +352,7 @@ func (p *preflight) secrets(ctx context.Context) {
 			p.err("the routing secret of "+g.Group+" can be read", "an answer", err)
 			continue
 		}
-		p.obs = append(p.obs, p.s.lake.ReadableSecret(ctx, p.c.Run, v, p.r.Vault.Mount, g.Routing.Secret, "the routing secret of "+g.Group))
+		p.obs = append(p.obs, lake.ReadableSecret(ctx, p.c.Run, store, g.Routing.Secret, "the routing secret of "+g.Group))
 	}
 }
 

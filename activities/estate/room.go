@@ -11,7 +11,7 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/secret/vault"
+	"breakwater/internal/secret"
 	"breakwater/internal/system"
 )
 
@@ -24,7 +24,7 @@ type systems interface {
 	AccessAt(r *estate.Region) error
 	Granter(ctx context.Context, e *estate.Estate, region string) (objectstore.Granter, error)
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
-	Vault(ctx context.Context, e *estate.Estate, region string) (*vault.Client, error)
+	Secrets(ctx context.Context, e *estate.Estate, region string) (secret.Store, error)
 }
 
 // room is what the actions of this room hang from.

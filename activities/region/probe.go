@@ -13,7 +13,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
-	"breakwater/internal/secret/vault"
+	"breakwater/internal/secret"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/sync/errgroup"
@@ -80,7 +80,7 @@ func probed(run action.Run, r *estate.Region, what, said string, err error) acti
 	case err == nil:
 	case errors.Is(err, errOther):
 		return action.Saw(what, want, err.Error(), false)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, objectstore.ErrNoBucket), errors.Is(err, vault.ErrSealed):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, objectstore.ErrNoBucket), errors.Is(err, secret.ErrSealed):
 		said = "an answer, which is a refusal"
 	default:
 		return action.Unknown(run, r.Region, what, want, err,
@@ -133,11 +133,11 @@ func (s room) looks(e *estate.Estate, r *estate.Region) []look {
 	}
 	if r.Vault != nil {
 		add("secret store", hostPort(r.Vault.Address), "answers for its health", func(ctx context.Context) (string, error) {
-			v, err := s.Vault(ctx, e, r.Region)
+			store, err := s.Secrets(ctx, e, r.Region)
 			if err != nil {
 				return "", err
 			}
-			_, err = v.Health(ctx)
+			_, err = store.Health(ctx)
 			return "an answer", err
 		})
 	}

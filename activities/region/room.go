@@ -8,7 +8,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/secret/vault"
+	"breakwater/internal/secret"
 	"breakwater/internal/system"
 )
 
@@ -16,7 +16,7 @@ import (
 type systems interface {
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
 	Kafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
-	Vault(ctx context.Context, e *estate.Estate, region string) (*vault.Client, error)
+	Secrets(ctx context.Context, e *estate.Estate, region string) (secret.Store, error)
 }
 
 // room is what the actions of this room hang from.

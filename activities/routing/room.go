@@ -6,13 +6,13 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
-	"breakwater/internal/secret/vault"
+	"breakwater/internal/secret"
 	"breakwater/internal/system"
 )
 
 // systems is what this room needs of the outside systems.
 type systems interface {
-	Vault(ctx context.Context, e *estate.Estate, region string) (*vault.Client, error)
+	Secrets(ctx context.Context, e *estate.Estate, region string) (secret.Store, error)
 }
 
 // room is what the actions of this room hang from.

@@ -12,7 +12,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
-	"breakwater/internal/secret/vault"
+	"breakwater/internal/secret"
 	"breakwater/internal/verdict"
 )
 
@@ -33,14 +33,14 @@ func (s room) routingActions(c *action.Catalogue) {
 }
 
 // routingPlan is a write of one of the estate's values. It names the value by its
-// region, so that no secret text enters the ledger, whatever lies in the vault.
+// region, so that no secret text enters the ledger, whatever lies in the store.
 type routingPlan struct {
 	Value string `json:"value"` // the region whose value is to be read
 	Seen  int    `json:"seen"`  // version
 }
 
 // routingWas is what to put back: Value is empty where what lay there was none of
-// the estate's values, and only the vault still has it, as version Seen.
+// the estate's values, and only the store still has it, as version Seen.
 type routingWas struct {
 	Value string `json:"value,omitempty"`
 	Seen  int    `json:"seen"`
@@ -49,14 +49,13 @@ type routingWas struct {
 // routed is a group's secret at the target.
 type routed struct {
 	*estate.Routing
-	vault *vault.Client
-	mount string
-	now   vault.Secret
+	store secret.Store
+	now   secret.Secret
 	is    string // the region whose value it holds exactly; empty for none
 }
 
 func (r routed) String() string {
-	return fmt.Sprintf("%s/%s at %s", r.mount, r.Secret, r.vault.Address())
+	return secret.Place(r.store, r.Secret)
 }
 
 // routing reads the item's secret. A group without routing has a nil Routing.
@@ -68,16 +67,12 @@ func (s room) routing(ctx context.Context, c action.Call[action.None]) (routed, 
 	if g.Routing == nil {
 		return routed{}, nil
 	}
-	v, err := s.Vault(ctx, c.Estate, c.Run.Target)
+	store, err := s.Secrets(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return routed{}, err
 	}
-	reg, err := c.Estate.RegionNamed(c.Run.Target)
-	if err != nil {
-		return routed{}, err
-	}
-	r := routed{Routing: g.Routing, vault: v, mount: reg.Vault.Mount}
-	r.now, err = v.Read(ctx, r.mount, r.Secret)
+	r := routed{Routing: g.Routing, store: store}
+	r.now, err = store.Read(ctx, r.Secret)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return routed{}, err
 	}
@@ -93,15 +88,7 @@ func (s room) routing(ctx context.Context, c action.Call[action.None]) (routed, 
 // holds reports whether the secret is exactly the value of a region.
 func (r routed) holds(region string) bool {
 	want := r.Values[region]
-	if len(want) == 0 || len(r.now.Data) != len(want) {
-		return false
-	}
-	for k, v := range want {
-		if got, ok := r.now.Data[k].(string); !ok || got != v {
-			return false
-		}
-	}
-	return true
+	return len(want) > 0 && len(differences(want, r.now.Data)) == 0
 }
 
 // found says what lies there, without its text.
@@ -177,8 +164,8 @@ func (s room) planRoutingBack(ctx context.Context, c action.Call[action.None]) (
 		data, err := action.Encode(routingPlan{Seen: was.Seen})
 		return action.Change{Summary: fmt.Sprintf("%s is untouched: %s", r, r.found()), Data: data}, err
 	case was.Value == "":
-		return action.Change{}, fmt.Errorf("%w: what %s held as version %d is no region's value, and no secret's text is kept in the ledger; bring that version back by hand: vault kv rollback -mount=%s -version=%d %s",
-			action.ErrRefused, r, was.Seen, r.mount, was.Seen, r.Secret)
+		return action.Change{}, fmt.Errorf("%w: what %s held as version %d is no region's value, and no secret's text is kept in the ledger; bring that version back by hand: %s",
+			action.ErrRefused, r, was.Seen, r.store.BringBack(r.Secret, was.Seen))
 	case r.is != was.Value && r.is != c.Run.Target:
 		return action.Change{}, fmt.Errorf("%w: %s is %s, neither what this run wrote nor what it found; look who wrote it, and decide by hand", action.ErrMoved, r, r.found())
 	}
@@ -214,8 +201,8 @@ func (s room) applyRouting(ctx context.Context, c action.Call[action.None]) (act
 	for k, v := range r.Values[p.Value] {
 		value[k] = v
 	}
-	now, err := r.vault.WriteCAS(ctx, r.mount, r.Secret, value, p.Seen)
-	if errors.Is(err, vault.ErrChanged) {
+	now, err := r.store.Write(ctx, r.Secret, value, p.Seen)
+	if errors.Is(err, secret.ErrChanged) {
 		return action.Outcome{}, fmt.Errorf("%w: %w", action.ErrMoved, err)
 	}
 	if err != nil {
@@ -240,15 +227,14 @@ func (s room) verifyRouting(ctx context.Context, c action.Call[action.None]) ([]
 	if p.Value == "" {
 		want = fmt.Sprintf("version %d, which this run never wrote over", p.Seen)
 	}
-	reg, err := c.Estate.RegionNamed(c.Run.Target)
-	if err != nil {
+	if _, err := c.Estate.RegionNamed(c.Run.Target); err != nil {
 		return nil, err
 	}
-	v, err := s.Vault(ctx, c.Estate, c.Run.Target)
+	store, err := s.Secrets(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
 	}
-	now, err := v.Read(ctx, reg.Vault.Mount, g.Routing.Secret)
+	now, err := store.Read(ctx, g.Routing.Secret)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && p.Value != "":
 		return []action.Observation{action.Saw(what, want, err.Error(), false)}, nil
@@ -269,7 +255,7 @@ func (s room) verifyRouting(ctx context.Context, c action.Call[action.None]) ([]
 	if len(c.Plan.Effects) == 0 {
 		want, least = fmt.Sprintf("version %d or later", p.Seen), p.Seen
 	}
-	current, err := v.Current(ctx, reg.Vault.Mount, g.Routing.Secret)
+	current, err := store.Current(ctx, g.Routing.Secret)
 	if err != nil {
 		return append(obs, action.Unknown(c.Run, c.Run.Target, what, want, err, "")), nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/lake"
 	"breakwater/internal/verdict"
 )
 
@@ -34,24 +35,24 @@ func (s room) verifySecrets(ctx context.Context, c action.Call[action.None]) ([]
 		return []action.Observation{action.Saw(serves, "a secret store, if the estate names one", "the estate names none in "+r.Region, true)}, nil
 	}
 	const want = "initialised, unsealed, active"
-	v, err := s.Vault(ctx, c.Estate, c.Run.Target)
+	store, err := s.Secrets(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, serves, want, err, "")}, nil
 	}
-	h, err := v.Health(ctx)
+	h, err := store.Health(ctx)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, serves, want, err, "")}, nil
 	}
-	obs := []action.Observation{action.Saw(serves, want,
-		fmt.Sprintf("%s: initialised %t, sealed %t, secondary for disaster recovery %t", v.Address(), h.Initialized, h.Sealed, h.Recovery),
-		h.Initialized && !h.Sealed && !h.Recovery)}
-	obs = append(obs, s.lake.ReadableSecret(ctx, c.Run, v, r.Vault.Mount, r.Vault.Sentinel, "the sentinel"))
+	obs := []action.Observation{
+		action.Saw(serves, want, fmt.Sprintf("%s: %s", store.Address(), h), h.Serves() == nil),
+		lake.ReadableSecret(ctx, c.Run, store, r.Vault.Sentinel, "the sentinel"),
+	}
 	for _, i := range c.Estate.Items(estate.GroupKind, estate.Filter{Groups: c.Run.Groups}) {
 		g, ok := c.Estate.Group(i.Name)
 		if !ok || g.Routing == nil {
 			continue
 		}
-		obs = append(obs, s.lake.ReadableSecret(ctx, c.Run, v, r.Vault.Mount, g.Routing.Secret, "the routing secret of "+g.Group))
+		obs = append(obs, lake.ReadableSecret(ctx, c.Run, store, g.Routing.Secret, "the routing secret of "+g.Group))
 	}
 	return obs, nil
 }

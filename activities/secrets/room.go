@@ -6,24 +6,22 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
-	"breakwater/internal/lake"
-	"breakwater/internal/secret/vault"
+	"breakwater/internal/secret"
 	"breakwater/internal/system"
 )
 
 // systems is what this room needs of the outside systems.
 type systems interface {
-	Vault(ctx context.Context, e *estate.Estate, region string) (*vault.Client, error)
+	Secrets(ctx context.Context, e *estate.Estate, region string) (secret.Store, error)
 }
 
 // room is what the actions of this room hang from.
 type room struct {
 	systems
-	lake lake.Lake
 }
 
 func newRoom(s *system.Systems) room {
-	return room{systems: s, lake: lake.New(s)}
+	return room{systems: s}
 }
 
 // Add registers the actions of this room.

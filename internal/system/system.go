@@ -13,14 +13,12 @@ import (
 	"sync"
 	"time"
 
-	"breakwater/internal/credential"
 	"breakwater/internal/estate"
 	"breakwater/internal/estate/load"
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/connect"
 	"breakwater/internal/mistake"
 	"breakwater/internal/query"
-	"breakwater/internal/secret/vault"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/crypto/ssh"
@@ -113,43 +111,6 @@ func keep[T any](s *Systems, key string, make func() (T, error)) (T, error) {
 	}
 	s.kept[key] = v
 	return v, nil
-}
-
-// Credentials resolves a reference. Those in a vault are read from the vault of
-// the region that needs them.
-func (s *Systems) Credentials(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, wanted string) (credential.Values, error) {
-	r := credential.Resolver{Base: s.Folder}
-	if strings.HasPrefix(string(ref), string(credential.Vault)+":") {
-		v, err := s.Vault(ctx, e, region)
-		if err != nil {
-			return credential.Values{}, err
-		}
-		r.Vault = v.Data
-	}
-	return r.Resolve(ctx, string(ref), wanted)
-}
-
-// Vault connects to a region's secret store.
-func (s *Systems) Vault(ctx context.Context, e *estate.Estate, name string) (*vault.Client, error) {
-	r, err := e.RegionNamed(name)
-	if err != nil {
-		return nil, err
-	}
-	if r.Vault == nil {
-		return nil, fmt.Errorf("region %s has no vault in estate %s: %w", name, e.Estate, fs.ErrNotExist)
-	}
-	// The vault's own token never lies in a vault.
-	v, err := credential.Resolver{Base: s.Folder}.Resolve(ctx, string(r.Vault.Credentials), "the vault of "+name)
-	if err != nil {
-		return nil, err
-	}
-	token, err := v.Only("token")
-	if err != nil {
-		return nil, err
-	}
-	return keep(s, fmt.Sprintf("vault %s %s", r.Vault.Address, token), func() (*vault.Client, error) {
-		return vault.New(vault.Config{Address: r.Vault.Address, Token: token})
-	})
 }
 
 // Kafka connects to a region's cluster. Before any mutation, [Systems.KafkaToChange]
