@@ -49,7 +49,7 @@ type checkpointReader struct {
 	// with few values. A value's place follows from its last bytes, where values
 	// mostly differ, and a newer one takes the place of an older.
 	recent [1024]valueNumber
-	column string // the table's one partition column; empty for several
+	column string // whose values recent holds
 }
 
 // valueNumber is a partition column's value, and the number of a map of it alone.
