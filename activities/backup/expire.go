@@ -75,7 +75,7 @@ func (s room) expiringOf(ctx context.Context, c action.Call[expireWith]) (*expir
 	}
 	x := &expiring{Backups: b, now: c.Run.Started}
 	folders := []string{backup.Folder(c.Item.Name)}
-	if c.Item.Name == c.Estate.Groups[0].Group { // what is nobody's goes with the first
+	if c.Item.Name == c.Estate.Groups[0].Group { // what tries of the wall left is no group's: the first group expires it, too
 		folders = append(folders, wallProbes)
 	}
 	for _, folder := range folders {

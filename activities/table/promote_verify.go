@@ -134,29 +134,11 @@ func retention(m delta.Metadata) time.Duration {
 	return d
 }
 
-// interval reads a property that holds a duration as SQL writes it ("interval 7
-// days"). It reports false where that is not understood.
-func interval(conf map[string]string, property string, standard time.Duration) (time.Duration, bool) {
-	text, ok := conf[property]
-	if !ok {
-		return standard, true
-	}
-	words := strings.Fields(strings.TrimPrefix(strings.ToLower(text), "interval"))
-	if len(words) == 0 || len(words)%2 != 0 {
-		return 0, false
-	}
-	var sum time.Duration
-	for ; len(words) > 1; words = words[2:] {
-		n, err := strconv.Atoi(strings.Trim(words[0], "'\""))
-		unit := map[string]time.Duration{
-			"millisecond": time.Millisecond, "second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour,
-		}[strings.TrimSuffix(strings.Trim(words[1], "'\""), "s")]
-		if err != nil || unit == 0 {
-			return 0, false
-		}
-		sum += time.Duration(n) * unit
-	}
-	return sum, true
+// interval is how long a property says that something is kept. It reports false where
+// that is not understood.
+func interval(conf map[string]string, property string, _ time.Duration) (time.Duration, bool) {
+	d, _, err := delta.Retention(conf, property)
+	return d, err == nil
 }
 
 // verifyPromote looks at the table as a reader does: it lists and opens it anew.

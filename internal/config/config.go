@@ -34,7 +34,7 @@ type Config struct {
 	UI        string `mapstructure:"ui"`         // address of Temporal's web UI, for links; empty where there is none
 	Log       string `mapstructure:"log"`        // "text" or "json"
 	LogLevel  string `mapstructure:"log-level"`  // "debug", "info", "warn" or "error"
-	Serve     string `mapstructure:"serve"`      // what a worker serves: "all", or some of [Parts]
+	Serve     string `mapstructure:"serve"`      // what a worker serves: "all", or some of parts
 }
 
 // ErrBad means that a setting is wrong or missing: nothing was started.
@@ -59,15 +59,15 @@ func LogFlags(f *pflag.FlagSet) {
 	f.String("log-level", "info", "least level logged: debug, info, warn or error")
 }
 
-// Parts are what a worker can serve.
-var Parts = []string{"workflows", "activities", "queries"}
+// parts are what a worker can serve.
+var parts = []string{"workflows", "activities", "queries"}
 
 // ServeFlag adds what a worker serves.
 func ServeFlag(f *pflag.FlagSet) {
 	f.String("serve", "all", "workflows, activities, queries, with commas between; all gives queries a child process")
 }
 
-// Serves reports whether a worker is to serve one of [Parts].
+// Serves reports whether a worker is to serve one of parts.
 func (c Config) Serves(part string) bool {
 	return c.Serve == "all" || slices.Contains(strings.Split(c.Serve, ","), part)
 }
@@ -137,8 +137,8 @@ func (c Config) check() error {
 		errs = append(errs, fmt.Errorf("%w: task-queue is empty; leave it out for %q", ErrBad, wire.TaskQueue))
 	}
 	for part := range strings.SplitSeq(c.Serve, ",") {
-		if part != "all" && !slices.Contains(Parts, part) || part == "all" && c.Serve != "all" {
-			errs = append(errs, fmt.Errorf("%w: serve is %q; give all, or some of %s with commas between", ErrBad, c.Serve, strings.Join(Parts, ", ")))
+		if part != "all" && !slices.Contains(parts, part) || part == "all" && c.Serve != "all" {
+			errs = append(errs, fmt.Errorf("%w: serve is %q; give all, or some of %s with commas between", ErrBad, c.Serve, strings.Join(parts, ", ")))
 			break
 		}
 	}

@@ -133,16 +133,16 @@ func TestTemporalProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for profile, want := range map[string][2]string{"": {"one:1", "default"}, "west": {"two:2", "dr"}} {
-		o, err := Config{Profile: profile}.Temporal(nil)
+		o, err := Config{Profile: profile}.temporal(nil)
 		if err != nil || o.HostPort != want[0] || o.Namespace != want[1] {
 			t.Errorf("profile %q: %s %s, %v; want %v", profile, o.HostPort, o.Namespace, err, want)
 		}
 	}
-	if _, err := (Config{Profile: "nope"}).Temporal(nil); !errors.Is(err, ErrBad) {
+	if _, err := (Config{Profile: "nope"}).temporal(nil); !errors.Is(err, ErrBad) {
 		t.Errorf("unknown profile: %v, want ErrBad", err)
 	}
 	t.Setenv("TEMPORAL_ADDRESS", "three:3")
-	if o, err := (Config{Profile: "west"}).Temporal(nil); err != nil || o.HostPort != "three:3" {
+	if o, err := (Config{Profile: "west"}).temporal(nil); err != nil || o.HostPort != "three:3" {
 		t.Errorf("the environment does not win: %s, %v", o.HostPort, err)
 	}
 }

@@ -52,9 +52,9 @@ func (c Config) From() string {
 // lints. All mistakes come at once.
 func (c Config) Books() ([]*runbook.Runbook, []runbook.Mistake) { return load.FS(c.RunbookFS()) }
 
-// Temporal is how to connect: from the temporal CLI's profiles and its
+// temporal is how to connect: from the temporal CLI's profiles and its
 // variables. An address that is said nowhere is the CLI's default.
-func (c Config) Temporal(logger log.Logger) (client.Options, error) {
+func (c Config) temporal(logger log.Logger) (client.Options, error) {
 	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{ConfigFileProfile: c.Profile})
 	if err != nil {
 		return o, fmt.Errorf("%w: read the temporal profile %q: %w; list them with: temporal config list", ErrBad, c.profile(), err)
@@ -80,7 +80,7 @@ func (c Config) profile() string {
 // error says which server was asked, and is marked as unreachable where no
 // answer came.
 func (c Config) Dial(ctx context.Context, logger log.Logger) (client.Client, client.Options, error) {
-	o, err := c.Temporal(logger)
+	o, err := c.temporal(logger)
 	if err != nil {
 		return nil, o, err
 	}

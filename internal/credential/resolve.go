@@ -171,9 +171,6 @@ type Values struct {
 // Reference is what the values were found by.
 func (v Values) Reference() string { return v.reference }
 
-// Names lists the fields, sorted.
-func (v Values) Names() []string { return slices.Sorted(maps.Keys(v.fields)) }
-
 // Text is a field's text. A missing or empty one is [fs.ErrNotExist].
 func (v Values) Text(name string) (string, error) {
 	if text := v.fields[name].Reveal(); text != "" {

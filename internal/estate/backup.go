@@ -43,8 +43,8 @@ const (
 	Compliance LockMode = "compliance" // nobody
 )
 
-// LockModes lists the modes.
-func LockModes() []LockMode { return []LockMode{Governance, Compliance} }
+// lockModes lists the modes.
+func lockModes() []LockMode { return []LockMode{Governance, Compliance} }
 
 // Keys is the prefix with a slash at its end, or empty.
 func (b Backup) Keys() string {
@@ -62,7 +62,7 @@ func (v *validator) backup() {
 		return
 	}
 	v.url("/backup/endpoint", "endpoint", b.Endpoint)
-	v.oneOf("/backup/mode", "mode", string(b.Mode), words(LockModes()))
+	v.oneOf("/backup/mode", "mode", string(b.Mode), words(lockModes()))
 	if b.Retention == 0 {
 		v.bad("/backup/retention", "backup has no retention: give the time that every backup is kept, such as 840h")
 	}

@@ -32,8 +32,8 @@ func Formats() []string { return []string{"delta"} }
 // Connectors lists the orchestrators that pipelines may run in.
 func Connectors() []string { return []string{"temporal-schedule"} }
 
-// Methods lists how approvers may prove who they are.
-func Methods() []Method { return []Method{Signed, Claimed, PrincipalMethod} }
+// methods lists how approvers may prove who they are.
+func methods() []Method { return []Method{Signed, Claimed, PrincipalMethod} }
 
 // Validate reports everything in the estate that does not fit together: names
 // given twice, references to nothing, keys that do not parse. It looks at no
@@ -187,7 +187,7 @@ func (v *validator) storage(at string, r Region) {
 func (v *validator) roles() {
 	for i, r := range v.Roles {
 		at := pointer("roles", i)
-		v.oneOf(at+"/method", "method", string(r.Method), words(Methods()))
+		v.oneOf(at+"/method", "method", string(r.Method), words(methods()))
 		if len(r.Members) == 0 {
 			v.bad(at+"/members", "role %q has no members: nobody could decide", r.Role)
 		}

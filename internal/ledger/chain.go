@@ -27,9 +27,9 @@ type Head struct {
 // String is the form in which a head is shown and quoted: "12:9f86…".
 func (h Head) String() string { return strconv.FormatInt(h.Seq, 10) + ":" + h.Hash }
 
-// Text is what a signature of the head covers: a few lines that say what they
+// text is what a signature of the head covers: a few lines that say what they
 // are. The namespace of the signature is [HeadNamespace].
-func (h Head) Text() []byte {
+func (h Head) text() []byte {
 	return fmt.Appendf(nil, "Breakwater ledger head, version 1\nworkflow: %s\nfirst run: %s\nentry: %d\nsha256: %s\n",
 		strconv.QuoteToASCII(h.Run.Workflow), strconv.QuoteToASCII(h.Run.FirstRun), h.Seq, h.Hash)
 }
@@ -50,7 +50,7 @@ func NewChain(run Run) Chain { return Chain{Head: Head{Run: run}} }
 // it was.
 func (c *Chain) Append(e Entry) ([]byte, Head, error) {
 	e.Seq, e.Prev, e.Run = c.Head.Seq+1, c.Head.Hash, c.Head.Run
-	data, err := e.Bytes()
+	data, err := e.encode()
 	if err != nil {
 		return nil, c.Head, fmt.Errorf("append to the ledger of %s: %w", c.Head.Run, err)
 	}

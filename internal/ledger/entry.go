@@ -74,11 +74,11 @@ type Entry struct {
 	Docs  []DocRef        `json:"docs,omitempty"`
 }
 
-// Bytes returns the canonical bytes of e: members in the order of the struct,
+// encode returns the canonical bytes of e: members in the order of the struct,
 // the time in UTC with only the digits it needs, the body as [Canonical] leaves
 // it, one newline at the end. Equal entries have equal bytes, which is what
 // makes a repeated append recognisable as the same one.
-func (e Entry) Bytes() ([]byte, error) {
+func (e Entry) encode() ([]byte, error) {
 	fail := func(err error) ([]byte, error) {
 		return nil, fmt.Errorf("ledger entry %d (%s): %w", e.Seq, e.Kind, err)
 	}
@@ -118,7 +118,7 @@ func ParseEntry(data []byte) (Entry, error) {
 	if err := dec.Decode(&e); err != nil {
 		return Entry{}, fmt.Errorf("parse ledger entry: %w", noEOF(err))
 	}
-	again, err := e.Bytes()
+	again, err := e.encode()
 	if err != nil {
 		return Entry{}, fmt.Errorf("parse ledger entry: %w", err)
 	}

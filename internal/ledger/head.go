@@ -27,7 +27,7 @@ func SignHead(signer ssh.Signer, h Head) (SignedHead, error) {
 	if h.Seq < 1 || h.Hash == "" {
 		return SignedHead{}, fmt.Errorf("sign the ledger head of %s: nothing has been appended yet", h.Run)
 	}
-	sig, err := sshsig.Sign(signer, HeadNamespace, h.Text())
+	sig, err := sshsig.Sign(signer, HeadNamespace, h.text())
 	if err != nil {
 		return SignedHead{}, fmt.Errorf("sign the ledger head of %s at entry %d: %w", h.Run, h.Seq, err)
 	}
@@ -36,7 +36,7 @@ func SignHead(signer ssh.Signer, h Head) (SignedHead, error) {
 
 // Bytes is what is stored under [HeadKey]: the text and the signature after it.
 // Cut at the BEGIN line, the two parts are what ssh-keygen -Y verify wants.
-func (s SignedHead) Bytes() []byte { return append(s.Head.Text(), s.Signature...) }
+func (s SignedHead) Bytes() []byte { return append(s.Head.text(), s.Signature...) }
 
 // ParseSignedHead is the inverse of [SignedHead.Bytes]. It verifies nothing.
 func ParseSignedHead(data []byte) (SignedHead, error) {
@@ -62,7 +62,7 @@ func ParseSignedHead(data []byte) (SignedHead, error) {
 			return SignedHead{}, fmt.Errorf("parse signed ledger head: line %q: %w", line, err)
 		}
 	}
-	if !bytes.Equal(s.Head.Text(), text) {
+	if !bytes.Equal(s.Head.text(), text) {
 		return SignedHead{}, errors.New("parse signed ledger head: its text is not the text of a head")
 	}
 	return s, nil
@@ -71,5 +71,5 @@ func ParseSignedHead(data []byte) (SignedHead, error) {
 // Verify returns which of the trusted keys signed the head; the errors are those
 // of [sshsig.Verify].
 func (s SignedHead) Verify(trusted []sshsig.Key) (sshsig.Key, error) {
-	return sshsig.Verify(s.Signature, HeadNamespace, s.Head.Text(), trusted)
+	return sshsig.Verify(s.Signature, HeadNamespace, s.Head.text(), trusted)
 }

@@ -10,7 +10,6 @@ import (
 // The documents of an item, as the last part of a [DocKey].
 const (
 	DocPlan     = "plan"
-	DocIntent   = "intent"
 	DocOutcome  = "outcome"
 	DocObserved = "observed"
 	// DocIndex is a document whose content is an [Index]: how an entry names a
@@ -98,7 +97,7 @@ func ParseDocKey(key string) (DocID, error) {
 	if !ok {
 		return fail(errors.New("it does not end in .json"))
 	}
-	if id.Name, err = Unescape(name); err != nil {
+	if id.Name, err = unescape(name); err != nil {
 		return fail(err)
 	}
 	if again := DocKey(run, id.Step, id.Item, id.Attempt, id.Name); again != key {
@@ -140,7 +139,7 @@ const segmentMax = 200
 // '.' stand for themselves, except for a dot at the beginning; every other byte
 // becomes '=' and two upper-case hex digits, as in quoted-printable ('%' is on
 // S3's list of characters to avoid). The empty text is "=". A long one is broken
-// by "=/". Two texts never have the same escape, and [Unescape] takes it back.
+// by "=/". Two texts never have the same escape, and unescape takes it back.
 func Escape(text string) string {
 	if text == "" {
 		return "="
@@ -168,8 +167,8 @@ func Escape(text string) string {
 	return b.String()
 }
 
-// Unescape is the inverse of [Escape]. It fails on what Escape never writes.
-func Unescape(part string) (string, error) {
+// unescape is the inverse of [Escape]. It fails on what Escape never writes.
+func unescape(part string) (string, error) {
 	text, rest, err := segment(part + "/")
 	if err != nil {
 		return "", err

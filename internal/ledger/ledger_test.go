@@ -166,7 +166,7 @@ func TestKeyLayout(t *testing.T) {
 		{ledger.ChainKey(r, 7), "runs/w/f/chain/000000000007.json"},
 		{ledger.HeadKey(r, 7), "runs/w/f/heads/000000000007.sig"},
 		{ledger.DocKey(r, "Promote tables", "sales/orders", 2, ledger.DocPlan), "runs/w/f/docs/Promote=20tables/sales=2Forders/0002/plan.json"},
-		{ledger.DocKey(r, "Stop", "", 1, ledger.DocIntent), "runs/w/f/docs/Stop/=/0001/intent.json"},
+		{ledger.DocKey(r, "Stop", "", 1, ledger.DocOutcome), "runs/w/f/docs/Stop/=/0001/outcome.json"},
 		{ledger.LockKey("lab"), "lock/lab.json"},
 	} {
 		if tc.got != tc.want {

@@ -94,9 +94,6 @@ func (t *Totals) Add(l Line) {
 	}
 }
 
-// Lines is how many keys change.
-func (t Totals) Lines() int64 { return t.Copies + t.Unmarks + t.Marks }
-
 // Requests is how many requests the changes take, without listings.
 func (t Totals) Requests(perDelete int64) int64 {
 	return t.Copies + t.Described + (t.Markers+perDelete-1)/perDelete + (t.Marks+perDelete-1)/perDelete
@@ -114,36 +111,36 @@ type Phase int
 
 // The phases.
 const (
-	DataBack Phase = iota
-	CheckpointsBack
-	CommitsBack
-	Pointers
-	LogGone
-	DataGone
+	dataBack Phase = iota
+	checkpointsBack
+	commitsBack
+	pointers
+	logGone
+	dataGone
 	Phases // how many there are
 )
 
 // InOrder reports whether the lines of a phase are done one after the other in
 // each folder, rather than all at once.
-func (p Phase) InOrder() bool { return p == CommitsBack }
+func (p Phase) InOrder() bool { return p == commitsBack }
 
-// PhaseOf is the phase of a line, by the names that Delta Lake and Iceberg use.
-func PhaseOf(l Line) Phase {
+// phaseOf is the phase of a line, by the names that Delta Lake and Iceberg use.
+func phaseOf(l Line) Phase {
 	dir, name := path.Split(l.Key)
 	log := strings.Contains("/"+dir, "/_delta_log/") || strings.HasSuffix("/"+dir, "/metadata/")
 	switch {
 	case log && (name == "_last_checkpoint" || name == "version-hint.text"):
-		return Pointers
+		return pointers
 	case log && l.Do == Mark:
-		return LogGone
+		return logGone
 	case l.Do == Mark:
-		return DataGone
+		return dataGone
 	case log && (strings.HasSuffix(name, ".metadata.json") || strings.HasSuffix(dir, "/_delta_log/") && commit(name)):
-		return CommitsBack
+		return commitsBack
 	case log:
-		return CheckpointsBack
+		return checkpointsBack
 	}
-	return DataBack
+	return dataBack
 }
 
 // commit reports whether a file of a Delta log is a commit: 20 digits and .json.
@@ -156,10 +153,10 @@ func commit(name string) bool {
 func Order(lines []Line) [Phases][]Line {
 	var by [Phases][]Line
 	for _, l := range lines {
-		p := PhaseOf(l)
+		p := phaseOf(l)
 		by[p] = append(by[p], l)
 	}
-	slices.SortFunc(by[LogGone], func(a, b Line) int { return cmp.Compare(b.Key, a.Key) })
+	slices.SortFunc(by[logGone], func(a, b Line) int { return cmp.Compare(b.Key, a.Key) })
 	return by
 }
 

@@ -10,7 +10,7 @@
 // A key is, as at T, the newest of its versions and delete markers whose
 // modification time is not after T, in the order in which the store lists them.
 // A T without a fraction of a second stands for the whole second: stores list
-// times in seconds, and 12:00:00 means everything stamped 12:00:00. [Until] is
+// times in seconds, and 12:00:00 means everything stamped 12:00:00. until is
 // that bound.
 //
 // What the times do not settle is reported as ambiguous, for people to look at:
@@ -72,8 +72,8 @@ func (v Version) Same(o Version) bool {
 	return v.ETag == o.ETag && v.Size == o.Size
 }
 
-// Until is the last moment that belongs to T.
-func Until(t time.Time) time.Time {
+// until is the last moment that belongs to T.
+func until(t time.Time) time.Time {
 	if t.Nanosecond() == 0 {
 		return t.Add(time.Second - time.Nanosecond)
 	}
@@ -109,7 +109,7 @@ var ErrOrder = errors.New("the listing is not in the order of its keys")
 // Histories takes a listing of versions apart by key. watch names, per key, a
 // version to look for; nil asks for none. It ends after the first error.
 func Histories(listing iter.Seq2[Entry, error], at time.Time, watch func(key string) string) iter.Seq2[History, error] {
-	until := Until(at)
+	last := until(at)
 	return func(yield func(History, error) bool) {
 		var h History
 		var found, hidden bool
@@ -139,12 +139,12 @@ func Histories(listing iter.Seq2[Entry, error], at time.Time, watch func(key str
 			}
 			h.Entries++
 			h.Watched = h.Watched || wanted != "" && e.ID == wanted
-			if ambiguous(e, at, until, found) && len(h.Ambiguous) < atMost {
+			if ambiguous(e, at, last, found) && len(h.Ambiguous) < atMost {
 				h.Ambiguous = append(h.Ambiguous, e)
 			}
 			switch {
 			case found:
-			case !e.Modified.After(until):
+			case !e.Modified.After(last):
 				found, h.Then = true, e.Version
 				if hidden || e.Marker {
 					h.Markers = nil

@@ -56,7 +56,7 @@ func (c *Compiled) tiersInScope(e *estate.Estate, groups []string) []int {
 
 func (c *Compiled) stage(rb *Runbook, e *estate.Estate, cat *action.Catalogue, s StageDecl, tier int) (Stage, error) {
 	out := Stage{
-		ID: Slug(s.Title), Title: s.Title, Tier: tier, Approval: s.Approval,
+		ID: slug(s.Title), Title: s.Title, Tier: tier, Approval: s.Approval,
 		Milestone: s.Milestone, PointOfNoReturn: s.PointOfNoReturn,
 	}
 	if tier != 0 {
@@ -96,7 +96,7 @@ func (c *Compiled) stage(rb *Runbook, e *estate.Estate, cat *action.Catalogue, s
 		}
 		items := e.Items(step.Each, step.Filter(tier, c.Input.Groups))
 		step.Items = len(items)
-		if len(items) <= Few {
+		if len(items) <= few {
 			for _, i := range items {
 				step.Names = append(step.Names, i.Name)
 			}
@@ -109,8 +109,8 @@ func (c *Compiled) stage(rb *Runbook, e *estate.Estate, cat *action.Catalogue, s
 	return out, errors.Join(errs...)
 }
 
-// Slug makes an id of a title: "Choose the recovery point" → "choose-the-recovery-point".
-func Slug(title string) string {
+// slug makes an id of a title: "Choose the recovery point" → "choose-the-recovery-point".
+func slug(title string) string {
 	b := &strings.Builder{}
 	dash := false
 	for _, r := range strings.ToLower(title) {

@@ -74,9 +74,9 @@ type Step struct {
 	Estimate time.Duration     `json:"estimate"` // for one item
 }
 
-// Few is how many items a step may have for each to be an activity of its own,
+// few is how many items a step may have for each to be an activity of its own,
 // named in the timeline. More go in batches.
-const Few = 25
+const few = 25
 
 // Batch is a range of a step's items, sorted by name: one activity per phase.
 type Batch struct {
@@ -87,7 +87,7 @@ type Batch struct {
 // Batches divides the step's items: one each where there are few, otherwise
 // about fifty batches, of at most 500 items.
 func (s Step) Batches() []Batch {
-	if s.Items <= Few {
+	if s.Items <= few {
 		bs := make([]Batch, len(s.Names))
 		for i, n := range s.Names {
 			bs[i] = Batch{i, i + 1, n}

@@ -13,6 +13,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/mistake"
 )
 
 // Input is what a person types to start a run: one flat JSON object with the
@@ -27,8 +28,8 @@ type Input struct {
 	Own         map[string]string `json:"own,omitempty"` // the runbook's own inputs, by name, checked against their types
 }
 
-// CommonInputs are the names that every runbook takes.
-func CommonInputs() []string {
+// commonInputs are the names that every runbook takes.
+func commonInputs() []string {
 	return []string{"estate", "mode", "groups", "incident", "outage_start", "detected_at"}
 }
 
@@ -47,7 +48,7 @@ func ParseInput(rb *Runbook, e *estate.Estate, raw json.RawMessage) (Input, erro
 
 	fields, err := flat(raw)
 	if err != nil {
-		return Input{}, fmt.Errorf("the input of %s must be one flat JSON object such as %s: %w", rb.Name, Example(rb, e), err)
+		return Input{}, fmt.Errorf("the input of %s must be one flat JSON object such as %s: %w", rb.Name, example(rb, e), err)
 	}
 	in := Input{Mode: action.ModePlan, Own: map[string]string{}}
 	text := func(name string) (string, bool) {
@@ -126,11 +127,11 @@ func ParseInput(rb *Runbook, e *estate.Estate, raw json.RawMessage) (Input, erro
 		in.Own[decl.Name] = s
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		allowed := CommonInputs()
+		allowed := commonInputs()
 		for _, decl := range rb.Inputs {
 			allowed = append(allowed, decl.Name)
 		}
-		bad("%s takes no input %q: it takes %s%s", rb.Name, name, strings.Join(allowed, ", "), nearest(name, allowed))
+		bad("%s takes no input %q: it takes %s%s", rb.Name, name, strings.Join(allowed, ", "), mistake.DidYouMean(name, allowed))
 	}
 	errs = append(errs, in.rules(e)...)
 	if err := errors.Join(errs...); err != nil {
@@ -224,7 +225,7 @@ func (d InputDecl) check(e *estate.Estate, v json.RawMessage) (string, error) {
 	}
 	among := func(kind string, all []string) (string, error) {
 		if !slices.Contains(all, s) {
-			return "", fmt.Errorf("%q is not a %s of estate %s: it has %s%s", s, kind, e.Estate, strings.Join(all, ", "), nearest(s, all))
+			return "", fmt.Errorf("%q is not a %s of estate %s: it has %s%s", s, kind, e.Estate, strings.Join(all, ", "), mistake.DidYouMean(s, all))
 		}
 		return s, nil
 	}
@@ -252,8 +253,8 @@ func (d InputDecl) check(e *estate.Estate, v json.RawMessage) (string, error) {
 	return s, nil
 }
 
-// Example is an input that a person can copy, with the estate's own names.
-func Example(rb *Runbook, e *estate.Estate) string {
+// example is an input that a person can copy, with the estate's own names.
+func example(rb *Runbook, e *estate.Estate) string {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, `{"estate":%q`, e.Estate)
 	for _, d := range rb.Inputs {

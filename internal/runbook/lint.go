@@ -60,11 +60,11 @@ func (l *linter) header() {
 		if !inputName.MatchString(in.Name) {
 			l.bad(in.At, "input %q must be small letters, digits and _, as in source", in.Name)
 		}
-		if slices.Contains(CommonInputs(), in.Name) {
-			l.bad(in.At, "input %q is one that every runbook takes: the common ones are %s", in.Name, strings.Join(CommonInputs(), ", "))
+		if slices.Contains(commonInputs(), in.Name) {
+			l.bad(in.At, "input %q is one that every runbook takes: the common ones are %s", in.Name, strings.Join(commonInputs(), ", "))
 		}
-		if types := texts(InputTypes()); in.Type != "" && !slices.Contains(types, string(in.Type)) {
-			l.bad(in.Keys.At("type", in.At), "type %q of input %q is not known: allowed are %s%s", in.Type, in.Name, strings.Join(types, ", "), nearest(string(in.Type), types))
+		if types := texts(inputTypes()); in.Type != "" && !slices.Contains(types, string(in.Type)) {
+			l.bad(in.Keys.At("type", in.At), "type %q of input %q is not known: allowed are %s%s", in.Type, in.Name, strings.Join(types, ", "), mistake.DidYouMean(string(in.Type), types))
 		}
 	}
 	if _, written := rb.Keys["stages"]; written && len(rb.Blocks) == 0 {
@@ -143,7 +143,7 @@ func (l *linter) step(d StepDecl, perTier bool, here map[string]bool) *action.De
 			for _, def := range l.cat.All() {
 				all = append(all, def.Name)
 			}
-			l.bad(d.ActionAt, "no action %q%s; `breakwater actions` lists all", d.Action, nearest(d.Action, all))
+			l.bad(d.ActionAt, "no action %q%s; `breakwater actions` lists all", d.Action, mistake.DidYouMean(d.Action, all))
 		}
 		return nil
 	}
@@ -182,7 +182,7 @@ func (l *linter) each(d StepDecl, def *action.Definition) {
 	switch {
 	case d.Each == "" && written, d.Each == def.Over: // unreadable, or right
 	case d.Each != "" && !slices.Contains(kinds, string(d.Each)):
-		l.bad(at, "each %q is not known: allowed are %s%s", d.Each, strings.Join(kinds, ", "), nearest(string(d.Each), kinds))
+		l.bad(at, "each %q is not known: allowed are %s%s", d.Each, strings.Join(kinds, ", "), mistake.DidYouMean(string(d.Each), kinds))
 	case d.Each == "":
 		l.bad(at, "%s acts on one %s at a time: add each: %s", d.Action, def.Over, def.Over)
 	case def.Over == estate.Nothing:
@@ -202,7 +202,7 @@ func (l *linter) where(d StepDecl, perTier bool) {
 		at, value := d.Keys.At("where."+key, d.At), d.Where[key]
 		switch {
 		case !slices.Contains(fields, key):
-			l.bad(at, "where knows no %q: allowed are %s%s", key, strings.Join(fields, ", "), nearest(key, fields))
+			l.bad(at, "where knows no %q: allowed are %s%s", key, strings.Join(fields, ", "), mistake.DidYouMean(key, fields))
 		case key == "tier" && perTier:
 			l.bad(at, "where: {tier: %s} inside per: tier leaves the other tiers without the step: remove it", value)
 		case l.estate != nil:
@@ -213,7 +213,7 @@ func (l *linter) where(d StepDecl, perTier bool) {
 		at, name := d.Keys.At("where."+key, d.At), d.WhereInput[key]
 		switch {
 		case !slices.Contains(fields, key):
-			l.bad(at, "where knows no %q: allowed are %s%s", key, strings.Join(fields, ", "), nearest(key, fields))
+			l.bad(at, "where knows no %q: allowed are %s%s", key, strings.Join(fields, ", "), mistake.DidYouMean(key, fields))
 		case key == "tier" && perTier:
 			l.bad(at, "where: {tier: …} inside per: tier leaves the other tiers without the step: remove it")
 		default:
@@ -236,7 +236,7 @@ func (l *linter) inEstate(at Position, d StepDecl, key, value string) {
 		there = namesOf(l.estate, d.Each)
 	}
 	if !slices.Contains(there, value) {
-		l.bad(at, "where: {%s: %s} takes nothing: estate %s has no such %s%s", key, value, l.estate.Estate, key, nearest(value, there))
+		l.bad(at, "where: {%s: %s} takes nothing: estate %s has no such %s%s", key, value, l.estate.Estate, key, mistake.DidYouMean(value, there))
 	}
 }
 
@@ -275,12 +275,12 @@ func (l *linter) with(d StepDecl, def *action.Definition) {
 			l.bad(d.Keys.At("with."+name, d.At), "%s takes no parameter, found %q", d.Action, name)
 			continue
 		}
-		l.bad(d.Keys.At("with."+name, d.At), "%s takes no parameter %q: it takes %s%s", d.Action, name, strings.Join(names, ", "), nearest(name, names))
-		if meant, near := Nearest(name, names); near {
+		l.bad(d.Keys.At("with."+name, d.At), "%s takes no parameter %q: it takes %s%s", d.Action, name, strings.Join(names, ", "), mistake.DidYouMean(name, names))
+		if meant, near := mistake.Nearest(name, names); near {
 			slipped[meant] = true
 		}
 	}
-	refs := d.References()
+	refs := d.references()
 	for _, p := range def.Params {
 		value, ok := given[p.Name]
 		name, named := refs[p.Name]
@@ -346,7 +346,7 @@ func (l *linter) role(at Position, key, name string) {
 		for _, r := range l.estate.Roles {
 			all = append(all, r.Role)
 		}
-		l.bad(at, "%s %q is not a role of estate %s: it has %s%s", key, name, l.estate.Estate, strings.Join(all, ", "), nearest(name, all))
+		l.bad(at, "%s %q is not a role of estate %s: it has %s%s", key, name, l.estate.Estate, strings.Join(all, ", "), mistake.DidYouMean(name, all))
 	}
 }
 
@@ -356,7 +356,7 @@ func (l *linter) title(at Position, what, title string, seen map[string]Position
 		return
 	}
 	l.oneLine(at, what, title)
-	slug := Slug(title)
+	slug := slug(title)
 	if slug == "" {
 		l.bad(at, "%s %q needs a letter or a digit: its id is made of them", what, title)
 		return

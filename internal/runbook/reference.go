@@ -10,6 +10,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/mistake"
 )
 
 // A step takes what varies from run to run by naming an input: `{input: NAME}`
@@ -26,8 +27,8 @@ func reference(value json.RawMessage) (input string, ok bool) {
 	return input, ok
 }
 
-// References maps each parameter of the step that names an input to that input.
-func (d StepDecl) References() map[string]string {
+// references maps each parameter of the step that names an input to that input.
+func (d StepDecl) references() map[string]string {
 	refs := map[string]string{}
 	given := map[string]json.RawMessage{}
 	if json.Unmarshal(d.With, &given) != nil {
@@ -68,7 +69,7 @@ func (d InputDecl) asJSON(value string) (json.RawMessage, error) {
 // filter whose optional input was not given is left out.
 func (d StepDecl) resolve(rb *Runbook, in Input) (with json.RawMessage, where map[string]string, err error) {
 	with, where = d.With, d.Where
-	if refs := d.References(); len(refs) > 0 {
+	if refs := d.references(); len(refs) > 0 {
 		given := map[string]json.RawMessage{}
 		if err := json.Unmarshal(d.With, &given); err != nil {
 			return nil, nil, fmt.Errorf("%s: with of step %q: %w", d.At, d.Title, err)
@@ -127,7 +128,7 @@ func (l *linter) declared(at Position, where, name string) (InputDecl, bool) {
 		if len(all) > 0 {
 			has = "it has " + strings.Join(all, ", ")
 		}
-		l.bad(at, "%s names the input %q, which the runbook does not declare: %s%s", where, name, has, nearest(name, all))
+		l.bad(at, "%s names the input %q, which the runbook does not declare: %s%s", where, name, has, mistake.DidYouMean(name, all))
 	}
 	return decl, ok
 }
@@ -165,7 +166,7 @@ func (l *linter) whereInput(at Position, d StepDecl, key, name string) {
 // sampled is the step's parameters with a value of the right type in the place
 // of each input.
 func sampled(d StepDecl, params []action.Param) (json.RawMessage, error) {
-	refs := d.References()
+	refs := d.references()
 	if len(refs) == 0 {
 		return d.With, nil
 	}

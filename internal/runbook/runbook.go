@@ -74,8 +74,8 @@ const (
 	DurationInput InputType = "duration"
 )
 
-// InputTypes lists every type that an input may have.
-func InputTypes() []InputType {
+// inputTypes lists every type that an input may have.
+func inputTypes() []InputType {
 	return []InputType{RegionInput, StringInput, TableInput, GroupInput, TimeInput, IntegerInput, BoolInput, DurationInput}
 }
 

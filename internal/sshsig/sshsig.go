@@ -72,13 +72,13 @@ func ParseKeys(lines []string) ([]Key, error) {
 // Public returns the public half of a key that signs.
 func Public(signer ssh.Signer) Key { return Key{signer.PublicKey()} }
 
-// IsZero reports whether there is no key.
-func (k Key) IsZero() bool { return k.public == nil }
+// isZero reports whether there is no key.
+func (k Key) isZero() bool { return k.public == nil }
 
 // Fingerprint identifies the key, as `ssh-keygen -l` prints it: "SHA256:…". The
 // zero Key has none.
 func (k Key) Fingerprint() string {
-	if k.IsZero() {
+	if k.isZero() {
 		return ""
 	}
 	return ssh.FingerprintSHA256(k.public)
@@ -86,7 +86,7 @@ func (k Key) Fingerprint() string {
 
 // String is the key as a line of an authorized_keys file, without a comment.
 func (k Key) String() string {
-	if k.IsZero() {
+	if k.isZero() {
 		return ""
 	}
 	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(k.public)), "\n")
@@ -94,7 +94,7 @@ func (k Key) String() string {
 
 // Equal reports whether both are the same key.
 func (k Key) Equal(other Key) bool {
-	return !k.IsZero() && !other.IsZero() &&
+	return !k.isZero() && !other.isZero() &&
 		subtle.ConstantTimeCompare(k.public.Marshal(), other.public.Marshal()) == 1
 }
 

@@ -31,9 +31,9 @@ import (
 	"breakwater/internal/mistake"
 )
 
-// MaxDepth is how deep lists and maps may nest. The deepest honest file uses ten
+// maxDepth is how deep lists and maps may nest. The deepest honest file uses ten
 // levels.
-const MaxDepth = 24
+const maxDepth = 24
 
 // Kind is what a [Node] is.
 type Kind int
@@ -88,7 +88,7 @@ func Parse(name string, data []byte, maxBytes int) (*Node, []mistake.Mistake) {
 		return nil, p.mistakes
 	}
 	var docs []yaml.Node
-	err := yaml.Load(data, &docs, yaml.WithAllDocuments(), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(2*MaxDepth))))
+	err := yaml.Load(data, &docs, yaml.WithAllDocuments(), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(2*maxDepth))))
 	if err != nil {
 		p.syntax(data, err)
 		return nil, p.mistakes
@@ -227,8 +227,8 @@ var leadingZero = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
 // convert turns the library's node into ours and refuses what we do not take.
 func (p *parser) convert(y *yaml.Node, label string, depth int) *Node {
 	n := &Node{At: p.at(max(y.Line, 1), max(y.Column, 1)), label: label, text: y.Value, tag: y.ShortTag()}
-	if depth > MaxDepth {
-		p.bad(y.Line, y.Column, "nested more than %d levels deep", MaxDepth)
+	if depth > maxDepth {
+		p.bad(y.Line, y.Column, "nested more than %d levels deep", maxDepth)
 		n.tag = unread
 		return n
 	}

@@ -16,9 +16,9 @@ import (
 	"breakwater/internal/strictyaml"
 )
 
-// MaxBytes bounds the size of one file: a hundred thousand tables take a tenth
+// maxBytes bounds the size of one file: a hundred thousand tables take a tenth
 // of it.
-const MaxBytes = 128 << 20
+const maxBytes = 128 << 20
 
 // File reads the estate at path, a file or a folder, and validates it. The
 // estate is nil if there is any mistake. A path that cannot be read is a mistake
@@ -48,7 +48,7 @@ func File(path string) (*estate.Estate, []mistake.Mistake) {
 		if err != nil {
 			return nil, unreadable(err)
 		}
-		root, found := strictyaml.Parse(p, data, MaxBytes)
+		root, found := strictyaml.Parse(p, data, maxBytes)
 		ms = append(ms, found...)
 		if root != nil {
 			parts = append(parts, root)
@@ -69,7 +69,7 @@ func File(path string) (*estate.Estate, []mistake.Mistake) {
 // Bytes reads an estate from the bytes of one file, as [File] does; the name is
 // for positions.
 func Bytes(data []byte, name string) (*estate.Estate, []mistake.Mistake) {
-	root, ms := strictyaml.Parse(name, data, MaxBytes)
+	root, ms := strictyaml.Parse(name, data, maxBytes)
 	if root == nil {
 		return nil, mistake.Sort(ms)
 	}

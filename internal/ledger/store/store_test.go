@@ -225,7 +225,7 @@ func testHeads(t *testing.T, s store.Store) {
 }
 
 func testDocs(t *testing.T, s store.Store) {
-	key := ledger.DocKey(run, "Promote tables", "sales/orders", 1, ledger.DocIntent)
+	key := ledger.DocKey(run, "Promote tables", "sales/orders", 1, ledger.DocOutcome)
 	for _, said := range []string{"first", "first", "second"} {
 		ref, data, err := store.PutDoc(t.Context(), s, key, []byte(said))
 		is(t, "put", err, nil)

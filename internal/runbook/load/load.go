@@ -21,27 +21,27 @@ import (
 	"breakwater/internal/strictyaml"
 )
 
-// MaxBytes bounds the size of a runbook's file. The longest honest one has a
+// maxBytes bounds the size of a runbook's file. The longest honest one has a
 // hundredth of it: people read these.
-const MaxBytes = 1 << 20
+const maxBytes = 1 << 20
 
 // File reads one runbook from the bytes of a file; the name is for positions.
 //
 // The runbook is nil only where the bytes are no YAML map. With mistakes it
 // holds what could be read, enough to lint the rest, and must not be run.
 func File(data []byte, name string) (*runbook.Runbook, []runbook.Mistake) {
-	root, ms := strictyaml.Parse(name, data, MaxBytes)
+	root, ms := strictyaml.Parse(name, data, maxBytes)
 	if root == nil {
 		return nil, mistake.Sort(ms)
 	}
 	r := &reader{mistakes: ms}
 	rb := r.runbook(root)
-	rb.Digest = Digest(data)
+	rb.Digest = digest(data)
 	return rb, mistake.Sort(r.mistakes)
 }
 
-// Digest identifies a file: SHA-256 of its bytes, "sha256:…".
-func Digest(data []byte) string {
+// digest identifies a file: SHA-256 of its bytes, "sha256:…".
+func digest(data []byte) string {
 	sum := sha256.Sum256(data)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }

@@ -13,28 +13,28 @@ import (
 	"breakwater/internal/verdict"
 )
 
-// None is the type of an action without parameters.
-type None struct{}
+// none is the type of an action without parameters.
+type none struct{}
 
-// Preflight is the type of estate.preflight.
-type Preflight struct {
+// preflight is the type of estate.preflight.
+type preflight struct {
 	Gates []string `json:"gates,omitempty" doc:"roles that must be able to open a gate"`
 }
 
-// Expire is the type of backup.expire.
-type Expire struct {
+// expire is the type of backup.expire.
+type expire struct {
 	Keep int `json:"keep,omitempty"`
 }
 
-// Restore is the type of table.restore.
-type Restore struct {
+// restore is the type of table.restore.
+type restore struct {
 	Manifest string     `json:"manifest,omitempty" doc:"the backup"`
 	At       *time.Time `json:"at,omitempty" doc:"the newest one until then"`
 	Prefix   string     `json:"prefix,omitempty" doc:"where to, if not over the table"`
 }
 
-// Flag is the type of an action with a parameter of every kind.
-type Flag struct {
+// flag is the type of an action with a parameter of every kind.
+type flag struct {
 	Flag  string          `json:"flag" doc:"the flag's name"`
 	Value bool            `json:"value" doc:"what to set it to"`
 	Keep  int64           `json:"keep,omitempty" doc:"how many old values to keep"`
@@ -42,22 +42,22 @@ type Flag struct {
 	Wait  estate.Duration `json:"wait,omitempty" doc:"how long to wait for readers"`
 }
 
-// Rewind has the parameters of storage.rewind that runbooks give.
-type Rewind struct {
+// rewind has the parameters of storage.rewind that runbooks give.
+type rewind struct {
 	At     time.Time `json:"at" doc:"the moment"`
 	Prefix string    `json:"prefix,omitempty" doc:"the keys"`
 	Region string    `json:"region,omitempty" doc:"where"`
 }
 
-// Rollback has the parameters of table.rollback.
-type Rollback struct {
+// rollback has the parameters of table.rollback.
+type rollback struct {
 	ToVersion *int64     `json:"to_version,omitempty" doc:"the version"`
 	ToTime    *time.Time `json:"to_time,omitempty" doc:"the moment"`
 	Region    string     `json:"region,omitempty" doc:"where"`
 }
 
-// Undelete has the parameters of storage.undelete that runbooks give.
-type Undelete struct {
+// undelete has the parameters of storage.undelete that runbooks give.
+type undelete struct {
 	Version *int64 `json:"version,omitempty" doc:"the version"`
 	Region  string `json:"region,omitempty" doc:"where"`
 }
@@ -66,14 +66,14 @@ type Undelete struct {
 // nothing, and routing.flag for the sake of its parameters.
 func Catalogue() *action.Catalogue {
 	c := action.NewCatalogue()
-	check := func(name string, over estate.Kind, needs ...string) { add[None](c, name, over, action.ReadOnly, needs) }
+	check := func(name string, over estate.Kind, needs ...string) { add[none](c, name, over, action.ReadOnly, needs) }
 	records := func(name string, over estate.Kind, needs ...string) {
-		add[None](c, name, over, action.RecordsOnly, needs)
+		add[none](c, name, over, action.RecordsOnly, needs)
 	}
-	mutates := func(name string, over estate.Kind, needs ...string) { add[None](c, name, over, action.Mutates, needs) }
+	mutates := func(name string, over estate.Kind, needs ...string) { add[none](c, name, over, action.Mutates, needs) }
 
 	check("region.probe", estate.Nothing)
-	add[Preflight](c, "estate.preflight", estate.Nothing, action.ReadOnly, nil)
+	add[preflight](c, "estate.preflight", estate.Nothing, action.ReadOnly, nil)
 	check("secrets.readable", estate.Nothing)
 	mutates("storage.fence", estate.BucketKind)
 	mutates("storage.stop-replication", estate.BucketKind)
@@ -99,12 +99,12 @@ func Catalogue() *action.Catalogue {
 	records("backup.take", estate.GroupKind)
 	check("backup.walled", estate.Nothing)
 	records("backup.restorable", estate.GroupKind)
-	add[Expire](c, "backup.expire", estate.GroupKind, action.Mutates, nil)
-	add[Undelete](c, "storage.undelete", estate.TableKind, action.Mutates, nil)
-	add[Rollback](c, "table.rollback", estate.TableKind, action.Mutates, nil)
-	add[Rewind](c, "storage.rewind", estate.BucketKind, action.Mutates, nil)
-	add[Restore](c, "table.restore", estate.TableKind, action.Mutates, nil)
-	add[Flag](c, "routing.flag", estate.Nothing, action.Mutates, nil)
+	add[expire](c, "backup.expire", estate.GroupKind, action.Mutates, nil)
+	add[undelete](c, "storage.undelete", estate.TableKind, action.Mutates, nil)
+	add[rollback](c, "table.rollback", estate.TableKind, action.Mutates, nil)
+	add[rewind](c, "storage.rewind", estate.BucketKind, action.Mutates, nil)
+	add[restore](c, "table.restore", estate.TableKind, action.Mutates, nil)
+	add[flag](c, "routing.flag", estate.Nothing, action.Mutates, nil)
 	return c
 }
 

@@ -24,6 +24,7 @@ func TestInterval(t *testing.T) {
 		"interval 1 hour 1 hour":               2 * time.Hour,
 		"interval 90 seconds 500 milliseconds": 90*time.Second + 500*time.Millisecond,
 		"interval 1 microsecond":               time.Microsecond,
+		"interval 1 minute 2 seconds":          62 * time.Second,
 		"interval 604800000000 microseconds":   7 * day,
 		"interval +3 days":                     3 * day,
 		"interval - 1 day 48 hours":            day,
@@ -48,7 +49,7 @@ func TestInterval(t *testing.T) {
 		"", " ", "interval", "interval ", "interval7 days", "interval days", "interval 7", "7", "interval 7days", "interval 7 daysx", "interval 7 dayss",
 		"interval -1 day", "interval 1 day -25 hours", "interval 1 month", "interval 1 year", "interval 0 months",
 		"interval 1.5 days", "interval 1. day", "interval 1.5 milliseconds", "interval . seconds", "interval 1e3 seconds", "interval 1_000 seconds", "interval 0x10 days",
-		"interval 7 fortnights", "interval 7 nanoseconds", "interval 1 day and 1 hour", "a fortnight or so", "interval interval 1 day",
+		"interval a day", "days 7", "interval 7 fortnights", "interval 7 nanoseconds", "interval 1 day and 1 hour", "a fortnight or so", "interval interval 1 day",
 		"interval 2147483648 days", "interval 9223372036854775807 hours", "interval 99999999999999999999 seconds", "interval -- 1 day", "P7D",
 	} {
 		if got, err := Interval(text); err == nil {

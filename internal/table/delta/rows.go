@@ -44,10 +44,12 @@ type checkpointReader struct {
 	// partitions are the partition values seen, as numbers in the list of files, by
 	// their encoding.
 	partitions map[string]uint32
-	// lately are some of those of the one partition column named so, by a number
-	// that is quickly made of the value's end, where values mostly differ.
-	lately [1024]valueNumber
-	column string
+	// recent holds values of column that were seen a short while ago, so that most
+	// rows need not be encoded for partitions: most tables have one partition column
+	// with few values. A value's place follows from its last bytes, where values
+	// mostly differ, and a newer one takes the place of an older.
+	recent [1024]valueNumber
+	column string // whose values recent holds
 }
 
 // valueNumber is a partition column's value, and the number of a map of it alone.
@@ -183,20 +185,19 @@ func (r *checkpointReader) other(row checkpointRow, values addValues, size, reco
 // values.
 func (r *checkpointReader) partition(row checkpointRow) uint32 {
 	keys, values := row.b.Values(cAddPartKey, row.i), row.b.Values(cAddPartValue, row.i)
-	// Most tables have one partition column, and its values are few.
-	var lately *valueNumber
+	var place *valueNumber // of the row's value in r.recent; nil for several columns
 	if len(keys) == 1 && len(values) == 1 && !keys[0].IsNull() && !values[0].IsNull() {
 		if column := keys[0].ByteArray(); string(column) != r.column {
-			r.column, r.lately = string(column), [1024]valueNumber{}
+			r.column, r.recent = string(column), [1024]valueNumber{}
 		}
 		value := values[0].ByteArray()
 		h := uint32(len(value))
 		for _, b := range value[max(0, len(value)-8):] {
 			h = 31*h + uint32(b)
 		}
-		lately = &r.lately[h%uint32(len(r.lately))]
-		if lately.known && lately.value == string(value) {
-			return lately.number
+		place = &r.recent[h%uint32(len(r.recent))]
+		if place.known && place.value == string(value) {
+			return place.number
 		}
 	}
 	var buf [256]byte
@@ -217,8 +218,8 @@ func (r *checkpointReader) partition(row checkpointRow) uint32 {
 		r.into.files.values = append(r.into.files.values, row.pairs(cAddPartKey, cAddPartValue))
 		r.partitions[string(id)] = number
 	}
-	if lately != nil {
-		*lately = valueNumber{string(values[0].ByteArray()), number, true}
+	if place != nil {
+		*place = valueNumber{string(values[0].ByteArray()), number, true}
 	}
 	return number
 }
