@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
 	"breakwater/internal/estate"
+	"breakwater/internal/lake"
 	"breakwater/internal/ledger"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/verdict"

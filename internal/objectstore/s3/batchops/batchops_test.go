@@ -13,9 +13,9 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/objectstore/s3/batchops"
 	"breakwater/internal/objectstore/s3/batchops/batchtest"
-	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/reach"
 	"breakwater/lab/server/miniotest"
 )

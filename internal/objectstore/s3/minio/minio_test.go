@@ -13,8 +13,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/s3/minio"
 	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/objectstore/s3/minio"
 	"breakwater/internal/reach"
 	"breakwater/lab/server/miniotest"
 )
