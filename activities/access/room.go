@@ -34,6 +34,7 @@ func newRoom(s *system.Systems) room {
 // Add registers the actions of this room.
 func Add(c *action.Catalogue, s *system.Systems) {
 	r := newRoom(s)
-	r.accessActions(c)
+	action.Add(c, r.readOnly())
+	action.Add(c, r.readWrite())
 	r.goldenActions(c)
 }

@@ -19,5 +19,5 @@ func newRoom(s *system.Systems) room {
 // Add registers the actions of this room.
 func Add(c *action.Catalogue, s *system.Systems) {
 	r := newRoom(s)
-	r.recoveryPointActions(c)
+	action.Add(c, r.recoveryPoint())
 }

@@ -4,6 +4,10 @@ package arn
 
 import "regexp"
 
+// Standard is the partition of the commercial regions, which stores that are not AWS
+// take, too.
+const Standard = "aws"
+
 // Role is an IAM role by its ARN.
 type Role struct {
 	Partition string // "aws", "aws-cn"

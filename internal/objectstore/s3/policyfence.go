@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"breakwater/internal/arn"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/policy"
 )
@@ -178,7 +179,7 @@ func (f *policyFence) statement(run string) (policy.Statement, error) {
 	if err != nil {
 		return policy.Statement{}, err
 	}
-	partition := "aws" // aws-cn, aws-us-gov: as the writers'
+	partition := arn.Standard // aws-cn, aws-us-gov: as the writers'
 	if p := strings.Split(f.writers[0], ":"); len(p) > 2 && p[0] == "arn" {
 		partition = p[1]
 	}

@@ -1,0 +1,53 @@
+package access
+
+import (
+	"context"
+	"fmt"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+	"breakwater/internal/verdict"
+)
+
+func (s room) readOnly() action.Action[action.None] {
+	a := access{s, readLevel}
+	return action.Action[action.None]{
+		Name: "access.read-only", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
+		Needs: []string{"table.promote"},
+		Doc:   "The group's readers may read its tables at the target, and nobody may write there: proven with everybody's own credentials.",
+		Plan:  a.plan, Apply: a.apply, Verify: a.verifyReadOnly,
+		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack},
+		RedWhen: []action.Red{
+			{Fault: "access.reader-detached", Want: verdict.Fail},
+			{Fault: "access.writer-may-write", Want: verdict.Fail},
+			{Fault: "access.reader-may-write", Want: verdict.Fail},
+			{Fault: "access.other-reader-may-read", Want: verdict.Fail},
+			{Fault: "access.writer-key-changed", Want: verdict.Unknown},
+			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
+		},
+	}
+}
+
+// verifyReadOnly lets every reader read and write, every writer write, and
+// somebody else read.
+func (a access) verifyReadOnly(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	return a.verify(ctx, c, func(sc scene, p place, try lake.Trial) (obs []action.Observation) {
+		what, want := "there is something to read in s3://"+p.bucket, fmt.Sprintf("an object of each of %d tables", len(p.prefixes))
+		samples, err := a.samples(ctx, c, p)
+		if err != nil {
+			return append(obs, try.Unknown(what, want, err))
+		}
+		obs = append(obs, action.Saw(what, want, fmt.Sprintf("of %d", len(samples)), len(samples) == len(p.prefixes)))
+		for _, r := range sc.readers {
+			obs = append(obs, try.CanRead(ctx, r.Name, r.Credentials, samples), try.CannotWrite(ctx, r.Name, r.Credentials, p.prefixes))
+		}
+		for _, w := range sc.writers {
+			obs = append(obs, try.CannotWrite(ctx, w.Name, w.Credentials, p.prefixes))
+		}
+		if o := sc.otherReader; o != nil {
+			obs = append(obs, try.CannotRead(ctx, o.Name, o.Credentials, samples))
+		}
+		return obs
+	})
+}
