@@ -11,7 +11,7 @@ import (
 	"breakwater/internal/system"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 
 	"github.com/spf13/cobra"
 )

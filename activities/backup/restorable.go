@@ -16,7 +16,7 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 
 	"golang.org/x/sync/errgroup"
 )

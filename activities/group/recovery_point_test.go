@@ -15,7 +15,7 @@ import (
 	"breakwater/internal/recovery"
 	"breakwater/internal/system"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/tabletest"
 	"breakwater/lab/server/miniotest"

@@ -16,7 +16,7 @@ import (
 	"breakwater/internal/rewind"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 )
 
 func sortLines(lines []rewind.Line) {

@@ -15,7 +15,7 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rollback"
 	"breakwater/internal/verdict"
 )
@@ -59,8 +59,8 @@ type rollbackPlan struct {
 	Digest string `json:"digest,omitempty"` // of the commit; empty where there is nothing to do
 	Done   bool   `json:"done,omitempty"`   // an earlier attempt of this run made the commit
 
-	Metrics rollback.Metrics `json:"metrics"`
-	Between rollback.Between `json:"between"`
+	Metrics table.Metrics `json:"metrics"`
+	Between table.Between `json:"between"`
 }
 
 // holds is the version that has the target's content once the plan is applied.
@@ -76,7 +76,7 @@ type RollbackOutcome struct {
 	Table   string `json:"table"`
 	Version int64  `json:"version"`  // that holds the target's content
 	Target  int64  `json:"target"`   //
-	BadHead int64  `json:"bad_head"` // the evidence: see [rollback.Mark]
+	BadHead int64  `json:"bad_head"` // the evidence: see [table.Mark]
 }
 
 // rollbackStore is a bucket as package restore commits to it.
@@ -339,7 +339,7 @@ func (s room) applyRollback(ctx context.Context, c action.Call[rollbackWith]) (a
 		return out, err
 	}
 	c.Progress(1, 2, "committing")
-	_, wrote, err := p.Commit(ctx, store, rollback.Stamp{Token: plan.Token, Run: c.Run.Workflow, Now: time.Now()})
+	_, wrote, err := p.Commit(ctx, store, table.Stamp{Token: plan.Token, Run: c.Run.Workflow, Now: time.Now()})
 	if err != nil {
 		return fail("commit", err)
 	}

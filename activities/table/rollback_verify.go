@@ -9,6 +9,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/rollback"
 	"breakwater/internal/table/delta/scan"
@@ -121,7 +122,7 @@ func committed(ctx context.Context, t lake.Table, run action.Run, l *delta.Log, 
 	if !ok {
 		got = "made by somebody else: " + operationName(commit.Operation)
 	}
-	return t.About(action.Saw(what, want, got, ok && m == rollback.Mark{Token: plan.Token, Run: run.Workflow, Plan: plan.Digest, Target: plan.Target, Bad: plan.Head} && commit.Operation == "RESTORE"))
+	return t.About(action.Saw(what, want, got, ok && m == table.Mark{Token: plan.Token, Run: run.Workflow, Plan: plan.Digest, Target: plan.Target, Bad: plan.Head} && commit.Operation == "RESTORE"))
 }
 
 // undisturbed observes that no version after the rollback changed data: those

@@ -16,7 +16,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"

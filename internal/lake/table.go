@@ -18,7 +18,7 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/verdict"

@@ -30,6 +30,12 @@ type Table interface {
 	Read(ctx context.Context, columns []string) (array.RecordReader, error)
 }
 
+// Source is what a [Table] can be made of, such as a version of a table whose
+// format can be read here.
+type Source interface {
+	Queryable() (Table, error)
+}
+
 // Engine answers SQL over tables. It may be called concurrently, and as often as
 // one likes: a query changes nothing, and nothing of it stays for the next one.
 //

@@ -127,9 +127,9 @@ type Restorer interface {
 type Promoter interface {
 	// PlanPromotion plans to make a version the head. What moves is kept below
 	// folder, in which an earlier attempt of the same step may have put some: that
-	// it finds again, so that taking back takes that back too. Whoever asks has seen
-	// that the version can be read and that its objects are there.
-	PlanPromotion(ctx context.Context, s Site, t Table, version int64, folder string) (Move, error)
+	// it finds again, so that taking back takes that back too. Whether the version's
+	// objects are there is the caller's to see.
+	PlanPromotion(ctx context.Context, s Site, t Table, to Snapshot, folder string) (Move, error)
 	Promote(ctx context.Context, s Site, plan json.RawMessage, w Work) (changes int64, err error)
 	// Promoted looks at what the version being the head and complete does not show.
 	Promoted(ctx context.Context, s Site, t Table, plan json.RawMessage) []Look

@@ -13,9 +13,9 @@ type Rollbacker interface {
 	// reads. [ErrRefused] says why there cannot be one.
 	PlanRollback(ctx context.Context, s Site, t Table, target int64) (Rollback, error)
 	// FindRollback looks right above a head for the commit that an earlier attempt
-	// with the same token made: nil where it is there, [io/fs.ErrNotExist] where
-	// nobody committed there, [ErrMoved] where somebody else did.
-	FindRollback(ctx context.Context, s Site, head int64, token string) error
+	// with the same token made. It answers [io/fs.ErrNotExist] where nobody committed
+	// there, and [ErrMoved] where somebody else did.
+	FindRollback(ctx context.Context, s Site, head int64, token string) (Mark, error)
 	// MarkOf reads what a rollback left in its commit; false where the commit is
 	// none.
 	MarkOf(c Commit) (Mark, bool)

@@ -17,7 +17,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/write"
 	"breakwater/lab/oracle"
 )

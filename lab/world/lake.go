@@ -22,7 +22,7 @@ import (
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/verdict"
@@ -40,7 +40,7 @@ type Lake struct {
 	Records *LedgerRecords
 	Clock   time.Time
 	Writers map[string]*write.Table
-	Truth   map[string][]scan.Digest // per table: the digest of each version
+	Truth   map[string][]table.Digest // per table: the digest of each version
 	commits map[string][]time.Time
 }
 
@@ -94,7 +94,7 @@ func NewLake(t *testing.T) *Lake {
 	l := &Lake{
 		World: w, Clock: time.Date(2026, 11, 1, 2, 0, 0, 0, time.UTC),
 		Records: &LedgerRecords{outcomes: map[string]action.Outcome{}, Seen: map[string][]action.Observation{}},
-		Writers: map[string]*write.Table{}, Truth: map[string][]scan.Digest{}, commits: map[string][]time.Time{},
+		Writers: map[string]*write.Table{}, Truth: map[string][]table.Digest{}, commits: map[string][]time.Time{},
 	}
 	w.Estate.Witness = estate.Witness{Bucket: "lake", Prefix: "_witness"}
 	w.Estate.Tiers[0].RPO = estate.Duration(time.Minute)

@@ -13,6 +13,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/recovery"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/verdict"
@@ -113,7 +114,7 @@ func (l *Lake) Commit(actions ...string) int64 {
 }
 
 // Rows are what a version of orders at the target reads as.
-func (l *Lake) Rows(v int64) scan.Digest {
+func (l *Lake) Rows(v int64) table.Digest {
 	l.T.Helper()
 	log, store := l.Log(West, "orders")
 	s, err := log.Snapshot(l.T.Context(), v)

@@ -183,6 +183,12 @@ func newCommit(acts *actions, v table.Version) table.Commit {
 	if ms := acts.info.Timestamp; ms != nil {
 		c.Committed = time.UnixMilli(*ms).UTC()
 	}
+	switch c.Operation {
+	case "VACUUM START":
+		c.Cleanup = table.CleanupBegan
+	case "VACUUM END":
+		c.Cleanup = table.CleanupEnded
+	}
 	return c
 }
 

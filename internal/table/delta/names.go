@@ -232,3 +232,13 @@ func SpeaksOf(name string) (int64, bool) {
 	}
 	return last, ok
 }
+
+// NameInLog is the name of an object in the log that it lies in, relative to the
+// log's folder; false of a key that lies in no log.
+func NameInLog(key string) (string, bool) {
+	i := strings.LastIndex("/"+key, "/"+logName)
+	if i < 0 {
+		return "", false
+	}
+	return key[i+len(logName):], true
+}

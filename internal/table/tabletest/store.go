@@ -29,10 +29,14 @@ type Store struct {
 	lists   int
 	gets    int
 	asked   map[string]int // reads, by key
+	puts    int
 
 	// Fail, if set before use, is asked before every call, with list, get or put
 	// and the key or prefix. What it returns is what the call returns.
 	Fail func(op, key string) error
+	// Now, if set before use, dates what is written. Without it, each object is a
+	// second younger than the ones before it.
+	Now func() time.Time
 }
 
 var _ table.Changer = (*Store)(nil)
@@ -207,7 +211,12 @@ func (s *Store) put(ctx context.Context, key string, body []byte, allowed func(*
 	if err := allowed(there); err != nil {
 		return err
 	}
-	s.add(key, version{body: bytes.Clone(body), modified: time.Unix(1_700_000_000+int64(len(s.objects)), 0)})
+	at := time.Unix(1_700_000_000+int64(len(s.objects)), 0)
+	if s.Now != nil {
+		at = s.Now()
+	}
+	s.puts++
+	s.add(key, version{body: bytes.Clone(body), modified: at})
 	return nil
 }
 
@@ -230,6 +239,7 @@ func (s *Store) Hide(ctx context.Context, key string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.puts++
 	s.add(key, version{marker: true})
 	return nil
 }
@@ -306,6 +316,13 @@ func (s *Store) Clone() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &Store{objects: maps.Clone(s.objects), written: s.written}
+}
+
+// Writes counts what was put or hidden so far.
+func (s *Store) Writes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.puts
 }
 
 // Reads counts the reads of the keys that ok accepts.

@@ -17,7 +17,7 @@ import (
 
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rollback"
 	"breakwater/internal/table/tabletest"
 	"breakwater/lab/server/miniotest"
@@ -89,7 +89,7 @@ func TestRollbackSpeed(t *testing.T) {
 			t.Fatal(err)
 		}
 		planned := time.Since(begin)
-		v, _, err := p.Commit(t.Context(), s, rollback.Stamp{Token: fmt.Sprint(begin), Run: "bench", Now: begin})
+		v, _, err := p.Commit(t.Context(), s, table.Stamp{Token: fmt.Sprint(begin), Run: "bench", Now: begin})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"maps"
 	"strconv"
-	"time"
 
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
@@ -26,30 +25,14 @@ type Store interface {
 	PutIfAbsent(ctx context.Context, key string, body []byte) error
 }
 
-// Stamp is who commits, and when.
-type Stamp struct {
-	Token string    // the same in every attempt, and of no other commit
-	Run   string    // for people
-	Now   time.Time // of this attempt
-}
-
-// Mark is what a commit of this package leaves in its commitInfo, under
-// "breakwater".
-type Mark struct {
-	Token  string `json:"token"`
-	Run    string `json:"run"`
-	Plan   string `json:"plan"`    // its digest
-	Target int64  `json:"target"`  // whose content came back
-	Bad    int64  `json:"badHead"` // the head that it replaced: the evidence (trap 15)
-}
-
-// MarkOf reads the mark of a commit; false where another writer made it.
-func MarkOf(info json.RawMessage) (Mark, bool) {
+// MarkOf reads the mark of a commit, which lies in its commitInfo under
+// "breakwater"; false where another writer made it.
+func MarkOf(info json.RawMessage) (table.Mark, bool) {
 	var c struct {
-		Mark *Mark `json:"breakwater"`
+		Mark *table.Mark `json:"breakwater"`
 	}
 	if json.Unmarshal(info, &c) != nil || c.Mark == nil || c.Mark.Token == "" {
-		return Mark{}, false
+		return table.Mark{}, false
 	}
 	return *c.Mark, true
 }
@@ -57,11 +40,11 @@ func MarkOf(info json.RawMessage) (Mark, bool) {
 // Find looks for the commit that an earlier attempt with the same token made
 // right above a head. It answers [fs.ErrNotExist] where nobody made one there, and
 // [ErrMoved] where somebody else did.
-func Find(ctx context.Context, store table.Store, root table.Root, head int64, token string) (Mark, error) {
+func Find(ctx context.Context, store table.Store, root table.Root, head int64, token string) (table.Mark, error) {
 	key := delta.CommitKey(root, head+1)
 	body, err := store.Get(ctx, key)
 	if err != nil {
-		return Mark{}, fmt.Errorf("look for version %d of delta table %s: %w", head+1, root, reach.Mark(err))
+		return table.Mark{}, fmt.Errorf("look for version %d of delta table %s: %w", head+1, root, reach.Mark(err))
 	}
 	for line := range bytes.Lines(body) {
 		var a struct {
@@ -74,14 +57,14 @@ func Find(ctx context.Context, store table.Store, root table.Root, head int64, t
 			return m, nil
 		}
 	}
-	return Mark{}, fmt.Errorf("version %d of delta table %s was committed by somebody else: %w", head+1, root, ErrMoved)
+	return table.Mark{}, fmt.Errorf("version %d of delta table %s was committed by somebody else: %w", head+1, root, ErrMoved)
 }
 
 // Commit writes the plan's commit right above the head that was planned against,
 // and returns its version. Called again with the same token, it finds its first
 // commit and writes nothing. [ErrMoved] means that another commit is there.
 // An error of [reach] leaves open whether the commit was made: call again.
-func (p *Plan) Commit(ctx context.Context, store Store, st Stamp) (version int64, wrote bool, err error) {
+func (p *Plan) Commit(ctx context.Context, store Store, st table.Stamp) (version int64, wrote bool, err error) {
 	version = p.Head.Number + 1
 	fail := func(doing string, err error) (int64, bool, error) {
 		return -1, false, fmt.Errorf("restore delta table %s to version %d: %s: %w", p.Root, p.Target.Number, doing, err)
@@ -121,14 +104,14 @@ func (p *Plan) Commit(ctx context.Context, store Store, st Stamp) (version int64
 }
 
 // body is the commit: commitInfo first, as in-commit timestamps demand.
-func (p *Plan) body(st Stamp) ([]byte, error) {
+func (p *Plan) body(st table.Stamp) ([]byte, error) {
 	var b bytes.Buffer
 	at := st.Now.UnixMilli()
 	info := map[string]any{
-		"operation": "RESTORE", "operationParameters": map[string]any{"version": p.Target.Number, "timestamp": nil},
+		"operation": operation, "operationParameters": map[string]any{"version": p.Target.Number, "timestamp": nil},
 		"readVersion": p.Head.Number, "isolationLevel": "Serializable", "isBlindAppend": false,
-		"operationMetrics": p.Metrics.operation(), "engineInfo": "breakwater", "txnId": txnID(st.Token),
-		"breakwater": Mark{st.Token, st.Run, p.Digest, p.Target.Number, p.Head.Number},
+		"operationMetrics": operationMetrics(p.Metrics), "engineInfo": "breakwater", "txnId": txnID(st.Token),
+		"breakwater": table.Mark{Token: st.Token, Run: st.Run, Plan: p.Digest, Target: p.Target.Number, Bad: p.Head.Number},
 	}
 	if p.preserved {
 		info["tags"] = map[string]string{"delta.rowTracking.preserved": "true"}
@@ -198,8 +181,8 @@ func (p *Plan) digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// operation is the metrics as RESTORE's are named.
-func (m Metrics) operation() map[string]string {
+// operationMetrics are the metrics as RESTORE's are named.
+func operationMetrics(m table.Metrics) map[string]string {
 	text := func(n int64) string { return strconv.FormatInt(n, 10) }
 	return map[string]string{
 		"numRestoredFiles": text(int64(m.Restored)), "restoredFilesSize": text(m.RestoredBytes),

@@ -9,46 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
-
-// Between is what happened from the target to the head that a restore does not
-// take back, or that whoever approves one has to know.
-type Between struct {
-	// Skipped are the application ids of streaming writers whose batches after
-	// the target's, up to the head's, are skipped when they are sent again: a
-	// restore does not take transaction identifiers back (trap 9).
-	Skipped []Skipped `json:"skipped,omitempty"`
-	// Vacuum is the last VACUUM that was started and of which no end is recorded
-	// (trap 13): it may be deleting files now. Versions up to the head are looked
-	// at from the target on.
-	Vacuum *Event `json:"vacuum,omitempty"`
-	// Unexplained are commits whose removes their operation does not explain, as
-	// FSCK REPAIR's, which makes the loss of files lawful (trap 23).
-	Unexplained []Event `json:"unexplained,omitempty"`
-	// Commits counts the versions after the target, Unread those among them whose
-	// commit the log no longer has.
-	Commits int64 `json:"commits"`
-	Unread  int64 `json:"unread,omitempty"`
-	// Oldest is when the first of the files that come back was removed, zero
-	// where no remove says: from then on its retention runs (trap 14).
-	Oldest time.Time `json:"oldest,omitzero"`
-}
-
-// Skipped is what a streaming writer recorded at the target and at the head.
-type Skipped struct {
-	App  string `json:"app"`
-	Then int64  `json:"then"` // -1 where it had recorded nothing
-	Now  int64  `json:"now"`
-}
-
-// Event is one commit.
-type Event struct {
-	Version   int64     `json:"version"`
-	Time      time.Time `json:"time,omitzero"` // by its commitInfo
-	Operation string    `json:"operation"`
-	Removes   int       `json:"removes,omitempty"`
-}
 
 // explains are the operations that remove data by their nature. Others, an append
 // above all, do not.
@@ -61,7 +24,7 @@ var explains = map[string]bool{
 
 // history is what one pass over the log gives.
 type history struct {
-	between  Between
+	between  table.Between
 	back     map[fileID]json.RawMessage // adds as the target has them
 	away     map[fileID]json.RawMessage // adds as the head has them
 	metadata json.RawMessage            // the target's
@@ -118,7 +81,7 @@ func replay(ctx context.Context, l *delta.Log, now, then *delta.Snapshot, d diff
 			was = -1
 		}
 		if now.Txns[app] > was {
-			h.between.Skipped = append(h.between.Skipped, Skipped{app, was, now.Txns[app]})
+			h.between.Skipped = append(h.between.Skipped, table.Skipped{App: app, Then: was, Now: now.Txns[app]})
 		}
 	}
 	if h.between.Unread == 0 {
@@ -151,7 +114,7 @@ func (h *history) whole(d diff) error {
 
 // after reads the commits above the target.
 func (h *history) after(ctx context.Context, l *delta.Log, now, then *delta.Snapshot, d diff) error {
-	var e Event
+	var e table.Event
 	var mode string
 	seen := int64(0)
 	flush := func() {
@@ -160,7 +123,7 @@ func (h *history) after(ctx context.Context, l *delta.Log, now, then *delta.Snap
 		}
 		switch e.Operation {
 		case "VACUUM START":
-			h.between.Vacuum = &Event{Version: e.Version, Time: e.Time, Operation: e.Operation}
+			h.between.Vacuum = &table.Event{Version: e.Version, Time: e.Time, Operation: e.Operation}
 		case "VACUUM END":
 			h.between.Vacuum = nil
 		}
@@ -172,7 +135,7 @@ func (h *history) after(ctx context.Context, l *delta.Log, now, then *delta.Snap
 		}
 		if a.Version != e.Version {
 			flush()
-			e, mode = Event{Version: a.Version}, ""
+			e, mode = table.Event{Version: a.Version}, ""
 			seen++
 		}
 		switch a.Kind {
@@ -215,7 +178,7 @@ func (h *history) after(ctx context.Context, l *delta.Log, now, then *delta.Snap
 
 // removed notes a remove that changes data, and from when on a file that comes
 // back may be vacuumed.
-func (h *history) removed(l *delta.Log, a delta.Action, d diff, e *Event) error {
+func (h *history) removed(l *delta.Log, a delta.Action, d diff, e *table.Event) error {
 	var r struct {
 		Path   string          `json:"path"`
 		Change bool            `json:"dataChange"`

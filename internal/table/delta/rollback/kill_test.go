@@ -18,7 +18,7 @@ import (
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rollback"
 	"breakwater/lab/server/miniotest"
 )
@@ -87,7 +87,7 @@ func (c child) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = p.Commit(ctx, s, rollback.Stamp{Token: "kill", Run: "kill", Now: time.Now()})
+	_, _, err = p.Commit(ctx, s, table.Stamp{Token: "kill", Run: "kill", Now: time.Now()})
 	return err
 }
 

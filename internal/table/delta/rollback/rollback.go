@@ -44,11 +44,11 @@ import (
 
 // ErrRefused says that a rule of the protocol, or the state of the target,
 // forbids the restore: no retry can help.
-var ErrRefused = errors.New("restore refused")
+var ErrRefused = table.Kind("restore refused", table.ErrRefused)
 
 // ErrMoved says that the head is no longer the one that was planned against.
 // Nothing was written.
-var ErrMoved = errors.New("the table has another head than planned")
+var ErrMoved = table.Kind("the table has another head than planned", table.ErrMoved)
 
 // ErrCatalogManaged says that a catalog, and not the file system, decides which
 // commits of the table count. It is also an [ErrRefused].
@@ -85,27 +85,13 @@ func (e *MissingError) Error() string {
 // Unwrap makes it an [ErrRefused].
 func (e *MissingError) Unwrap() error { return ErrRefused }
 
-// Metrics count what a restore does, as the operation metrics of its commit.
-// Sizes are in bytes. Rows are -1 where the statistics do not say.
-type Metrics struct {
-	Restored      int   `json:"restored"`
-	RestoredBytes int64 `json:"restored_bytes"`
-	Removed       int   `json:"removed"`
-	RemovedBytes  int64 `json:"removed_bytes"`
-	FilesAfter    int   `json:"files_after"`
-	BytesAfter    int64 `json:"bytes_after"`
-	RowsBefore    int64 `json:"rows_before"`
-	RowsAfter     int64 `json:"rows_after"`
-	RowsRemoved   int64 `json:"rows_removed"` // live rows of the files that are removed
-}
-
 // Plan is the exact commit that takes a table from the head that was seen back
 // to the content of a version.
 type Plan struct {
 	Root         table.Root
 	Head, Target table.Version
-	Metrics      Metrics
-	Between      Between
+	Metrics      table.Metrics
+	Between      table.Between
 	Marks        Marks // that the restored table must not fall below
 	// Digest is the SHA-256, in hexadecimal, of everything in the commit but its
 	// time and its token: equal digests mean equal commits.
@@ -229,7 +215,7 @@ func fromLog(ctx context.Context, l *delta.Log, then *delta.Snapshot) (*Plan, di
 	}
 	d := difference(now, then)
 	p := &Plan{Root: l.Root(), Head: now.Version, Target: then.Version}
-	p.Metrics = Metrics{
+	p.Metrics = table.Metrics{
 		Restored: len(d.back), Removed: len(d.away), FilesAfter: then.Len(), BytesAfter: then.Bytes(),
 		RowsBefore: now.Rows(), RowsAfter: then.Rows(), RowsRemoved: rowsOf(d.away),
 	}

@@ -101,7 +101,7 @@ func plan(t testing.TB, s store, name string, target int64) *rollback.Plan {
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func stamp(token string) rollback.Stamp { return rollback.Stamp{Token: token, Run: "test", Now: noon} }
+func stamp(token string) table.Stamp { return table.Stamp{Token: token, Run: "test", Now: noon} }
 
 func commit(t testing.TB, s store, p *rollback.Plan, token string) int64 {
 	t.Helper()
@@ -177,7 +177,7 @@ func TestSameAsSpark(t *testing.T) {
 }
 
 // content is what a version holds: its logical files, and its rows as read.
-func content(t testing.TB, s store, name string, v int64) (files []string, rows scan.Digest) {
+func content(t testing.TB, s store, name string, v int64) (files []string, rows table.Digest) {
 	t.Helper()
 	l := open(t, s, name)
 	snap, err := l.Snapshot(t.Context(), v)

@@ -80,7 +80,7 @@ func TestTrap09SkippedBatchesAreNamed(t *testing.T) {
 	}
 	head := appendCommit(t, s, "dv", info("STREAMING UPDATE"), map[string]any{"txn": map[string]any{"appId": "other", "version": 1}})
 	p := plan(t, s, "dv", 9)
-	want := []rollback.Skipped{{App: "ingest", Then: 4, Now: 9}, {App: "other", Then: -1, Now: 1}}
+	want := []table.Skipped{{App: "ingest", Then: 4, Now: 9}, {App: "other", Then: -1, Now: 1}}
 	if !slices.Equal(p.Between.Skipped, want) {
 		t.Errorf("skipped %+v, want %+v", p.Between.Skipped, want)
 	}
@@ -416,7 +416,7 @@ func TestInCommitTimestampsStayMonotonic(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := plan(t, s, "ict", 2)
-	v, _, err := p.Commit(t.Context(), s, rollback.Stamp{Token: "a", Now: time.UnixMilli(5)})
+	v, _, err := p.Commit(t.Context(), s, table.Stamp{Token: "a", Now: time.UnixMilli(5)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,9 @@ type TypeError struct {
 	Table, Column, Type string
 }
 
+// Unwrap makes it a [table.ErrColumn].
+func (e *TypeError) Unwrap() error { return table.ErrColumn }
+
 func (e *TypeError) Error() string {
 	return fmt.Sprintf("delta table %s: column %s has type %s, which cannot be read here; read this table with an engine that knows the type", e.Table, e.Column, e.Type)
 }

@@ -16,7 +16,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -31,24 +30,17 @@ import (
 	"breakwater/internal/table/delta/rows"
 )
 
-// Digest is what a table's rows come down to.
-type Digest struct {
-	Rows int64
-	Sum  [32]byte // big-endian
-}
+// digest grows by rows.
+type digest table.Digest
 
-// String is the row count and the sum in hexadecimal, for people and journals.
-func (d Digest) String() string { return fmt.Sprintf("%d:%s", d.Rows, hex.EncodeToString(d.Sum[:])) }
-
-// plus is the digest of both.
-func (d Digest) plus(o Digest) Digest {
+// plus takes in another one.
+func (d *digest) plus(o digest) {
 	d.Rows += o.Rows
 	d.add(o.Sum)
-	return d
 }
 
 // add adds a number modulo 2^256.
-func (d *Digest) add(n [32]byte) {
+func (d *digest) add(n [32]byte) {
 	var carry uint64
 	for i := 24; i >= 0; i -= 8 {
 		var sum uint64
@@ -59,10 +51,10 @@ func (d *Digest) add(n [32]byte) {
 
 // Sum reads all live rows of a snapshot, several files at once. Any error means
 // that nothing is known of the rows.
-func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (Digest, error) {
+func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (table.Digest, error) {
 	t, err := rows.Of(store, s)
 	if err != nil {
-		return Digest{}, err
+		return table.Digest{}, err
 	}
 	// By name, so that a column's place has no say.
 	columns := []string{}
@@ -71,7 +63,7 @@ func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (Digest, err
 	}
 	slices.Sort(columns)
 	var mu sync.Mutex
-	var all Digest
+	var all digest
 	group, each := errgroup.WithContext(ctx)
 	group.SetLimit(rows.AtOnce)
 	for a := range s.Files() {
@@ -79,7 +71,7 @@ func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (Digest, err
 			break
 		}
 		group.Go(func() error {
-			var d Digest
+			var d digest
 			var enc []byte
 			for batch, err := range t.File(each, a, columns) {
 				if err == nil {
@@ -92,20 +84,20 @@ func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (Digest, err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			all = all.plus(d)
+			all.plus(d)
 			return nil
 		})
 	}
 	if err := errors.Join(group.Wait(), ctx.Err()); err != nil {
-		return Digest{}, err
+		return table.Digest{}, err
 	}
-	return all, nil
+	return table.Digest(all), nil
 }
 
 // take adds the rows of a batch. A row's encoding is every column, each as the
 // length of its name, the name, and the value. The buffer is given back to be
 // used again.
-func (d *Digest) take(batch arrow.RecordBatch, enc []byte) ([]byte, error) {
+func (d *digest) take(batch arrow.RecordBatch, enc []byte) ([]byte, error) {
 	cols := make([]encoder, batch.NumCols())
 	names := make([][]byte, len(cols))
 	for i := range cols {

@@ -35,7 +35,7 @@ func TestDigestSeesRowsAndNotFiles(t *testing.T) {
 	store := deltatest.Loaded(t)
 	var kept, moved int
 	for _, truth := range deltatest.All(t) {
-		var before scan.Digest
+		var before table.Digest
 		for i, v := range truth.Versions {
 			if !v.Readable {
 				continue
@@ -105,7 +105,7 @@ func TestDamageIsNotADigest(t *testing.T) {
 				}
 			}
 			tc.fault(s, data, vector)
-			if d, err := scan.Sum(t.Context(), s, snap); !errors.Is(err, tc.want) || d != (scan.Digest{}) {
+			if d, err := scan.Sum(t.Context(), s, snap); !errors.Is(err, tc.want) || d != (table.Digest{}) {
 				t.Errorf("Sum = %v, %v; want %v", d, err, tc.want)
 			}
 		})

@@ -12,7 +12,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 )
 
 // unpack writes fixtures as files.

@@ -17,7 +17,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
-	"breakwater/internal/table/delta/location"
+	"breakwater/internal/table/location"
 	"breakwater/lab/server/miniotest"
 
 	"golang.org/x/sync/errgroup"

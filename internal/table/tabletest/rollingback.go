@@ -1,0 +1,115 @@
+package tabletest
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+
+	"breakwater/internal/table"
+)
+
+// rollingBack holds a format that can roll back to how it does.
+func rollingBack() []Check {
+	stamp := func(token string) table.Stamp { return table.Stamp{Token: token, Run: "run", Now: at(99)} }
+	return []Check{
+		{"a rollback brings the rows back by a new version", func(t testing.TB, w World) {
+			r, ok := w.Format.(table.Rollbacker)
+			if !ok {
+				return
+			}
+			b := newBed(t, w)
+			head, target := b.last().Number, b.wrote[2].Number
+			p, err := r.PlanRollback(b.ctx(), b.site(), b.open(), target)
+			b.must(err, "plan a rollback")
+			if f := p.Facts(); f.Empty || f.Head.Number != head || f.Target.Number != target || f.Digest == "" || len(f.Removed) == 0 {
+				t.Errorf("facts %+v", f)
+			}
+			v, wrote, err := p.Commit(b.ctx(), stamp("a"))
+			b.must(err, "commit")
+			o := b.open()
+			if v != head+1 || !wrote || o.Extent().Head != v {
+				t.Errorf("committed version %d (wrote %v), the head is %d; want %d", v, wrote, o.Extent().Head, head+1)
+			}
+			want, _ := b.sum(b.snapshot(o, target))
+			if got, _ := b.sum(b.snapshot(o, v)); got != want {
+				t.Errorf("version %d reads as %s, version %d as %s", v, got, target, want)
+			}
+			m := table.Mark{Token: "a", Run: "run", Plan: p.Facts().Digest, Target: target, Bad: head}
+			c, err := o.Commit(b.ctx(), v)
+			b.must(err, "read the commit")
+			if got, ok := r.MarkOf(c); !ok || got != m {
+				t.Errorf("its mark is %+v, %v; want %+v", got, ok, m)
+			}
+			if check, ok := w.Format.(table.RollbackChecker); ok {
+				was, is := b.snapshot(o, target), b.snapshot(o, v)
+				b.looksGood("rolled back", []table.Look{
+					check.Committed(b.ctx(), o, v, m), check.Undisturbed(b.ctx(), o, v), check.SameFiles(was, is), check.MarksHold(b.ctx(), o, head, was, is),
+				})
+				other := m
+				other.Token = "b"
+				if l := check.Committed(b.ctx(), o, v, other); l.OK || l.Err != nil {
+					t.Errorf("of another token: %+v", l)
+				}
+				if l := check.SameFiles(b.snapshot(o, head), is); l.OK || l.Err != nil {
+					t.Errorf("the replaced head has other files: %+v", l)
+				}
+				b.append(60)
+				if l := check.Undisturbed(b.ctx(), b.open(), v); l.OK || l.Err != nil {
+					t.Errorf("rows were appended since: %+v", l)
+				}
+			}
+		}},
+		{"a rollback that is called again commits once", func(t testing.TB, w World) {
+			r, ok := w.Format.(table.Rollbacker)
+			if !ok {
+				return
+			}
+			b := newBed(t, w)
+			head := b.last().Number
+			if _, err := r.FindRollback(b.ctx(), b.site(), head, "a"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("nobody committed, and FindRollback = %v, want fs.ErrNotExist", err)
+			}
+			p, err := r.PlanRollback(b.ctx(), b.site(), b.open(), b.wrote[2].Number)
+			b.must(err, "plan a rollback")
+			v, _, err := p.Commit(b.ctx(), stamp("a"))
+			b.must(err, "commit")
+			if again, wrote, err := p.Commit(b.ctx(), stamp("a")); again != v || wrote || err != nil {
+				t.Errorf("called again: version %d (wrote %v), %v; want %d and nothing written", again, wrote, err, v)
+			}
+			if m, err := r.FindRollback(b.ctx(), b.site(), head, "a"); err != nil || m.Token != "a" {
+				t.Errorf("FindRollback = %+v, %v", m, err)
+			}
+			if _, err := r.FindRollback(b.ctx(), b.site(), head, "b"); !errors.Is(err, table.ErrMoved) {
+				t.Errorf("FindRollback of another token = %v, want ErrMoved", err)
+			}
+			p, err = r.PlanRollback(b.ctx(), b.site(), b.open(), b.wrote[2].Number)
+			if err != nil || !p.Facts().Empty {
+				t.Errorf("planned again, it is not empty (%v)", err)
+			}
+		}},
+		{"a rollback stops where the head moved since its plan", func(t testing.TB, w World) {
+			r, ok := w.Format.(table.Rollbacker)
+			if !ok {
+				return
+			}
+			b := newBed(t, w)
+			p, err := r.PlanRollback(b.ctx(), b.site(), b.open(), b.wrote[2].Number)
+			b.must(err, "plan a rollback")
+			after := b.append(60)
+			if v, _, err := p.Commit(b.ctx(), stamp("a")); !errors.Is(err, table.ErrMoved) {
+				t.Errorf("version %d came after the plan, and Commit = %d, %v; want ErrMoved", after.Number, v, err)
+			}
+		}},
+		{"a rollback to a version that lacks an object is refused", func(t testing.TB, w World) {
+			r, ok := w.Format.(table.Rollbacker)
+			if !ok {
+				return
+			}
+			b := newBed(t, w)
+			b.store.Delete(b.wrote[2].Data[0])
+			if _, err := r.PlanRollback(b.ctx(), b.site(), b.open(), b.wrote[2].Number); !errors.Is(err, table.ErrRefused) {
+				t.Errorf("PlanRollback = %v, want ErrRefused", err)
+			}
+		}},
+	}
+}

@@ -1,0 +1,12 @@
+package toy_test
+
+import (
+	"testing"
+
+	"breakwater/internal/table/tabletest"
+	"breakwater/internal/table/tabletest/toy"
+)
+
+func TestPort(t *testing.T) {
+	tabletest.Run(t, tabletest.World{Format: toy.Format{}, Create: toy.Create})
+}
