@@ -17,7 +17,7 @@ import (
 	"breakwater/internal/table/delta/port"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/tabletest"
-	"breakwater/internal/table/tabletest/toy"
+	"breakwater/internal/table/toy"
 )
 
 // The wrappers of this file break one promise each, of a format that keeps all.

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"breakwater/internal/table/tabletest"
-	"breakwater/internal/table/tabletest/toy"
+	"breakwater/internal/table/toy"
 )
 
 func TestPort(t *testing.T) {
