@@ -16,6 +16,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/compare"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 
@@ -28,7 +29,7 @@ func (s room) verifyStandby(ctx context.Context, c action.Call[action.None]) ([]
 		return nil, err
 	}
 	obs := []action.Observation{p.versions(ctx, p.target), p.expiry(ctx, p.target)}
-	replicas := &tally{}
+	replicas := &compare.Tally{}
 	for _, sc := range p.scopes {
 		c.Progress(0, 0, "reading samples of "+sc.name)
 		obs = append(obs, p.decrypts(ctx, sc, replicas))
@@ -127,7 +128,7 @@ const sampled = 64
 // decrypts reads a byte of a sample of every table: of its newest and oldest
 // object, and of others, drawn by the run's id so that they can be drawn again. A
 // HEAD would pass without the key.
-func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *tally) action.Observation {
+func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *compare.Tally) action.Observation {
 	what := fmt.Sprintf("the objects of %s can be decrypted in %s", sc.name, p.target.region)
 	want := fmt.Sprintf("a byte of each of %d objects per table, per key", sampled)
 	var sample []objectstore.Object
@@ -167,7 +168,7 @@ func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *tally) ac
 			default:
 				read[enc.String()]++
 				if status == objectstore.ReplicationReplica {
-					replicas.add(tally{Count: 1, Bytes: o.Size, Examples: []string{o.Key}})
+					replicas.Add(compare.Tally{Count: 1, Bytes: o.Size, Examples: []string{o.Key}})
 				}
 			}
 			return nil
@@ -228,7 +229,7 @@ func (p *bucketPair) sample(ctx context.Context, prefix string) ([]objectstore.O
 
 // ruleBack asks for the rule that failback will need, and says what it will not
 // carry.
-func (p *bucketPair) ruleBack(ctx context.Context, replicas *tally) action.Observation {
+func (p *bucketPair) ruleBack(ctx context.Context, replicas *compare.Tally) action.Observation {
 	what := fmt.Sprintf("the rule back from %s to %s stands ready", p.target.region, p.source.region)
 	want := fmt.Sprintf("reverse_rule: %s, to %s, over each of %d prefixes", cmp.Or(p.decl.ReverseRule, "enabled or disabled"), p.source.Name(), len(p.prefixes()))
 	if p.decl.ReverseRule == "" {
@@ -321,7 +322,7 @@ func (p *bucketPair) lateReplicas(ctx context.Context, prefix string) action.Obs
 		if commits++; len(h) == 1 || h[0].DeleteMarker {
 			continue
 		}
-		o, there, err := asked(ctx, p.target, h[0].Key, h[0].VersionID)
+		o, there, err := compare.Look(ctx, p.target.Bucket, h[0].Key, h[0].VersionID)
 		if err != nil {
 			return p.blind(p.target.region, what, want, err)
 		}

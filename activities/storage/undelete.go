@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/rewind"
+	"breakwater/internal/rewind/perform"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
@@ -158,7 +159,7 @@ func missing(ctx context.Context, t lake.Table, snap *delta.Snapshot, byCopy boo
 		all[f.Key] = &past{file: f}
 		u.Objects++
 	}
-	for e, err := range entries(ctx, t.Bucket, u.Prefixes...) {
+	for e, err := range perform.Entries(ctx, t.Bucket, u.Prefixes...) {
 		if err != nil {
 			return u, err
 		}
@@ -221,10 +222,8 @@ func (s room) undeletePlanned(ctx context.Context, c action.Call[undeleteParams]
 	return undeleting{undeletePlan: p, lines: lines}, t, err
 }
 
-func changesOf(t lake.Table, u undeleting) *changes {
-	return &changes{
-		to: t.Bucket, from: t.Bucket, fromKey: sameKey, prefixes: u.Prefixes, lines: u.lines,
-	}
+func changesOf(t lake.Table, u undeleting) *perform.Changes {
+	return &perform.Changes{To: t.Bucket, From: t.Bucket, Prefixes: u.Prefixes, Lines: u.lines}
 }
 
 func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Outcome, error) {
@@ -236,8 +235,8 @@ func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) 
 	if u.Back {
 		out.Summary = fmt.Sprintf("the objects of %s are deleted as they were", t.Name)
 	}
-	if out.Mutations, err = changesOf(t, u).apply(ctx, c.Guard, c.Progress); err != nil {
-		return out, fmt.Errorf("undelete what table %s needs: %w", t.Name, err)
+	if out.Mutations, err = changesOf(t, u).Apply(ctx, perform.Work{Guard: c.Guard, Progress: c.Progress}); err != nil {
+		return out, fmt.Errorf("undelete what table %s needs: %w", t.Name, stopped(err))
 	}
 	return out, nil
 }
@@ -283,8 +282,8 @@ func (s room) planDeleteAgain(ctx context.Context, c action.Call[undeleteParams]
 		}
 		u.Back = true
 	}
-	if u.lines, err = changesOf(t, u).look(ctx); err != nil {
-		return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, err)
+	if u.lines, err = changesOf(t, u).Look(ctx); err != nil {
+		return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, stopped(err))
 	}
 	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, 1)
 	ch.Summary = fmt.Sprintf("what version %d of %s needs is deleted again as it was: %s", u.Version, t.Name, ch.Summary)
