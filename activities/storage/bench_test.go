@@ -379,7 +379,7 @@ func (y *yard) floorUndelete() error {
 		}
 	}
 	work, ctx := errgroup.WithContext(y.t.Context())
-	work.SetLimit(deletesAtOnce)
+	work.SetLimit(4) // as package perform does
 	for part := range slices.Chunk(all, objectstore.DeletionsAtMost) {
 		work.Go(func() error {
 			out, err := y.raw.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: aws.String("lake"), Delete: &types.Delete{Objects: part, Quiet: aws.Bool(true)}})
