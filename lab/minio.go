@@ -84,7 +84,7 @@ func (l *Lab) user(ctx context.Context, place, name string, statements ...policy
 func allow(resources []string, actions ...string) policy.Statement {
 	st := policy.Statement{Effect: policy.Allow, Action: actions}
 	for _, r := range resources {
-		st.Resource = append(st.Resource, policy.Bucket("aws", r))
+		st.Resource = append(st.Resource, policy.Bucket(r))
 	}
 	return st
 }

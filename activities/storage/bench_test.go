@@ -21,6 +21,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
+	"breakwater/internal/rewind/perform"
 	"breakwater/internal/system"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
@@ -78,7 +79,7 @@ func (y *yard) must(err error) {
 func (y *yard) each(n int, f func(ctx context.Context, i int) error) {
 	y.t.Helper()
 	work, ctx := errgroup.WithContext(y.t.Context())
-	work.SetLimit(copiesAtOnce)
+	work.SetLimit(perform.AtOnce)
 	for i := range n {
 		work.Go(func() error { return f(ctx, i) })
 	}
@@ -128,9 +129,9 @@ func (y *yard) ours(name string, p any) (plan, apply time.Duration, changed int6
 func (y *yard) left(at time.Time) int {
 	y.t.Helper()
 	b := y.server.Client(y.t).Bucket("lake")
-	d, err := rewindSite{rewindPlan: rewindPlan{At: at, Prefix: "p/"}, from: b, to: b}.draw(y.t.Context(), rewind.Choice{})
+	d, err := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at}.Draw(y.t.Context(), rewind.Choice{}, 0)
 	y.must(err)
-	return len(d.lines)
+	return len(d.Lines)
 }
 
 // whole waits until the clock is just past a second, so that tools which take
@@ -176,7 +177,7 @@ func TestBenchRewind(t *testing.T) {
 		return y.put(ctx, key(2*i), body(3))
 	})
 	stored := y.store()
-	fast := []string{"--fast-list", "--transfers", fmt.Sprint(copiesAtOnce), "--checkers", fmt.Sprint(copiesAtOnce)}
+	fast := []string{"--fast-list", "--transfers", fmt.Sprint(perform.AtOnce), "--checkers", fmt.Sprint(perform.AtOnce)}
 	runs := map[string]func(*yard){
 		"floor": func(y *yard) { y.must(y.floorRewind(at)) },
 		"mc":    func(y *yard) { y.mc(at) },
@@ -275,7 +276,7 @@ func (y *yard) floorRewind(at time.Time) error {
 	}
 	flush()
 	work, ctx := errgroup.WithContext(y.t.Context())
-	work.SetLimit(copiesAtOnce)
+	work.SetLimit(perform.AtOnce)
 	for _, c := range copies {
 		work.Go(func() error {
 			_, err := y.raw.CopyObject(ctx, &s3.CopyObjectInput{Bucket: aws.String("lake"), Key: &c.key, CopySource: aws.String("lake/" + c.key + "?versionId=" + c.id)})
@@ -378,7 +379,7 @@ func (y *yard) floorUndelete() error {
 		}
 	}
 	work, ctx := errgroup.WithContext(y.t.Context())
-	work.SetLimit(deletesAtOnce)
+	work.SetLimit(4) // as package perform does
 	for part := range slices.Chunk(all, objectstore.DeletionsAtMost) {
 		work.Go(func() error {
 			out, err := y.raw.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: aws.String("lake"), Delete: &types.Delete{Objects: part, Quiet: aws.Bool(true)}})

@@ -8,6 +8,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
+	"breakwater/internal/rewind/perform"
 )
 
 // shownLines is how many single keys a plan shows. Its data has all of them, and
@@ -34,7 +35,7 @@ func describeLines(on string, to objectstore.Bucket, lines []rewind.Line, pages 
 		return ch
 	}
 	requests := t.Requests(objectstore.DeletionsAtMost)
-	ch.Estimate = time.Duration(pages)*2*listingOfPage + time.Duration(requests)*perRequest/copiesAtOnce +
+	ch.Estimate = time.Duration(pages)*2*listingOfPage + time.Duration(requests)*perRequest/perform.AtOnce +
 		time.Duration(t.Bytes/bytesPerSec)*time.Second
 	ch.Effects = append(ch.Effects,
 		action.EffectLine{On: on, Do: fmt.Sprintf("change %d keys", len(lines)), To: fmt.Sprintf("all of them: sha256:%x", sha256.Sum256(rewind.Encode(lines)))},
@@ -57,7 +58,7 @@ func describeLines(on string, to objectstore.Bucket, lines []rewind.Line, pages 
 }
 
 func lineEffect(to objectstore.Bucket, l rewind.Line) action.EffectLine {
-	e := action.EffectLine{On: to.URL(l.Key), From: orNone(l.Now), To: orNone(l.Then)}
+	e := action.EffectLine{On: to.URL(l.Key), From: perform.OrNone(l.Now), To: perform.OrNone(l.Then)}
 	switch l.Do {
 	case rewind.Copy:
 		e.Do = "put an earlier version over it"

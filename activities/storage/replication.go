@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/compare"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/sync/errgroup"
@@ -61,6 +61,12 @@ func (s room) replicationActions(c *action.Catalogue) {
 	})
 }
 
+// side is one bucket in its region.
+type side struct {
+	region string
+	objectstore.Bucket
+}
+
 // bucketPair is one logical bucket in both regions of a run.
 type bucketPair struct {
 	s              room
@@ -98,8 +104,8 @@ func (p *bucketPair) prefixes() []string {
 // blind is what could not be looked at in a region. From a source that does not
 // answer it may become an obligation.
 func (p *bucketPair) blind(region, what, want string, err error) action.Observation {
-	if side := (*sideError)(nil); errors.As(err, &side) {
-		region = side.region
+	if at := (*compare.SideError)(nil); errors.As(err, &at) {
+		region = map[compare.Side]side{compare.Source: p.source, compare.Target: p.target}[at.Side].region
 	}
 	return action.Unknown(p.c.Run, region, what, want, err,
 		fmt.Sprintf("Compare bucket %s of %s with its copy in %s before anything is copied back", p.decl.Bucket, p.c.Run.Source, p.c.Run.Target))
@@ -125,7 +131,7 @@ func (s room) verifyReplication(ctx context.Context, c action.Call[action.None])
 			obs = append(obs, p.blind(p.target.region, what, want, err))
 			continue
 		}
-		waits := d.of(waits, failed, passed, delivered, replica, unlooked)
+		waits := d.Of(compare.Waits, compare.Failed, compare.Passed, compare.Delivered, compare.Replica, compare.Unlooked)
 		waiting = waiting || waits.Count > 0
 		obs = append(obs, p.within(sc, d), p.leftOut(sc, d), p.deletions(sc, d), p.twice(sc, d), p.history(sc, d))
 	}
@@ -136,16 +142,17 @@ func (s room) verifyReplication(ctx context.Context, c action.Call[action.None])
 }
 
 // compare lists both sides of every prefix of a scope.
-func (p *bucketPair) compare(ctx context.Context, sc scope) (*drift, error) {
-	all := make([]*drift, len(sc.prefixes))
+func (p *bucketPair) compare(ctx context.Context, sc scope) (*compare.Drift, error) {
+	all := make([]*compare.Drift, len(sc.prefixes))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for i, prefix := range sc.prefixes {
 		g.Go(func() error {
-			d, err := comparison{
-				source: p.source, target: p.target, deleteMarkers: p.decl.DeleteMarkers, retention: p.decl.Retention.Std(), now: time.Now(),
-				progress: func(keys int64) { p.c.Progress(keys, 0, "comparing "+prefix) },
-			}.below(ctx, prefix)
+			d, err := compare.Comparison{
+				Source: p.source.Bucket, Target: p.target.Bucket, KeepsDeleted: p.decl.DeleteMarkers == estate.Keep,
+				Retention: p.decl.Retention.Std(), Now: time.Now(),
+				Progress: func(keys int64) { p.c.Progress(keys, 0, "comparing "+prefix) },
+			}.Below(ctx, prefix)
 			all[i] = d
 			return err
 		})
@@ -153,9 +160,9 @@ func (p *bucketPair) compare(ctx context.Context, sc scope) (*drift, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	sum := newDrift()
+	sum := &compare.Drift{}
 	for _, d := range all {
-		sum.merge(d)
+		sum.Merge(d)
 	}
 	return sum, nil
 }
@@ -163,14 +170,14 @@ func (p *bucketPair) compare(ctx context.Context, sc scope) (*drift, error) {
 // within holds the oldest object that is not at the target against the RPO. What
 // replication calls pending is not believed to be all: the listings say what is
 // missing.
-func (p *bucketPair) within(sc scope, d *drift) action.Observation {
+func (p *bucketPair) within(sc scope, d *compare.Drift) action.Observation {
 	what := "what the target lacks of " + sc.name + " is no older than its RPO"
 	want, rpo := "no objective: the bucket belongs to no group", time.Duration(-1)
 	if sc.rpo != nil {
 		rpo = *sc.rpo
 		want = "nothing older than " + rpo.String()
 	}
-	missing := d.of(waits, failed, passed, delivered, replica, unmarked, unlooked)
+	missing := d.Of(compare.Waits, compare.Failed, compare.Passed, compare.Delivered, compare.Replica, compare.Unmarked, compare.Unlooked)
 	got := fmt.Sprintf("%d objects (%d bytes) compared; %d (%d bytes) are not there", d.Objects, d.Bytes, missing.Count, missing.Bytes)
 	if d.Objects == 0 && missing.Count == 0 {
 		return action.Observation{What: what, Want: want, Got: "the source holds nothing there, from which nothing follows", Verdict: verdict.Unknown, Cause: action.CauseOther}
@@ -182,19 +189,19 @@ func (p *bucketPair) within(sc scope, d *drift) action.Observation {
 	skew := p.c.Estate.ClockSkew.Std()
 	age := max(time.Since(missing.Oldest), 0)
 	got += fmt.Sprintf(", the oldest since %s, %s ago (± %s); %s", missing.Oldest.UTC().Format(time.RFC3339), age.Round(time.Millisecond), skew,
-		d.told(waits, failed, passed, delivered, replica, unmarked, unlooked))
+		d.Told(compare.Waits, compare.Failed, compare.Passed, compare.Delivered, compare.Replica, compare.Unmarked, compare.Unlooked))
 	return action.Saw(what, want, got, rpo < 0 || age+skew <= rpo)
 }
 
 // leftOut is what replication will not bring by itself, however long one waits.
-func (p *bucketPair) leftOut(sc scope, d *drift) action.Observation {
+func (p *bucketPair) leftOut(sc scope, d *compare.Drift) action.Observation {
 	what, want := "replication has left nothing of "+sc.name+" out", "no object that it gave up, passed by, or brought in vain"
-	out := d.of(failed, passed, delivered, replica)
-	got := d.told(failed, passed, delivered, replica)
+	out := d.Of(compare.Failed, compare.Passed, compare.Delivered, compare.Replica)
+	got := d.Told(compare.Failed, compare.Passed, compare.Delivered, compare.Replica)
 	if out.Count > 0 {
 		got += "; only a Batch Replication job, or a resync of the rule at MinIO, brings them"
 	}
-	if n := d.of(unlooked).Count; n > 0 && out.Count == 0 {
+	if n := d.Of(compare.Unlooked).Count; n > 0 && out.Count == 0 {
 		o := p.blind("", what, want, fmt.Errorf("%d more objects are missing at the target than were looked at one by one", n))
 		return o
 	}
@@ -202,12 +209,12 @@ func (p *bucketPair) leftOut(sc scope, d *drift) action.Observation {
 }
 
 // deletions holds delete markers against what the estate decides.
-func (p *bucketPair) deletions(sc scope, d *drift) action.Observation {
+func (p *bucketPair) deletions(sc scope, d *compare.Drift) action.Observation {
 	what := "deletions of " + sc.name + " are at " + p.target.region + " what the estate decides"
 	want := "delete_markers: " + cmp.Or(p.decl.DeleteMarkers, "replicate or keep")
-	switch bad := d.of(marked, hidden); {
+	switch bad := d.Of(compare.Marked, compare.Hidden); {
 	case bad.Count > 0:
-		return action.Saw(what, want, d.told(marked, hidden)+"; to undelete, remove the delete markers at "+p.target.region, false)
+		return action.Saw(what, want, d.Told(compare.Marked, compare.Hidden)+"; to undelete, remove the delete markers at "+p.target.region, false)
 	case p.decl.DeleteMarkers == "":
 		return action.Saw(what, want, "nobody has decided: write it under buckets in the estate", false)
 	}
@@ -219,19 +226,19 @@ func (p *bucketPair) deletions(sc scope, d *drift) action.Observation {
 }
 
 // twice is a split brain, as storage sees it.
-func (p *bucketPair) twice(sc scope, d *drift) action.Observation {
-	bad := d.of(forked)
-	return action.Saw("no key of "+sc.name+" was written at both sides", "one content per key, or a replica of it", d.told(forked), bad.Count == 0)
+func (p *bucketPair) twice(sc scope, d *compare.Drift) action.Observation {
+	bad := d.Of(compare.Forked)
+	return action.Saw("no key of "+sc.name+" was written at both sides", "one content per key, or a replica of it", d.Told(compare.Forked), bad.Count == 0)
 }
 
 // history holds the target to the retention that the estate promises.
-func (p *bucketPair) history(sc scope, d *drift) action.Observation {
+func (p *bucketPair) history(sc scope, d *compare.Drift) action.Observation {
 	what, keep := "what "+sc.name+" has lately overwritten or deleted is at both sides", p.decl.Retention
 	if keep == 0 {
 		return action.Saw(what, "as long as the estate promises", "the estate promises no retention", true)
 	}
-	bad := d.of(forgotten)
-	return action.Saw(what, "every version of the last "+keep.String(), d.told(forgotten), bad.Count == 0)
+	bad := d.Of(compare.Forgotten)
+	return action.Saw(what, "every version of the last "+keep.String(), d.Told(compare.Forgotten), bad.Count == 0)
 }
 
 // versions asks for versioning, without which nothing is replicated, and nothing
@@ -264,88 +271,6 @@ func (p *bucketPair) versions(ctx context.Context, at side) action.Observation {
 func matches(except, prefix string) bool {
 	fixed, _, _ := strings.Cut(except, "*")
 	return strings.HasPrefix(prefix, fixed) || strings.HasPrefix(fixed, prefix)
-}
-
-// rules are those of a bucket, with where they lead to.
-func (s room) rules(ctx context.Context, e *estate.Estate, at side) ([]objectstore.Route, error) {
-	r, err := s.Replicator(ctx, e, at.region)
-	if err != nil {
-		return nil, err
-	}
-	return r.Replication(ctx, at.Name())
-}
-
-// covered asks for an enabled rule to the target over every table.
-func (p *bucketPair) covered(ctx context.Context) action.Observation {
-	what := fmt.Sprintf("rules replicate s3://%s from %s to %s", p.source.Name(), p.source.region, p.target.region)
-	want := fmt.Sprintf("an enabled rule to %s over each of %d prefixes, existing objects included", p.target.Name(), len(p.prefixes()))
-	rules, err := p.s.rules(ctx, p.c.Estate, p.source)
-	if err != nil {
-		return p.blind(p.source.region, what, want, err)
-	}
-	var wrong []string
-	for _, prefix := range p.prefixes() {
-		if why := lacking(rules, prefix, p.target.Name(), true); why != "" {
-			wrong = append(wrong, why)
-		}
-	}
-	slices.Sort(wrong)
-	wrong = slices.Compact(wrong)
-	if len(wrong) > 0 {
-		return action.Saw(what, want, strings.Join(wrong[:min(len(wrong), 3)], "; "), false)
-	}
-	return action.Saw(what, want, fmt.Sprintf("%d of %d, by %d rules", len(p.prefixes()), len(p.prefixes()), len(rules)), true)
-}
-
-// lacking says why no rule takes what is below a prefix to a bucket; empty if one
-// does.
-func lacking(rules []objectstore.Route, prefix, to string, enabled bool) string {
-	why := "no rule leads to " + to
-	if len(rules) == 0 {
-		why = "the bucket has no rules"
-	}
-	for _, r := range rules {
-		on := r.ReplicationRule
-		on.Enabled = true
-		switch {
-		case r.To == "":
-			why = "rule " + r.ID + " names a target that the server does not have"
-		case r.To != to:
-		case r.Narrowed:
-			why = "rule " + r.ID + " takes only objects with certain tags"
-		case !on.Covers(prefix):
-			why = fmt.Sprintf("rule %s takes %s, which is not all of %s", r.ID, r.Prefix, prefix)
-		case enabled && !r.Enabled:
-			why = "rule " + r.ID + " is disabled"
-		case r.Resyncs && !r.ExistingObjects:
-			why = "rule " + r.ID + " leaves existing objects out, so that no resync brings them"
-		default:
-			return ""
-		}
-	}
-	return why
-}
-
-// markersDeclared holds the rules against what the estate decides about deletions.
-func (p *bucketPair) markersDeclared(ctx context.Context) action.Observation {
-	what, want := "rules treat deletions as the estate decides", "delete_markers: "+cmp.Or(p.decl.DeleteMarkers, "replicate or keep")
-	if p.decl.DeleteMarkers == "" {
-		return action.Saw(what, want, "nobody has decided: write it under buckets in the estate", false)
-	}
-	rules, err := p.s.rules(ctx, p.c.Estate, p.source)
-	if err != nil {
-		return p.blind(p.source.region, what, want, err)
-	}
-	n := 0
-	for _, r := range rules {
-		if r.To != p.target.Name() || !r.Enabled {
-			continue
-		}
-		if n++; r.DeleteMarkers != (p.decl.DeleteMarkers == estate.Replicate) {
-			return action.Saw(what, want, fmt.Sprintf("rule %s has the replication of delete markers %s", r.ID, map[bool]string{true: "on", false: "off"}[r.DeleteMarkers]), false)
-		}
-	}
-	return action.Saw(what, want, fmt.Sprintf("%d enabled rules to %s, all so", n, p.target.Name()), n > 0)
 }
 
 // counters hears the server itself, as a second source. It can confirm a backlog

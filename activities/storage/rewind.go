@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,9 +12,8 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
+	"breakwater/internal/rewind/perform"
 	"breakwater/internal/verdict"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // rewindParams are what a step says about a rewind.
@@ -67,38 +67,19 @@ func (p rewindPlan) inPlace() bool { return p.Into == "" }
 // rewindSite is where a rewind happens.
 type rewindSite struct {
 	rewindPlan
-	from, to objectstore.Bucket
+	place perform.Place
 }
 
-func (r rewindSite) toPrefix() string {
-	if r.inPlace() {
-		return r.Prefix
-	}
-	return r.IntoPrefix
-}
-
-// fromKey is the key whose earlier version comes to a key.
-func (r rewindSite) fromKey(key string) string {
-	return r.Prefix + strings.TrimPrefix(key, r.toPrefix())
-}
-
-// toKey is where the earlier version of a key comes to.
-func (r rewindSite) toKey(key string) string {
-	return r.toPrefix() + strings.TrimPrefix(key, r.Prefix)
-}
-
-// at connects to where a plan is about.
+// rewindAt connects to where a plan is about.
 func (s room) rewindAt(ctx context.Context, e *estate.Estate, p rewindPlan) (rewindSite, error) {
 	client, err := s.Storage(ctx, e, p.Region)
 	if err != nil {
 		return rewindSite{}, err
 	}
-	r := rewindSite{rewindPlan: p, from: objectstore.Bind(client, p.Bucket), to: objectstore.Bind(client, p.Bucket)}
+	b := objectstore.Bind(client, p.Bucket)
+	r := rewindSite{p, perform.Place{From: b, Prefix: p.Prefix, To: b, ToPrefix: p.Prefix, At: p.At}}
 	if !p.inPlace() {
-		r.to = objectstore.Bind(client, p.Into)
-	}
-	if p.Back {
-		r.from = r.to
+		r.place.To, r.place.ToPrefix = objectstore.Bind(client, p.Into), p.IntoPrefix
 	}
 	return r, nil
 }
@@ -136,127 +117,30 @@ func (s room) rewindWhere(ctx context.Context, c action.Call[rewindParams]) (rew
 
 func (r rewindSite) String() string {
 	if r.inPlace() {
-		return r.from.URL(r.Prefix)
+		return r.place.From.URL(r.Prefix)
 	}
-	return r.from.URL(r.Prefix) + " into " + r.to.URL(r.IntoPrefix)
+	return r.place.From.URL(r.Prefix) + " into " + r.place.To.URL(r.IntoPrefix)
 }
 
-// drawn is what planning works out.
-type drawn struct {
-	lines     []rewind.Line
-	state     rewind.State
-	ambiguous []rewind.Entry
-	unsure    int64 // how many are ambiguous
-	entries   int64 // versions and delete markers listed
-	equal     int64
-	archived  []string
+// changes are a plan's lines over the place. Those that take a rewind back bring
+// earlier versions of the very keys that they change.
+func (r rewindSite) changes(lines []rewind.Line) *perform.Changes {
+	if r.Back {
+		return &perform.Changes{To: r.place.To, From: r.place.To, Prefixes: []string{r.place.ToPrefix}, Lines: lines}
+	}
+	return r.place.Changes(lines)
 }
 
-// draw lists, and works out the difference.
-func (r rewindSite) draw(ctx context.Context, choice rewind.Choice) (drawn, error) {
-	var d drawn
-	var there map[string]rewind.Version
-	if !r.inPlace() {
-		var err error
-		if there, err = r.present(ctx); err != nil {
-			return d, err
-		}
+// unfit gives what makes a plan impossible the contract's class.
+func unfit(err error) error {
+	if taken := (*perform.TakenError)(nil); errors.As(err, &taken) || errors.Is(err, rewind.ErrTooMany) {
+		return fmt.Errorf("%w: %w", action.ErrRefused, err)
 	}
-	for h, err := range rewind.Histories(entries(ctx, r.from, r.Prefix), r.At, nil) {
-		if err != nil {
-			return d, err
-		}
-		d.entries += int64(h.Entries)
-		d.unsure += int64(len(h.Ambiguous))
-		if room := shownLines - len(d.ambiguous); room > 0 {
-			d.ambiguous = append(d.ambiguous, h.Ambiguous[:min(room, len(h.Ambiguous))]...)
-		}
-		d.state.Add(h)
-		if !r.inPlace() {
-			h.Key = r.toKey(h.Key)
-			h.Now, h.Markers = there[h.Key], nil
-			delete(there, h.Key)
-		}
-		l, ok := rewind.Diff(h, choice)
-		switch {
-		case !ok && h.Then.There():
-			d.equal++
-		case ok && l.Do == rewind.Copy && rewind.Archived(l.Then.Class):
-			d.archived = append(d.archived, l.Key)
-		case ok && len(d.lines) == rewind.MaxLines:
-			return d, fmt.Errorf("%w: %w", action.ErrRefused, rewind.ErrTooMany)
-		case ok:
-			d.lines = append(d.lines, l)
-		}
-	}
-	for key, v := range there {
-		if v.There() {
-			return d, fmt.Errorf("%w: %s holds %s, which was not there at the time; choose an empty into_prefix", action.ErrRefused, r.to.URL(r.IntoPrefix), key)
-		}
-	}
-	return d, r.settle(ctx, &d)
+	return err
 }
 
-// present is what lies where the state is to be put.
-func (r rewindSite) present(ctx context.Context) (map[string]rewind.Version, error) {
-	there := map[string]rewind.Version{}
-	for h, err := range rewind.Histories(entries(ctx, r.to, r.IntoPrefix), r.At, nil) {
-		if err != nil {
-			return nil, err
-		}
-		if there[h.Key] = h.Now; len(there) > 2*rewind.MaxLines {
-			return nil, fmt.Errorf("%w: %w", action.ErrRefused, rewind.ErrTooMany)
-		}
-	}
-	return there, nil
-}
-
-// settle asks the objects that may be copies of what is to come back.
-func (r rewindSite) settle(ctx context.Context, d *drawn) error {
-	c := r.changes(nil)
-	work, wctx := errgroup.WithContext(ctx)
-	work.SetLimit(copiesAtOnce)
-	for i := range d.lines {
-		l := &d.lines[i]
-		if !l.Ask {
-			continue
-		}
-		work.Go(func() error {
-			is, err := c.isCopyOf(wctx, l.Key, l.Now, r.from, r.fromKey(l.Key), l.Then)
-			if is {
-				l.Do = rewind.None
-			}
-			return err
-		})
-	}
-	if err := work.Wait(); err != nil {
-		return err
-	}
-	left := d.lines[:0]
-	for _, l := range d.lines {
-		if l.Do == rewind.None {
-			d.equal++
-			continue
-		}
-		left = append(left, l)
-	}
-	d.lines = left
-	return nil
-}
-
-// changes are a plan's lines over the place.
-func (r rewindSite) changes(lines []rewind.Line) *changes {
-	c := &changes{
-		to: r.to, from: r.from, fromKey: r.fromKey, fromPrefix: r.Prefix, prefixes: []string{r.toPrefix()}, lines: lines,
-	}
-	switch {
-	case r.Back:
-		c.fromKey = sameKey
-	case r.inPlace():
-		c.at = &r.At
-	}
-	return c
-}
+// stopped gives what stops a plan that is performed the contract's class.
+func stopped(err error) error { return action.Classed(err, perform.ErrMoved, action.ErrMoved) }
 
 func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (action.Change, error) {
 	r, err := s.rewindWhere(ctx, c)
@@ -266,39 +150,39 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 	fail := func(doing string, err error) (action.Change, error) {
 		return action.Change{}, fmt.Errorf("plan to rewind %s to %s: %s: %w", r, r.At.Format(time.RFC3339Nano), doing, err)
 	}
-	for _, b := range []objectstore.Bucket{r.from, r.to} {
+	for _, b := range []objectstore.Bucket{r.place.From, r.place.To} {
 		if versioned, err := b.Versioned(ctx); err != nil {
 			return fail("ask whether bucket "+b.Name()+" keeps versions", err)
 		} else if !versioned {
 			return fail("bucket "+b.Name()+" keeps no versions, so that what is put over would be lost; turn versioning on", action.ErrRefused)
 		}
 	}
-	d, err := r.draw(ctx, rewind.Choice{Unmark: c.With.UnmarkDelete})
+	d, err := r.place.Draw(ctx, rewind.Choice{Unmark: c.With.UnmarkDelete}, shownLines)
 	if err != nil {
-		return fail("compare it with what it was", err)
+		return fail("compare it with what it was", unfit(err))
 	}
-	if n := len(d.archived); n > 0 {
-		return fail(fmt.Sprintf("%d objects are archived, the first %s; restore them from the archive first", n, d.archived[0]), action.ErrRefused)
+	if n := len(d.Archived); n > 0 {
+		return fail(fmt.Sprintf("%d objects are archived, the first %s; restore them from the archive first", n, d.Archived[0]), action.ErrRefused)
 	}
-	r.State, r.Objects, r.Bytes = d.state.Digest(), d.state.Objects, d.state.Bytes
-	ch := describeLines(r.to.URL(r.toPrefix()), r.to, d.lines, (d.entries+999)/1000)
+	r.State, r.Objects, r.Bytes = d.State.Digest(), d.State.Objects, d.State.Bytes
+	ch := describeLines(r.place.To.URL(r.place.ToPrefix), r.place.To, d.Lines, (d.Entries+999)/1000)
 	ch.Summary = fmt.Sprintf("%s comes back to %s, when it held %d objects of %d bytes: %s, %d equal already",
-		r, r.At.Format(time.RFC3339Nano), r.Objects, r.Bytes, ch.Summary, d.equal)
+		r, r.At.Format(time.RFC3339Nano), r.Objects, r.Bytes, ch.Summary, d.Equal)
 	ch.Preconditions = []action.Precondition{
-		{Resource: "state of " + r.from.URL(r.Prefix) + " at " + r.At.Format(time.RFC3339Nano), Version: r.State},
-		{Resource: "versioning of " + r.to.Name(), Version: "Enabled"},
+		{Resource: "state of " + r.place.From.URL(r.Prefix) + " at " + r.At.Format(time.RFC3339Nano), Version: r.State},
+		{Resource: "versioning of " + r.place.To.Name(), Version: "Enabled"},
 	}
-	if d.unsure > 0 {
-		for _, e := range d.ambiguous {
+	if d.Unsure > 0 {
+		for _, e := range d.Ambiguous {
 			ch.Preconditions = append(ch.Preconditions, action.Precondition{
-				Resource: "ambiguous: " + r.from.URL(e.Key) + " of " + e.Modified.UTC().Format(time.RFC3339Nano), Version: orNone(e.Version),
+				Resource: "ambiguous: " + r.place.From.URL(e.Key) + " of " + e.Modified.UTC().Format(time.RFC3339Nano), Version: perform.OrNone(e.Version),
 			})
 		}
 		ch.Accepts = append(ch.Accepts, action.Acceptance{ID: "ambiguous-versions", Sentence: fmt.Sprintf(
 			"%d versions lie within a second of %s, or were uploaded in parts in the hour before: whether they were there then is not settled by their times. The first are among the preconditions.",
-			d.unsure, r.At.Format(time.RFC3339Nano))})
+			d.Unsure, r.At.Format(time.RFC3339Nano))})
 	}
-	r.Lines = rewind.Encode(d.lines)
+	r.Lines = rewind.Encode(d.Lines)
 	ch.Data, err = action.Encode(r.rewindPlan)
 	return ch, err
 }
@@ -310,11 +194,11 @@ func (s room) applyRewind(ctx context.Context, c action.Call[rewindParams]) (act
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s is as it was at %s", r, r.At.Format(time.RFC3339Nano))}
 	if r.Back {
-		out.Summary = fmt.Sprintf("%s is as it was before the rewind", r.to.URL(r.toPrefix()))
+		out.Summary = fmt.Sprintf("%s is as it was before the rewind", r.place.To.URL(r.place.ToPrefix))
 	}
-	out.Mutations, err = r.changes(lines).apply(ctx, c.Guard, c.Progress)
+	out.Mutations, err = r.changes(lines).Apply(ctx, perform.Work{Guard: c.Guard, Progress: c.Progress})
 	if err != nil {
-		return out, fmt.Errorf("rewind %s: %w", r, err)
+		return out, fmt.Errorf("rewind %s: %w", r, stopped(err))
 	}
 	return out, nil
 }
@@ -343,14 +227,14 @@ func (s room) planUnrewind(ctx context.Context, c action.Call[rewindParams]) (ac
 		for i := range lines {
 			lines[i] = lines[i].Back()
 		}
-		r.Back, r.from = true, r.to
+		r.Back = true
 	}
-	todo, err := r.changes(lines).look(ctx)
+	todo, err := r.changes(lines).Look(ctx)
 	if err != nil {
-		return action.Change{}, fmt.Errorf("plan to take back the rewind of %s: %w", r.to.URL(r.toPrefix()), err)
+		return action.Change{}, fmt.Errorf("plan to take back the rewind of %s: %w", r.place.To.URL(r.place.ToPrefix), stopped(err))
 	}
-	ch := describeLines(r.to.URL(r.toPrefix()), r.to, todo, 1)
-	ch.Summary = fmt.Sprintf("%s comes back to what it was before the rewind: %s", r.to.URL(r.toPrefix()), ch.Summary)
+	ch := describeLines(r.place.To.URL(r.place.ToPrefix), r.place.To, todo, 1)
+	ch.Summary = fmt.Sprintf("%s comes back to what it was before the rewind: %s", r.place.To.URL(r.place.ToPrefix), ch.Summary)
 	r.Lines = rewind.Encode(todo)
 	ch.Data, err = action.Encode(r.rewindPlan)
 	return ch, err

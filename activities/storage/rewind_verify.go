@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/rewind"
+	"breakwater/internal/rewind/perform"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/sync/errgroup"
@@ -130,7 +131,7 @@ func (c *comparing) add(k compared) {
 func (c *comparing) settle(ctx context.Context) error {
 	equal := make([]bool, len(c.unlike))
 	work, wctx := errgroup.WithContext(ctx)
-	work.SetLimit(copiesAtOnce)
+	work.SetLimit(perform.AtOnce)
 	for i, k := range c.unlike {
 		if k.sure {
 			continue
@@ -171,17 +172,17 @@ func (r rewindSite) observed(ctx context.Context, run action.Run, what string, c
 		return r.unseen(run, what, want, err)
 	}
 	o := action.Saw(what, want, c.got("keys"), len(c.unlike) == 0 && (c.counted > 0 || empty))
-	o.Item = r.to.URL(r.toPrefix())
+	o.Item = r.place.To.URL(r.place.ToPrefix)
 	return o
 }
 
 // unseen is the observation of something that could not be listed.
 func (r rewindSite) unseen(run action.Run, what, want string, err error) action.Observation {
-	o := action.Unknown(run, r.Region, what, want, err, fmt.Sprintf("look at %s again: %s", r.to.URL(r.toPrefix()), what))
+	o := action.Unknown(run, r.Region, what, want, err, fmt.Sprintf("look at %s again: %s", r.place.To.URL(r.place.ToPrefix), what))
 	if errors.Is(err, objectstore.ErrNoBucket) && !reach.Unreachable(err) {
 		o = action.Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Fail}
 	}
-	o.Item = r.to.URL(r.toPrefix())
+	o.Item = r.place.To.URL(r.place.ToPrefix)
 	return o
 }
 
@@ -196,20 +197,20 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 	what := "every key is as it was at " + r.At.Format(time.RFC3339Nano)
 	there := map[string]*objectstore.Version{} // where the state was put into another place
 	if !r.inPlace() {
-		for st, err := range statesOf(ctx, r.to, r.IntoPrefix, bound(r.At)) {
+		for st, err := range statesOf(ctx, r.place.To, r.IntoPrefix, bound(r.At)) {
 			if err != nil {
 				return []action.Observation{r.unseen(c.Run, what, "a listing", err)}, nil
 			}
 			there[st.key] = st.now
 		}
 	}
-	all := &comparing{to: r.to}
+	all := &comparing{to: r.place.To}
 	var state rewind.State
-	for st, err := range statesOf(ctx, r.from, r.Prefix, bound(r.At)) {
+	for st, err := range statesOf(ctx, r.place.From, r.Prefix, bound(r.At)) {
 		if err != nil {
 			return []action.Observation{r.unseen(c.Run, what, "a listing", err)}, nil
 		}
-		k := compared{key: r.toKey(st.key), got: st.now, want: st.then, from: r.from, fromKey: st.key}
+		k := compared{key: r.place.ToKey(st.key), got: st.now, want: st.then, from: r.place.From, fromKey: st.key}
 		if !r.inPlace() {
 			k.got = there[k.key]
 			delete(there, k.key)
@@ -226,7 +227,7 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 	want := fmt.Sprintf("%d objects, %d bytes, %s", r.Objects, r.Bytes, r.State)
 	got := fmt.Sprintf("%d objects, %d bytes, %s", state.Objects, state.Bytes, state.Digest())
 	same := action.Saw(approved, want, got, got == want)
-	same.Item = r.from.URL(r.Prefix)
+	same.Item = r.place.From.URL(r.Prefix)
 	return []action.Observation{r.observed(ctx, c.Run, what, all, r.Objects == 0), same}, nil
 }
 
@@ -237,7 +238,7 @@ func (s room) verifyUnrewind(ctx context.Context, c action.Call[rewindParams]) (
 	if err != nil {
 		return nil, err
 	}
-	all, err := compareLines(ctx, r.to, []string{r.toPrefix()}, lines)
+	all, err := compareLines(ctx, r.place.To, []string{r.place.ToPrefix}, lines)
 	if err != nil {
 		return []action.Observation{r.unseen(c.Run, what, fmt.Sprintf("%d keys", len(lines)), err)}, nil
 	}

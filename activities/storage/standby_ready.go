@@ -16,6 +16,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/compare"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 
@@ -28,7 +29,7 @@ func (s room) verifyStandby(ctx context.Context, c action.Call[action.None]) ([]
 		return nil, err
 	}
 	obs := []action.Observation{p.versions(ctx, p.target), p.expiry(ctx, p.target)}
-	replicas := &tally{}
+	replicas := &compare.Tally{}
 	for _, sc := range p.scopes {
 		c.Progress(0, 0, "reading samples of "+sc.name)
 		obs = append(obs, p.decrypts(ctx, sc, replicas))
@@ -127,7 +128,7 @@ const sampled = 64
 // decrypts reads a byte of a sample of every table: of its newest and oldest
 // object, and of others, drawn by the run's id so that they can be drawn again. A
 // HEAD would pass without the key.
-func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *tally) action.Observation {
+func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *compare.Tally) action.Observation {
 	what := fmt.Sprintf("the objects of %s can be decrypted in %s", sc.name, p.target.region)
 	want := fmt.Sprintf("a byte of each of %d objects per table, per key", sampled)
 	var sample []objectstore.Object
@@ -167,7 +168,7 @@ func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *tally) ac
 			default:
 				read[enc.String()]++
 				if status == objectstore.ReplicationReplica {
-					replicas.add(tally{Count: 1, Bytes: o.Size, Examples: []string{o.Key}})
+					replicas.Add(compare.Tally{Count: 1, Bytes: o.Size, Examples: []string{o.Key}})
 				}
 			}
 			return nil
@@ -228,7 +229,7 @@ func (p *bucketPair) sample(ctx context.Context, prefix string) ([]objectstore.O
 
 // ruleBack asks for the rule that failback will need, and says what it will not
 // carry.
-func (p *bucketPair) ruleBack(ctx context.Context, replicas *tally) action.Observation {
+func (p *bucketPair) ruleBack(ctx context.Context, replicas *compare.Tally) action.Observation {
 	what := fmt.Sprintf("the rule back from %s to %s stands ready", p.target.region, p.source.region)
 	want := fmt.Sprintf("reverse_rule: %s, to %s, over each of %d prefixes", cmp.Or(p.decl.ReverseRule, "enabled or disabled"), p.source.Name(), len(p.prefixes()))
 	if p.decl.ReverseRule == "" {
@@ -282,55 +283,4 @@ func (p *bucketPair) published(ctx context.Context, prefix string) action.Observ
 		return action.Observation{What: what, Want: want, Got: "the log has no entry, from which nothing follows", Verdict: verdict.Unknown, Cause: action.CauseOther}
 	}
 	return action.Saw(what, want, fmt.Sprintf("the log ends at %d, and nothing is staged above", newest), true)
-}
-
-func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
-	p, err := s.bucketPair(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	var obs []action.Observation
-	for _, sc := range p.scopes {
-		for _, prefix := range sc.prefixes {
-			if prefix != "" {
-				obs = append(obs, p.lateReplicas(ctx, prefix))
-			}
-		}
-	}
-	if len(obs) == 0 {
-		obs = append(obs, action.Saw("no replica has replaced a commit of "+p.decl.Bucket, "commits of tables", "no table in scope lies there", true))
-	}
-	return obs, ctx.Err()
-}
-
-// lateReplicas looks for commits whose current content is a replica although
-// something is below it. A log entry is written once, so the only honest history
-// of a replica is to be alone.
-func (p *bucketPair) lateReplicas(ctx context.Context, prefix string) action.Observation {
-	what, want := "no replica has replaced a commit of "+prefix, "a replica is its key's only version"
-	commits := 0
-	var late []string
-	log := prefix + "_delta_log/"
-	for h, err := range p.target.Histories(ctx, log) {
-		if err != nil {
-			return p.blind(p.target.region, what, want, err)
-		}
-		if delta.EntryOf(strings.TrimPrefix(h[0].Key, log)).Kind != delta.EntryCommit {
-			continue
-		}
-		if commits++; len(h) == 1 || h[0].DeleteMarker {
-			continue
-		}
-		o, there, err := asked(ctx, p.target, h[0].Key, h[0].VersionID)
-		if err != nil {
-			return p.blind(p.target.region, what, want, err)
-		}
-		if there && o.ReplicationStatus == objectstore.ReplicationReplica {
-			late = append(late, fmt.Sprintf("%s (version %s over %s)", o.Key, o.VersionID, h[1].VersionID))
-		}
-	}
-	if len(late) > 0 {
-		return action.Saw(what, want, fmt.Sprintf("%d commits were replaced: %s; deny the replicating principal, then remove these versions", len(late), action.Few(late)), false)
-	}
-	return action.Saw(what, want, fmt.Sprintf("%d commits, none replaced", commits), true)
 }

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/rewind"
+	"breakwater/internal/rewind/perform"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
@@ -158,7 +159,7 @@ func missing(ctx context.Context, t lake.Table, snap *delta.Snapshot, byCopy boo
 		all[f.Key] = &past{file: f}
 		u.Objects++
 	}
-	for e, err := range entries(ctx, t.Bucket, u.Prefixes...) {
+	for e, err := range perform.Entries(ctx, t.Bucket, u.Prefixes...) {
 		if err != nil {
 			return u, err
 		}
@@ -221,10 +222,8 @@ func (s room) undeletePlanned(ctx context.Context, c action.Call[undeleteParams]
 	return undeleting{undeletePlan: p, lines: lines}, t, err
 }
 
-func changesOf(t lake.Table, u undeleting) *changes {
-	return &changes{
-		to: t.Bucket, from: t.Bucket, fromKey: sameKey, prefixes: u.Prefixes, lines: u.lines,
-	}
+func changesOf(t lake.Table, u undeleting) *perform.Changes {
+	return &perform.Changes{To: t.Bucket, From: t.Bucket, Prefixes: u.Prefixes, Lines: u.lines}
 }
 
 func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Outcome, error) {
@@ -236,39 +235,10 @@ func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) 
 	if u.Back {
 		out.Summary = fmt.Sprintf("the objects of %s are deleted as they were", t.Name)
 	}
-	if out.Mutations, err = changesOf(t, u).apply(ctx, c.Guard, c.Progress); err != nil {
-		return out, fmt.Errorf("undelete what table %s needs: %w", t.Name, err)
+	if out.Mutations, err = changesOf(t, u).Apply(ctx, perform.Work{Guard: c.Guard, Progress: c.Progress}); err != nil {
+		return out, fmt.Errorf("undelete what table %s needs: %w", t.Name, stopped(err))
 	}
 	return out, nil
-}
-
-// verifyUndelete reads the table as any reader does, from its log as it is now:
-// every object of the version is present at its size. What was brought back is
-// held against the very version that was planned, too.
-func (s room) verifyUndelete(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {
-	u, t, err := s.undeletePlanned(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	what := fmt.Sprintf("every object of version %d is present at its size", u.Version)
-	l, err := t.Open(ctx)
-	if err != nil {
-		return []action.Observation{t.NotSeen(c.Run, what, "a log", err)}, nil
-	}
-	return []action.Observation{t.Whole(ctx, c.Run, l, u.Version), asPlannedThen(ctx, t, c.Run, "what was brought back is what was planned", u)}, nil
-}
-
-// asPlannedThen observes that every line of a plan is reached.
-func asPlannedThen(ctx context.Context, t lake.Table, run action.Run, what string, u undeleting) action.Observation {
-	want := fmt.Sprintf("%d objects", len(u.lines))
-	all, err := compareLines(ctx, t.Bucket, u.Prefixes, u.lines)
-	if err == nil {
-		err = all.settle(ctx)
-	}
-	if err != nil {
-		return t.NotSeen(run, what, want, err)
-	}
-	return t.About(action.Saw(what, want, all.got("objects"), len(all.unlike) == 0))
 }
 
 // planDeleteAgain plans to take back what of the approved plan was done.
@@ -283,22 +253,14 @@ func (s room) planDeleteAgain(ctx context.Context, c action.Call[undeleteParams]
 		}
 		u.Back = true
 	}
-	if u.lines, err = changesOf(t, u).look(ctx); err != nil {
-		return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, err)
+	if u.lines, err = changesOf(t, u).Look(ctx); err != nil {
+		return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, stopped(err))
 	}
 	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, 1)
 	ch.Summary = fmt.Sprintf("what version %d of %s needs is deleted again as it was: %s", u.Version, t.Name, ch.Summary)
 	u.Lines = rewind.Encode(u.lines)
 	ch.Data, err = action.Encode(u.undeletePlan)
 	return ch, err
-}
-
-func (s room) verifyDeletedAgain(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {
-	u, t, err := s.undeletePlanned(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return []action.Observation{asPlannedThen(ctx, t, c.Run, "every object is as it was before the undeletion", u)}, nil
 }
 
 // absent reports whether an error says that there is no log to read.

@@ -298,6 +298,20 @@ var ErrMoved = errors.New("the world moved since the plan was approved")
 // ErrRefused means that a rule forbids the call: no retry can help.
 var ErrRefused = errors.New("refused")
 
+// Classed gives an error of a package that does not know the contract a class of it:
+// where the error is of that kind, it is of the class, too. Its text stays.
+func Classed(err, kind, class error) error {
+	if !errors.Is(err, kind) {
+		return err
+	}
+	return &classed{err, class}
+}
+
+type classed struct{ err, class error }
+
+func (c *classed) Error() string   { return c.err.Error() }
+func (c *classed) Unwrap() []error { return []error{c.err, c.class} }
+
 // Decode reads an action's own typed data strictly: an unknown field is an error.
 func Decode[T any](raw json.RawMessage) (T, error) {
 	var v T

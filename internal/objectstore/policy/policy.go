@@ -38,7 +38,7 @@ type Statement struct {
 	Condition Condition  `json:",omitempty"`
 	Effect    Effect     //
 	Principal *Principal `json:",omitempty"` // in a bucket's policy; a user's own needs none
-	Resource  []string   // ARNs; see [Bucket] and [Objects]
+	Resource  []string   // ARNs; see [Bucket]
 	Sid       string     `json:",omitempty"` // the statement's name
 }
 
@@ -62,9 +62,11 @@ func Below(prefixes ...string) Condition {
 	return Condition{"StringLike": {"s3:prefix": prefixes}}
 }
 
-// Bucket is the ARN of a bucket in a partition, such as aws or aws-cn. MinIO knows
-// aws only.
-func Bucket(partition, name string) string { return "arn:" + partition + ":s3:::" + name }
+// Bucket is the ARN of a bucket, as MinIO has it and most of AWS.
+func Bucket(name string) string { return "arn:aws:s3:::" + name }
+
+// BucketIn is the ARN of a bucket in another partition, such as aws-cn.
+func BucketIn(partition, name string) string { return "arn:" + partition + ":s3:::" + name }
 
 // Writes are the actions that a fence denies: everything that changes an object, a
 // version, its lock, or the bucket's configuration, replication included. Reading,

@@ -18,7 +18,7 @@ const (
 )
 
 func accessDocument() policy.Document {
-	lake := policy.Bucket("aws", "lake")
+	lake := policy.Bucket("lake")
 	return policy.New(
 		policy.Statement{Effect: policy.Allow, Action: []string{"s3:GetBucketLocation"}, Resource: []string{lake}},
 		policy.Statement{
@@ -33,7 +33,7 @@ func accessDocument() policy.Document {
 }
 
 func TestDocumentsAreThoseOfEarlierReleases(t *testing.T) {
-	lake := policy.Bucket("aws", "lake")
+	lake := policy.Bucket("lake")
 	deny := policy.Statement{
 		Sid: "breakwater-r1-0a1b2c3d", Effect: policy.Deny, Action: policy.Writes(), Resource: []string{lake, lake + "/*"},
 		Principal: &policy.Principal{AWS: []string{"arn:aws:iam::123456789012:role/<etl>", "arn:aws:iam::123456789012:user/loader"}},

@@ -183,7 +183,7 @@ func (f *policyFence) statement(run string) (policy.Statement, error) {
 	if p := strings.Split(f.writers[0], ":"); len(p) > 2 && p[0] == "arn" {
 		partition = p[1]
 	}
-	bucket := policy.Bucket(partition, f.bucket)
+	bucket := policy.BucketIn(partition, f.bucket)
 	return policy.Statement{
 		Sid: sid, Effect: policy.Deny,
 		Principal: &policy.Principal{AWS: slices.Sorted(slices.Values(f.writers))},

@@ -218,7 +218,7 @@ func (f *policyFence) document(run string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	bucket := policy.Bucket("aws", f.bucket)
+	bucket := policy.Bucket(f.bucket)
 	return policy.New(policy.Statement{
 		Sid: name, Effect: policy.Deny,
 		Action:   append(policy.Writes(), "s3:ForceDeleteBucket"), // MinIO's own

@@ -1,0 +1,46 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+
+	"breakwater/internal/action"
+	"breakwater/internal/lake"
+)
+
+// verifyUndelete reads the table as any reader does, from its log as it is now:
+// every object of the version is present at its size. What was brought back is
+// held against the very version that was planned, too.
+func (s room) verifyUndelete(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {
+	u, t, err := s.undeletePlanned(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	what := fmt.Sprintf("every object of version %d is present at its size", u.Version)
+	l, err := t.Open(ctx)
+	if err != nil {
+		return []action.Observation{t.NotSeen(c.Run, what, "a log", err)}, nil
+	}
+	return []action.Observation{t.Whole(ctx, c.Run, l, u.Version), asPlannedThen(ctx, t, c.Run, "what was brought back is what was planned", u)}, nil
+}
+
+// asPlannedThen observes that every line of a plan is reached.
+func asPlannedThen(ctx context.Context, t lake.Table, run action.Run, what string, u undeleting) action.Observation {
+	want := fmt.Sprintf("%d objects", len(u.lines))
+	all, err := compareLines(ctx, t.Bucket, u.Prefixes, u.lines)
+	if err == nil {
+		err = all.settle(ctx)
+	}
+	if err != nil {
+		return t.NotSeen(run, what, want, err)
+	}
+	return t.About(action.Saw(what, want, all.got("objects"), len(all.unlike) == 0))
+}
+
+func (s room) verifyDeletedAgain(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {
+	u, t, err := s.undeletePlanned(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return []action.Observation{asPlannedThen(ctx, t, c.Run, "every object is as it was before the undeletion", u)}, nil
+}

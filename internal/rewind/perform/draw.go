@@ -1,0 +1,159 @@
+package perform
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/rewind"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Place is a prefix of a bucket that is to come back to what it was at a time: where
+// it is, or to another place.
+type Place struct {
+	From   objectstore.Bucket
+	Prefix string
+	// To and ToPrefix are where it comes back; the same where it is brought back in
+	// place.
+	To       objectstore.Bucket
+	ToPrefix string
+	At       time.Time
+}
+
+// InPlace reports whether it comes back where it is.
+func (p Place) InPlace() bool { return p.From.Name() == p.To.Name() && p.Prefix == p.ToPrefix }
+
+// FromKey is the key whose earlier version comes to a key.
+func (p Place) FromKey(key string) string { return p.Prefix + strings.TrimPrefix(key, p.ToPrefix) }
+
+// ToKey is where the earlier version of a key comes to.
+func (p Place) ToKey(key string) string { return p.ToPrefix + strings.TrimPrefix(key, p.Prefix) }
+
+// Changes are lines of a plan over the place. In place, every other key must be as at
+// the time.
+func (p Place) Changes(lines []rewind.Line) *Changes {
+	c := &Changes{
+		To: p.To, From: p.From, FromKey: p.FromKey, FromPrefix: p.Prefix, Prefixes: []string{p.ToPrefix}, Lines: lines,
+	}
+	if p.InPlace() {
+		c.At = &p.At
+	}
+	return c
+}
+
+// TakenError says that something lies where nothing of the state would come to.
+type TakenError struct{ Place, Key string }
+
+// Error is for people.
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("%s holds %s, which was not there at the time; choose an empty into_prefix", e.Place, e.Key)
+}
+
+// Drawn is the difference of a place to what it was.
+type Drawn struct {
+	Lines     []rewind.Line
+	State     rewind.State
+	Ambiguous []rewind.Entry // the first
+	Unsure    int64          // how many are ambiguous
+	Entries   int64          // versions and delete markers listed
+	Equal     int64          // keys that are as they were
+	Archived  []string       // keys that must be restored from an archive first
+}
+
+// Draw lists the place, and works out the difference; shown is how many ambiguous
+// entries it keeps. It only reads. [rewind.ErrTooMany] says that one plan cannot hold
+// it, and [TakenError] that the other place is not empty.
+func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn, error) {
+	var d Drawn
+	var there map[string]rewind.Version
+	if !p.InPlace() {
+		var err error
+		if there, err = p.present(ctx); err != nil {
+			return d, err
+		}
+	}
+	for h, err := range rewind.Histories(Entries(ctx, p.From, p.Prefix), p.At, nil) {
+		if err != nil {
+			return d, err
+		}
+		d.Entries += int64(h.Entries)
+		d.Unsure += int64(len(h.Ambiguous))
+		if room := shown - len(d.Ambiguous); room > 0 {
+			d.Ambiguous = append(d.Ambiguous, h.Ambiguous[:min(room, len(h.Ambiguous))]...)
+		}
+		d.State.Add(h)
+		if !p.InPlace() {
+			h.Key = p.ToKey(h.Key)
+			h.Now, h.Markers = there[h.Key], nil
+			delete(there, h.Key)
+		}
+		l, ok := rewind.Diff(h, choice)
+		switch {
+		case !ok && h.Then.There():
+			d.Equal++
+		case ok && l.Do == rewind.Copy && rewind.Archived(l.Then.Class):
+			d.Archived = append(d.Archived, l.Key)
+		case ok && len(d.Lines) == rewind.MaxLines:
+			return d, rewind.ErrTooMany
+		case ok:
+			d.Lines = append(d.Lines, l)
+		}
+	}
+	for key, v := range there {
+		if v.There() {
+			return d, &TakenError{p.To.URL(p.ToPrefix), key}
+		}
+	}
+	return d, p.settle(ctx, &d)
+}
+
+// present is what lies where the state is to be put.
+func (p Place) present(ctx context.Context) (map[string]rewind.Version, error) {
+	there := map[string]rewind.Version{}
+	for h, err := range rewind.Histories(Entries(ctx, p.To, p.ToPrefix), p.At, nil) {
+		if err != nil {
+			return nil, err
+		}
+		if there[h.Key] = h.Now; len(there) > 2*rewind.MaxLines {
+			return nil, rewind.ErrTooMany
+		}
+	}
+	return there, nil
+}
+
+// settle asks the objects that may be copies of what is to come back.
+func (p Place) settle(ctx context.Context, d *Drawn) error {
+	c := p.Changes(nil)
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(AtOnce)
+	for i := range d.Lines {
+		l := &d.Lines[i]
+		if !l.Ask {
+			continue
+		}
+		work.Go(func() error {
+			is, err := c.isCopyOf(wctx, l.Key, l.Now, p.From, p.FromKey(l.Key), l.Then)
+			if is {
+				l.Do = rewind.None
+			}
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	left := d.Lines[:0]
+	for _, l := range d.Lines {
+		if l.Do == rewind.None {
+			d.Equal++
+			continue
+		}
+		left = append(left, l)
+	}
+	d.Lines = left
+	return nil
+}

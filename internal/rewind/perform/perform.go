@@ -1,0 +1,253 @@
+// Package perform does the lines of a plan of package rewind on a real store, however
+// often it is broken off and begun again: it looks first, and does what is left.
+//
+// # What stops it
+//
+// A key that is neither as planned nor as wanted is [ErrMoved], before anything was
+// changed: every key is looked at before the first change. Afterwards each change has
+// its own condition, where the store keeps such: see
+// [objectstore.Traits.ConditionalCopy].
+package perform
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"path"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/rewind"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// ErrMoved means that a key is no longer what the plan saw, and not what it wants. No
+// retry cures it: plan again.
+var ErrMoved = errors.New("the world moved since the plan was approved")
+
+// AtOnce is how many copies and questions are under way at a time.
+const AtOnce = 32
+
+const (
+	deletesAtOnce = 4   // requests that each delete up to 1,000 keys
+	guardEvery    = 500 // changes begun between two looks at the epoch
+)
+
+// Changes are the lines of a plan over one bucket, and what there is to know to do
+// them. They may be performed any number of times.
+type Changes struct {
+	To, From objectstore.Bucket
+	FromKey  func(key string) string // in From, of a key in To; nil where it is the same
+	// FromPrefix holds every key of From; for a From that is not To.
+	FromPrefix string
+	Prefixes   []string      // that hold every key of To; sorted, none within another
+	Lines      []rewind.Line // sorted by key
+	// At: every other key under the prefixes must be as at that time. Nil where
+	// the other keys are nobody's business.
+	At *time.Time
+}
+
+// Work is how performing is watched over.
+type Work struct {
+	// Guard is asked before changes, once per so many. Its error ends the work, and is
+	// returned as it is.
+	Guard func(context.Context) error
+	// Progress is told how many of a known number of changes are done.
+	Progress func(done, total int64, sentence string)
+}
+
+func (c *Changes) fromKey(key string) string {
+	if c.FromKey == nil {
+		return key
+	}
+	return c.FromKey(key)
+}
+
+// Entries lists the versions below prefixes for package rewind.
+func Entries(ctx context.Context, b objectstore.Bucket, prefixes ...string) iter.Seq2[rewind.Entry, error] {
+	return func(yield func(rewind.Entry, error) bool) {
+		for _, p := range prefixes {
+			for v, err := range b.ListVersions(ctx, p) {
+				if !yield(rewind.Entry{
+					Key: v.Key, Modified: v.LastModified, Latest: v.Latest,
+					Version: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size, Class: v.StorageClass, Marker: v.DeleteMarker},
+				}, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// doing is one Apply.
+type doing struct {
+	*Changes
+	Work
+	copier    objectstore.Copier
+	total     int64
+	done      atomic.Int64
+	mutations atomic.Int64
+	// The epoch is looked at by one goroutine at a time.
+	mu    sync.Mutex
+	begun int
+}
+
+// Apply looks, and then does what is left, phase by phase, and returns how many
+// changes it made. It may be broken off and called again at any moment.
+func (c *Changes) Apply(ctx context.Context, w Work) (changes int64, err error) {
+	todo, err := c.Look(ctx)
+	if err != nil {
+		return 0, err
+	}
+	d := &doing{Changes: c, Work: w, total: int64(len(todo))}
+	if slices.ContainsFunc(todo, func(l rewind.Line) bool { return l.Do == rewind.Copy }) {
+		if d.copier, err = c.To.Copier(); err != nil {
+			return 0, err
+		}
+	}
+	for p, lines := range rewind.Order(todo) {
+		if err := d.phase(ctx, rewind.Phase(p), lines); err != nil {
+			return d.mutations.Load(), err
+		}
+	}
+	return d.mutations.Load(), nil
+}
+
+// phase does the lines of one phase: those that delete something in few requests,
+// and the copies.
+func (d *doing) phase(ctx context.Context, p rewind.Phase, lines []rewind.Line) error {
+	var deletions []objectstore.Deletion
+	var copies []rewind.Line
+	for _, l := range lines {
+		switch l.Do {
+		case rewind.Copy:
+			copies = append(copies, l)
+		case rewind.Mark:
+			deletions = append(deletions, objectstore.Deletion{Key: l.Key})
+		case rewind.Unmark:
+			for _, m := range l.Markers {
+				deletions = append(deletions, objectstore.Deletion{Key: l.Key, VersionID: m})
+			}
+		}
+	}
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(deletesAtOnce)
+	for part := range slices.Chunk(deletions, objectstore.DeletionsAtMost) {
+		if err := d.begin(wctx, guardEvery); err != nil {
+			return errors.Join(err, work.Wait())
+		}
+		work.Go(func() error {
+			n, err := d.To.DeleteMany(wctx, part)
+			d.mutations.Add(int64(n))
+			d.Progress(d.done.Add(int64(n)), d.total, "hiding and unhiding objects")
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	return d.copies(ctx, p, copies)
+}
+
+// begin looks at the epoch before changes are begun, once per so many of them.
+func (d *doing) begin(ctx context.Context, n int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if d.begun%guardEvery == 0 || n >= guardEvery {
+		if err := d.Guard(ctx); err != nil {
+			return err
+		}
+	}
+	d.begun += n
+	return nil
+}
+
+func (d *doing) copies(ctx context.Context, p rewind.Phase, lines []rewind.Line) error {
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(AtOnce)
+	begin := func() error { return d.begin(wctx, 1) }
+	if p.InOrder() { // of each folder, one after the other
+		folders := map[string][]rewind.Line{}
+		for _, l := range lines {
+			folders[path.Dir(l.Key)] = append(folders[path.Dir(l.Key)], l)
+		}
+		for _, of := range folders {
+			work.Go(func() error {
+				for _, l := range of {
+					if err := begin(); err != nil {
+						return err
+					}
+					if err := d.copyOver(wctx, l); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		return work.Wait()
+	}
+	for _, l := range lines {
+		if err := begin(); err != nil {
+			// What a copy under way says comes first: its failure ended the context.
+			return firstOf(work.Wait(), err)
+		}
+		work.Go(func() error { return d.copyOver(wctx, l) })
+	}
+	return work.Wait()
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyOver puts one version over its key. A refused condition may be our own
+// copy, of which the answer was lost: then the line is done.
+func (d *doing) copyOver(ctx context.Context, l rewind.Line) error {
+	r := objectstore.CopyRequest{
+		From: objectstore.Source{Bucket: d.From.Name(), Key: d.fromKey(l.Key), VersionID: l.Then.ID, ETag: l.Then.ETag},
+		Size: l.Then.Size, Class: l.Then.Class, Bucket: d.To.Name(), Key: l.Key,
+	}
+	if l.Now.There() {
+		r.Over = l.Now.ETag
+	}
+	_, err := d.copier.Copy(ctx, r)
+	if errors.Is(err, objectstore.ErrChanged) || gone(err) {
+		return d.resolve(ctx, l, err)
+	}
+	if err != nil {
+		return err
+	}
+	d.mutations.Add(1)
+	d.Progress(d.done.Add(1), d.total, "putting earlier versions over later ones")
+	return nil
+}
+
+func (d *doing) resolve(ctx context.Context, l rewind.Line, refused error) error {
+	o, err := d.To.Head(ctx, l.Key)
+	if err != nil && !gone(err) {
+		return errors.Join(refused, err)
+	}
+	f := found{line: l}
+	if err == nil {
+		f.now = rewind.Version{ID: o.VersionID, ETag: o.ETag, Size: o.Size}
+	}
+	if f.now.Same(l.Then) {
+		return nil
+	}
+	if is, err := d.isCopyOf(ctx, l.Key, f.now, d.From, d.fromKey(l.Key), l.Then); err != nil || is {
+		return err
+	}
+	return d.moved(l.Key, "is not as planned any more, with version %s (%v)", OrNone(f.now), refused)
+}
