@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"breakwater/internal/kafka/connect"
 	"breakwater/internal/mistake"
 	"breakwater/internal/query"
+	"breakwater/internal/secret/vault"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/crypto/ssh"
@@ -40,6 +40,9 @@ type Systems struct {
 	// Watch is how long a group is held that a mirror syncs so often, and for how
 	// long it may take; nil for what real ones need.
 	Watch func(every time.Duration) (quiet, within time.Duration)
+
+	clusters pool[*kafka.Client]
+	vaults   pool[*vault.Client]
 
 	mu   sync.Mutex
 	kept map[string]any
@@ -136,9 +139,7 @@ func (s *Systems) Kafka(ctx context.Context, e *estate.Estate, name string) (*ka
 			return nil, err
 		}
 	}
-	return keep(s, fmt.Sprintf("kafka %v %s %s", cfg.Brokers, cfg.User, cfg.Password), func() (*kafka.Client, error) {
-		return kafka.New(cfg)
-	})
+	return s.clusters.get(fmt.Sprintf("%v %s %s", cfg.Brokers, cfg.User, cfg.Password), func() (*kafka.Client, error) { return kafka.New(cfg) })
 }
 
 // KafkaToChange connects to a region's cluster and makes sure that it is the one
@@ -207,17 +208,7 @@ func (s *Systems) Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, err
 
 // Close ends the connections that must be ended.
 func (s *Systems) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	keys := make([]string, 0, len(s.kept))
-	for k := range s.kept {
-		keys = append(keys, k)
+	for _, k := range s.clusters.empty() {
+		k.Close()
 	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		if c, ok := s.kept[k].(*kafka.Client); ok {
-			c.Close()
-		}
-	}
-	s.kept = nil
 }
