@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"breakwater/internal/estate"
@@ -17,6 +16,7 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/connect"
 	"breakwater/internal/mistake"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/query"
 	"breakwater/internal/secret/vault"
 
@@ -41,11 +41,11 @@ type Systems struct {
 	// long it may take; nil for what real ones need.
 	Watch func(every time.Duration) (quiet, within time.Duration)
 
+	stores   pool[objectstore.Store]
+	admins   pool[objectstore.Admin]
 	clusters pool[*kafka.Client]
+	mirrors  pool[*connect.Client]
 	vaults   pool[*vault.Client]
-
-	mu   sync.Mutex
-	kept map[string]any
 }
 
 // QueryEngine is what answers SQL in this process; nil where none does. A process sets
@@ -96,24 +96,6 @@ func orNothing(names []string) string {
 		return "none"
 	}
 	return strings.Join(names, ", ")
-}
-
-// keep makes a connection once per key. A failed attempt is not kept.
-func keep[T any](s *Systems, key string, make func() (T, error)) (T, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if v, ok := s.kept[key].(T); ok {
-		return v, nil
-	}
-	v, err := make()
-	if err != nil {
-		return v, err
-	}
-	if s.kept == nil {
-		s.kept = map[string]any{}
-	}
-	s.kept[key] = v
-	return v, nil
 }
 
 // Kafka connects to a region's cluster. Before any mutation, [Systems.KafkaToChange]
@@ -181,7 +163,7 @@ func (s *Systems) Connect(_ context.Context, e *estate.Estate, name string) (*co
 	if r.Connect == nil {
 		return nil, nil, fmt.Errorf("region %s has no connect in estate %s: %w", name, e.Estate, fs.ErrNotExist)
 	}
-	c, err := keep(s, "connect "+r.Connect.URL, func() (*connect.Client, error) {
+	c, err := s.mirrors.get(r.Connect.URL, func() (*connect.Client, error) {
 		return connect.New(r.Connect.URL, nil) // it knows how long each request may take
 	})
 	return c, r.Connect, err
