@@ -96,13 +96,7 @@ func (p *preflight) err(what, want string, err error) {
 
 // groups are the consistency groups in the run's scope.
 func (p *preflight) groups() []*estate.Group {
-	var gs []*estate.Group
-	for _, i := range p.c.Estate.Items(estate.GroupKind, estate.Filter{Groups: p.c.Run.Groups}) {
-		if g, ok := p.c.Estate.Group(i.Name); ok {
-			gs = append(gs, g)
-		}
-	}
-	return gs
+	return lake.Groups(p.c.Estate, p.c.Run)
 }
 
 func (p *preflight) kafka(ctx context.Context) {

@@ -47,12 +47,10 @@ func (s room) verifySecrets(ctx context.Context, c action.Call[action.None]) ([]
 		action.Saw(serves, want, fmt.Sprintf("%s: %s", store.Address(), h), h.Serves() == nil),
 		lake.ReadableSecret(ctx, c.Run, store, r.Vault.Sentinel, "the sentinel"),
 	}
-	for _, i := range c.Estate.Items(estate.GroupKind, estate.Filter{Groups: c.Run.Groups}) {
-		g, ok := c.Estate.Group(i.Name)
-		if !ok || g.Routing == nil {
-			continue
+	for _, g := range lake.Groups(c.Estate, c.Run) {
+		if g.Routing != nil {
+			obs = append(obs, lake.ReadableSecret(ctx, c.Run, store, g.Routing.Secret, "the routing secret of "+g.Group))
 		}
-		obs = append(obs, lake.ReadableSecret(ctx, c.Run, store, g.Routing.Secret, "the routing secret of "+g.Group))
 	}
 	return obs, nil
 }

@@ -39,6 +39,17 @@ func RegionFor(run action.Run, e *estate.Estate, asked string) (string, error) {
 	return "", fmt.Errorf("%w: estate %s has no region %q; name one in the step's region", action.ErrRefused, e.Estate, name)
 }
 
+// Groups are the consistency groups in a run's scope.
+func Groups(e *estate.Estate, run action.Run) []*estate.Group {
+	var groups []*estate.Group
+	for _, i := range e.Items(estate.GroupKind, estate.Filter{Groups: run.Groups}) {
+		if g, ok := e.Group(i.Name); ok {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
 // TableIn is a table in the region that a step about it acts in.
 func (s Lake) TableIn(ctx context.Context, run action.Run, e *estate.Estate, asked, name string) (Table, error) {
 	region, err := RegionFor(run, e, asked)

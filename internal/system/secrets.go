@@ -39,7 +39,7 @@ func (s *Systems) vault(ctx context.Context, e *estate.Estate, name string) (*va
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := keep(s, fmt.Sprintf("vault %s %s", r.Vault.Address, token), func() (*vault.Client, error) {
+	c, err := s.vaults.get(r.Vault.Address+" "+token, func() (*vault.Client, error) {
 		return vault.New(vault.Config{Address: r.Vault.Address, Token: token})
 	})
 	return c, r, err

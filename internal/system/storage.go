@@ -105,7 +105,7 @@ func (s *Systems) principal(ctx context.Context, e *estate.Estate, name string, 
 
 // open connects as a principal, once.
 func (s *Systems) open(p principal) (objectstore.Store, error) {
-	return keep(s, "store "+p.key, p.store)
+	return s.stores.get(p.key, p.store)
 }
 
 // StorageAs connects to a region's object store as the given principal.
@@ -149,7 +149,7 @@ func (s *Systems) StorageAdmin(ctx context.Context, e *estate.Estate, name strin
 	if err != nil {
 		return nil, err
 	}
-	return keep(s, "administrator "+p.key, p.administer)
+	return s.admins.get(p.key, p.administer)
 }
 
 // AccessAt says whether rights can be given at a region's storage; an error says why

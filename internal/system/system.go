@@ -8,9 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"breakwater/internal/estate"
@@ -18,7 +16,9 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/connect"
 	"breakwater/internal/mistake"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/query"
+	"breakwater/internal/secret/vault"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/crypto/ssh"
@@ -41,8 +41,11 @@ type Systems struct {
 	// long it may take; nil for what real ones need.
 	Watch func(every time.Duration) (quiet, within time.Duration)
 
-	mu   sync.Mutex
-	kept map[string]any
+	stores   pool[objectstore.Store]
+	admins   pool[objectstore.Admin]
+	clusters pool[*kafka.Client]
+	mirrors  pool[*connect.Client]
+	vaults   pool[*vault.Client]
 }
 
 // QueryEngine is what answers SQL in this process; nil where none does. A process sets
@@ -95,24 +98,6 @@ func orNothing(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// keep makes a connection once per key. A failed attempt is not kept.
-func keep[T any](s *Systems, key string, make func() (T, error)) (T, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if v, ok := s.kept[key].(T); ok {
-		return v, nil
-	}
-	v, err := make()
-	if err != nil {
-		return v, err
-	}
-	if s.kept == nil {
-		s.kept = map[string]any{}
-	}
-	s.kept[key] = v
-	return v, nil
-}
-
 // Kafka connects to a region's cluster. Before any mutation, [Systems.KafkaToChange]
 // is the one to use.
 func (s *Systems) Kafka(ctx context.Context, e *estate.Estate, name string) (*kafka.Client, error) {
@@ -136,9 +121,7 @@ func (s *Systems) Kafka(ctx context.Context, e *estate.Estate, name string) (*ka
 			return nil, err
 		}
 	}
-	return keep(s, fmt.Sprintf("kafka %v %s %s", cfg.Brokers, cfg.User, cfg.Password), func() (*kafka.Client, error) {
-		return kafka.New(cfg)
-	})
+	return s.clusters.get(fmt.Sprintf("%v %s %s", cfg.Brokers, cfg.User, cfg.Password), func() (*kafka.Client, error) { return kafka.New(cfg) })
 }
 
 // KafkaToChange connects to a region's cluster and makes sure that it is the one
@@ -180,7 +163,7 @@ func (s *Systems) Connect(_ context.Context, e *estate.Estate, name string) (*co
 	if r.Connect == nil {
 		return nil, nil, fmt.Errorf("region %s has no connect in estate %s: %w", name, e.Estate, fs.ErrNotExist)
 	}
-	c, err := keep(s, "connect "+r.Connect.URL, func() (*connect.Client, error) {
+	c, err := s.mirrors.get(r.Connect.URL, func() (*connect.Client, error) {
 		return connect.New(r.Connect.URL, nil) // it knows how long each request may take
 	})
 	return c, r.Connect, err
@@ -207,17 +190,7 @@ func (s *Systems) Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, err
 
 // Close ends the connections that must be ended.
 func (s *Systems) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	keys := make([]string, 0, len(s.kept))
-	for k := range s.kept {
-		keys = append(keys, k)
+	for _, k := range s.clusters.empty() {
+		k.Close()
 	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		if c, ok := s.kept[k].(*kafka.Client); ok {
-			c.Close()
-		}
-	}
-	s.kept = nil
 }
