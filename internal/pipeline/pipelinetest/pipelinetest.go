@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"breakwater/internal/pipeline"
+	"breakwater/internal/promise"
 	"breakwater/internal/reach"
 )
 
@@ -48,34 +49,25 @@ type Pipeline struct {
 }
 
 // Run runs the suite.
-func Run(t *testing.T, target Target) {
-	for _, p := range promises {
-		t.Run(p.name, func(t *testing.T) {
-			t.Parallel() // some of them wait for a time-out
-			p.keeps(kit{t, target})
-		})
-	}
+func Run(t *testing.T, target Target) { suite.Run(t, target) }
+
+var suite = promise.Suite[Target]{
+	promised("describes and sees a pipeline as it is", asItIs),
+	promised("says what is not there", notThere),
+	promised("sets state and note", sets),
+	promised("changes nothing that was set since", moved(pipeline.Paused)),
+	promised("changes nothing whose note was changed since", moved(pipeline.Running)),
+	promised("lets one of two win", oneWins),
+	promised("leaves the rest of a pipeline alone", restStays),
+	promised("starts no run", startsNone),
+	promised("lists the runs that go on", listsRuns),
+	promised("looks at the orchestrator itself", looksAgain),
+	promised("says when it acts next", saysNext),
+	promised("says that no answer came", noAnswer),
 }
 
-// promise is one of package pipeline's.
-type promise struct {
-	name  string
-	keeps func(kit)
-}
-
-var promises = []promise{
-	{"describes and sees a pipeline as it is", asItIs},
-	{"says what is not there", notThere},
-	{"sets state and note", sets},
-	{"changes nothing that was set since", moved(pipeline.Paused)},
-	{"changes nothing whose note was changed since", moved(pipeline.Running)},
-	{"lets one of two win", oneWins},
-	{"leaves the rest of a pipeline alone", restStays},
-	{"starts no run", startsNone},
-	{"lists the runs that go on", listsRuns},
-	{"looks at the orchestrator itself", looksAgain},
-	{"says when it acts next", saysNext},
-	{"says that no answer came", noAnswer},
+func promised(name string, keeps func(kit)) promise.Promise[Target] {
+	return promise.Promise[Target]{Name: name, Check: func(t testing.TB, target Target) { keeps(kit{t, target}) }}
 }
 
 // kit is what one promise is tested with.

@@ -3,14 +3,12 @@ package pipelinetest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"breakwater/internal/pipeline"
+	"breakwater/internal/promise"
 )
 
 func TestMemory(t *testing.T) {
@@ -18,78 +16,30 @@ func TestMemory(t *testing.T) {
 	Run(t, m.Target(m))
 }
 
-// The suite must fail each of these connectors, for the promise that it breaks.
 func TestBroken(t *testing.T) {
-	untried := map[string]bool{}
-	for _, p := range promises {
-		untried[p.name] = true
-	}
-	for name, tc := range map[string]struct {
-		wrap   func(*Memory) pipeline.Connector
-		breaks string // a promise's name
-	}{
-		"a pause loses the note":             {func(m *Memory) pipeline.Connector { return losesNotes{m} }, "sets state and note"},
-		"a set ignores the token":            {func(m *Memory) pipeline.Connector { return ignoresTokens{m} }, "changes nothing that was set since"},
-		"a set compares states alone":        {func(m *Memory) pipeline.Connector { return comparesStates{m} }, "changes nothing whose note was changed since"},
-		"a lost race is not told":            {func(m *Memory) pipeline.Connector { return hidesLosses{m} }, "lets one of two win"},
-		"a missing pipeline is running":      {func(m *Memory) pipeline.Connector { return inventsPipelines{m} }, "says what is not there"},
-		"runs of what is paused are hidden":  {func(m *Memory) pipeline.Connector { return hidesRuns{m} }, "lists the runs that go on"},
-		"a pause ends the runs that go on":   {func(m *Memory) pipeline.Connector { return endsRuns{m} }, "lists the runs that go on"},
-		"a resume starts what was missed":    {func(m *Memory) pipeline.Connector { return catchesUp{m} }, "starts no run"},
-		"a note takes the calendar with it":  {func(m *Memory) pipeline.Connector { return losesSpecs{m} }, "leaves the rest of a pipeline alone"},
-		"a calendar that is over goes on":    {func(m *Memory) pipeline.Connector { return neverOver{m} }, "says when it acts next"},
-		"a look repeats what was set":        {func(m *Memory) pipeline.Connector { return remembers{m, map[string]pipeline.View{}} }, "looks at the orchestrator itself"},
-		"silence is taken for nothing there": {func(m *Memory) pipeline.Connector { return takesSilence{m} }, "says that no answer came"},
-		"every pipeline is paused":           {func(m *Memory) pipeline.Connector { return allPaused{m} }, "describes and sees a pipeline as it is"},
-	} {
-		delete(untried, tc.breaks)
-		t.Run(name, func(t *testing.T) {
+	var all []promise.Broken[Target]
+	broken := func(name, breaks string, wrap func(*Memory) pipeline.Connector) {
+		all = append(all, promise.Broken[Target]{Name: name, Breaks: breaks, Target: func(testing.TB) Target {
 			m := &Memory{}
-			target := m.Target(tc.wrap(m))
-			target.Away, target.Patience = tc.wrap(&Memory{Down: true}), 100*time.Millisecond
-			failed := map[string][]string{}
-			for _, p := range promises {
-				if said := breaks(t, p, target); len(said) > 0 {
-					failed[p.name] = said
-				}
-			}
-			if failed[tc.breaks] == nil {
-				t.Errorf("the suite does not see that this breaks %q; it found %q", tc.breaks, failed)
-			}
-		})
+			target := m.Target(wrap(m))
+			target.Away, target.Patience = wrap(&Memory{Down: true}), 100*time.Millisecond
+			return target
+		}})
 	}
-	if len(untried) > 0 {
-		t.Errorf("nothing here breaks %v, so nobody knows whether the suite would see it", untried)
-	}
-	for _, p := range promises {
-		m := &Memory{}
-		if said := breaks(t, p, m.Target(m)); len(said) > 0 {
-			t.Errorf("a correct connector breaks %q: %s", p.name, said)
-		}
-	}
-}
-
-// breaks tests one promise and returns what its test said against the connector.
-func breaks(t *testing.T, p promise, target Target) []string {
-	r := &recorder{TB: t}
-	var g sync.WaitGroup
-	g.Go(func() { p.keeps(kit{r, target}) }) // of its own, to be ended by Fatal
-	g.Wait()
-	return r.said
-}
-
-// recorder is a test that fails without failing the test around it.
-type recorder struct {
-	testing.TB
-	said []string
-}
-
-func (r *recorder) Error(args ...any)                 { r.said = append(r.said, fmt.Sprint(args...)) }
-func (r *recorder) Errorf(format string, args ...any) { r.Error(fmt.Sprintf(format, args...)) }
-func (r *recorder) Fatalf(format string, args ...any) { r.Fatal(fmt.Sprintf(format, args...)) }
-func (r *recorder) Fatal(args ...any) {
-	r.Error(args...)
-	runtime.Goexit()
+	broken("a pause loses the note", "sets state and note", func(m *Memory) pipeline.Connector { return losesNotes{m} })
+	broken("a set ignores the token", "changes nothing that was set since", func(m *Memory) pipeline.Connector { return ignoresTokens{m} })
+	broken("a set compares states alone", "changes nothing whose note was changed since", func(m *Memory) pipeline.Connector { return comparesStates{m} })
+	broken("a lost race is not told", "lets one of two win", func(m *Memory) pipeline.Connector { return hidesLosses{m} })
+	broken("a missing pipeline is running", "says what is not there", func(m *Memory) pipeline.Connector { return inventsPipelines{m} })
+	broken("runs of what is paused are hidden", "lists the runs that go on", func(m *Memory) pipeline.Connector { return hidesRuns{m} })
+	broken("a pause ends the runs that go on", "lists the runs that go on", func(m *Memory) pipeline.Connector { return endsRuns{m} })
+	broken("a resume starts what was missed", "starts no run", func(m *Memory) pipeline.Connector { return catchesUp{m} })
+	broken("a note takes the calendar with it", "leaves the rest of a pipeline alone", func(m *Memory) pipeline.Connector { return losesSpecs{m} })
+	broken("a calendar that is over goes on", "says when it acts next", func(m *Memory) pipeline.Connector { return neverOver{m} })
+	broken("a look repeats what was set", "looks at the orchestrator itself", func(m *Memory) pipeline.Connector { return remembers{m, map[string]pipeline.View{}} })
+	broken("silence is taken for no run", "says that no answer came", func(m *Memory) pipeline.Connector { return takesSilence{m} })
+	broken("every pipeline is paused", "describes and sees a pipeline as it is", func(m *Memory) pipeline.Connector { return allPaused{m} })
+	suite.Honest(t, all)
 }
 
 // losesNotes keeps the old note when it pauses.
