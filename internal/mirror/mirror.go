@@ -55,7 +55,8 @@ type Link struct {
 	Name  string
 	State State
 	Works bool   // it is Running, and so is everything of it, as the mirror says
-	Said  string // how the mirror itself puts it, for a person; empty if Missing
+	Tasks int    // how many parts of it there are, running or not; of a stopped one, none
+	Said  string // how the mirror itself puts it, for a person
 }
 
 // Switch stops and resumes the links of a mirror.

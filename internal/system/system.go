@@ -11,12 +11,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"breakwater/internal/estate"
 	"breakwater/internal/estate/load"
 	"breakwater/internal/kafka"
-	"breakwater/internal/kafka/connect"
 	"breakwater/internal/mistake"
 	"breakwater/internal/query"
 
@@ -37,9 +35,6 @@ type Systems struct {
 	Engine query.Engine
 	// S3Control sends what S3 Batch Operations are asked; the network's own when nil.
 	S3Control http.RoundTripper
-	// Watch is how long a group is held that a mirror syncs so often, and for how
-	// long it may take; nil for what real ones need.
-	Watch func(every time.Duration) (quiet, within time.Duration)
 
 	mu   sync.Mutex
 	kept map[string]any
@@ -48,9 +43,6 @@ type Systems struct {
 // QueryEngine is what answers SQL in this process; nil where none does. A process sets
 // it after the actions were registered, so rooms ask each time.
 func (s *Systems) QueryEngine() query.Engine { return s.Engine }
-
-// HoldTimes is how long a group is held; see Watch.
-func (s *Systems) HoldTimes() func(every time.Duration) (quiet, within time.Duration) { return s.Watch }
 
 // Load reads the estate of that name as it is now.
 func (s *Systems) Load(_ context.Context, name string) (*estate.Estate, error) {
@@ -169,21 +161,6 @@ func (s *Systems) FreshKafka(ctx context.Context, e *estate.Estate, name string)
 	own := &Systems{Folder: s.Folder}
 	k, err := own.Kafka(ctx, e, name)
 	return k, own.Close, err
-}
-
-// Connect reaches the Connect cluster that mirrors into a region.
-func (s *Systems) Connect(_ context.Context, e *estate.Estate, name string) (*connect.Client, *estate.Connect, error) {
-	r, err := e.RegionNamed(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if r.Connect == nil {
-		return nil, nil, fmt.Errorf("region %s has no connect in estate %s: %w", name, e.Estate, fs.ErrNotExist)
-	}
-	c, err := keep(s, "connect "+r.Connect.URL, func() (*connect.Client, error) {
-		return connect.New(r.Connect.URL, nil) // it knows how long each request may take
-	})
-	return c, r.Connect, err
 }
 
 // Signer is the worker's key for the heads of the estate's ledger.

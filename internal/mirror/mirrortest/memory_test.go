@@ -1,4 +1,4 @@
-package mirrortest_test
+package mirrortest
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
-	"breakwater/internal/mirror/mirrortest"
 	"breakwater/internal/reach"
 )
 
@@ -115,9 +114,13 @@ func (m *memory) Look(_ context.Context, link string) (mirror.Link, error) {
 	defer m.now()()
 	state, ok := m.links[link]
 	if !ok {
-		return mirror.Link{Name: link, State: mirror.Missing}, nil
+		return mirror.Link{Name: link, State: mirror.Missing, Said: "who is that?"}, nil
 	}
-	return mirror.Link{Name: link, State: state, Works: state == mirror.Running, Said: string(state)}, nil
+	l := mirror.Link{Name: link, State: state, Works: state == mirror.Running, Said: string(state)}
+	if l.Works {
+		l.Tasks = 1
+	}
+	return l, nil
 }
 
 func (m *memory) Stop(_ context.Context, link string) error { return m.to(link, mirror.Stopped) }
@@ -229,8 +232,8 @@ func (c clusters) Ends(_ context.Context, topics ...string) (map[kafka.Partition
 }
 
 // pair is what the suite needs.
-func (m *memory) pair(of mirror.Mirror) mirrortest.Pair {
-	return mirrortest.Pair{
+func (m *memory) pair(of mirror.Mirror) Pair {
+	return Pair{
 		Mirror: of, Source: clusters{m}, Topic: topic, Patience: time.Second, Quiet: 5 * time.Millisecond,
 		Produce: func(_ context.Context, n int) error {
 			defer m.now()()

@@ -11,10 +11,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
@@ -138,7 +139,7 @@ func (t *trial) look(link string) mirror.Link {
 
 func (t *trial) is(link string, want mirror.State) {
 	t.Helper()
-	if l := t.look(link); l.State != want || l.Works != (want == mirror.Running) || l.Said == "" {
+	if l := t.look(link); l.State != want || l.Works != (want == mirror.Running) || l.Works != (l.Tasks > 0) || l.Said == "" {
 		t.Errorf("%s is %+v, want it to be %s", link, l, want)
 	}
 }
@@ -152,16 +153,22 @@ func (t *trial) bounded(call func(context.Context) error) error {
 
 func (t *trial) stop(links ...string) {
 	t.Helper()
-	for _, l := range links {
-		t.must(t.bounded(func(ctx context.Context) error { return t.Mirror.Stop(ctx, l) }))
-	}
+	t.each(links, t.Mirror.Stop)
 }
 
 func (t *trial) resume(links ...string) {
 	t.Helper()
+	t.each(links, t.Mirror.Resume)
+}
+
+// each does the same to links at the same time.
+func (t *trial) each(links []string, do func(context.Context, string) error) {
+	t.Helper()
+	var g errgroup.Group
 	for _, l := range links {
-		t.must(t.bounded(func(ctx context.Context) error { return t.Mirror.Resume(ctx, l) }))
+		g.Go(func() error { return t.bounded(func(ctx context.Context) error { return do(ctx, l) }) })
 	}
+	t.must(g.Wait())
 }
 
 func (t *trial) produce(n int) {
@@ -262,48 +269,4 @@ func (t *trial) links() []string {
 		t.Fatalf("its links are %q, want one at least, and each once", links)
 	}
 	return links
-}
-
-// FirstBroken runs the suite as [Run] does, and returns the name of the promise
-// that is the first to be broken; empty if all are held. What the suite has to say
-// is in t's log. It is for the tests of suites like this one.
-func FirstBroken(t testing.TB, p Pair) string {
-	t.Helper()
-	s := &suite{Pair: p}
-	for _, promise := range promises {
-		r := &recorder{TB: t}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			promise.hold(s.on(r))
-		}()
-		<-done
-		if r.failed {
-			return promise.name
-		}
-	}
-	return ""
-}
-
-// recorder is a test that only notes that it failed.
-type recorder struct {
-	testing.TB
-	failed bool
-}
-
-func (r *recorder) Errorf(format string, args ...any) {
-	r.Helper()
-	r.failed = true
-	r.Logf(format, args...)
-}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.Helper()
-	r.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-func (r *recorder) Fatal(args ...any) {
-	r.Helper()
-	r.Fatalf("%s", fmt.Sprint(args...))
 }

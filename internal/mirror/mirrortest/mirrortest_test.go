@@ -1,16 +1,18 @@
-package mirrortest_test
+package mirrortest
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
-	"breakwater/internal/mirror/mirrortest"
 )
 
 // bare hides what a mirror is able to do.
@@ -18,16 +20,16 @@ type bare struct{ mirror.Mirror }
 
 // TestMemory passes the suite with mirrors as different as there may be.
 func TestMemory(t *testing.T) {
-	for name, open := range map[string]func() mirrortest.Pair{
-		"one that notes which record became which": func() mirrortest.Pair { m := newMemory(1); return m.pair(able{m}) },
-		"one that keeps numbers":                   func() mirrortest.Pair { m := newMemory(0); return m.pair(able{m}) },
-		"one that copies and does nothing else": func() mirrortest.Pair {
+	for name, open := range map[string]func() Pair{
+		"one that notes which record became which": func() Pair { m := newMemory(1); return m.pair(able{m}) },
+		"one that keeps numbers":                   func() Pair { m := newMemory(0); return m.pair(able{m}) },
+		"one that copies and does nothing else": func() Pair {
 			m := newMemory(0)
 			delete(m.links, groups)
 			return m.pair(bare{onlyCopies{m}})
 		},
 	} {
-		t.Run(name, func(t *testing.T) { mirrortest.Run(t, open()) })
+		t.Run(name, func(t *testing.T) { Run(t, open()) })
 	}
 }
 
@@ -67,12 +69,53 @@ func TestBroken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMemory(1)
-				if got := mirrortest.FirstBroken(t, m.pair(tc.wrap(m))); got != tc.breaks {
+				if got := firstBroken(t, m.pair(tc.wrap(m))); got != tc.breaks {
 					t.Errorf("the suite says that it breaks %q, want %q", got, tc.breaks)
 				}
 			})
 		})
 	}
+}
+
+// firstBroken runs the suite as [Run] does, and returns the name of the promise
+// that is the first to be broken; empty if all are held. What the suite has to say
+// is in t's log.
+func firstBroken(t testing.TB, p Pair) string {
+	t.Helper()
+	s := &suite{Pair: p}
+	for _, promise := range promises {
+		r := &recorder{TB: t}
+		var g sync.WaitGroup
+		g.Go(func() { promise.hold(s.on(r)) }) // of its own, to be ended by Fatal
+		g.Wait()
+		if r.failed {
+			return promise.name
+		}
+	}
+	return ""
+}
+
+// recorder is a test that only notes that it failed.
+type recorder struct {
+	testing.TB
+	failed bool
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.Helper()
+	r.failed = true
+	r.Logf(format, args...)
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Helper()
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatal(args ...any) {
+	r.Helper()
+	r.Fatalf("%s", fmt.Sprint(args...))
 }
 
 type neverWorks struct{ able }

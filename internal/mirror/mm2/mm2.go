@@ -67,12 +67,12 @@ func (m *Mirror) Known(ctx context.Context) ([]string, error) { return m.c.Worke
 func (m *Mirror) Look(ctx context.Context, link string) (mirror.Link, error) {
 	st, err := m.c.Worker.Status(ctx, link)
 	if errors.Is(err, fs.ErrNotExist) {
-		return mirror.Link{Name: link, State: mirror.Missing}, nil
+		return mirror.Link{Name: link, State: mirror.Missing, Said: err.Error()}, nil
 	}
 	if err != nil {
 		return mirror.Link{}, err
 	}
-	l := mirror.Link{Name: link, State: mirror.Running, Works: st.Running(), Said: fmt.Sprintf("%s, %d tasks", st, len(st.Tasks))}
+	l := mirror.Link{Name: link, State: mirror.Running, Works: st.Running(), Tasks: len(st.Tasks), Said: st.String()}
 	switch {
 	case st.Stopped():
 		l.State = mirror.Stopped
