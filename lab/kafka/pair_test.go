@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/internal/kafka"
@@ -32,8 +32,8 @@ const (
 // consume and commit, mirror, SIGKILL of the primary, and from the standby
 // alone the positions, the plan and the placing of groups, of which Kafka's own
 // command must think the same. Then the primary comes back and says whether what
-// was claimed about the loss was true. Before all that, while both clusters live, the
-// mirror passes the suite of its port.
+// was claimed about the loss was true. Under torture the mirror first passes the suite
+// of its port, while both clusters live.
 func TestPair(t *testing.T) {
 	began := time.Now()
 	lap := func(what string, args ...any) {
@@ -49,10 +49,12 @@ func TestPair(t *testing.T) {
 	src := newClient(t, l.primary.Admin())
 	dst := newClient(t, l.standby.Admin())
 	m := l.mirror(t, dst)
-	suite := mirrortest.Between(m, src, dst, raw(t, l.primary.Client(), "producer", kgo.RecordPartitioner(kgo.ManualPartitioner())), suiteTopic)
-	suite.Patience, suite.Quiet = 30*time.Second, 3*time.Second
-	mirrortest.Run(t, suite)
-	lap("the mirror has passed its port's suite")
+	if os.Getenv("BREAKWATER_TORTURE") != "" { // most of a minute; each time, a stand-in passes it beside the mirror
+		suite := mirrortest.Between(m, src, dst, l.producer(t), suiteTopic)
+		suite.Patience, suite.Quiet = 30*time.Second, 3*time.Second
+		mirrortest.Run(t, suite)
+		lap("the mirror has passed its port's suite")
+	}
 
 	// Groups commit while syncs flow, as in production; a bulk copy has hardly any.
 	producer := l.producer(t)
