@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
+	"breakwater/internal/mirror"
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook/load"
 	"breakwater/internal/secret"
@@ -273,15 +275,20 @@ func (a *app) kafkaLooks(e *estate.Estate, r *estate.Region, add adder) {
 	}
 	for _, connector := range r.Connect.Connectors() {
 		add(r.Region, "connector "+connector+" runs", func(ctx context.Context) error {
-			c, _, err := a.systems.Connect(ctx, e, r.Region)
+			m, err := a.systems.Mirror(ctx, e, "", r.Region)
 			if err != nil {
 				return err
 			}
-			s, err := c.Status(ctx, connector)
-			if err == nil && !s.Running() {
-				err = fmt.Errorf("it is %s", s)
+			l, err := m.Look(ctx, connector)
+			switch {
+			case err != nil:
+				return err
+			case l.State == mirror.Missing:
+				return errors.New(l.Said)
+			case !l.Works:
+				return fmt.Errorf("it is %s", l.Said)
 			}
-			return err
+			return nil
 		})
 	}
 }

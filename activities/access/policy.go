@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 
-	"breakwater/internal/arn"
 	"breakwater/internal/objectstore/policy"
 )
 
@@ -29,7 +28,7 @@ func policyDocument(places []place, level accessLevel) (string, error) {
 	}
 	var statements []policy.Statement
 	for _, p := range places {
-		bucket := policy.Bucket(arn.Standard, p.bucket)
+		bucket := policy.Bucket(p.bucket)
 		var within, below []string
 		for _, prefix := range p.prefixes {
 			within = append(within, bucket+"/"+prefix+"/*")

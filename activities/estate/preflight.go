@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/ledger"
+	"breakwater/internal/mirror"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/verdict"
 )
@@ -148,22 +149,23 @@ func (p *preflight) kafka(ctx context.Context) {
 }
 
 func (p *preflight) connectors(ctx context.Context) {
-	if p.r.Connect == nil {
+	what := "the mirror into " + p.r.Region + " can be stopped"
+	m, err := p.s.Mirror(ctx, p.c.Estate, p.c.Run.Source, p.r.Region)
+	if errors.Is(err, mirror.ErrNone) {
 		return
 	}
-	what, want := "the mirror into "+p.r.Region+" can be stopped", "Connect knows "+strings.Join(p.r.Connect.Connectors(), ", ")
-	client, _, err := p.s.Connect(ctx, p.c.Estate, p.r.Region)
 	if err != nil {
-		p.err(what, want, err)
+		p.err(what, "a mirror that can be asked", err)
 		return
 	}
-	names, err := client.Names(ctx)
+	want := "Connect knows " + strings.Join(m.Links(), ", ")
+	names, err := m.Known(ctx)
 	if err != nil {
 		p.err(what, want, err)
 		return
 	}
 	var missing []string
-	for _, n := range p.r.Connect.Connectors() {
+	for _, n := range m.Links() {
 		if !slices.Contains(names, n) {
 			missing = append(missing, n)
 		}

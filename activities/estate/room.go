@@ -7,9 +7,9 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
-	"breakwater/internal/kafka/connect"
 	"breakwater/internal/lake"
 	"breakwater/internal/ledger/store"
+	"breakwater/internal/mirror"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/secret"
 	"breakwater/internal/system"
@@ -18,11 +18,11 @@ import (
 // systems is what this room needs of the outside systems.
 type systems interface {
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
-	Connect(ctx context.Context, e *estate.Estate, region string) (*connect.Client, *estate.Connect, error)
 	Kafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
 	Ledger(ctx context.Context, e *estate.Estate) (store.Store, error)
 	AccessAt(r *estate.Region) error
 	Granter(ctx context.Context, e *estate.Estate, region string) (objectstore.Granter, error)
+	Mirror(ctx context.Context, e *estate.Estate, source, target string) (mirror.Mirror, error)
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Secrets(ctx context.Context, e *estate.Estate, region string) (secret.Store, error)
 }

@@ -7,12 +7,8 @@ import (
 	"slices"
 
 	"breakwater/internal/action"
-	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"breakwater/internal/kafka/hold"
 )
 
 // consumerBack puts a group back to where it was before kafka.promote.
@@ -21,7 +17,7 @@ type consumerBack struct {
 	Back   kafka.Offsets     `json:"back,omitempty"`   // had another commit
 	Forget []kafka.Partition `json:"forget,omitempty"` // had none
 	Seen   kafka.Offsets     `json:"seen"`             // of both, where this plan saw it
-	Hold   *Hold             `json:"hold,omitempty"`
+	Hold   *hold.Hold        `json:"hold,omitempty"`
 }
 
 // offsets are where the group is to be of what this undo moves.
@@ -31,7 +27,7 @@ func (b consumerBack) offsets() kafka.Offsets {
 		at = kafka.Offsets{}
 	}
 	for _, p := range b.Forget {
-		at[p] = noCommit
+		at[p] = hold.NoCommit
 	}
 	return at
 }
@@ -45,19 +41,12 @@ func (s room) planDemoteGroup(ctx context.Context, c action.Call[action.None]) (
 	if err != nil {
 		return action.Change{}, err
 	}
-	k, err := s.Kafka(ctx, c.Estate, c.Run.Target)
+	g, err := s.toPlace(ctx, c)
 	if err != nil {
-		return action.Change{}, err
-	}
-	g, decl, err := s.consumerGroup(ctx, c, k)
-	if err != nil {
-		return action.Change{}, err
-	}
-	if err := g.refuseActive(c.Run.Target); err != nil {
 		return action.Change{}, err
 	}
 	d := consumerBack{Group: p.Group, Back: kafka.Offsets{}, Seen: kafka.Offsets{}}
-	ch := action.Change{Preconditions: []action.Precondition{{Resource: g.on(c.Run.Target), Version: g.version()}}}
+	ch := action.Change{Preconditions: []action.Precondition{g.seen()}}
 	planned := p.offsets()
 	for _, at := range slices.SortedFunc(maps.Keys(planned), kafka.Partition.Compare) {
 		now, committed := g.committed[at]
@@ -65,12 +54,12 @@ func (s room) planDemoteGroup(ctx context.Context, c action.Call[action.None]) (
 		if committed == had && now == before {
 			continue // never placed, or back already
 		}
-		if !committed || now != planned[at] && !p.Hold.didSync(at, now) {
+		if !committed || now != planned[at] && !p.Hold.DidSync(at, now) {
 			return action.Change{}, fmt.Errorf("%w: %s is at %d in %v (committed: %t), neither where this run placed it nor where it was; look who read with it, and decide by hand",
-				action.ErrMoved, g.on(c.Run.Target), now, at, committed)
+				action.ErrMoved, g.on(), now, at, committed)
 		}
 		d.Seen[at] = now
-		e := action.EffectLine{On: fmt.Sprintf("%s, %v", g.on(c.Run.Target), at), Do: "commit what it had", From: fmt.Sprint(now), To: fmt.Sprint(before)}
+		e := action.EffectLine{On: fmt.Sprintf("%s, %v", g.on(), at), Do: "commit what it had", From: fmt.Sprint(now), To: fmt.Sprint(before)}
 		if had {
 			d.Back[at] = before
 		} else {
@@ -83,10 +72,10 @@ func (s room) planDemoteGroup(ctx context.Context, c action.Call[action.None]) (
 	if n := len(ch.Effects); n > 0 {
 		ch.Summary = fmt.Sprintf("Put %s back in %d partitions", p.Group, n)
 	}
-	if d.Hold, err = s.holdOf(ctx, c, k, decl, d.offsets()); err != nil {
+	if d.Hold, err = s.holdOf(ctx, c, g, d.offsets()); err != nil {
 		return action.Change{}, err
 	}
-	ch.Summary += d.Hold.note()
+	ch.Summary += d.Hold.Note()
 	ch.Data, err = action.Encode(d)
 	return ch, err
 }
@@ -96,76 +85,24 @@ func (s room) applyDemoteGroup(ctx context.Context, c action.Call[action.None]) 
 	if err != nil {
 		return action.Outcome{}, err
 	}
-	k, err := s.KafkaToChange(ctx, c.Estate, c.Run.Target)
-	if err != nil {
-		return action.Outcome{}, err
-	}
-	g, _, err := s.consumerGroup(ctx, c, k)
+	g, err := s.placing(ctx, c)
 	if err != nil {
 		return action.Outcome{}, err
 	}
 	left, to := kafka.Offsets{}, d.offsets()
 	for at, seen := range d.Seen {
-		now, committed := g.committed[at]
-		if !committed {
-			now = noCommit
-		}
+		now := g.at(at)
 		switch {
 		case now == to[at]:
 			continue
-		case !g.Idle(), now != seen && !d.Hold.didSync(at, now):
+		case !g.Idle(), now != seen && !d.Hold.DidSync(at, now):
 			return action.Outcome{}, fmt.Errorf("%w: %s is %s and at %d in %v (committed: %t), and the plan saw it idle at %d; plan again",
-				action.ErrMoved, g.on(c.Run.Target), g.State, now, at, committed, seen)
+				action.ErrMoved, g.on(), g.State, now, at, now != hold.NoCommit, seen)
 		}
 		left[at] = to[at]
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s is back in %d partitions", d.Group, len(d.Seen))}
-	return s.placeAndHold(ctx, c, k, d.Group, out, left, heldGroup{to, d.Hold})
-}
-
-// forget deletes a group's commits in the partitions. A group that is left with
-// none and without members is as good as not there: Kafka removes it in time.
-func (s room) forget(ctx context.Context, e *estate.Estate, name, group string, partitions []kafka.Partition) error {
-	r, err := e.RegionNamed(name)
-	if err != nil {
-		return err
-	}
-	opts := []kgo.Opt{kgo.SeedBrokers(r.Kafka.Brokers...), kgo.ClientID("breakwater"), kgo.RetryTimeout(kafka.DefaultTimeout)}
-	if r.Kafka.Credentials != "" {
-		v, err := s.Credentials(ctx, e, name, r.Kafka.Credentials, "the kafka of "+name)
-		if err != nil {
-			return err
-		}
-		user, err := v.Text("username")
-		if err != nil {
-			return err
-		}
-		password, err := v.Text("password")
-		if err != nil {
-			return err
-		}
-		opts = append(opts, kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism()))
-	}
-	adm, err := kadm.NewOptClient(opts...)
-	if err != nil {
-		return err
-	}
-	defer adm.Close()
-	fail := func(err error) error {
-		return fmt.Errorf("delete commits of consumer group %s in %s: %w", group, name, err)
-	}
-	set := kadm.TopicsSet{}
-	for _, p := range partitions {
-		set.Add(p.Topic, p.ID)
-	}
-	done, err := adm.DeleteOffsets(ctx, group, set)
-	if err != nil {
-		return fail(err)
-	}
-	if err := done.Error(); err != nil {
-		return fail(err)
-	}
-	return nil
+	return g.keep(ctx, c, out, left, to, d.Hold)
 }
 
 // verifyDemoteGroup reads through a new connection where the group stands.

@@ -101,7 +101,7 @@ func (s room) applyTopicWitness(ctx context.Context, c action.Call[action.None])
 		return action.Outcome{}, err
 	}
 	at := time.Now().UTC()
-	ends, err := dataEnds(ctx, k, topic)
+	ends, err := k.DataEnds(ctx, topic)
 	if err != nil {
 		return action.Outcome{}, err
 	}

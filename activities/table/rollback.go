@@ -15,8 +15,8 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rollback"
+	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
 )
 

@@ -59,7 +59,7 @@ func (c *Client) SendCanary(ctx context.Context, topic, run, key string, value [
 // that are not older than since, as the client's user and outside any group. It
 // is fs.ErrNotExist if it is not there.
 func (c *Client) FindCanary(ctx context.Context, topic, run, key string, since time.Time) (Canary, error) {
-	from, err := c.OffsetAtOrBefore(ctx, topic, since)
+	from, err := c.OffsetsAtOrBefore(ctx, since, topic)
 	if err != nil {
 		return Canary{}, err
 	}

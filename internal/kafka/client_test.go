@@ -114,13 +114,13 @@ func TestEnds(t *testing.T) {
 		"before all": {t0.Add(-time.Second), 0}, "at a record": {t0.Add(3 * time.Second), 3},
 		"past a marker": {t0.Add(30 * time.Second), 10}, "between": {t0.Add(3500 * time.Millisecond), 4}, "within a record's millisecond": {t0.Add(3*time.Second + time.Microsecond), 3},
 	} {
-		if got, err := cl.OffsetAtOrBefore(t.Context(), "orders", tc.at); got[p0] != tc.want || err != nil {
+		if got, err := cl.OffsetsAtOrBefore(t.Context(), tc.at, "orders"); got[p0] != tc.want || err != nil {
 			t.Errorf("%s: offset %d, %v; want %d", name, got[p0], err, tc.want)
 		}
 	}
 	// The markers are of today, years after the records.
 	for _, at := range []time.Time{t0.Add(24 * time.Hour), time.Now().Add(24 * time.Hour)} {
-		if got, err := cl.OffsetAtOrBefore(t.Context(), "orders", at); got[p0] != 16 || err != nil {
+		if got, err := cl.OffsetsAtOrBefore(t.Context(), at, "orders"); got[p0] != 16 || err != nil {
 			t.Errorf("at %v, after all records: offset %d, %v; want the stable end", at, got[p0], err)
 		}
 	}
@@ -129,14 +129,16 @@ func TestEnds(t *testing.T) {
 	}
 	for name, ask := range map[string]func() error{
 		"ends":       func() error { _, err := cl.Ends(t.Context(), "orders", "nothing"); return err },
-		"at a time":  func() error { _, err := cl.OffsetAtOrBefore(t.Context(), "nothing", t0); return err },
+		"at a time":  func() error { _, err := cl.OffsetsAtOrBefore(t.Context(), t0, "nothing"); return err },
 		"partitions": func() error { _, err := cl.Partitions(t.Context(), "nothing"); return err },
 		"newest":     func() error { _, err := cl.Newest(t.Context(), "nothing"); return err },
 		"remaining": func() error {
 			_, err := cl.Remaining(t.Context(), kafka.Offsets{{Topic: "orders", ID: 7}: 0})
 			return err
 		},
-		"syncs": func() error { _, err := cl.OffsetSyncs(t.Context(), "primary"); return err },
+		"records": func() error {
+			return cl.EachRecord(t.Context(), "nothing", func(kafka.Record) error { return nil })
+		},
 	} {
 		if err := ask(); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s of what does not exist: %v, want fs.ErrNotExist", name, err)

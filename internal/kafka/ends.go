@@ -92,11 +92,6 @@ func (c *Client) OffsetsAtOrBefore(ctx context.Context, t time.Time, topics ...s
 	})
 }
 
-// OffsetAtOrBefore is [Client.OffsetsAtOrBefore] for one topic.
-func (c *Client) OffsetAtOrBefore(ctx context.Context, topic string, t time.Time) (Offsets, error) {
-	return c.OffsetsAtOrBefore(ctx, t, topic)
-}
-
 // list runs one of kadm's listings and refuses a partial answer.
 func (c *Client) list(ctx context.Context, doing string, topics []string,
 	ask func(context.Context, ...string) (kadm.ListedOffsets, error),

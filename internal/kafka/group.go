@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
 
@@ -200,6 +201,38 @@ func (c *Client) commit(ctx context.Context, doing, group string, commit kadm.Of
 	return nil
 }
 
+// DeleteOffsets deletes what an idle group has committed in the partitions. Where
+// it has committed nothing, nothing changes. Offsets of other partitions stay; a
+// group that is left with none is as good as not there, and Kafka removes it in
+// time. A group that does not exist is fs.ErrNotExist, one whose members read the
+// topics ErrGroupActive.
+func (c *Client) DeleteOffsets(ctx context.Context, group string, partitions []Partition) error {
+	doing := "delete offsets of group " + group
+	if len(partitions) == 0 {
+		return fmt.Errorf("kafka %s: %s: no partitions given", c.brokers, doing)
+	}
+	set := kadm.TopicsSet{}
+	for _, p := range partitions {
+		set.Add(p.Topic, p.ID)
+	}
+	return c.coordinated(ctx, func(ctx context.Context) error {
+		done, err := c.adm.DeleteOffsets(ctx, group, set)
+		if err != nil {
+			return c.explain(doing, err)
+		}
+		for _, p := range partitions {
+			err, ok := done.Lookup(p.Topic, p.ID)
+			if !ok {
+				err = errors.New("the broker answered without the partition")
+			}
+			if err != nil {
+				return c.explain(fmt.Sprintf("%s in %v", doing, p), err)
+			}
+		}
+		return nil
+	})
+}
+
 // loading is how long a coordinator that answers "not yet" is waited for, in
 // timeouts of one call: a broker that says so is alive, so the patience for
 // silence does not apply.
@@ -209,24 +242,17 @@ const loading = 5
 // is none yet: a young cluster creates its topic of commits on the first
 // question, and a broker that just took over first reads it.
 func (c *Client) coordinated(ctx context.Context, call func(context.Context) error) error {
-	patience := time.NewTimer(loading * c.timeout)
-	defer patience.Stop()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	patience, ended := context.WithTimeout(ctx, loading*c.timeout)
+	defer ended()
+	var last error // what the coordinator said says more than that the patience ended
+	if err := poll.Until(patience, 100*time.Millisecond, func(context.Context) (bool, error) {
 		once, cancel := c.bound(ctx)
-		err := call(once)
-		cancel()
-		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) &&
-			!errors.Is(err, kerr.NotCoordinator) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-patience.C:
-			return err
-		case <-tick.C:
-		}
+		defer cancel()
+		last = call(once)
+		return !errors.Is(last, kerr.CoordinatorNotAvailable) && !errors.Is(last, kerr.CoordinatorLoadInProgress) &&
+			!errors.Is(last, kerr.NotCoordinator), last
+	}); err == nil {
+		return nil
 	}
+	return last
 }

@@ -89,6 +89,26 @@ func TestGroups(t *testing.T) {
 	if err := cl.CommitOffsets(t.Context(), "new", want); err != nil {
 		t.Errorf("commit for a group that was never there: %v", err)
 	}
+	for range 2 {
+		if err := cl.DeleteOffsets(t.Context(), "sink", []kafka.Partition{p0}); err != nil {
+			t.Errorf("delete a commit: %v", err)
+		}
+	}
+	at, err = cl.CommittedOffsets(t.Context(), "sink")
+	if diff := cmp.Diff(kafka.Offsets{p1: 5}, at); diff != "" || err != nil {
+		t.Errorf("committed after one was deleted (-want +got), error %v:\n%s", err, diff)
+	}
+	if err := cl.DeleteOffsets(t.Context(), "nobody", []kafka.Partition{p0}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("delete a commit of an unknown group: %v, want fs.ErrNotExist", err)
+	}
+	if err := cl.DeleteOffsets(t.Context(), "sink", nil); err == nil {
+		t.Error("a deletion of nothing passed")
+	}
+	leave = join(t, c, "sink")
+	defer leave()
+	if err := cl.DeleteOffsets(t.Context(), "sink", []kafka.Partition{p1}); !errors.Is(err, kafka.ErrGroupActive) {
+		t.Errorf("delete a commit of an active group: %v, want ErrGroupActive", err)
+	}
 }
 
 // TestModernGroup asks for a group of the consumer protocol of KIP-848.

@@ -1,12 +1,11 @@
-// Package kafka reads Apache Kafka clusters as a failover needs them: where
-// each partition begins and ends, how far MirrorMaker 2 has brought it, where a
-// consumer group stands, and where it must stand in the other cluster.
+// Package kafka reads one Apache Kafka cluster as a failover needs it: where each
+// partition begins and ends, where its data end, what a topic holds, and where a
+// consumer group stands. It changes three things alone: it commits and deletes the
+// offsets of a consumer group, and sends a canary record.
 //
-// MirrorMaker 2 keeps what it knows in topics of the *target* cluster (given
-// offset-syncs.topic.location=target), so that everything here except a source's
-// own end offsets can be read when the source is dead. Names and byte layouts
-// are those of Kafka 4.3 (org.apache.kafka.connect.mirror) under
-// IdentityReplicationPolicy: a topic has the same name in both clusters.
+// What is known of two clusters, of which one is a copy of the other, is in
+// package mirror; where a group continues in the copy is decided in package place,
+// and package hold keeps it there.
 //
 // # Errors
 //
@@ -19,8 +18,7 @@
 // # Offsets
 //
 // An offset here is always the position of the *next* record, as committed by
-// consumers; "last delivered" offsets of Connect are turned into positions where
-// they are read. Numbers are not counts: control markers, aborted and compacted
+// consumers. Numbers are not counts: control markers, aborted and compacted
 // records take numbers and are no data, so the end offsets of a topic and of its
 // mirror are never comparable.
 package kafka
@@ -201,7 +199,7 @@ func classify(err error) error {
 	case is(kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
 		kerr.TransactionalIDAuthorizationFailed, kerr.SaslAuthenticationFailed):
 		return fmt.Errorf("%w: %w", fs.ErrPermission, err)
-	case is(kerr.UnknownMemberID, kerr.NonEmptyGroup, kerr.IllegalGeneration, kerr.RebalanceInProgress):
+	case is(kerr.UnknownMemberID, kerr.NonEmptyGroup, kerr.GroupSubscribedToTopic, kerr.IllegalGeneration, kerr.RebalanceInProgress):
 		return fmt.Errorf("%w: %w", ErrGroupActive, err)
 	case is(io.EOF, io.ErrUnexpectedEOF, kerr.LeaderNotAvailable, kerr.NotLeaderForPartition, kerr.BrokerNotAvailable,
 		kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.RequestTimedOut, kerr.NetworkException,

@@ -15,9 +15,19 @@ var errEnough = errors.New("enough of this partition")
 // span is a half-open range of offsets.
 type span struct{ from, to int64 }
 
-// readAll hands every committed data record of a topic to each, in the order of
-// its partition, up to the stable end at the time of the call.
-func (c *Client) readAll(ctx context.Context, topic string, each func(*kgo.Record) error) error {
+// Record is one data record.
+type Record struct {
+	Partition Partition
+	Offset    int64
+	Key       []byte
+	Value     []byte // nil for a deletion
+}
+
+// EachRecord hands every committed data record of a topic to each, in the order
+// of its partition, up to the stable end at the time of the call. An error of each
+// ends the reading and is returned as it is. A topic that does not exist is
+// fs.ErrNotExist.
+func (c *Client) EachRecord(ctx context.Context, topic string, each func(Record) error) error {
 	ends, err := c.Ends(ctx, topic)
 	if err != nil {
 		return err
@@ -26,12 +36,15 @@ func (c *Client) readAll(ctx context.Context, topic string, each func(*kgo.Recor
 	for p, e := range ends {
 		spans[p] = span{e.Start, e.Stable}
 	}
-	return c.read(ctx, spans, each)
+	return c.read(ctx, spans, func(r *kgo.Record) error {
+		return each(Record{Partition{r.Topic, r.Partition}, r.Offset, r.Key, r.Value})
+	})
 }
 
 // read hands every committed data record of the spans to each and returns when
-// all spans were passed; errEnough from each passes the rest of a span. Control markers are followed but not handed on: a span
-// may well end with one. A stop of each's error ends the reading.
+// all spans were passed; errEnough from each passes the rest of a span, and any
+// other error ends the reading. Control markers are followed but not handed on: a
+// span may well end with one.
 //
 // The log may give nothing for c.timeout: then the answer would be incomplete,
 // and read says that it is unreachable rather than that there is no more.

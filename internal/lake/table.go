@@ -18,9 +18,9 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/table/delta/scan"
+	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )

@@ -9,12 +9,11 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"breakwater/internal/estate"
 	"breakwater/internal/estate/load"
 	"breakwater/internal/kafka"
-	"breakwater/internal/kafka/connect"
+	"breakwater/internal/mirror/mm2"
 	"breakwater/internal/mistake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/query"
@@ -37,23 +36,17 @@ type Systems struct {
 	Engine query.Engine
 	// S3Control sends what S3 Batch Operations are asked; the network's own when nil.
 	S3Control http.RoundTripper
-	// Watch is how long a group is held that a mirror syncs so often, and for how
-	// long it may take; nil for what real ones need.
-	Watch func(every time.Duration) (quiet, within time.Duration)
 
 	stores   pool[objectstore.Store]
 	admins   pool[objectstore.Admin]
 	clusters pool[*kafka.Client]
-	mirrors  pool[*connect.Client]
+	mirrors  pool[*mm2.Worker]
 	vaults   pool[*vault.Client]
 }
 
 // QueryEngine is what answers SQL in this process; nil where none does. A process sets
 // it after the actions were registered, so rooms ask each time.
 func (s *Systems) QueryEngine() query.Engine { return s.Engine }
-
-// HoldTimes is how long a group is held; see Watch.
-func (s *Systems) HoldTimes() func(every time.Duration) (quiet, within time.Duration) { return s.Watch }
 
 // Load reads the estate of that name as it is now.
 func (s *Systems) Load(_ context.Context, name string) (*estate.Estate, error) {
@@ -152,21 +145,6 @@ func (s *Systems) FreshKafka(ctx context.Context, e *estate.Estate, name string)
 	own := &Systems{Folder: s.Folder}
 	k, err := own.Kafka(ctx, e, name)
 	return k, own.Close, err
-}
-
-// Connect reaches the Connect cluster that mirrors into a region.
-func (s *Systems) Connect(_ context.Context, e *estate.Estate, name string) (*connect.Client, *estate.Connect, error) {
-	r, err := e.RegionNamed(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if r.Connect == nil {
-		return nil, nil, fmt.Errorf("region %s has no connect in estate %s: %w", name, e.Estate, fs.ErrNotExist)
-	}
-	c, err := s.mirrors.get(r.Connect.URL, func() (*connect.Client, error) {
-		return connect.New(r.Connect.URL, nil) // it knows how long each request may take
-	})
-	return c, r.Connect, err
 }
 
 // Signer is the worker's key for the heads of the estate's ledger.

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"breakwater/internal/kafka/connect"
+	"breakwater/internal/mirror/mm2"
 	"breakwater/lab/server"
 )
 
@@ -103,7 +103,7 @@ func OpenConnect(c ConnectConfig) (*Connect, error) {
 
 // serves asks whether the worker lists its connectors.
 func (c *Connect) serves(ctx context.Context) error {
-	cl, err := connect.New(c.URL(), nil)
+	cl, err := mm2.NewWorker(c.URL(), nil)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ type MirrorConfig struct {
 // *source*, so that an arriving heartbeat proves the whole way. Intervals are
 // seconds instead of minutes. Putting the same again changes nothing.
 func PutMirror(ctx context.Context, url string, m MirrorConfig) error {
-	cl, err := connect.New(url, nil)
+	cl, err := mm2.NewWorker(url, nil)
 	if err != nil {
 		return err
 	}

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/internal/kafka"
-	"breakwater/internal/kafka/connect"
+	"breakwater/internal/kafka/place"
+	"breakwater/internal/mirror"
+	"breakwater/internal/mirror/mirrortest"
+	"breakwater/internal/mirror/mm2"
 	"breakwater/internal/reach"
 	labkafka "breakwater/lab/kafka"
 	"breakwater/lab/server"
@@ -19,6 +23,7 @@ import (
 
 const (
 	topic      = "orders"
+	suiteTopic = "orders-of-the-suite"
 	partitions = 3
 	lost       = 50 // per partition
 )
@@ -27,7 +32,8 @@ const (
 // consume and commit, mirror, SIGKILL of the primary, and from the standby
 // alone the positions, the plan and the placing of groups, of which Kafka's own
 // command must think the same. Then the primary comes back and says whether what
-// was claimed about the loss was true.
+// was claimed about the loss was true. Under torture the mirror first passes the suite
+// of its port, while both clusters live.
 func TestPair(t *testing.T) {
 	began := time.Now()
 	lap := func(what string, args ...any) {
@@ -39,14 +45,21 @@ func TestPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := startPair(t, jars, lap)
-	lap("the mirror has made the topic")
+	lap("the mirror has made the topics")
+	src := newClient(t, l.primary.Admin())
+	dst := newClient(t, l.standby.Admin())
+	m := l.mirror(t, dst)
+	if os.Getenv("BREAKWATER_TORTURE") != "" { // most of a minute; each time, a stand-in passes it beside the mirror
+		suite := mirrortest.Between(m, src, dst, l.producer(t), suiteTopic)
+		suite.Patience, suite.Quiet = 30*time.Second, 3*time.Second
+		mirrortest.Run(t, suite)
+		lap("the mirror has passed its port's suite")
+	}
 
 	// Groups commit while syncs flow, as in production; a bulk copy has hardly any.
 	producer := l.producer(t)
 	sent := produce(t, producer, 0, 40, 10)
 	lap("%d records per partition produced", sent)
-	src := newClient(t, l.primary.Admin())
-	dst := newClient(t, l.standby.Admin())
 	if err := src.CommitOffsets(t.Context(), "half", everywhere(int64(sent/2))); err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +71,8 @@ func TestPair(t *testing.T) {
 	}
 	lap("groups have committed")
 
-	mirror := kafka.Mirror{Source: "primary", Connector: labkafka.SourceConnector, OffsetsTopic: labkafka.OffsetsTopic, Topics: []string{topic}}
 	eventually(t, "the mirror is drained", func(ctx context.Context) error {
-		at, silence, err := dst.MirrorPositions(ctx, mirror, src)
+		at, silence, err := m.Positions(ctx, src, topic)
 		if err != nil || silence != nil {
 			return errors.Join(err, silence)
 		}
@@ -75,15 +87,15 @@ func TestPair(t *testing.T) {
 	// A group far behind may never get one: MirrorMaker does not translate what is
 	// before the oldest sync that it remembers.
 	eventually(t, "there are checkpoints of the group that read all, and a heartbeat", func(ctx context.Context) error {
-		cps, err := dst.Checkpoints(ctx, "primary")
+		known, err := m.Translation(ctx)
 		if err != nil {
 			return err
 		}
-		if n := len(of(cps, "whole")); n < partitions {
+		if n := len(of(known.Checkpoints, "whole")); n < partitions {
 			return fmt.Errorf("%d checkpoints", n)
 		}
-		beats, err := dst.Heartbeats(ctx, "primary")
-		if err == nil && len(beats) == 0 {
+		beats, err := dst.Ends(ctx, "primary.heartbeats")
+		if err == nil && beats[kafka.Partition{Topic: "primary.heartbeats"}].End == 0 {
 			err = errors.New("no heartbeat yet")
 		}
 		return err
@@ -115,17 +127,13 @@ func TestPair(t *testing.T) {
 	if took := time.Since(asked); took > 5*time.Second {
 		t.Errorf("it took %v to find the primary dead", took)
 	}
-	worker, err := connect.New(l.connect.URL(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g errgroup.Group
-	for _, name := range []string{labkafka.SourceConnector, labkafka.CheckpointConnector, labkafka.HeartbeatConnector} {
+	for _, name := range m.Links() {
 		g.Go(func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			s, err := worker.Stop(ctx, name)
-			lap("stopped %s: %v", name, s)
+			err := m.Stop(ctx, name)
+			lap("stopped %s", name)
 			return err
 		})
 	}
@@ -133,7 +141,7 @@ func TestPair(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	at, silence, err := dst.MirrorPositions(t.Context(), mirror, src)
+	at, silence, err := m.Positions(t.Context(), src, topic)
 	if err != nil || !reach.Unreachable(silence) || len(at) != partitions {
 		t.Fatalf("positions with a dead source: %v, silence %v, error %v", at, silence, err)
 	}
@@ -149,8 +157,8 @@ func TestPair(t *testing.T) {
 		}
 		t.Logf("%v: next %d of %d, target %+v, newest %v before the kill", p, pos.Next, acked, pos.Target, killed.Sub(pos.Newest))
 	}
-	fromREST(t, worker, at)
-	place(t, l, dst, at, map[string]int64{"whole": int64(sent), "half": int64(sent / 2), "begun": 1})
+	told(t, m, at)
+	placed(t, l, m, dst, at, map[string]int64{"whole": int64(sent), "half": int64(sent / 2), "begun": 1})
 	lap("groups are placed, and kafka-consumer-groups agrees")
 	canary(t, l)
 	lap("a canary went through")
@@ -191,30 +199,26 @@ func TestPair(t *testing.T) {
 	lap("stopped it")
 }
 
-// place plans and commits every group and holds the result against the records
+// placed plans and commits every group and holds the result against the records
 // themselves and against Kafka's own command.
-func place(t *testing.T, l *pair, dst *kafka.Client, at map[kafka.Partition]kafka.MirrorPosition, commits map[string]int64) {
+func placed(t *testing.T, l *pair, m *mm2.Mirror, dst *kafka.Client, at map[kafka.Partition]mirror.Position, commits map[string]int64) {
 	t.Helper()
-	cps, err := dst.Checkpoints(t.Context(), "primary")
-	if err != nil {
-		t.Fatal(err)
-	}
-	syncs, err := dst.OffsetSyncs(t.Context(), "primary")
+	known, err := m.Translation(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var g errgroup.Group
 	for group, commit := range commits {
-		in := make(map[kafka.Partition]kafka.Place)
+		in := make(map[kafka.Partition]place.Facts)
 		for p, pos := range at {
-			in[p] = kafka.Place{Start: pos.Target.Start, End: pos.Target.Stable, Syncs: syncs[p]}
+			in[p] = place.Facts{Start: pos.Target.Start, End: pos.Target.Stable, Numbers: known.Numbers[p]}
 		}
-		for _, cp := range of(cps, group) {
+		for _, cp := range of(known.Checkpoints, group) {
 			pl := in[cp.Partition]
 			pl.Checkpoint = &cp
 			in[cp.Partition] = pl
 		}
-		plan, err := kafka.PlanGroup(in)
+		plan, err := place.Group(in)
 		if err != nil || len(plan) != partitions {
 			t.Fatalf("plan %s: %v, %v", group, plan, err)
 		}
@@ -288,28 +292,25 @@ func canary(t *testing.T, l *pair) {
 	}
 }
 
-// fromREST holds the positions read from the topic against those that the
-// stopped worker tells.
-func fromREST(t *testing.T, worker *connect.Client, at map[kafka.Partition]kafka.MirrorPosition) {
+// told holds the positions read from the topic against those that the stopped
+// worker tells.
+func told(t *testing.T, m *mm2.Mirror, at map[kafka.Partition]mirror.Position) {
 	t.Helper()
-	offsets, err := worker.Offsets(t.Context(), labkafka.SourceConnector)
+	next, err := m.Delivered(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := 0
-	for _, o := range offsets {
-		if o.Topic != topic {
+	for p, n := range next {
+		if p.Topic != topic {
 			continue
 		}
 		seen++
-		if p := (kafka.Partition{Topic: o.Topic, ID: o.Partition}); at[p].Next != o.Delivered+1 {
-			t.Errorf("%v: the worker says %d was delivered, its topic says next is %d", p, o.Delivered, at[p].Next)
+		if at[p].Next != n {
+			t.Errorf("%v: the worker says that %d is next, its topic says %d", p, n, at[p].Next)
 		}
 	}
 	if seen != partitions {
-		t.Errorf("the worker tells of %d partitions, want %d: %+v", seen, partitions, offsets)
-	}
-	if err := worker.PatchOffsets(t.Context(), labkafka.SourceConnector, offsets); err != nil {
-		t.Errorf("set the same offsets: %v", err)
+		t.Errorf("the worker tells of %d partitions, want %d: %+v", seen, partitions, next)
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
+	"breakwater/internal/mirror/mm2"
 	labkafka "breakwater/lab/kafka"
 	"breakwater/lab/server"
 )
@@ -83,8 +85,10 @@ func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 			t.Fatal(err)
 		}
 	}
-	if err := l.primary.CreateTopic(t.Context(), topic, partitions); err != nil {
-		t.Fatal(err)
+	for name, n := range map[string]int32{topic: partitions, suiteTopic: 2} {
+		if err := l.primary.CreateTopic(t.Context(), name, n); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := ready(t, l.connect.Ready); err != nil {
 		t.Fatal(err)
@@ -92,13 +96,13 @@ func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 	lap("connect is ready")
 	if err := labkafka.PutMirror(t.Context(), l.connect.URL(), labkafka.MirrorConfig{
 		Source: "primary", Target: "standby", SourceBroker: l.primary.MirrorAddress(), TargetBroker: l.standby.Admin(),
-		Topics: []string{topic},
+		Topics: []string{topic, suiteTopic},
 	}); err != nil {
 		t.Fatal(err)
 	}
 	dst := newClient(t, l.standby.Admin())
-	eventually(t, "the mirror makes the topic", func(ctx context.Context) error {
-		_, err := dst.Partitions(ctx, topic)
+	eventually(t, "the mirror makes the topics", func(ctx context.Context) error {
+		_, err := dst.Partitions(ctx, topic, suiteTopic)
 		return err
 	})
 	return l
@@ -274,8 +278,8 @@ func everywhere(offset int64) kafka.Offsets {
 	return o
 }
 
-func of(cps []kafka.Checkpoint, group string) []kafka.Checkpoint {
-	var out []kafka.Checkpoint
+func of(cps []mirror.Checkpoint, group string) []mirror.Checkpoint {
+	var out []mirror.Checkpoint
 	for _, c := range cps {
 		if c.Group == group && c.Partition.Topic == topic {
 			out = append(out, c)
@@ -317,4 +321,18 @@ func stop(t *testing.T, s *server.Server) {
 	if err := s.Kill(context.WithoutCancel(t.Context())); err != nil {
 		t.Error(err)
 	}
+}
+
+// mirror is the pair's mirror, as the product sees it.
+func (l *pair) mirror(t *testing.T, target *kafka.Client) *mm2.Mirror {
+	t.Helper()
+	w, err := mm2.NewWorker(l.connect.URL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mm2.New(mm2.Config{
+		Worker: w, Source: labkafka.SourceConnector, Checkpoint: labkafka.CheckpointConnector,
+		Connectors:   []string{labkafka.SourceConnector, labkafka.CheckpointConnector, labkafka.HeartbeatConnector},
+		OffsetsTopic: labkafka.OffsetsTopic, Alias: "primary", Target: func(context.Context) (*kafka.Client, error) { return target, nil },
+	})
 }

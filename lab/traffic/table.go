@@ -17,8 +17,8 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/table"
-	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/location"
 	"breakwater/lab/oracle"
 )
 

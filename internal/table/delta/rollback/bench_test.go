@@ -17,8 +17,8 @@ import (
 
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rollback"
+	"breakwater/internal/table/location"
 	"breakwater/internal/table/tabletest"
 	"breakwater/lab/server/miniotest"
 )

@@ -18,8 +18,8 @@ import (
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rollback"
+	"breakwater/internal/table/location"
 	"breakwater/lab/server/miniotest"
 )
 

@@ -1,31 +1,37 @@
-package kafka
+// Package place decides where a consumer group continues in the copy of its topics:
+// in every partition at a position that misses no record, and brings as few again as
+// is known to be enough. It is pure: what is known of a group comes in as values.
+package place
 
 import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
 )
 
 // Reason says on what a group's place in a partition rests, from the most exact
 // to the least.
 type Reason string
 
-// The reasons, see [PlanGroup].
+// The reasons, see [Group].
 const (
 	Exact      Reason = "exact"        // no record comes again, none is missed
 	Translated Reason = "translated"   // from the group's commit, or its checkpoint's, and an older sync
-	ByPoint    Reason = "checkpoint"   // from MirrorMaker's newest checkpoint
+	ByPoint    Reason = "checkpoint"   // from the mirror's newest checkpoint
 	ByTime     Reason = "by timestamp" // from a time up to which the group's work is known to be done
 	ByCut      Reason = "cut"          // held back: the tables of the cut hold no more
 	Earliest   Reason = "earliest"     // nothing is known: everything that is there comes again
 )
 
-// Place is what is known about one group in one partition of the target.
-type Place struct {
+// Facts are what is known about one group in one partition of the target.
+type Facts struct {
 	Start, End int64 // of the target's log, at the promotion cut
 
-	Checkpoint *Checkpoint // newest of this group and partition; nil if none
-	Syncs      Syncs       // of this partition; may be empty
+	Checkpoint *mirror.Checkpoint // newest of this group and partition; nil if none
+	Numbers    mirror.Numbers     // of this partition; nil if nothing is known
 
 	// SourceCommit is the group's last committed position in the source: newer
 	// than any checkpoint, so read after its consumers stopped. Nil if unknown,
@@ -33,11 +39,11 @@ type Place struct {
 	SourceCommit *int64
 
 	// SourceEnd is the source's end if everything up to there is proven to be at
-	// the target ([MirrorPosition.Drained]); nil if that is not proven.
+	// the target ([mirror.Position.Drained]); nil if that is not proven.
 	SourceEnd *int64
 
 	// Processed is the first position at or after a time up to which the group is
-	// known to have done its work ([Client.OffsetsAtOrBefore]), less any margin;
+	// known to have done its work ([kafka.Client.OffsetsAtOrBefore]), less any margin;
 	// nil if nobody can vouch for one. It is used only without commits: a group that has
 	// no checkpoint may be far behind, and a merely plausible time loses records.
 	Processed *int64
@@ -49,14 +55,14 @@ type Place struct {
 
 // Placement is where a group is to be placed, and why.
 type Placement struct {
-	Partition Partition `json:"partition"`
-	Offset    int64     `json:"offset"`
-	Reason    Reason    `json:"reason"`
-	Why       string    `json:"why"`     // one clause for a person
-	ToRead    int64     `json:"to_read"` // numbers from Offset to the end of the log: new records, and those that come again
+	Partition kafka.Partition `json:"partition"`
+	Offset    int64           `json:"offset"`
+	Reason    Reason          `json:"reason"`
+	Why       string          `json:"why"`     // one clause for a person
+	ToRead    int64           `json:"to_read"` // numbers from Offset to the end of the log: new records, and those that come again
 }
 
-// PlanGroup decides where a group continues in the target, for every partition
+// Group decides where a group continues in the target, for every partition
 // given: all partitions of all topics that it reads, so that none is left to
 // auto.offset.reset, which may skip to the end.
 //
@@ -69,9 +75,9 @@ type Placement struct {
 //
 // An input that contradicts itself is an error: a log that ends before it
 // starts, or a checkpoint of another partition.
-func PlanGroup(places map[Partition]Place) ([]Placement, error) {
+func Group(places map[kafka.Partition]Facts) ([]Placement, error) {
 	plan := make([]Placement, 0, len(places))
-	for _, p := range slices.SortedFunc(maps.Keys(places), Partition.Compare) {
+	for _, p := range slices.SortedFunc(maps.Keys(places), kafka.Partition.Compare) {
 		in := places[p]
 		if in.Start < 0 || in.End < in.Start {
 			return nil, fmt.Errorf("plan offsets in %v: the log is from %d to %d", p, in.Start, in.End)
@@ -84,7 +90,7 @@ func PlanGroup(places map[Partition]Place) ([]Placement, error) {
 	return plan, nil
 }
 
-func (in Place) place(p Partition) Placement {
+func (in Facts) place(p kafka.Partition) Placement {
 	out := in.known()
 	out.Partition = p
 	if out.Offset < in.Start {
@@ -105,7 +111,7 @@ func (in Place) place(p Partition) Placement {
 }
 
 // known is the best position before the log's borders and the cut are looked at.
-func (in Place) known() Placement {
+func (in Facts) known() Placement {
 	if in.SourceCommit != nil && in.SourceEnd != nil && *in.SourceCommit >= *in.SourceEnd {
 		return Placement{Offset: in.End, Reason: Exact, Why: fmt.Sprintf("the group had read the drained source to its end, %d", *in.SourceEnd)}
 	}
@@ -116,7 +122,7 @@ func (in Place) known() Placement {
 		}
 	}
 	if in.SourceCommit != nil {
-		switch to, exact, ok := in.Syncs.Translate(*in.SourceCommit); {
+		switch to, exact, ok := in.translate(*in.SourceCommit); {
 		case ok && exact:
 			take(to, Exact, "an offset sync is at the group's commit, %d", *in.SourceCommit)
 		case ok:
@@ -127,8 +133,8 @@ func (in Place) known() Placement {
 	// group back to read again.
 	if cp := in.Checkpoint; cp != nil && cp.Downstream >= 0 && (in.SourceCommit == nil || cp.Upstream <= *in.SourceCommit) {
 		take(cp.Downstream, ByPoint, "the checkpoint of source offset %d", cp.Upstream)
-		// MirrorMaker keeps few syncs in memory; its topic may have a nearer one.
-		if to, _, ok := in.Syncs.Translate(cp.Upstream); ok {
+		// The mirror itself may have translated by an older sync than its notes hold.
+		if to, _, ok := in.translate(cp.Upstream); ok {
 			take(to, Translated, "the newest offset sync before the checkpoint's source offset %d", cp.Upstream)
 		}
 	}
@@ -141,4 +147,12 @@ func (in Place) known() Placement {
 		return Placement{Offset: in.Start, Reason: Earliest, Why: fmt.Sprintf("the commit %d is before the oldest offset sync", *in.SourceCommit)}
 	}
 	return Placement{Offset: in.Start, Reason: Earliest, Why: "neither a checkpoint nor a commit is known"}
+}
+
+// translate is [mirror.Numbers.Translate], of which none is known without Numbers.
+func (in Facts) translate(upstream int64) (downstream int64, exact, ok bool) {
+	if in.Numbers == nil {
+		return 0, false, false
+	}
+	return in.Numbers.Translate(upstream)
 }

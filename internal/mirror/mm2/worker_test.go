@@ -1,4 +1,4 @@
-package connect_test
+package mm2_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"breakwater/internal/kafka/connect"
+	"breakwater/internal/mirror/mm2"
 	"breakwater/internal/reach"
 )
 
@@ -27,7 +27,6 @@ type worker struct {
 	after    int // questions until a change shows
 	pending  func()
 	conflict int // requests refused because of a rebalance
-	patched  string
 }
 
 func (w *worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
@@ -70,23 +69,16 @@ func (w *worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		io.WriteString(rw, `{"connector.class":"x","sync.group.offsets.enabled":"true"}`)
 	case "GET offsets":
 		io.WriteString(rw, `{"offsets":[{"partition":{"cluster":"primary","partition":2,"topic":"orders"},"offset":{"offset":2499}}]}`)
-	case "PATCH offsets":
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			w.t.Error(err)
-		}
-		w.patched = string(body)
-		io.WriteString(rw, `{"message":"The offsets for this connector have been altered successfully"}`)
 	default:
 		w.t.Errorf("unexpected %s %s", r.Method, r.URL)
 	}
 }
 
-func serve(t *testing.T, h http.Handler) *connect.Client {
+func serve(t *testing.T, h http.Handler) *mm2.Worker {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	c, err := connect.New(s.URL+"/", nil)
+	c, err := mm2.NewWorker(s.URL+"/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,9 +88,6 @@ func serve(t *testing.T, h http.Handler) *connect.Client {
 func TestStopAndResume(t *testing.T) {
 	w := &worker{t: t, state: "RUNNING", tasks: 2, after: 3, conflict: 2}
 	c := serve(t, w)
-	if err := c.PatchOffsets(t.Context(), "a/b", []connect.Offset{{}}); !errors.Is(err, connect.ErrState) {
-		t.Errorf("set offsets of a running connector: %v, want ErrState", err)
-	}
 	s, err := c.Stop(t.Context(), "a/b")
 	if err != nil || !s.Stopped() || w.tasks != 0 {
 		t.Errorf("stopped is %v, %v, with %d tasks", s, err, w.tasks)
@@ -107,18 +96,9 @@ func TestStopAndResume(t *testing.T) {
 		t.Errorf("configured with %v, %v", config, err)
 	}
 	got, err := c.Offsets(t.Context(), "a/b")
-	want := []connect.Offset{{Cluster: "primary", Topic: "orders", Partition: 2, Delivered: 2499}}
+	want := []mm2.Offset{{Cluster: "primary", Topic: "orders", Partition: 2, Delivered: 2499}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("offsets (-want +got), error %v:\n%s", err, diff)
-	}
-	if err := c.PatchOffsets(t.Context(), "a/b", got); err != nil {
-		t.Fatal(err)
-	}
-	if want := `{"offsets":[{"partition":{"cluster":"primary","partition":2,"topic":"orders"},"offset":{"offset":2499}}]}`; w.patched != want {
-		t.Errorf("patched with %s, want %s", w.patched, want)
-	}
-	if err := c.PatchOffsets(t.Context(), "a/b", nil); err == nil {
-		t.Error("an empty patch passed")
 	}
 	if s, err := c.Resume(t.Context(), "a/b"); err != nil || !s.Running() {
 		t.Errorf("resumed is %v, %v", s, err)
@@ -138,18 +118,18 @@ func TestStopThatNeverEnds(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	dead, err := connect.New(gone.URL, nil)
+	dead, err := mm2.NewWorker(gone.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := func(code int, body string) *connect.Client {
+	answer := func(code int, body string) *mm2.Worker {
 		return serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(code)
 			io.WriteString(w, body)
 		}))
 	}
 	for name, tc := range map[string]struct {
-		c    *connect.Client
+		c    *mm2.Worker
 		want error
 	}{
 		"unknown connector": {serve(t, &worker{t: t}), fs.ErrNotExist},
@@ -175,7 +155,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "127.0.0.1:8083", "ftp://x", "http://"} {
-		if _, err := connect.New(bad, nil); err == nil {
+		if _, err := mm2.NewWorker(bad, nil); err == nil {
 			t.Errorf("address %q was accepted", bad)
 		}
 	}

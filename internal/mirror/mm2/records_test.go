@@ -1,14 +1,14 @@
-package kafka
+package mm2
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"breakwater/internal/kafka"
 )
 
 // bytesOf reads hexadecimal digits, with spaces between fields.
@@ -23,7 +23,6 @@ func bytesOf(t *testing.T, digits string) []byte {
 
 func TestRecordBytes(t *testing.T) {
 	// Laid out by hand after org.apache.kafka.connect.mirror of Kafka 4.3.
-	ms := time.UnixMilli(0x0000018bcfe56800).UTC()
 	for name, tc := range map[string]struct {
 		key, value string
 		decode     func(key, value []byte) (any, error)
@@ -33,18 +32,13 @@ func TestRecordBytes(t *testing.T) {
 	}{
 		"checkpoint": {
 			"0004 73696e6b 0006 6f7264657273 00000002", "0000 00000000000003e8 00000000000003ed 0001 6d",
-			func(k, v []byte) (any, error) { return DecodeCheckpoint(k, v) },
-			Checkpoint{"sink", Partition{"orders", 2}, 1000, 1005, "m"},
+			func(k, v []byte) (any, error) { return decodeCheckpoint(k, v) },
+			Checkpoint{"sink", kafka.Partition{Topic: "orders", ID: 2}, 1000, 1005, "m"},
 		},
 		"offset sync": {
 			"0006 6f7264657273 00000002", "00000000000003e8 00000000000003ed",
-			func(k, v []byte) (any, error) { return DecodeOffsetSync(k, v) },
-			OffsetSync{Partition{"orders", 2}, 1000, 1005},
-		},
-		"heartbeat": {
-			"0007 7374616e646279 0007 7072696d617279", "0000 0000018bcfe56800",
-			func(k, v []byte) (any, error) { return DecodeHeartbeat(k, v) },
-			Heartbeat{"standby", "primary", ms},
+			func(k, v []byte) (any, error) { return decodeOffsetSync(k, v) },
+			OffsetSync{kafka.Partition{Topic: "orders", ID: 2}, 1000, 1005},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,15 +78,13 @@ func TestRecordRefusals(t *testing.T) {
 		decode     func(key, value []byte) error
 	}{
 		"a later version of checkpoints": {checkpointKey, "0001 0000000000000001 0000000000000001 0000",
-			func(k, v []byte) error { _, err := DecodeCheckpoint(k, v); return err }},
+			func(k, v []byte) error { _, err := decodeCheckpoint(k, v); return err }},
 		"a negative length": {"ffff", "0000 0000000000000001 0000000000000001 0000",
-			func(k, v []byte) error { _, err := DecodeCheckpoint(k, v); return err }},
+			func(k, v []byte) error { _, err := decodeCheckpoint(k, v); return err }},
 		"a negative partition": {"0001 74 ffffffff", "0000000000000001 0000000000000001",
-			func(k, v []byte) error { _, err := DecodeOffsetSync(k, v); return err }},
+			func(k, v []byte) error { _, err := decodeOffsetSync(k, v); return err }},
 		"a topic that is no text": {"0001 ff 00000000", "0000000000000001 0000000000000001",
-			func(k, v []byte) error { _, err := DecodeOffsetSync(k, v); return err }},
-		"a later version of heartbeats": {"0001 61 0001 62", "0001 0000018bcfe56800",
-			func(k, v []byte) error { _, err := DecodeHeartbeat(k, v); return err }},
+			func(k, v []byte) error { _, err := decodeOffsetSync(k, v); return err }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := tc.decode(bytesOf(t, tc.key), bytesOf(t, tc.value)); err == nil {
@@ -104,40 +96,40 @@ func TestRecordRefusals(t *testing.T) {
 
 func TestDecodeConnectOffset(t *testing.T) {
 	const key = `["mm2-source",{"cluster":"primary","partition":2,"topic":"orders"}]`
-	at := ConnectOffset{"mm2-source", "primary", Partition{"orders", 2}, 2499}
+	at := connectOffset{"mm2-source", "primary", kafka.Partition{Topic: "orders", ID: 2}, 2499}
 	deleted := at
 	deleted.Delivered = -1
 	for name, tc := range map[string]struct {
 		key, value string
-		want       ConnectOffset
+		want       connectOffset
 		ok, other  bool
 	}{
 		"as Connect writes it":       {key, `{"offset":2499}`, at, true, false},
 		"deleted":                    {key, ``, deleted, true, false},
 		"deleted as JSON":            {key, `null`, deleted, true, false},
-		"of a checkpoint connector":  {`["mm2-checkpoint",{"group":"g","topic":"orders","partition":2}]`, `{"offset":0}`, ConnectOffset{Connector: "mm2-checkpoint"}, false, true},
-		"no array":                   {`{}`, `{"offset":1}`, ConnectOffset{}, false, false},
-		"one element":                {`["mm2-source"]`, `{"offset":1}`, ConnectOffset{}, false, false},
-		"a partition that is text":   {`["mm2-source",{"cluster":"primary","partition":"2","topic":"orders"}]`, `{"offset":1}`, ConnectOffset{}, false, false},
-		"a negative partition":       {`["mm2-source",{"cluster":"primary","partition":-2,"topic":"orders"}]`, `{"offset":1}`, ConnectOffset{}, false, false},
-		"no offset":                  {key, `{}`, ConnectOffset{}, false, false},
-		"a negative offset":          {key, `{"offset":-1}`, ConnectOffset{}, false, false},
-		"an offset that is too high": {key, `{"offset":9223372036854775807}`, ConnectOffset{}, false, false},
-		"broken":                     {key, `{"offset":1`, ConnectOffset{}, false, false},
+		"of a checkpoint connector":  {`["mm2-checkpoint",{"group":"g","topic":"orders","partition":2}]`, `{"offset":0}`, connectOffset{Connector: "mm2-checkpoint"}, false, true},
+		"no array":                   {`{}`, `{"offset":1}`, connectOffset{}, false, false},
+		"one element":                {`["mm2-source"]`, `{"offset":1}`, connectOffset{}, false, false},
+		"a partition that is text":   {`["mm2-source",{"cluster":"primary","partition":"2","topic":"orders"}]`, `{"offset":1}`, connectOffset{}, false, false},
+		"a negative partition":       {`["mm2-source",{"cluster":"primary","partition":-2,"topic":"orders"}]`, `{"offset":1}`, connectOffset{}, false, false},
+		"no offset":                  {key, `{}`, connectOffset{}, false, false},
+		"a negative offset":          {key, `{"offset":-1}`, connectOffset{}, false, false},
+		"an offset that is too high": {key, `{"offset":9223372036854775807}`, connectOffset{}, false, false},
+		"broken":                     {key, `{"offset":1`, connectOffset{}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := DecodeConnectOffset([]byte(tc.key), []byte(tc.value))
+			got, err := decodeConnectOffset([]byte(tc.key), []byte(tc.value))
 			if got != tc.want || (err == nil) != tc.ok || errors.Is(err, errOther) != tc.other {
 				t.Fatalf("got %+v, %v; want %+v, ok %t, another's %t", got, err, tc.want, tc.ok, tc.other)
 			}
 			if !tc.ok {
 				return
 			}
-			k, v, err := got.Encode()
+			k, v, err := got.encode()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if again, err := DecodeConnectOffset(k, v); again != got || err != nil {
+			if again, err := decodeConnectOffset(k, v); again != got || err != nil {
 				t.Errorf("round trip gave %+v, %v", again, err)
 			}
 			if string(k) != tc.key {
@@ -145,8 +137,8 @@ func TestDecodeConnectOffset(t *testing.T) {
 			}
 		})
 	}
-	if at.Next() != 2500 || deleted.Next() != 0 {
-		t.Errorf("next are %d and %d, want 2500 and 0", at.Next(), deleted.Next())
+	if at.next() != 2500 || deleted.next() != 0 {
+		t.Errorf("next are %d and %d, want 2500 and 0", at.next(), deleted.next())
 	}
 }
 
@@ -167,30 +159,21 @@ func fuzz[T interface {
 }
 
 func FuzzCheckpoint(f *testing.F) {
-	k, v, err := Checkpoint{"sink", Partition{"orders", 2}, 1000, 1005, "m"}.Encode()
+	k, v, err := Checkpoint{"sink", kafka.Partition{Topic: "orders", ID: 2}, 1000, 1005, "m"}.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(k, v)
-	fuzz(f, DecodeCheckpoint)
+	fuzz(f, decodeCheckpoint)
 }
 
 func FuzzOffsetSync(f *testing.F) {
-	k, v, err := OffsetSync{Partition{"orders", 2}, 1000, 1005}.Encode()
+	k, v, err := OffsetSync{kafka.Partition{Topic: "orders", ID: 2}, 1000, 1005}.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(k, v)
-	fuzz(f, DecodeOffsetSync)
-}
-
-func FuzzHeartbeat(f *testing.F) {
-	k, v, err := Heartbeat{"standby", "primary", time.UnixMilli(1700000000000)}.Encode()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(k, v)
-	fuzz(f, DecodeHeartbeat)
+	fuzz(f, decodeOffsetSync)
 }
 
 func FuzzConnectOffset(f *testing.F) {
@@ -198,60 +181,16 @@ func FuzzConnectOffset(f *testing.F) {
 	f.Add([]byte(`["mm2-source",{"cluster":"primary","partition":2,"topic":"orders"}]`), []byte{})
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		// JSON has many spellings of the same: what is accepted must mean the same again.
-		o, err := DecodeConnectOffset(key, value)
+		o, err := decodeConnectOffset(key, value)
 		if err != nil {
 			return
 		}
-		k, v, err := o.Encode()
+		k, v, err := o.encode()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := DecodeConnectOffset(k, v); again != o || err != nil {
+		if again, err := decodeConnectOffset(k, v); again != o || err != nil {
 			t.Errorf("%+v became %+v, %v", o, again, err)
 		}
 	})
-}
-
-func TestPartitionText(t *testing.T) {
-	in := Offsets{{"orders", 2}: 7, {"a-1", 10}: 8, {"-", 0}: 9}
-	text, err := json.Marshal(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out Offsets
-	if err := json.Unmarshal(text, &out); err != nil || !cmp.Equal(in, out) {
-		t.Errorf("%s became %v, %v", text, out, err)
-	}
-	for _, bad := range []string{"", "orders", "-1", "orders-", "orders-x", "orders--1x", "orders-+1", "orders-99999999999"} {
-		var p Partition
-		if err := p.UnmarshalText([]byte(bad)); err == nil {
-			t.Errorf("%q was read as %+v", bad, p)
-		}
-	}
-}
-
-// TestJSON sends what is known over a wire: a partition that is text must not
-// make text of what contains it.
-func TestJSON(t *testing.T) {
-	p := Partition{"orders", 2}
-	in := struct {
-		Places map[Partition]Place
-		At     MirrorPosition
-		Offset ConnectOffset
-		Plan   []Placement
-	}{
-		map[Partition]Place{p: {End: 9, Checkpoint: &Checkpoint{"g", p, 3, 4, "m"}, Syncs: Syncs{{p, 1, 2}}, Cut: ptr[int64](7)}},
-		MirrorPosition{Partition: p, Delivered: true, Next: 8, Newest: time.UnixMilli(1).UTC(), Source: &Ends{1, 2, 3}},
-		ConnectOffset{"c", "primary", p, 7},
-		[]Placement{{p, 5, Exact, "why", 4}},
-	}
-	text, err := json.Marshal(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := in
-	out.Places, out.At, out.Offset, out.Plan = nil, MirrorPosition{}, ConnectOffset{}, nil
-	if err := json.Unmarshal(text, &out); err != nil || !cmp.Equal(in, out) {
-		t.Errorf("%s became other (-in +out), %v:\n%s", text, err, cmp.Diff(in, out))
-	}
 }

@@ -1,20 +1,4 @@
-// Package connect asks a Kafka Connect worker about its connectors over REST,
-// stops and resumes them, and reads and sets how far they have come.
-//
-// When the source of a mirror is dead, stopping it can take minutes: each
-// connector waits out the time-outs of its own requests to the source (60 s by
-// default) before it ends. Give [Client.Stop] a context that allows for that.
-//
-// Stopping is asynchronous: a worker answers 204 while tasks still run, so
-// [Client.Stop] returns only when the state is STOPPED and no task is left. Even
-// then the thread of a task may live on: a worker gives up on one that does not
-// end within task.shutdown.graceful.timeout.ms (5 s by default), and no answer
-// shows that one again. That a connector says RUNNING proves nothing about records
-// moving; judge either by reading what it would write.
-//
-// An unknown connector is fs.ErrNotExist, a refusal fs.ErrPermission; a worker
-// that does not answer carries reach.ErrUnreachable.
-package connect
+package mm2
 
 import (
 	"bytes"
@@ -30,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
 
@@ -45,31 +30,41 @@ const (
 	maxAnswer = 32 << 20
 )
 
-// ErrRebalancing means that the workers are just dividing their connectors
+// errRebalancing means that the workers are just dividing their connectors
 // among themselves, or that the worker asked could not reach their leader.
-var ErrRebalancing = errors.New("workers are rebalancing")
+var errRebalancing = errors.New("workers are rebalancing")
 
-// ErrState means that a connector is not in the state that a request needs.
-var ErrState = errors.New("connector is in another state")
-
-// The states of a connector or task, as Connect names them.
+// The states of a connector or task, as Connect names them. There are more.
 const (
-	Running    = "RUNNING"
-	Stopped    = "STOPPED"
-	Paused     = "PAUSED"
-	Failed     = "FAILED"
-	Unassigned = "UNASSIGNED"
+	running = "RUNNING"
+	stopped = "STOPPED"
+	paused  = "PAUSED"
 )
 
-// Client asks one worker, or a balancer in front of several.
-type Client struct {
+// Worker is a client of a Kafka Connect worker, or of a balancer in front of
+// several: it asks about connectors over REST, and stops and resumes them.
+//
+// When the source of a mirror is dead, stopping it can take minutes: each
+// connector waits out the time-outs of its own requests to the source (60 s by
+// default) before it ends. Give [Worker.Stop] a context that allows for that.
+//
+// Stopping is asynchronous: a worker answers 204 while tasks still run, so
+// [Worker.Stop] returns only when the state is STOPPED and no task is left. Even
+// then the thread of a task may live on: a worker gives up on one that does not
+// end within task.shutdown.graceful.timeout.ms (5 s by default), and no answer
+// shows that one again. That a connector says RUNNING proves nothing about records
+// moving; judge either by reading what it would write.
+//
+// An unknown connector is fs.ErrNotExist, a refusal fs.ErrPermission; a worker
+// that does not answer carries reach.ErrUnreachable.
+type Worker struct {
 	base string
 	http *http.Client
 }
 
-// New makes a client for a worker's address such as http://127.0.0.1:8083. The
+// NewWorker makes a client for a worker's address such as http://127.0.0.1:8083. The
 // HTTP client may carry TLS and authentication; nil for a plain one.
-func New(base string, with *http.Client) (*Client, error) {
+func NewWorker(base string, with *http.Client) (*Worker, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("connect worker %q: want http://host:port", base)
@@ -77,7 +72,7 @@ func New(base string, with *http.Client) (*Client, error) {
 	if with == nil {
 		with = &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext}}
 	}
-	return &Client{strings.TrimRight(base, "/"), with}, nil
+	return &Worker{strings.TrimRight(base, "/"), with}, nil
 }
 
 // Status is a connector's state.
@@ -100,16 +95,16 @@ type Task struct {
 }
 
 // Stopped reports whether nothing runs any more.
-func (s Status) Stopped() bool { return s.Connector.State == Stopped && len(s.Tasks) == 0 }
+func (s Status) Stopped() bool { return s.Connector.State == stopped && len(s.Tasks) == 0 }
 
 // Running reports whether the connector and all its tasks, at least one, run.
 func (s Status) Running() bool {
 	for _, t := range s.Tasks {
-		if t.State != Running {
+		if t.State != running {
 			return false
 		}
 	}
-	return s.Connector.State == Running && len(s.Tasks) > 0
+	return s.Connector.State == running && len(s.Tasks) > 0
 }
 
 func (s Status) String() string {
@@ -129,97 +124,94 @@ type Offset struct {
 }
 
 // Names lists the connectors.
-func (c *Client) Names(ctx context.Context) ([]string, error) {
+func (w *Worker) Names(ctx context.Context) ([]string, error) {
 	var names []string
-	return names, c.do(ctx, http.MethodGet, "/connectors", nil, &names)
+	return names, w.do(ctx, http.MethodGet, "/connectors", nil, &names)
 }
 
 // Put creates a connector or replaces its configuration.
-func (c *Client) Put(ctx context.Context, name string, config map[string]string) error {
-	return c.settled(ctx, func(ctx context.Context) error {
-		return c.do(ctx, http.MethodPut, path(name, "config"), config, nil)
+func (w *Worker) Put(ctx context.Context, name string, config map[string]string) error {
+	return w.settled(ctx, func(ctx context.Context) error {
+		return w.do(ctx, http.MethodPut, path(name, "config"), config, nil)
 	})
 }
 
 // Config reads a connector's configuration, as it was put.
-func (c *Client) Config(ctx context.Context, name string) (map[string]string, error) {
+func (w *Worker) Config(ctx context.Context, name string) (map[string]string, error) {
 	var config map[string]string
-	if err := c.do(ctx, http.MethodGet, path(name, "config"), nil, &config); err != nil {
+	if err := w.do(ctx, http.MethodGet, path(name, "config"), nil, &config); err != nil {
 		return nil, err
 	}
 	if config["connector.class"] == "" {
-		return nil, fmt.Errorf("connect %s: config of %s: the answer has no connector.class: is this a Connect worker?", c.base, name)
+		return nil, fmt.Errorf("connect %s: config of %s: the answer has no connector.class: is this a Connect worker?", w.base, name)
 	}
 	return config, nil
 }
 
 // Status asks for the state of a connector and its tasks.
-func (c *Client) Status(ctx context.Context, name string) (Status, error) {
+func (w *Worker) Status(ctx context.Context, name string) (Status, error) {
 	var s Status
-	if err := c.do(ctx, http.MethodGet, path(name, "status"), nil, &s); err != nil {
+	if err := w.do(ctx, http.MethodGet, path(name, "status"), nil, &s); err != nil {
 		return Status{}, err
 	}
 	if s.Connector.State == "" {
-		return Status{}, fmt.Errorf("connect %s: status of %s: the answer has no state: is this a Connect worker?", c.base, name)
+		return Status{}, fmt.Errorf("connect %s: status of %s: the answer has no state: is this a Connect worker?", w.base, name)
 	}
 	return s, nil
 }
 
 // Stop stops a connector and waits until it and all its tasks have ended, or ctx
 // has. Its configuration and offsets stay, and stopping it again changes nothing.
-func (c *Client) Stop(ctx context.Context, name string) (Status, error) {
-	return c.change(ctx, name, "stop", Status.Stopped)
+func (w *Worker) Stop(ctx context.Context, name string) (Status, error) {
+	return w.change(ctx, name, "stop", Status.Stopped)
 }
 
 // Resume starts a stopped or paused connector and waits until it and all its
 // tasks run, or ctx has ended.
-func (c *Client) Resume(ctx context.Context, name string) (Status, error) {
-	return c.change(ctx, name, "resume", Status.Running)
+func (w *Worker) Resume(ctx context.Context, name string) (Status, error) {
+	return w.change(ctx, name, "resume", Status.Running)
 }
 
-func (c *Client) change(ctx context.Context, name, verb string, done func(Status) bool) (Status, error) {
-	if err := c.settled(ctx, func(ctx context.Context) error {
-		return c.do(ctx, http.MethodPut, path(name, verb), nil, nil)
+func (w *Worker) change(ctx context.Context, name, verb string, done func(Status) bool) (Status, error) {
+	if err := w.settled(ctx, func(ctx context.Context) error {
+		return w.do(ctx, http.MethodPut, path(name, verb), nil, nil)
 	}); err != nil {
 		return Status{}, err
 	}
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	var last Status // an answer that ctx broke off says nothing
-	for {
+	var fatal bool
+	err := poll.Until(ctx, pollEvery, func(ctx context.Context) (bool, error) {
 		// A fresh worker may not have the status yet, and a rebalance hides it.
-		s, err := c.Status(ctx, name)
+		s, err := w.Status(ctx, name)
 		switch {
-		case err == nil && done(s):
-			return s, nil
 		case err == nil:
 			last = s
-		case ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrRebalancing):
-			return Status{}, err
+			return done(s), nil
+		case ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errRebalancing):
+			fatal = true
+			return true, err
 		}
-		select {
-		case <-ctx.Done():
-			return last, fmt.Errorf("connect %s: %s %s: it is still %q: %w", c.base, verb, name, last, errors.Join(err, context.Cause(ctx)))
-		case <-tick.C:
-		}
+		return false, err
+	})
+	switch {
+	case fatal:
+		return Status{}, err
+	case err != nil:
+		return last, fmt.Errorf("connect %s: %s %s: it is still %q: %w", w.base, verb, name, last, err)
 	}
+	return last, nil
 }
 
 // settled repeats a request while the workers rebalance.
-func (c *Client) settled(ctx context.Context, do func(context.Context) error) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		err := do(ctx)
-		if !errors.Is(err, ErrRebalancing) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-tick.C:
-		}
+func (w *Worker) settled(ctx context.Context, do func(context.Context) error) error {
+	var last error // that they still rebalance says more than that ctx ended
+	if err := poll.Until(ctx, pollEvery, func(ctx context.Context) (bool, error) {
+		last = do(ctx)
+		return !errors.Is(last, errRebalancing), last
+	}); err == nil {
+		return nil
 	}
+	return last
 }
 
 // The JSON of a mirror's offsets.
@@ -240,54 +232,27 @@ type offset struct {
 
 // Offsets reads how far a MirrorSourceConnector has come. The worker flushes
 // them every offset.flush.interval.ms, so of a running connector they are old.
-func (c *Client) Offsets(ctx context.Context, name string) ([]Offset, error) {
+func (w *Worker) Offsets(ctx context.Context, name string) ([]Offset, error) {
 	var in offsets
-	if err := c.do(ctx, http.MethodGet, path(name, "offsets"), nil, &in); err != nil {
+	if err := w.do(ctx, http.MethodGet, path(name, "offsets"), nil, &in); err != nil {
 		return nil, err
 	}
 	out := make([]Offset, 0, len(in.Offsets))
 	for _, o := range in.Offsets {
 		if o.Partition.Topic == "" || o.Offset == nil {
-			return nil, fmt.Errorf("connect %s: offsets of %s: %+v is no mirrored partition: is it a MirrorSourceConnector?", c.base, name, o)
+			return nil, fmt.Errorf("connect %s: offsets of %s: %+v is no mirrored partition: is it a MirrorSourceConnector?", w.base, name, o)
 		}
 		out = append(out, Offset{o.Partition.Cluster, o.Partition.Topic, o.Partition.Partition, o.Offset.Offset})
 	}
 	return out, nil
 }
 
-// PatchOffsets sets how far a stopped connector has come in the partitions
-// given, and leaves the others. ErrState if the connector is not stopped.
-func (c *Client) PatchOffsets(ctx context.Context, name string, to []Offset) error {
-	if len(to) == 0 {
-		return fmt.Errorf("connect %s: set offsets of %s: none given", c.base, name)
-	}
-	s, err := c.Status(ctx, name)
-	if err != nil {
-		return err
-	}
-	if !s.Stopped() {
-		return fmt.Errorf("connect %s: set offsets of %s: it is %v, stop it first: %w", c.base, name, s, ErrState)
-	}
-	var body offsets
-	for _, o := range to {
-		var one offset
-		one.Partition.Cluster, one.Partition.Topic, one.Partition.Partition = o.Cluster, o.Topic, o.Partition
-		one.Offset = &struct {
-			Offset int64 `json:"offset"`
-		}{o.Delivered}
-		body.Offsets = append(body.Offsets, one)
-	}
-	return c.settled(ctx, func(ctx context.Context) error {
-		return c.do(ctx, http.MethodPatch, path(name, "offsets"), body, nil)
-	})
-}
-
 func path(name, what string) string { return "/connectors/" + url.PathEscape(name) + "/" + what }
 
 // do sends one request. into may be nil, and is untouched by an empty answer.
-func (c *Client) do(ctx context.Context, method, path string, body, into any) error {
+func (w *Worker) do(ctx context.Context, method, path string, body, into any) error {
 	fail := func(err error) error {
-		return fmt.Errorf("connect %s: %s %s: %w", c.base, method, path, err)
+		return fmt.Errorf("connect %s: %s %s: %w", w.base, method, path, err)
 	}
 	timeout := workTimeout
 	if method == http.MethodGet {
@@ -303,7 +268,7 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 		}
 		send = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, send)
+	req, err := http.NewRequestWithContext(ctx, method, w.base+path, send)
 	if err != nil {
 		return fail(err)
 	}
@@ -311,7 +276,7 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := c.http.Do(req)
+	res, err := w.http.Do(req)
 	if err != nil {
 		return fail(reach.Mark(err))
 	}
@@ -351,7 +316,7 @@ func refusal(status int, text []byte) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%w: %w", fs.ErrPermission, err)
 	case http.StatusConflict:
-		return fmt.Errorf("%w: %w", ErrRebalancing, err)
+		return fmt.Errorf("%w: %w", errRebalancing, err)
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
 	}

@@ -1,4 +1,4 @@
-package kafka
+package mm2
 
 import (
 	"bytes"
@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 	"unicode/utf8"
+
+	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
 )
 
 // The records of MirrorMaker 2 are written with Kafka's protocol types:
@@ -16,49 +18,36 @@ import (
 // UTF-8. Decoding is strict: an unknown version, a missing byte or one too many
 // is an error, because a wrong offset is worse than none.
 
-// Checkpoint is a consumer group's place in one partition, in both clusters
-// (org.apache.kafka.connect.mirror.Checkpoint). It is in the target's topic
-// <source>.checkpoints.internal.
+// Checkpoint is a checkpoint as MirrorMaker writes it down
+// (org.apache.kafka.connect.mirror.Checkpoint).
 type Checkpoint struct {
 	Group      string
-	Partition  Partition
-	Upstream   int64  // the group's committed offset in the source
-	Downstream int64  // an offset in the target that is at or before the same record
+	Partition  kafka.Partition
+	Upstream   int64
+	Downstream int64
 	Metadata   string // as the consumer committed it
 }
 
-// OffsetSync says that the record at Upstream in the source is the record at
-// Downstream in the target (org.apache.kafka.connect.mirror.OffsetSync).
-type OffsetSync struct {
-	Partition  Partition
-	Upstream   int64
-	Downstream int64
-}
+// OffsetSync is a sync as MirrorMaker writes it down
+// (org.apache.kafka.connect.mirror.OffsetSync).
+type OffsetSync mirror.Sync
 
-// Heartbeat proves that a record written in Source at Time came to Target
-// (org.apache.kafka.connect.mirror.Heartbeat). A heartbeat that a standby's
-// worker writes into the primary has the aliases reversed.
-type Heartbeat struct {
-	Source, Target string
-	Time           time.Time // in whole milliseconds
-}
-
-// ConnectOffset is how far a source connector has come in one partition of its
+// connectOffset is how far a source connector has come in one partition of its
 // source, as Connect stores it.
-type ConnectOffset struct {
+type connectOffset struct {
 	Connector string
 	Cluster   string // alias of the source
-	Partition Partition
+	Partition kafka.Partition
 	Delivered int64 // offset of the last record delivered; -1 for an entry that was deleted
 }
 
-// Next is the first source offset that is not known to be delivered.
-func (o ConnectOffset) Next() int64 { return o.Delivered + 1 }
+// next is the first source offset that is not known to be delivered.
+func (o connectOffset) next() int64 { return o.Delivered + 1 }
 
 const recordVersion = 0
 
-// DecodeCheckpoint reads a record of <source>.checkpoints.internal.
-func DecodeCheckpoint(key, value []byte) (Checkpoint, error) {
+// decodeCheckpoint reads a record of <source>.checkpoints.internal.
+func decodeCheckpoint(key, value []byte) (Checkpoint, error) {
 	var c Checkpoint
 	k := decoder{rest: key}
 	c.Group, c.Partition = k.text(), k.partition()
@@ -68,7 +57,7 @@ func DecodeCheckpoint(key, value []byte) (Checkpoint, error) {
 	return c, decoded("checkpoint", k, v)
 }
 
-// Encode writes the checkpoint as [DecodeCheckpoint] reads it.
+// Encode writes the checkpoint as it is read again.
 func (c Checkpoint) Encode() (key, value []byte, err error) {
 	var k, v encoder
 	k.text(c.Group)
@@ -80,39 +69,20 @@ func (c Checkpoint) Encode() (key, value []byte, err error) {
 	return k.out, v.out, errors.Join(k.err, v.err)
 }
 
-// DecodeOffsetSync reads a record of mm2-offset-syncs.<source>.internal; its
+// decodeOffsetSync reads a record of mm2-offset-syncs.<source>.internal; its
 // value has no version.
-func DecodeOffsetSync(key, value []byte) (OffsetSync, error) {
+func decodeOffsetSync(key, value []byte) (OffsetSync, error) {
 	k, v := decoder{rest: key}, decoder{rest: value}
 	s := OffsetSync{Partition: k.partition(), Upstream: v.int64(), Downstream: v.int64()}
 	return s, decoded("offset sync", k, v)
 }
 
-// Encode writes the sync as [DecodeOffsetSync] reads it.
+// Encode writes the sync as it is read again.
 func (s OffsetSync) Encode() (key, value []byte, err error) {
 	var k, v encoder
 	k.partition(s.Partition)
 	v.int64(s.Upstream)
 	v.int64(s.Downstream)
-	return k.out, v.out, errors.Join(k.err, v.err)
-}
-
-// DecodeHeartbeat reads a record of heartbeats or <source>.heartbeats.
-func DecodeHeartbeat(key, value []byte) (Heartbeat, error) {
-	k, v := decoder{rest: key}, decoder{rest: value}
-	h := Heartbeat{Source: k.text(), Target: k.text()}
-	v.version()
-	h.Time = time.UnixMilli(v.int64()).UTC()
-	return h, decoded("heartbeat", k, v)
-}
-
-// Encode writes the heartbeat as [DecodeHeartbeat] reads it.
-func (h Heartbeat) Encode() (key, value []byte, err error) {
-	var k, v encoder
-	k.text(h.Source)
-	k.text(h.Target)
-	v.uint16(recordVersion)
-	v.int64(h.Time.UnixMilli())
 	return k.out, v.out, errors.Join(k.err, v.err)
 }
 
@@ -130,13 +100,13 @@ type sourceOffset struct {
 // errOther means that a Connect offset belongs to another kind of connector.
 var errOther = errors.New("not the offset of a mirrored partition")
 
-// DecodeConnectOffset reads a record of a worker's offset topic, whose key is
+// decodeConnectOffset reads a record of a worker's offset topic, whose key is
 // ["<connector>",{"cluster":…,"partition":…,"topic":…}]. An empty value means
 // that the offset was deleted (Delivered is -1).
-func DecodeConnectOffset(key, value []byte) (ConnectOffset, error) {
-	var o ConnectOffset
-	fail := func(err error) (ConnectOffset, error) {
-		return ConnectOffset{}, fmt.Errorf("decode connect offset %.200q: %w", key, err)
+func decodeConnectOffset(key, value []byte) (connectOffset, error) {
+	var o connectOffset
+	fail := func(err error) (connectOffset, error) {
+		return connectOffset{}, fmt.Errorf("decode connect offset %.200q: %w", key, err)
 	}
 	var parts []json.RawMessage
 	if err := json.Unmarshal(key, &parts); err != nil {
@@ -153,9 +123,9 @@ func DecodeConnectOffset(key, value []byte) (ConnectOffset, error) {
 		return fail(err)
 	}
 	if at.Cluster == nil || at.Partition == nil || at.Topic == nil {
-		return ConnectOffset{Connector: o.Connector}, fmt.Errorf("decode connect offset %.200q: %w", key, errOther)
+		return connectOffset{Connector: o.Connector}, fmt.Errorf("decode connect offset %.200q: %w", key, errOther)
 	}
-	o.Cluster, o.Partition = *at.Cluster, Partition{*at.Topic, *at.Partition}
+	o.Cluster, o.Partition = *at.Cluster, kafka.Partition{Topic: *at.Topic, ID: *at.Partition}
 	if o.Partition.ID < 0 {
 		return fail(fmt.Errorf("partition %d is negative", o.Partition.ID))
 	}
@@ -174,8 +144,8 @@ func DecodeConnectOffset(key, value []byte) (ConnectOffset, error) {
 	return o, nil
 }
 
-// Encode writes the offset as [DecodeConnectOffset] reads it.
-func (o ConnectOffset) Encode() (key, value []byte, err error) {
+// encode writes the offset as [decodeConnectOffset] reads it.
+func (o connectOffset) encode() (key, value []byte, err error) {
 	key, err = json.Marshal([]any{o.Connector, sourcePartition{&o.Cluster, &o.Partition.ID, &o.Partition.Topic}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode connect offset: %w", err)
@@ -234,8 +204,8 @@ func (d *decoder) text() string {
 	return string(b)
 }
 
-func (d *decoder) partition() Partition {
-	p := Partition{Topic: d.text()}
+func (d *decoder) partition() kafka.Partition {
+	p := kafka.Partition{Topic: d.text()}
 	p.ID = int32(binary.BigEndian.Uint32(d.take(4)))
 	if d.err == nil && p.ID < 0 {
 		d.err = fmt.Errorf("partition %d is negative", p.ID)
@@ -274,7 +244,7 @@ func (e *encoder) text(s string) {
 	e.out = append(e.out, s...)
 }
 
-func (e *encoder) partition(p Partition) {
+func (e *encoder) partition(p kafka.Partition) {
 	e.text(p.Topic)
 	e.out = binary.BigEndian.AppendUint32(e.out, uint32(p.ID))
 }

@@ -1,0 +1,135 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"breakwater/internal/action"
+	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/hold"
+	"breakwater/internal/mirror"
+)
+
+// consumer is the item's consumer group at the target, as it is.
+type consumer struct {
+	kafka.Group
+	region    string
+	topics    []string // that the estate's group reads
+	exists    bool
+	committed kafka.Offsets // in its topics
+	k         *kafka.Client // of the target
+}
+
+// consumerGroup looks at the item's group through k.
+func consumerGroup(ctx context.Context, c action.Call[action.None], k *kafka.Client) (consumer, error) {
+	decl, _, ok := c.Estate.ConsumerGroup(c.Item.Name)
+	if !ok {
+		return consumer{}, fmt.Errorf("%w: the estate has no consumer group %q", action.ErrRefused, c.Item.Name)
+	}
+	g := consumer{region: c.Run.Target, topics: decl.Topics, committed: kafka.Offsets{}, k: k}
+	var err error
+	g.Group, err = k.GroupState(ctx, decl.ConsumerGroup)
+	g.exists = err == nil
+	g.Name = decl.ConsumerGroup
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return g, err
+	}
+	all, err := k.CommittedOffsets(ctx, decl.ConsumerGroup)
+	for p, o := range all {
+		if slices.Contains(decl.Topics, p.Topic) {
+			g.committed[p] = o
+		}
+	}
+	return g, err
+}
+
+// toPlace looks at the item's group for a plan that places it. A group whose offsets
+// are its members' is refused.
+func (s room) toPlace(ctx context.Context, c action.Call[action.None]) (consumer, error) {
+	k, err := s.Kafka(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return consumer{}, err
+	}
+	g, err := consumerGroup(ctx, c, k)
+	if err == nil && !g.Idle() {
+		err = fmt.Errorf("%w: %s is %s with %d members, whose offsets are their own to commit; stop its consumers first, then retry",
+			action.ErrRefused, g.on(), g.State, g.Members)
+	}
+	return g, err
+}
+
+// placing looks at the item's group, in the cluster that the estate means, to place it
+// now.
+func (s room) placing(ctx context.Context, c action.Call[action.None]) (consumer, error) {
+	k, err := s.KafkaToChange(ctx, c.Estate, c.Run.Target)
+	if err != nil {
+		return consumer{}, err
+	}
+	return consumerGroup(ctx, c, k)
+}
+
+// on names the group in plans.
+func (g consumer) on() string { return "consumer group " + g.Name + " in " + g.region }
+
+// seen is the group's state and commits, as a precondition.
+func (g consumer) seen() action.Precondition {
+	state := g.State
+	if !g.exists {
+		state = "not there"
+	}
+	return action.Precondition{Resource: g.on(), Version: fmt.Sprintf("%s, %s", state, offsetsText(g.committed))}
+}
+
+// at is where the group stands in a partition; [hold.NoCommit] without a commit.
+func (g consumer) at(p kafka.Partition) int64 {
+	if o, ok := g.committed[p]; ok {
+		return o
+	}
+	return hold.NoCommit
+}
+
+// offsetsText writes offsets, by partition.
+func offsetsText(all kafka.Offsets) string {
+	if len(all) == 0 {
+		return "no commits"
+	}
+	var parts []string
+	for _, p := range slices.SortedFunc(maps.Keys(all), kafka.Partition.Compare) {
+		parts = append(parts, fmt.Sprintf("%v@%d", p, all[p]))
+	}
+	return strings.Join(parts, " ")
+}
+
+// holdOf plans how a group is kept where it is to be. It is nil where no mirror can
+// move it.
+func (s room) holdOf(ctx context.Context, c action.Call[action.None], g consumer, to kafka.Offsets) (*hold.Hold, error) {
+	src, err := c.Estate.RegionNamed(c.Run.Source)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.Mirror(ctx, c.Estate, c.Run.Source, c.Run.Target)
+	if errors.Is(err, mirror.ErrNone) || err == nil && src.Kafka == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return hold.Plan(ctx, m, g.k, g.Name, to, s.times)
+}
+
+// keep puts the group where it is not yet, in the partitions left, and keeps it where
+// it is to be. What was done is added to the outcome.
+func (g consumer) keep(ctx context.Context, c action.Call[action.None], out action.Outcome, left, to kafka.Offsets, h *hold.Hold) (action.Outcome, error) {
+	kept, err := hold.Keeper{Groups: g.k, Group: g.Name, Region: g.region, Guard: c.Guard, Progress: c.Progress}.Keep(ctx, left, to, h)
+	out.Mutations = kept.Mutations
+	out.Summary += kept.Text
+	if errors.Is(err, hold.ErrMoved) {
+		err = fmt.Errorf("%w: %w", action.ErrMoved, err)
+	}
+	return out, err
+}

@@ -1,0 +1,71 @@
+package mirrortest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
+)
+
+// Between is a pair on two clusters of Kafka: all but its times. The producer is
+// one of the source, with kgo.ManualPartitioner.
+func Between(m mirror.Mirror, source, target *kafka.Client, producer *kgo.Client, topic string) Pair {
+	return Pair{
+		Mirror: m, Source: source, Topic: topic, Committed: target.CommittedOffsets,
+		Produce: func(ctx context.Context, n int) error {
+			ends, err := source.Ends(ctx, topic)
+			if err != nil {
+				return err
+			}
+			for range n { // a batch each: a mirror may relate the numbers of whole batches
+				for p := range ends {
+					if err := producer.ProduceSync(ctx, &kgo.Record{Topic: topic, Partition: p.ID, Value: []byte("x")}).FirstErr(); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+		Held: func(ctx context.Context) (map[kafka.Partition][]int64, error) {
+			ends, err := target.Ends(ctx, topic)
+			if err != nil {
+				return nil, err
+			}
+			held := make(map[kafka.Partition][]int64, len(ends))
+			for p := range ends {
+				held[p] = nil
+			}
+			return held, target.EachRecord(ctx, topic, func(r kafka.Record) error {
+				held[r.Partition] = append(held[r.Partition], r.Offset)
+				return nil
+			})
+		},
+		Ends: func(ctx context.Context, topics []string) (map[kafka.Partition]kafka.Ends, error) {
+			all := map[kafka.Partition]kafka.Ends{}
+			for _, t := range topics {
+				ends, err := target.Ends(ctx, t)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return nil, err
+				}
+				maps.Copy(all, ends)
+			}
+			return all, nil
+		},
+		Commit: func(ctx context.Context, group string, at int64) error {
+			ends, err := source.Ends(ctx, topic)
+			if err != nil {
+				return err
+			}
+			to := kafka.Offsets{}
+			for p := range ends {
+				to[p] = at
+			}
+			return source.CommitOffsets(ctx, group, to)
+		},
+	}
+}

@@ -1,0 +1,333 @@
+package mirrortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
+)
+
+// bare hides what a mirror is able to do.
+type bare struct{ mirror.Mirror }
+
+// TestMemory passes the suite with mirrors as different as there may be.
+func TestMemory(t *testing.T) {
+	for name, open := range map[string]func() Pair{
+		"one that notes which record became which": func() Pair { m := newMemory(1); return m.pair(able{m}) },
+		"one that keeps numbers":                   func() Pair { m := newMemory(0); return m.pair(able{m}) },
+		"one that copies and does nothing else": func() Pair {
+			m := newMemory(0)
+			delete(m.links, groups)
+			return m.pair(bare{onlyCopies{m}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) { Run(t, open()) })
+	}
+}
+
+type onlyCopies struct{ *memory }
+
+func (onlyCopies) Links() []string { return []string{copies} }
+func (onlyCopies) Own() []string   { return nil }
+
+// TestBroken holds the suite against mirrors that each break one promise.
+func TestBroken(t *testing.T) {
+	for name, tc := range map[string]struct {
+		wrap   func(*memory) mirror.Mirror
+		breaks string
+	}{
+		"one says that its parts do not work":               {func(m *memory) mirror.Mirror { return neverWorks{able{m}} }, "what runs is said to run"},
+		"a missing link is an error":                        {func(m *memory) mirror.Mirror { return missingFails{able{m}} }, "a link that is not there is said to be missing"},
+		"a missing link is said to be stopped":              {func(m *memory) mirror.Mirror { return missingStopped{able{m}} }, "a link that is not there is said to be missing"},
+		"a missing link is stopped without a word":          {func(m *memory) mirror.Mirror { return stopsAnything{able{m}} }, "a link that is not there is said to be missing"},
+		"positions are past what the target holds":          {func(m *memory) mirror.Mirror { return tooFar{able{m}} }, "what the source has arrives once, and no position is past it"},
+		"a silent source is taken for an empty one":         {func(m *memory) mirror.Mirror { return silentIsEmpty{able{m}} }, "a silent source is unknown, and not empty"},
+		"a silent source is an error":                       {func(m *memory) mirror.Mirror { return silentFails{able{m}} }, "a silent source is unknown, and not empty"},
+		"a topic that is not there is left out":             {func(m *memory) mirror.Mirror { return leavesOut{able{m}} }, "what cannot be told is an error"},
+		"its own topics are somebody else's":                {func(m *memory) mirror.Mirror { return othersTopics{able{m}} }, "its own topics move while it copies"},
+		"resumed, it forgets what it had not copied":        {func(m *memory) mirror.Mirror { return resumesAtEnd{able{m}} }, "resumed, it goes on where it was stopped"},
+		"resumed, it copies again":                          {func(m *memory) mirror.Mirror { return resumesAtStart{able{m}} }, "resumed, it goes on where it was stopped"},
+		"it says that it is stopped while its tasks run":    {func(m *memory) mirror.Mirror { return &tasksRun{able{m}, map[string]bool{}} }, "what is stopped writes nothing"},
+		"a second stop is refused":                          {func(m *memory) mirror.Mirror { return stopsOnce{able{m}} }, "a second stop or resume changes nothing"},
+		"a second stop resumes":                             {func(m *memory) mirror.Mirror { return toggles{able{m}} }, "a second stop or resume changes nothing"},
+		"one stop ends every link":                          {func(m *memory) mirror.Mirror { return stopsAll{able{m}} }, "a link's stop leaves the others alone"},
+		"in its own words it delivered more":                {func(m *memory) mirror.Mirror { return boasts{able{m}} }, "in its own words it delivered what its positions say"},
+		"a translation skips a record":                      {func(m *memory) mirror.Mirror { return skips{able{m}} }, "a translated group misses no record"},
+		"what it does not know it calls exact":              {func(m *memory) mirror.Mirror { return allExact{able{m}} }, "a translated group misses no record"},
+		"a checkpoint is past what its group has read":      {func(m *memory) mirror.Mirror { return pastCheckpoint{able{m}} }, "a translated group misses no record"},
+		"it says that it moves no groups, and does":         {func(m *memory) mirror.Mirror { return saysNever{able{m}} }, "groups are moved as it says"},
+		"it does not have the ability to, and moves groups": {func(m *memory) mirror.Mirror { return bare{able{m}} }, "groups are moved as it says"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemory(1)
+				if got := firstBroken(t, m.pair(tc.wrap(m))); got != tc.breaks {
+					t.Errorf("the suite says that it breaks %q, want %q", got, tc.breaks)
+				}
+			})
+		})
+	}
+}
+
+// firstBroken runs the suite as [Run] does, and returns the name of the promise
+// that is the first to be broken; empty if all are held. What the suite has to say
+// is in t's log.
+func firstBroken(t testing.TB, p Pair) string {
+	t.Helper()
+	s := &suite{Pair: p}
+	for _, promise := range promises {
+		r := &recorder{TB: t}
+		var g sync.WaitGroup
+		g.Go(func() { promise.hold(s.on(r)) }) // of its own, to be ended by Fatal
+		g.Wait()
+		if r.failed {
+			return promise.name
+		}
+	}
+	return ""
+}
+
+// recorder is a test that only notes that it failed.
+type recorder struct {
+	testing.TB
+	failed bool
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.Helper()
+	r.failed = true
+	r.Logf(format, args...)
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Helper()
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatal(args ...any) {
+	r.Helper()
+	r.Fatalf("%s", fmt.Sprint(args...))
+}
+
+type neverWorks struct{ able }
+
+func (m neverWorks) Look(ctx context.Context, link string) (mirror.Link, error) {
+	l, err := m.able.Look(ctx, link)
+	l.Works = false
+	return l, err
+}
+
+type missingFails struct{ able }
+
+func (m missingFails) Look(ctx context.Context, link string) (mirror.Link, error) {
+	l, err := m.able.Look(ctx, link)
+	if l.State == mirror.Missing {
+		err = errors.New("no such link")
+	}
+	return l, err
+}
+
+type missingStopped struct{ able }
+
+func (m missingStopped) Look(ctx context.Context, link string) (mirror.Link, error) {
+	l, err := m.able.Look(ctx, link)
+	if l.State == mirror.Missing {
+		l.State = mirror.Stopped
+	}
+	return l, err
+}
+
+type stopsAnything struct{ able }
+
+func (m stopsAnything) Stop(ctx context.Context, link string) error {
+	if l, err := m.Look(ctx, link); err != nil || l.State == mirror.Missing {
+		return err
+	}
+	return m.able.Stop(ctx, link)
+}
+
+// changed are a mirror's positions, each as change makes it.
+func changed(ctx context.Context, m able, source mirror.Source, topics []string, change func(*mirror.Position)) (map[kafka.Partition]mirror.Position, error, error) {
+	at, silence, err := m.Positions(ctx, source, topics...)
+	for p, pos := range at {
+		change(&pos)
+		at[p] = pos
+	}
+	return at, silence, err
+}
+
+type tooFar struct{ able }
+
+func (m tooFar) Positions(ctx context.Context, source mirror.Source, topics ...string) (map[kafka.Partition]mirror.Position, error, error) {
+	return changed(ctx, m.able, source, topics, func(p *mirror.Position) { p.Next++ })
+}
+
+type silentIsEmpty struct{ able }
+
+func (m silentIsEmpty) Positions(ctx context.Context, source mirror.Source, topics ...string) (map[kafka.Partition]mirror.Position, error, error) {
+	at, silence, err := changed(ctx, m.able, source, topics, func(p *mirror.Position) {
+		if p.Source == nil {
+			p.Source = &kafka.Ends{}
+		}
+	})
+	return at, silence, err
+}
+
+type silentFails struct{ able }
+
+func (m silentFails) Positions(ctx context.Context, source mirror.Source, topics ...string) (map[kafka.Partition]mirror.Position, error, error) {
+	at, silence, err := m.able.Positions(ctx, source, topics...)
+	return at, nil, errors.Join(silence, err)
+}
+
+type leavesOut struct{ able }
+
+func (m leavesOut) Positions(ctx context.Context, source mirror.Source, topics ...string) (map[kafka.Partition]mirror.Position, error, error) {
+	return m.able.Positions(ctx, source, topics[:min(1, len(topics))]...)
+}
+
+type othersTopics struct{ able }
+
+func (m othersTopics) Own() []string { return []string{"somebody-elses"} }
+
+type resumesAtEnd struct{ able }
+
+func (m resumesAtEnd) Resume(ctx context.Context, link string) error {
+	if l, err := m.Look(ctx, link); err == nil && link == copies && l.State == mirror.Stopped {
+		copy(m.next, m.source)
+	}
+	return m.able.Resume(ctx, link)
+}
+
+type resumesAtStart struct{ able }
+
+func (m resumesAtStart) Resume(ctx context.Context, link string) error {
+	if l, err := m.Look(ctx, link); err == nil && link == copies && l.State == mirror.Stopped {
+		clear(m.next)
+	}
+	return m.able.Resume(ctx, link)
+}
+
+type tasksRun struct {
+	able
+	said map[string]bool
+}
+
+func (m *tasksRun) Look(ctx context.Context, link string) (mirror.Link, error) {
+	if m.said[link] {
+		return mirror.Link{Name: link, State: mirror.Stopped, Said: "STOPPED"}, nil
+	}
+	return m.able.Look(ctx, link)
+}
+
+func (m *tasksRun) Stop(ctx context.Context, link string) error {
+	err := m.Resume(ctx, link) // whether it is there
+	m.said[link] = err == nil
+	return err
+}
+
+func (m *tasksRun) Resume(ctx context.Context, link string) error {
+	delete(m.said, link)
+	return m.able.Resume(ctx, link)
+}
+
+type stopsOnce struct{ able }
+
+func (m stopsOnce) Stop(ctx context.Context, link string) error {
+	if l, err := m.Look(ctx, link); err == nil && l.State == mirror.Stopped {
+		return errors.New("it is stopped")
+	}
+	return m.able.Stop(ctx, link)
+}
+
+type toggles struct{ able }
+
+func (m toggles) Stop(ctx context.Context, link string) error {
+	if l, err := m.Look(ctx, link); err == nil && l.State == mirror.Stopped {
+		return m.Resume(ctx, link)
+	}
+	return m.able.Stop(ctx, link)
+}
+
+type stopsAll struct{ able }
+
+func (m stopsAll) Stop(ctx context.Context, link string) error {
+	err := m.able.Stop(ctx, link)
+	if err == nil {
+		err = errors.Join(m.able.Stop(ctx, copies), m.able.Stop(ctx, groups))
+	}
+	return err
+}
+
+func (m stopsAll) Resume(ctx context.Context, link string) error {
+	err := m.able.Resume(ctx, link)
+	if err == nil {
+		err = errors.Join(m.able.Resume(ctx, copies), m.able.Resume(ctx, groups))
+	}
+	return err
+}
+
+type boasts struct{ able }
+
+func (m boasts) Delivered(ctx context.Context) (map[kafka.Partition]int64, error) {
+	told, err := m.able.Delivered(ctx)
+	for p := range told {
+		told[p]++
+	}
+	return told, err
+}
+
+// translated are numbers that are changed.
+type translated struct {
+	mirror.Numbers
+	change func(down int64, exact bool) (int64, bool)
+}
+
+func (n translated) Translate(up int64) (int64, bool, bool) {
+	down, exact, ok := n.Numbers.Translate(up)
+	down, exact = n.change(down, exact)
+	return down, exact, ok
+}
+
+func (m able) translated(ctx context.Context, change func(int64, bool) (int64, bool)) (mirror.Translation, error) {
+	t, err := m.Translation(ctx)
+	for p, n := range maps.All(t.Numbers) {
+		t.Numbers[p] = translated{n, change}
+	}
+	return t, err
+}
+
+type skips struct{ able }
+
+func (m skips) Translation(ctx context.Context) (mirror.Translation, error) {
+	return m.translated(ctx, func(down int64, exact bool) (int64, bool) { return down + 1, exact })
+}
+
+type allExact struct{ able }
+
+func (m allExact) Translation(ctx context.Context) (mirror.Translation, error) {
+	return m.translated(ctx, func(down int64, _ bool) (int64, bool) { return down, true })
+}
+
+type pastCheckpoint struct{ able }
+
+func (m pastCheckpoint) Translation(ctx context.Context) (mirror.Translation, error) {
+	t, err := m.able.Translation(ctx)
+	for i := range t.Checkpoints {
+		t.Checkpoints[i].Downstream += 3
+	}
+	return t, err
+}
+
+type saysNever struct{ able }
+
+func (m saysNever) GroupSync(context.Context) (time.Duration, error) { return -1, nil }

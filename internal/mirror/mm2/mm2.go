@@ -1,0 +1,229 @@
+// Package mm2 is the mirror MirrorMaker 2: up to three connectors of a Kafka
+// Connect worker at the target, of which the source connector copies records, the
+// checkpoint connector translates and moves consumer groups, and the heartbeat
+// connector proves the way.
+//
+// MirrorMaker keeps what it knows in topics of the *target* cluster (given
+// offset-syncs.topic.location=target), so that everything here except a source's
+// own end offsets can be read when the source is dead. Names and byte layouts
+// are those of Kafka 4.3 (org.apache.kafka.connect.mirror) under
+// IdentityReplicationPolicy: a topic has the same name in both clusters. Offsets
+// that Connect calls "last delivered" are turned into positions of the next record
+// where they are read.
+//
+// [Worker] is the Connect worker itself.
+package mm2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
+	"breakwater/internal/reach"
+)
+
+// Config says what a mirror is made of.
+type Config struct {
+	Worker       *Worker
+	Source       string   // name of the MirrorSourceConnector
+	Checkpoint   string   // name of the MirrorCheckpointConnector
+	Connectors   []string // names of all that write into the target, the source connector first
+	OffsetsTopic string   // the worker's offset.storage.topic
+	Alias        string   // of the source cluster, as MirrorMaker's topics name it; empty if it is not known
+
+	// Target opens the cluster that is copied into. It is called when its topics are
+	// read, and may return the same client again: the mirror closes none.
+	Target func(context.Context) (*kafka.Client, error)
+}
+
+// Mirror is one MirrorMaker 2. It has every ability of a mirror.
+type Mirror struct{ c Config }
+
+var (
+	_ mirror.Mirror      = (*Mirror)(nil)
+	_ mirror.Translator  = (*Mirror)(nil)
+	_ mirror.GroupSyncer = (*Mirror)(nil)
+	_ mirror.Teller      = (*Mirror)(nil)
+)
+
+// New makes a mirror without asking anybody.
+func New(c Config) *Mirror { return &Mirror{c} }
+
+// Links names the connectors.
+func (m *Mirror) Links() []string { return slices.Clone(m.c.Connectors) }
+
+// Known lists the worker's connectors.
+func (m *Mirror) Known(ctx context.Context) ([]string, error) { return m.c.Worker.Names(ctx) }
+
+// Look asks for a connector's status. A running one may say FAILED or UNASSIGNED
+// from one moment to the next.
+func (m *Mirror) Look(ctx context.Context, link string) (mirror.Link, error) {
+	st, err := m.c.Worker.Status(ctx, link)
+	if errors.Is(err, fs.ErrNotExist) {
+		return mirror.Link{Name: link, State: mirror.Missing, Said: err.Error()}, nil
+	}
+	if err != nil {
+		return mirror.Link{}, err
+	}
+	l := mirror.Link{Name: link, State: mirror.Running, Works: st.Running(), Tasks: len(st.Tasks), Said: st.String()}
+	switch {
+	case st.Stopped():
+		l.State = mirror.Stopped
+	case st.Connector.State == stopped:
+		l.State = mirror.Stopping
+	case st.Connector.State == paused:
+		l.State = mirror.Paused
+	}
+	return l, nil
+}
+
+// Stop stops a connector. A worker gives up on a task that does not end, which may
+// then outlive its connector, see [Worker.Stop].
+func (m *Mirror) Stop(ctx context.Context, link string) error {
+	_, err := m.c.Worker.Stop(ctx, link)
+	return err
+}
+
+// Resume resumes a connector.
+func (m *Mirror) Resume(ctx context.Context, link string) error {
+	_, err := m.c.Worker.Resume(ctx, link)
+	return err
+}
+
+// Own names the topics of offsets, checkpoints and heartbeats.
+func (m *Mirror) Own() []string {
+	own := []string{m.c.OffsetsTopic}
+	if m.c.Alias != "" {
+		own = append(own, checkpointsTopic(m.c.Alias), heartbeatsTopic(m.c.Alias))
+	}
+	return own
+}
+
+// Delivered asks the worker for the source connector's offsets. It flushes them
+// every offset.flush.interval.ms, so of a running connector they are old.
+func (m *Mirror) Delivered(ctx context.Context) (map[kafka.Partition]int64, error) {
+	told, err := m.c.Worker.Offsets(ctx, m.c.Source)
+	if err != nil {
+		return nil, err
+	}
+	next := make(map[kafka.Partition]int64, len(told))
+	for _, o := range told {
+		next[kafka.Partition{Topic: o.Topic, ID: o.Partition}] = o.Delivered + 1
+	}
+	return next, nil
+}
+
+// syncsEvery is MirrorMaker's default.
+const syncsEvery = time.Minute
+
+// GroupSync asks the worker how the checkpoint connector is configured.
+func (m *Mirror) GroupSync(ctx context.Context) (time.Duration, error) {
+	config, err := m.c.Worker.Config(ctx, m.c.Checkpoint)
+	if err != nil {
+		return syncsEvery, err
+	}
+	if enabled, set := config["sync.group.offsets.enabled"]; !set || strings.EqualFold(strings.TrimSpace(enabled), "false") {
+		return -1, nil
+	}
+	text, set := config["sync.group.offsets.interval.seconds"]
+	if !set {
+		return syncsEvery, nil
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32)
+	if err != nil {
+		return syncsEvery, err
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// Translation reads the topics of checkpoints and offset syncs. Without syncs in
+// the target, which is MirrorMaker's default, there are no Numbers.
+func (m *Mirror) Translation(ctx context.Context) (mirror.Translation, error) {
+	target, err := m.c.Target(ctx)
+	if err != nil {
+		return mirror.Translation{}, err
+	}
+	var t mirror.Translation
+	t.Checkpoints, err = checkpoints(ctx, target, m.c.Alias)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return mirror.Translation{}, err
+	}
+	syncs, err := offsetSyncs(ctx, target, m.c.Alias)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return t, nil
+	case err != nil:
+		return mirror.Translation{}, err
+	}
+	t.Numbers = make(map[kafka.Partition]mirror.Numbers, len(syncs))
+	for p, s := range syncs {
+		t.Numbers[p] = s
+	}
+	return t, nil
+}
+
+// Positions reads the offsets of the source connector from the topic in which its
+// worker keeps them, and the logs of the target. The source's ends are read last.
+func (m *Mirror) Positions(ctx context.Context, source mirror.Source, topics ...string) (at map[kafka.Partition]mirror.Position, silence, err error) {
+	target, err := m.c.Target(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	fail := func(err error) (map[kafka.Partition]mirror.Position, error, error) {
+		return nil, nil, fmt.Errorf("read position of mirror %s: %w", m.c.Source, err)
+	}
+	delivered, err := connectOffsets(ctx, target, m.c.OffsetsTopic, m.c.Source)
+	if err != nil {
+		return fail(err)
+	}
+	logs, err := target.Ends(ctx, topics...)
+	if err != nil {
+		return fail(err)
+	}
+	newest, err := target.Newest(ctx, topics...)
+	if err != nil {
+		return fail(err)
+	}
+	var ends map[kafka.Partition]kafka.Ends
+	if source == nil {
+		silence = fmt.Errorf("read ends of source %s: no client for it: %w", m.c.Alias, reach.ErrUnreachable)
+	} else if ends, err = source.Ends(ctx, topics...); err != nil {
+		if !reach.Unreachable(err) {
+			return fail(fmt.Errorf("read ends of source %s: %w", m.c.Alias, err))
+		}
+		silence = fmt.Errorf("read ends of source %s: %w", m.c.Alias, err)
+		ends = nil
+	}
+	at = make(map[kafka.Partition]mirror.Position, len(logs))
+	for p, e := range logs {
+		o, known := delivered[p]
+		if known && o.Cluster != m.c.Alias {
+			return fail(fmt.Errorf("%v was delivered from cluster %q, want %q: %w", p, o.Cluster, m.c.Alias, fs.ErrNotExist))
+		}
+		pos := mirror.Position{Target: e, Newest: newest[p]}
+		if known {
+			pos.Next = o.next()
+		}
+		if silence == nil {
+			s, ok := ends[p]
+			if !ok {
+				return fail(fmt.Errorf("the source has no partition %v: the topics do not match: %w", p, fs.ErrNotExist))
+			}
+			pos.Source = &s
+		}
+		at[p] = pos
+	}
+	for p := range ends {
+		if _, ok := logs[p]; !ok {
+			return fail(fmt.Errorf("the target has no partition %v: the topics do not match: %w", p, fs.ErrNotExist))
+		}
+	}
+	return at, silence, nil
+}

@@ -1,0 +1,229 @@
+package mm2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
+	"breakwater/internal/reach"
+)
+
+func cluster(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1),
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func client(t testing.TB, c *kfake.Cluster) *kafka.Client {
+	t.Helper()
+	cl, err := kafka.New(kafka.Config{Brokers: c.ListenAddrs(), Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+func raw(t testing.TB, c *kfake.Cluster, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+func produce(t *testing.T, c *kfake.Cluster, rs ...*kgo.Record) {
+	t.Helper()
+	if err := raw(t, c).ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// transact produces in a transaction, which is left open if end is nil.
+func transact(t *testing.T, c *kfake.Cluster, id string, end *kgo.TransactionEndTry, rs ...*kgo.Record) {
+	t.Helper()
+	cl := raw(t, c, kgo.TransactionalID(id))
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if end == nil {
+		return
+	}
+	if err := cl.EndTransaction(t.Context(), *end); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// numbered makes n records a second apart, from t0 on.
+func numbered(topic string, partition int32, n int, t0 time.Time) []*kgo.Record {
+	var rs []*kgo.Record
+	for i := range n {
+		rs = append(rs, &kgo.Record{Topic: topic, Partition: partition, Value: fmt.Append(nil, i), Timestamp: t0.Add(time.Duration(i) * time.Second)})
+	}
+	return rs
+}
+
+// record is what an encoder gave, as a record of a topic.
+func record(t testing.TB, topic string, key, value []byte, err error) *kgo.Record {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &kgo.Record{Topic: topic, Key: key, Value: value}
+}
+
+var (
+	p0 = kafka.Partition{Topic: "orders"}
+	p1 = kafka.Partition{Topic: "orders", ID: 1}
+)
+
+func TestTopics(t *testing.T) {
+	c := cluster(t, kfake.SeedTopics(1, "primary.checkpoints.internal", "mm2-offset-syncs.primary.internal", "connect-offsets"))
+	cl := client(t, c)
+	commit, abort := kgo.TryCommit, kgo.TryAbort
+
+	cp := func(group string, p kafka.Partition, up int64) *kgo.Record {
+		k, v, err := Checkpoint{Group: group, Partition: p, Upstream: up, Downstream: up + 10, Metadata: "m"}.Encode()
+		return record(t, "primary.checkpoints.internal", k, v, err)
+	}
+	want := func(group string, p kafka.Partition, up int64) mirror.Checkpoint {
+		return mirror.Checkpoint{Group: group, Partition: p, Upstream: up, Downstream: up + 10}
+	}
+	transact(t, c, "a", &commit, cp("sink", p0, 1), cp("sink", p1, 2), cp("late", p0, 3))
+	transact(t, c, "a", &commit, cp("sink", p0, 4))
+	transact(t, c, "b", &abort, cp("sink", p0, 5))
+	transact(t, c, "c", nil, cp("sink", p0, 6))
+	cps, err := checkpoints(t.Context(), cl, "primary")
+	if diff := cmp.Diff([]mirror.Checkpoint{want("sink", p0, 4), want("sink", p1, 2), want("late", p0, 3)}, cps); diff != "" || err != nil {
+		t.Errorf("checkpoints (-want +got), error %v:\n%s", err, diff)
+	}
+	if cps, err := checkpoints(t.Context(), cl, "nobody"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("checkpoints without a topic: %v, %v; want fs.ErrNotExist", cps, err)
+	}
+
+	at := func(p kafka.Partition, up int64) mirror.Sync {
+		return mirror.Sync{Partition: p, Upstream: up, Downstream: up + 10}
+	}
+	sync := func(p kafka.Partition, up int64) *kgo.Record {
+		k, v, err := OffsetSync(at(p, up)).Encode()
+		return record(t, "mm2-offset-syncs.primary.internal", k, v, err)
+	}
+	if syncs, err := offsetSyncs(t.Context(), cl, "primary"); len(syncs) != 0 || err != nil {
+		t.Errorf("syncs of an empty topic: %v, %v", syncs, err)
+	}
+	produce(t, c, sync(p0, 1), sync(p1, 5), sync(p0, 9))
+	syncs, err := offsetSyncs(t.Context(), cl, "primary")
+	if diff := cmp.Diff(map[kafka.Partition]mirror.Syncs{p0: {at(p0, 1), at(p0, 9)}, p1: {at(p1, 5)}}, syncs); diff != "" || err != nil {
+		t.Errorf("syncs (-want +got), error %v:\n%s", err, diff)
+	}
+	if syncs, err := offsetSyncs(t.Context(), cl, "nobody"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("syncs without a topic: %v, %v; want fs.ErrNotExist", syncs, err)
+	}
+
+	off := func(connector string, p kafka.Partition, at int64) connectOffset {
+		return connectOffset{Connector: connector, Cluster: "primary", Partition: p, Delivered: at}
+	}
+	rec := func(o connectOffset) *kgo.Record {
+		k, v, err := o.encode()
+		return record(t, "connect-offsets", k, v, err)
+	}
+	others := &kgo.Record{Topic: "connect-offsets", Key: []byte(`["mm2-source",{"sourceClusterAlias":"x"}]`), Value: []byte(`{"offset":0}`)}
+	transact(t, c, "d", &commit, rec(off("mm2-source", p0, 5)), rec(off("mm2-source", p1, 7)), rec(off("other", p0, 100)), rec(off("mm2-source", p0, 8)),
+		rec(off("mm2-source", p1, -1)), others)
+	transact(t, c, "e", nil, rec(off("mm2-source", p0, 50)))
+	offs, err := connectOffsets(t.Context(), cl, "connect-offsets", "mm2-source")
+	if diff := cmp.Diff(map[kafka.Partition]connectOffset{p0: off("mm2-source", p0, 8)}, offs); diff != "" || err != nil {
+		t.Errorf("connect offsets (-want +got), error %v:\n%s", err, diff)
+	}
+
+	produce(t, c, &kgo.Record{Topic: "mm2-offset-syncs.primary.internal", Key: []byte("nonsense"), Value: []byte("x")})
+	if syncs, err := offsetSyncs(t.Context(), cl, "primary"); err == nil {
+		t.Errorf("nonsense was read as %v", syncs)
+	}
+}
+
+func TestPositions(t *testing.T) {
+	src := cluster(t, kfake.SeedTopics(2, "orders"))
+	dst := cluster(t, kfake.SeedTopics(2, "orders"), kfake.SeedTopics(1, "connect-offsets", "more"))
+	source, target := client(t, src), client(t, dst)
+	t0 := time.UnixMilli(1_700_000_000_000)
+	m := New(Config{Alias: "primary", Source: "mm2-source", OffsetsTopic: "connect-offsets", Target: func(context.Context) (*kafka.Client, error) { return target, nil }})
+
+	produce(t, src, numbered("orders", 0, 10, t0)...)
+	commit := kgo.TryCommit
+	transact(t, dst, "mirror", &commit, numbered("orders", 0, 8, t0)...)
+	delivered := func(cluster string, at int64) {
+		t.Helper()
+		k, v, err := connectOffset{Connector: "mm2-source", Cluster: cluster, Partition: p0, Delivered: at}.encode()
+		produce(t, dst, record(t, "connect-offsets", k, v, err))
+	}
+	delivered("primary", 7)
+	at, silence, err := m.Positions(t.Context(), source, "orders")
+	want := map[kafka.Partition]mirror.Position{
+		p0: {Next: 8, Target: kafka.Ends{Stable: 9, End: 9}, Newest: t0.Add(7 * time.Second), Source: &kafka.Ends{Stable: 10, End: 10}},
+		p1: {Source: &kafka.Ends{}},
+	}
+	if diff := cmp.Diff(want, at); diff != "" || silence != nil || err != nil {
+		t.Errorf("positions (-want +got), silence %v, error %v:\n%s", silence, err, diff)
+	}
+	if drained, known := at[p0].Drained(); drained || !known {
+		t.Errorf("two records are missing, drained is %t, known %t", drained, known)
+	}
+	if drained, known := at[p1].Drained(); !drained || !known {
+		t.Errorf("there never was a record, drained is %t, known %t", drained, known)
+	}
+	delivered("primary", 9)
+	transact(t, src, "open", nil, numbered("orders", 1, 1, t0)...)
+	at, _, err = m.Positions(t.Context(), source, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if drained, known := at[p0].Drained(); !drained || !known {
+		t.Errorf("all is delivered, drained is %t, known %t", drained, known)
+	}
+	if drained, known := at[p1].Drained(); drained || !known {
+		t.Errorf("a transaction is open, drained is %t, known %t", drained, known)
+	}
+
+	delivered("elsewhere", 9)
+	if _, _, err := m.Positions(t.Context(), source, "orders"); err == nil {
+		t.Error("offsets of another cluster were taken")
+	}
+	delivered("primary", 9)
+	if _, _, err := m.Positions(t.Context(), source, "orders", "more"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a topic is missing at the source: %v, want fs.ErrNotExist", err)
+	}
+	src.Close()
+	for name, source := range map[string]mirror.Source{"dead source": source, "no source": nil} {
+		at, silence, err := m.Positions(t.Context(), source, "orders")
+		if err != nil || !reach.Unreachable(silence) {
+			t.Errorf("%s: silence %v, error %v", name, silence, err)
+		}
+		if _, known := at[p0].Drained(); known || at[p0].Next != 10 || at[p0].Source != nil {
+			t.Errorf("%s: position is %+v", name, at[p0])
+		}
+	}
+	ahead := mirror.Position{Next: 5, Source: &kafka.Ends{Stable: 3, End: 5}}
+	if drained, known := ahead.Drained(); drained || !known {
+		t.Errorf("the mirror copied what is not committed yet: drained is %t, known %t", drained, known)
+	}
+}
