@@ -12,7 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
-	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
 	"breakwater/internal/poll"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
@@ -59,7 +59,6 @@ func NewMirrored(t *testing.T) *Mirrored {
 	}
 	m := &Mirrored{World: Bare(t), Jars: jars, Records: &Kept{}, Begun: time.Now()}
 	dir := t.TempDir()
-	m.Systems.Watch = func(time.Duration) (quiet, within time.Duration) { return 300 * time.Millisecond, time.Minute }
 	var g errgroup.Group
 	for name, into := range map[string]**labkafka.Broker{East: &m.Source, West: &m.Target} {
 		g.Go(func() error {
@@ -255,17 +254,44 @@ func (m *Mirrored) Is(def *action.Definition, r action.Request, want verdict.Ver
 	return obs
 }
 
+// Mirror is the mirror as the product sees it.
+func (m *Mirrored) Mirror() mirror.Mirror {
+	m.T.Helper()
+	opened, err := m.Systems.Mirror(m.T.Context(), m.Estate, East, West)
+	m.Must(err)
+	return opened
+}
+
+// Checkpoints waits until the mirror has noted so many checkpoints of a group.
+func (m *Mirrored) Checkpoints(group string, n int) {
+	m.T.Helper()
+	translator, ok := m.Mirror().(mirror.Translator)
+	if !ok {
+		m.T.Fatal("the mirror translates no group")
+	}
+	m.Eventually("checkpoints of "+group, func(ctx context.Context) error {
+		known, err := translator.Translation(ctx)
+		have := 0
+		for _, c := range known.Checkpoints {
+			if c.Group == group {
+				have++
+			}
+		}
+		if err == nil && have < n {
+			err = fmt.Errorf("%d of %d", have, n)
+		}
+		return err
+	})
+}
+
 // Drained waits until the mirror has brought what the source has.
 func (m *Mirrored) Drained() {
 	m.T.Helper()
 	src, err := m.Systems.Kafka(m.T.Context(), m.Estate, East)
 	m.Must(err)
-	dst, err := m.Systems.Kafka(m.T.Context(), m.Estate, West)
-	m.Must(err)
+	into := m.Mirror()
 	m.Eventually("the mirror is drained", func(ctx context.Context) error {
-		at, silence, err := dst.MirrorPositions(ctx, kafka.Mirror{
-			Source: "east", Connector: labkafka.SourceConnector, OffsetsTopic: labkafka.OffsetsTopic, Topics: []string{"orders", "audit"},
-		}, src)
+		at, silence, err := into.Positions(ctx, src, "orders", "audit")
 		if err != nil || silence != nil {
 			return errors.Join(err, silence)
 		}
@@ -282,13 +308,10 @@ func (m *Mirrored) Eventually(what string, ask func(context.Context) error) {
 	m.T.Helper()
 	ctx, cancel := context.WithTimeout(m.T.Context(), time.Minute)
 	defer cancel()
-	for {
+	if err := poll.Until(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		err := ask(ctx)
-		if err == nil {
-			return
-		}
-		if poll.Wait(ctx, 100*time.Millisecond) != nil {
-			m.T.Fatalf("%s: %v", what, err)
-		}
+		return err == nil, err
+	}); err != nil {
+		m.T.Fatalf("%s: %v", what, err)
 	}
 }
