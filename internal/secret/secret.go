@@ -15,10 +15,9 @@ import (
 	"time"
 )
 
-// What an error of a store can be, besides [io/fs.ErrNotExist] for a secret that
-// is not there, [io/fs.ErrPermission] for whoever may not, and
-// reach.ErrUnreachable where no answer came. No try again by itself cures one of
-// these, and that an answer was lost never reads as one of them.
+// An error of a store is one of these, or [io/fs.ErrNotExist] for a secret that is
+// not there, [io/fs.ErrPermission] for a caller who may not, or
+// reach.ErrUnreachable where no answer came. A retry alone cures only the last.
 var (
 	// ErrChanged means that a secret is not at the version that the caller has
 	// seen. Read it again and decide.
@@ -48,8 +47,8 @@ type Secret struct {
 // Reader reads secrets. It changes nothing, and may be called any number of times
 // and concurrently.
 type Reader interface {
-	// Read reads the current version. What a write has returned for is read by
-	// every Read that begins after it.
+	// Read reads the current version. A Read that begins after a write has returned
+	// sees that write, or a later one.
 	//
 	// A secret that is deleted is fs.ErrNotExist like one that never was; its
 	// Version and Deleted, returned beside the error, still count for the next
