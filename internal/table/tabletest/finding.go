@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/internal/promise"
 	"breakwater/internal/table"
 )
 
 // finding holds a format to finding the right version, and all that it needs.
-func finding() []Check {
-	return []Check{
-		{"a whole head is the newest complete version", func(t testing.TB, w World) {
+func finding() promise.Suite[World] {
+	return promise.Suite[World]{
+		{Name: "a whole head is the newest complete version", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			n, err := b.open().Newest(b.ctx(), time.Time{})
 			b.must(err, "find the newest complete version")
@@ -23,7 +24,7 @@ func finding() []Check {
 				t.Errorf("it needs %v, and all of it lies in its folder", out)
 			}
 		}},
-		{"a version that lacks an object is not complete", func(t testing.TB, w World) {
+		{Name: "a version that lacks an object is not complete", Check: func(t testing.TB, w World) {
 			for name, fault := range map[string]func(b *bed, key string){
 				"gone":      func(b *bed, key string) { b.store.Delete(key) },
 				"hidden":    func(b *bed, key string) { b.must(b.store.Hide(b.ctx(), key), "hide") },
@@ -44,7 +45,7 @@ func finding() []Check {
 				}
 			}
 		}},
-		{"where no version is complete there is no newest", func(t testing.TB, w World) {
+		{Name: "where no version is complete there is no newest", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			for _, v := range b.wrote {
 				for _, key := range append(v.Data, v.Log[:len(v.Log)-1]...) {
@@ -59,7 +60,7 @@ func finding() []Check {
 				t.Errorf("Newest = %+v, %v; want ErrNoneComplete with what each version lacks", n, err)
 			}
 		}},
-		{"no version later than asked for is the newest", func(t testing.TB, w World) {
+		{Name: "no version later than asked for is the newest", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			n, err := b.open().Newest(b.ctx(), at(3))
 			b.must(err, "find the newest complete version")
@@ -67,7 +68,7 @@ func finding() []Check {
 				t.Errorf("not after %v it is version %d, want %d", at(3), got, b.wrote[3].Number)
 			}
 		}},
-		{"a closure is enough to read its version", func(t testing.TB, w World) {
+		{Name: "a closure is enough to read its version", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			for i, v := range b.wrote {
@@ -109,7 +110,7 @@ func finding() []Check {
 				}
 			}
 		}},
-		{"a time gives the last version committed by then", func(t testing.TB, w World) {
+		{Name: "a time gives the last version committed by then", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			for i, v := range b.wrote {
@@ -124,7 +125,7 @@ func finding() []Check {
 				t.Errorf("before the first version it is %+v, %v; want ErrTooEarly", got, err)
 			}
 		}},
-		{"a reference gives its version", func(t testing.TB, w World) {
+		{Name: "a reference gives its version", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			seen := map[string]bool{"": true}
@@ -149,9 +150,9 @@ func finding() []Check {
 }
 
 // broken holds a format to saying what is broken rather than reading around it.
-func broken() []Check {
-	return []Check{
-		{"a version that is not there is not there", func(t testing.TB, w World) {
+func broken() promise.Suite[World] {
+	return promise.Suite[World]{
+		{Name: "a version that is not there is not there", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			for _, n := range []int64{-1, b.last().Number + 1} {
 				if s, err := b.open().Snapshot(b.ctx(), n); !errors.Is(err, fs.ErrNotExist) {
@@ -162,7 +163,7 @@ func broken() []Check {
 				}
 			}
 		}},
-		{"a version whose commit is gone is not read around it", func(t testing.TB, w World) {
+		{Name: "a version whose commit is gone is not read around it", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			lost := b.wrote[2]
 			for _, key := range lost.Log {
@@ -190,7 +191,7 @@ func broken() []Check {
 				}
 			}
 		}},
-		{"a commit that was cut short is broken", func(t testing.TB, w World) {
+		{Name: "a commit that was cut short is broken", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			head := b.last()
 			key := head.Log[len(head.Log)-1]
