@@ -16,8 +16,8 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
-	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -211,7 +211,7 @@ func promotionForSpark(t *testing.T, all *questions) {
 	all.about("promoted", l.Downloaded(all.dir, "orders/orders"), 6, versions)
 
 	b := l.RootBucket(world.West)
-	w, err := write.Open(t.Context(), world.SourceStore{Bucket: location.Bucket{Bucket: b}}, table.Root{Bucket: b.Name(), Prefix: "orders/orders"}, world.OrderColumns,
+	w, err := write.Open(t.Context(), world.SourceStore{Bucket: location.Bucket{Of: b}}, table.Root{Bucket: b.Name(), Prefix: "orders/orders"}, world.OrderColumns,
 		write.Options{Now: func() time.Time { return l.Clock }})
 	l.Must(err)
 	ids, next = ids[:6*7], 1000

@@ -18,9 +18,9 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
-	"breakwater/internal/table/location"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/table/delta/scan"
+	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )
@@ -84,7 +84,7 @@ func (s Lake) Table(ctx context.Context, e *estate.Estate, region, name string) 
 	}
 	return Table{
 		Name: name, Group: g, Decl: t, Region: region, Bucket: b,
-		Store: location.Bucket{Bucket: b}, Root: table.Root{Bucket: b.Name(), Prefix: t.Path},
+		Store: location.Bucket{Of: b}, Root: table.Root{Bucket: b.Name(), Prefix: t.Path},
 	}, nil
 }
 

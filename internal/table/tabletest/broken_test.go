@@ -54,7 +54,7 @@ type over struct {
 	table.Table
 	extent   func(table.Extent) table.Extent
 	history  func(from int64, all []table.Commit) []table.Commit // of all commits
-	find     func(table.Want) table.Want
+	times    func([]table.Version)
 	newest   func(ctx context.Context, notAfter time.Time) (table.Newest, error)
 	snapshot func(table.Snapshot) table.Snapshot
 	number   func(int64) int64
@@ -89,11 +89,12 @@ func (o over) History(ctx context.Context, from int64) iter.Seq2[table.Commit, e
 	}
 }
 
-func (o over) Find(ctx context.Context, w table.Want) (table.Version, []string, error) {
-	if o.find != nil {
-		w = o.find(w)
+func (o over) Times(ctx context.Context) (table.Times, error) {
+	t, err := o.Table.Times(ctx)
+	if o.times != nil {
+		o.times(t.Versions)
 	}
-	return o.Table.Find(ctx, w)
+	return t, err
 }
 
 func (o over) Newest(ctx context.Context, notAfter time.Time) (table.Newest, error) {
@@ -331,20 +332,18 @@ func brokenToys() []promise.Broken[tabletest.World] {
 		})),
 		breaks("a closure forgets an object", "a closure is enough to read its version", snaps(func(r rows) table.Snapshot { return forgetful{r} })),
 		breaks("a time is off by one", "a time gives the last version committed by then", opens(func(o over) over {
-			o.find = func(w table.Want) table.Want {
-				if !w.At.IsZero() {
-					w.At = w.At.Add(-time.Nanosecond)
+			o.times = func(all []table.Version) {
+				for i := range all {
+					all[i].Time = all[i].Time.Add(time.Nanosecond)
 				}
-				return w
 			}
 			return o
 		})),
-		breaks("a reference is not looked at", "a reference gives its version", opens(func(o over) over {
-			o.find = func(w table.Want) table.Want {
-				if w.Ref != "" {
-					w.At = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+		breaks("all versions have one reference", "a reference gives its version", opens(func(o over) over {
+			o.times = func(all []table.Version) {
+				for i := range all {
+					all[i].Ref = all[0].Ref
 				}
-				return w
 			}
 			return o
 		})),

@@ -112,23 +112,29 @@ func finding() promise.Suite[World] {
 		}},
 		{Name: "a time gives the last version committed by then", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
-			o := b.open()
+			times, err := b.open().Times(b.ctx())
+			b.must(err, "date the versions")
+			if len(times.Versions) != len(b.wrote) || len(times.Warnings) != 0 {
+				t.Errorf("%d of %d versions have a time, with warnings %q", len(times.Versions), len(b.wrote), times.Warnings)
+			}
 			for i, v := range b.wrote {
 				for _, when := range []time.Time{at(i), at(i).Add(59 * time.Second)} {
-					got, _, err := o.Find(b.ctx(), table.Want{At: when})
-					if err != nil || got.Number != v.Number || !got.Time.Equal(at(i)) {
+					got, err := times.At(when)
+					if err != nil || got.Number != v.Number || !got.Time.Equal(at(i)) || got.From == table.None {
 						t.Errorf("at %v it is %+v, %v; want version %d of %v", when, got, err, v.Number, at(i))
 					}
 				}
 			}
-			if got, _, err := o.Find(b.ctx(), table.Want{At: at(0).Add(-time.Second)}); !errors.Is(err, table.ErrTooEarly) {
+			if got, err := times.At(at(0).Add(-time.Second)); !errors.Is(err, table.ErrTooEarly) {
 				t.Errorf("before the first version it is %+v, %v; want ErrTooEarly", got, err)
 			}
 		}},
 		{Name: "a reference gives its version", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
-			seen := map[string]bool{"": true}
+			times, err := o.Times(b.ctx())
+			b.must(err, "date the versions")
+			seen := map[string]bool{}
 			for _, v := range b.wrote {
 				ref := b.snapshot(o, v.Number).Version().Ref
 				if ref == "" {
@@ -138,12 +144,12 @@ func finding() promise.Suite[World] {
 					t.Errorf("version %d has another one's reference %s", v.Number, ref)
 				}
 				seen[ref] = true
-				if got, _, err := o.Find(b.ctx(), table.Want{Ref: ref}); err != nil || got.Number != v.Number || got.Ref != ref {
-					t.Errorf("reference %s gives %+v, %v; want version %d", ref, got, err, v.Number)
+				if got, ok := times.Named(ref); !ok || got.Number != v.Number {
+					t.Errorf("reference %s gives %+v, %v; want version %d", ref, got, ok, v.Number)
 				}
 			}
-			if got, _, err := o.Find(b.ctx(), table.Want{Ref: "nobody's"}); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("a reference of no version gives %+v, %v; want fs.ErrNotExist", got, err)
+			if got, ok := times.Named("nobody's"); ok {
+				t.Errorf("a reference of no version gives %+v", got)
 			}
 		}},
 	}

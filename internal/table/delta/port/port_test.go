@@ -13,7 +13,9 @@ import (
 	"breakwater/internal/table/tabletest"
 )
 
-func TestPort(t *testing.T) { tabletest.Run(t, tabletest.World{Format: port.Format{}, Create: create(0)}) }
+func TestPort(t *testing.T) {
+	tabletest.Run(t, tabletest.World{Format: port.Format{}, Create: create(0)})
+}
 
 func TestPortWithCheckpoints(t *testing.T) {
 	tabletest.Run(t, tabletest.World{Format: port.Format{}, Create: create(2)})
