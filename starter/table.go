@@ -74,7 +74,7 @@ func (f *tableFlags) open(ctx context.Context, where string) (location.Location,
 	if err != nil {
 		return loc, nil, err
 	}
-	l, err := loc.Log(ctx)
+	l, err := delta.Open(ctx, loc.Store, loc.Root)
 	return loc, l, refusal(err)
 }
 

@@ -168,7 +168,7 @@ func (s room) tried(ctx context.Context, c action.Call[action.None], b lake.Back
 			return 0, "", err
 		}
 	}
-	store := location.Bucket{Bucket: bucket}
+	store := location.Bucket{Of: bucket}
 	l, err := delta.Open(ctx, store, table.Root{Bucket: bucket.Name(), Prefix: scratch})
 	if err != nil {
 		return 0, "", err

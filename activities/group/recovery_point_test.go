@@ -244,7 +244,7 @@ func BenchmarkRecoveryPoint(b *testing.B) {
 		name := fmt.Sprintf("t%03d", n)
 		e.Groups[0].Tables = append(e.Groups[0].Tables, estate.Table{Table: name, Format: "delta", Bucket: "lake", Path: "g/" + name})
 		clock := firstCommit
-		w, err := write.Create(b.Context(), world.SourceStore{Bucket: location.Bucket{Bucket: bucket}}, table.Root{Bucket: bucket.Name(), Prefix: "g/" + name},
+		w, err := write.Create(b.Context(), world.SourceStore{Bucket: location.Bucket{Of: bucket}}, table.Root{Bucket: bucket.Name(), Prefix: "g/" + name},
 			[]write.Column{{Name: "id", Type: write.Int64}}, write.Options{CheckpointEvery: 10, Now: func() time.Time { return clock }})
 		for v := 1; v < versions && err == nil; v++ {
 			clock = clock.Add(10 * time.Second)

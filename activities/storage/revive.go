@@ -39,7 +39,7 @@ var _ table.Store = (*revived)(nil)
 
 // revive lists the versions of the log.
 func revive(ctx context.Context, t lake.Table) (*revived, error) {
-	r := &revived{Bucket: location.Bucket{Bucket: t.Bucket}, logDir: t.LogDir(), newest: map[string]objectstore.Object{}, readers: map[string]*objectstore.File{}}
+	r := &revived{Bucket: location.Bucket{Of: t.Bucket}, logDir: t.LogDir(), newest: map[string]objectstore.Object{}, readers: map[string]*objectstore.File{}}
 	for v, err := range t.Bucket.ListVersions(ctx, r.logDir) {
 		if err != nil {
 			return nil, err
@@ -72,8 +72,7 @@ func (r *revived) Get(ctx context.Context, key string) ([]byte, error) {
 	if !ok {
 		return r.Bucket.Get(ctx, key)
 	}
-	body, _, err := r.GetVersion(ctx, key, o.VersionID)
-	return body, err
+	return r.GetVersion(ctx, key, o.VersionID)
 }
 
 // ReadAt reads a part of an object.
@@ -85,7 +84,7 @@ func (r *revived) ReadAt(ctx context.Context, key string, p []byte, off int64) (
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.readers[key] == nil {
-		reader, err := r.ReaderAt(ctx, key, o.VersionID)
+		reader, err := r.Of.ReaderAt(ctx, key, o.VersionID)
 		if err != nil {
 			return 0, err
 		}

@@ -86,7 +86,7 @@ var _ rollback.Store = rollbackStore{}
 
 // PutIfAbsent writes a log entry where there is none.
 func (s rollbackStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
-	_, err := s.Bucket.Bucket.PutIfAbsent(ctx, key, body)
+	_, err := s.Bucket.Of.PutIfAbsent(ctx, key, body)
 	return err
 }
 
@@ -313,7 +313,7 @@ func (s room) applyRollback(ctx context.Context, c action.Call[rollbackWith]) (a
 	if out.Data, err = action.Encode(RollbackOutcome{t.Name, plan.holds(), plan.Target, plan.Head}); err != nil || plan.Digest == "" {
 		return out, err
 	}
-	store := rollbackStore{location.Bucket{Bucket: t.Bucket}}
+	store := rollbackStore{location.Bucket{Of: t.Bucket}}
 	switch _, err := rollback.Find(ctx, store, t.Root, plan.Head, plan.Token); {
 	case err == nil:
 		return out, nil

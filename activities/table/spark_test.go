@@ -211,7 +211,7 @@ func promotionForSpark(t *testing.T, all *questions) {
 	all.about("promoted", l.Downloaded(all.dir, "orders/orders"), 6, versions)
 
 	b := l.RootBucket(world.West)
-	w, err := write.Open(t.Context(), world.SourceStore{Bucket: location.Bucket{Bucket: b}}, table.Root{Bucket: b.Name(), Prefix: "orders/orders"}, world.OrderColumns,
+	w, err := write.Open(t.Context(), world.SourceStore{Bucket: location.Bucket{Of: b}}, table.Root{Bucket: b.Name(), Prefix: "orders/orders"}, world.OrderColumns,
 		write.Options{Now: func() time.Time { return l.Clock }})
 	l.Must(err)
 	ids, next = ids[:6*7], 1000

@@ -95,7 +95,7 @@ func (s Lake) Table(ctx context.Context, e *estate.Estate, region, name string) 
 	}
 	return Table{
 		Name: name, Group: g, Decl: t, Region: region, Bucket: b,
-		Store: location.Bucket{Bucket: b}, Root: table.Root{Bucket: b.Name(), Prefix: t.Path},
+		Store: location.Bucket{Of: b}, Root: table.Root{Bucket: b.Name(), Prefix: t.Path},
 	}, nil
 }
 

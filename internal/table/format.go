@@ -51,24 +51,15 @@ type Table interface {
 	// Snapshot gives a version that the log can give. It does not look whether the
 	// version's data is there: see [Lacking].
 	Snapshot(ctx context.Context, number int64) (Snapshot, error)
-	// Find finds the version that is wanted by a time or a reference. Its warnings
-	// say why that may be another than the one meant. [ErrTooEarly] is for a time
-	// before the first version, [io/fs.ErrNotExist] for a reference that no version
-	// has.
-	Find(ctx context.Context, w Want) (v Version, warnings []string, err error)
+	// Times dates every version that a commit tells of, as the format's own readers
+	// do: what a version is chosen by.
+	Times(ctx context.Context) (Times, error)
 	// History yields the commits from a version on, in order, and ends after the
 	// first that cannot be read. A gap is passed over: see [Extent].
 	History(ctx context.Context, from int64) iter.Seq2[Commit, error]
 	// Commit reads one log entry by itself. Its time may come before that of the
 	// version below it, which [Table.History] moves on.
 	Commit(ctx context.Context, number int64) (Commit, error)
-}
-
-// Want says which version is wanted: the last one committed at or before At, in
-// table time; where At is zero, the one that has the reference.
-type Want struct {
-	At  time.Time
-	Ref string
 }
 
 // Snapshot is a table at one version.

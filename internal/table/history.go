@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,6 +61,51 @@ type Extent struct {
 	// Gaps are the runs of versions between the first and the head of which
 	// nothing is there, in order.
 	Gaps []Range
+}
+
+// Times is when the versions of a table were committed, in their order.
+type Times struct {
+	Versions []Version
+	// Warnings say where times contradict the order of versions, as those of log
+	// objects do after a copy (trap 21): a version chosen by such a time is whatever
+	// the copy made of it.
+	Warnings []string
+}
+
+// Of is when a version was committed; false where nothing says so.
+func (t Times) Of(n int64) (Version, bool) {
+	i, ok := slices.BinarySearchFunc(t.Versions, n, func(v Version, n int64) int {
+		return int(min(1, max(-1, v.Number-n)))
+	})
+	if !ok {
+		return Version{Number: n}, false
+	}
+	return t.Versions[i], true
+}
+
+// At is the last version committed at or before a time. Where times run back, as
+// they can where a table begins to record them, the later versions decide.
+func (t Times) At(at time.Time) (Version, error) {
+	for _, v := range slices.Backward(t.Versions) {
+		if !v.Time.After(at) {
+			return v, nil
+		}
+	}
+	if len(t.Versions) == 0 {
+		return Version{}, fmt.Errorf("%w: no commit is in the log; choose by version", ErrTooEarly)
+	}
+	first := t.Versions[0]
+	return Version{}, fmt.Errorf("%w: %s is before version %d, of %s (%s); ask for that version, or for a later time",
+		ErrTooEarly, at.UTC().Format(time.RFC3339Nano), first.Number, first.Time.Format(time.RFC3339Nano), first.From)
+}
+
+// Named is the version with a reference; false where none has it.
+func (t Times) Named(ref string) (Version, bool) {
+	i := slices.IndexFunc(t.Versions, func(v Version) bool { return v.Ref != "" && v.Ref == ref })
+	if i < 0 {
+		return Version{}, false
+	}
+	return t.Versions[i], true
 }
 
 // Cleanup says what a commit tells of files being deleted that no version within

@@ -72,7 +72,7 @@ func newTableWriter(region string, t Table, share float64, j *oracle.Journal,
 	if err != nil {
 		return nil, fmt.Errorf("write to table %s: %w", t.Name, err)
 	}
-	s := &journalled{Bucket: location.Bucket{Bucket: c.Bucket(t.Bucket)}, journal: j, region: region, table: t.Name}
+	s := &journalled{Bucket: location.Bucket{Of: c.Bucket(t.Bucket)}, journal: j, region: region, table: t.Name}
 	root := table.Root{Bucket: t.Bucket, Prefix: t.Path}
 	opts := write.Options{App: map[string]string{"lab": "traffic"}, CheckpointEvery: CheckpointEvery}
 	log, err := open(s, root, opts)
@@ -186,7 +186,7 @@ type journalled struct {
 var _ write.Store = (*journalled)(nil)
 
 func (s *journalled) Put(ctx context.Context, key string, body []byte) error {
-	_, err := s.Bucket.Bucket.Put(ctx, key, body)
+	_, err := s.Bucket.Of.Put(ctx, key, body)
 	return err
 }
 
@@ -201,7 +201,7 @@ func (s *journalled) PutIfAbsent(ctx context.Context, key string, body []byte) e
 			return err
 		}
 	}
-	_, err := s.Bucket.Bucket.PutIfAbsent(ctx, key, body)
+	_, err := s.Bucket.Of.PutIfAbsent(ctx, key, body)
 	if errors.Is(err, objectstore.ErrSame) { // an earlier attempt of this very write
 		return nil
 	}

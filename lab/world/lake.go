@@ -73,12 +73,12 @@ func (r *LedgerRecords) Obligations(context.Context) ([]action.Obligation, error
 type SourceStore struct{ location.Bucket }
 
 func (s SourceStore) Put(ctx context.Context, key string, body []byte) error {
-	_, err := s.Bucket.Bucket.Put(ctx, key, body)
+	_, err := s.Bucket.Of.Put(ctx, key, body)
 	return err
 }
 
 func (s SourceStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
-	_, err := s.Bucket.Bucket.PutIfAbsent(ctx, key, body)
+	_, err := s.Bucket.Of.PutIfAbsent(ctx, key, body)
 	if errors.Is(err, objectstore.ErrSame) {
 		return nil
 	}
@@ -142,7 +142,7 @@ func (l *Lake) Create(name string, every int64) {
 	l.T.Helper()
 	decl, _, _ := l.Estate.Table(name)
 	b := l.RootBucket(East)
-	w, err := write.Create(l.T.Context(), SourceStore{location.Bucket{Bucket: b}}, table.Root{Bucket: b.Name(), Prefix: decl.Path}, OrderColumns,
+	w, err := write.Create(l.T.Context(), SourceStore{location.Bucket{Of: b}}, table.Root{Bucket: b.Name(), Prefix: decl.Path}, OrderColumns,
 		write.Options{CheckpointEvery: every, Now: func() time.Time { return l.Clock }})
 	l.Must(err)
 	l.Writers[name] = w
@@ -179,7 +179,7 @@ func (l *Lake) Log(region, name string) (*delta.Log, table.Store) {
 	l.T.Helper()
 	decl, _, _ := l.Estate.Table(name)
 	b := l.RootBucket(region)
-	store := location.Bucket{Bucket: b}
+	store := location.Bucket{Of: b}
 	log, err := delta.Open(l.T.Context(), store, table.Root{Bucket: b.Name(), Prefix: decl.Path})
 	l.Must(err)
 	return log, store

@@ -88,22 +88,13 @@ func (l *Log) Point(ctx context.Context, w Want) (Point, error) {
 	return p, nil
 }
 
-// Times is when the versions of a table were committed, in order.
-type Times struct {
-	Versions []table.Version
-	// Warnings say where times of log objects contradict the order of versions,
-	// as they do after a copy (trap 21): a version chosen by such a time is
-	// whatever the copy made of it.
-	Warnings []string
-}
-
 // Times dates the listed commits as the protocol's readers do: by in-commit
 // timestamps from the version on at which the table's newest metadata enables
 // them, and below by the modification times of the log's objects, moved past
 // each other where they are not in order. Without in-commit timestamps it reads
 // one snapshot and no other commit.
-func (l *Log) Times(ctx context.Context) (Times, error) {
-	var t Times
+func (l *Log) Times(ctx context.Context) (table.Times, error) {
+	var t table.Times
 	from, err := l.inCommitFrom(ctx)
 	if err != nil {
 		return t, err
@@ -115,7 +106,7 @@ func (l *Log) Times(ctx context.Context) (Times, error) {
 		}
 	}
 	split, _ := slices.BinarySearch(numbers, from)
-	t.fileTimes(l, numbers[:split])
+	l.fileTimes(&t, numbers[:split])
 	for f := range l.commitsOf(ctx, slices.Values(numbers[split:])) {
 		if f.err != nil {
 			if !broken(f.err) {
@@ -167,7 +158,7 @@ func (l *Log) newestReadable(ctx context.Context) (*Snapshot, error) {
 }
 
 // fileTimes dates versions by their objects' modification times.
-func (t *Times) fileTimes(l *Log, numbers []int64) {
+func (l *Log) fileTimes(t *table.Times, numbers []int64) {
 	var last, written time.Time // as moved, and as listed
 	disorder, first := 0, int64(-1)
 	for _, n := range numbers {
@@ -189,31 +180,4 @@ func (t *Times) fileTimes(l *Log, numbers []int64) {
 			"the modification times of %d log objects are older than those of the versions before them, the first at version %d: the log was copied, and these times are the copy's; choose by version, or by a time recorded inside the commits (breakwater table history)",
 			disorder, first))
 	}
-}
-
-// Of is when a version was committed; false where nothing says so.
-func (t Times) Of(n int64) (table.Version, bool) {
-	i, ok := slices.BinarySearchFunc(t.Versions, n, func(v table.Version, n int64) int {
-		return int(min(1, max(-1, v.Number-n)))
-	})
-	if !ok {
-		return table.Version{Number: n}, false
-	}
-	return t.Versions[i], true
-}
-
-// At is the last version committed at or before a time. Of a log whose times
-// run back where in-commit timestamps begin, the in-commit ones decide.
-func (t Times) At(at time.Time) (table.Version, error) {
-	for _, v := range slices.Backward(t.Versions) {
-		if !v.Time.After(at) {
-			return v, nil
-		}
-	}
-	if len(t.Versions) == 0 {
-		return table.Version{}, fmt.Errorf("%w: no commit is in the log; choose by version", table.ErrTooEarly)
-	}
-	first := t.Versions[0]
-	return table.Version{}, fmt.Errorf("%w: %s is before version %d, of %s (%s); ask for that version, or for a later time",
-		table.ErrTooEarly, at.UTC().Format(time.RFC3339Nano), first.Number, first.Time.Format(time.RFC3339Nano), first.From)
 }

@@ -26,7 +26,6 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 )
 
 // ErrBad says that what was typed names no place.
@@ -61,14 +60,14 @@ func ParseMap(text string) (Map, error) {
 	return Map{from, to}, nil
 }
 
-// Location is a table's place: what package delta opens.
+// Location is a table's place: what a table format opens.
 type Location struct {
 	Store table.Store
 	Root  table.Root
 }
 
-// Open works out where a table is. It asks nothing of the place: [delta.Open]
-// does.
+// Open works out where a table is. It asks nothing of the place: who opens the
+// table does.
 func Open(where string, o Options) (Location, error) {
 	at, err := parse(where)
 	if err != nil {
@@ -91,11 +90,6 @@ func Open(where string, o Options) (Location, error) {
 		return Location{}, err
 	}
 	return Location{w, table.Root{Bucket: strings.TrimPrefix(at.bucket, "s3://"), Prefix: at.key}}, nil
-}
-
-// Log opens the log of the table there.
-func (l Location) Log(ctx context.Context) (*delta.Log, error) {
-	return delta.Open(ctx, l.Store, l.Root)
 }
 
 // spot is a bucket ("s3://name", "file://") and a key in it without slashes

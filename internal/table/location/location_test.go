@@ -42,7 +42,7 @@ func TestFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := loc.Log(t.Context())
+		l, err := delta.Open(t.Context(), loc.Store, loc.Root)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestMap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := loc.Log(t.Context())
+		l, err := delta.Open(t.Context(), loc.Store, loc.Root)
 		if err != nil {
 			t.Fatal(err)
 		}

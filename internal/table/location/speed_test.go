@@ -80,7 +80,7 @@ func TestSpeedOfNewestComplete(t *testing.T) {
 		}))
 		theirs = append(theirs, deltaRS(t, server))
 		ours = append(ours, timed(t, func() error {
-			l, err := delta.Open(ctx, location.Bucket{Bucket: b}, root)
+			l, err := delta.Open(ctx, location.Bucket{Of: b}, root)
 			if err != nil {
 				return err
 			}

@@ -15,17 +15,32 @@ import (
 	"breakwater/internal/table"
 )
 
-// Bucket is an S3 bucket as package delta reads it. Its other methods are the
-// bucket's own.
-type Bucket struct{ objectstore.Bucket }
+// Bucket is a bucket of an object store as table formats read and change it. The
+// object store's own methods are those of the field.
+type Bucket struct{ Of objectstore.Bucket }
 
-var _ table.Store = Bucket{}
+var _ table.Changer = Bucket{}
+
+func object(o objectstore.Object) table.Object {
+	return table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID}
+}
 
 // List yields what is there now: a key under a delete marker is not.
 func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
 	return func(yield func(table.Object, error) bool) {
-		for o, err := range b.Bucket.List(ctx, prefix) {
-			if !yield(table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID}, err) {
+		for o, err := range b.Of.List(ctx, prefix) {
+			if !yield(object(o), err) {
+				return
+			}
+		}
+	}
+}
+
+// ListVersions yields every version and delete marker.
+func (b Bucket) ListVersions(ctx context.Context, prefix string) iter.Seq2[table.Past, error] {
+	return func(yield func(table.Past, error) bool) {
+		for v, err := range b.Of.ListVersions(ctx, prefix) {
+			if !yield(table.Past{Object: object(v.Object), Latest: v.Latest, Marker: v.DeleteMarker}, err) {
 				return
 			}
 		}
@@ -34,9 +49,73 @@ func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object,
 
 // Get reads an object whole.
 func (b Bucket) Get(ctx context.Context, key string) ([]byte, error) {
-	body, _, err := b.Bucket.Get(ctx, key)
+	body, _, err := b.Of.Get(ctx, key)
 	return body, err
 }
+
+// ReadAt reads a part of an object with one request.
+func (b Bucket) ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error) {
+	return b.Of.ReadAt(ctx, key, p, off)
+}
+
+// Look reads an object whole, together with what it is.
+func (b Bucket) Look(ctx context.Context, key string) ([]byte, table.Object, error) {
+	body, o, err := b.Of.Get(ctx, key)
+	return body, object(o), err
+}
+
+// Stat tells what an object is.
+func (b Bucket) Stat(ctx context.Context, key string) (table.Object, error) {
+	o, err := b.Of.Head(ctx, key)
+	return object(o), err
+}
+
+// GetVersion reads one version whole.
+func (b Bucket) GetVersion(ctx context.Context, key, versionID string) ([]byte, error) {
+	body, _, err := b.Of.GetVersion(ctx, key, versionID)
+	return body, err
+}
+
+// Copy copies a version within the bucket.
+func (b Bucket) Copy(ctx context.Context, key string, was table.ObjectVersion, to string) error {
+	_, err := b.Of.Copy(ctx, objectstore.Source{Key: key, VersionID: was.VersionID, ETag: was.ETag}, to)
+	return written(err)
+}
+
+// Hide puts a delete marker over an object.
+func (b Bucket) Hide(ctx context.Context, key string) error {
+	_, err := b.Of.Delete(ctx, key)
+	return err
+}
+
+// PutIfAbsent writes an object where there is none.
+func (b Bucket) PutIfAbsent(ctx context.Context, key string, body []byte) error {
+	_, err := b.Of.PutIfAbsent(ctx, key, body)
+	return written(err)
+}
+
+// PutIfMatch writes over the object with that ETag.
+func (b Bucket) PutIfMatch(ctx context.Context, key string, body []byte, etag string) error {
+	_, err := b.Of.PutIfMatch(ctx, key, body, etag)
+	return written(err)
+}
+
+// written says of a conditional write what formats know: these very bytes are as
+// good as written, and what changed is [table.ErrChanged].
+func written(err error) error {
+	switch {
+	case errors.Is(err, objectstore.ErrSame):
+		return nil
+	case errors.Is(err, objectstore.ErrChanged):
+		return &changed{err}
+	}
+	return err
+}
+
+// changed is an object store's word for [table.ErrChanged], and its own.
+type changed struct{ error }
+
+func (c *changed) Unwrap() []error { return []error{c.error, table.ErrChanged} }
 
 // filesystem is the "bucket" of files: keys are absolute paths without the first
 // slash.

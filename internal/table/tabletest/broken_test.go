@@ -2,20 +2,17 @@ package tabletest_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"breakwater/internal/promise"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta/port"
-	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/tabletest"
 	"breakwater/internal/table/toy"
 )
@@ -56,10 +53,12 @@ func (f format) Entry(key string) table.Entry {
 type over struct {
 	table.Table
 	extent   func(table.Extent) table.Extent
-	history  func(iter.Seq2[table.Commit, error]) iter.Seq2[table.Commit, error]
-	find     func(table.Want) table.Want
+	history  func(from int64, all []table.Commit) []table.Commit // of all commits
+	times    func([]table.Version)
 	newest   func(ctx context.Context, notAfter time.Time) (table.Newest, error)
 	snapshot func(table.Snapshot) table.Snapshot
+	number   func(int64) int64
+	failed   func(error) error
 }
 
 func (o over) Extent() table.Extent {
@@ -70,17 +69,32 @@ func (o over) Extent() table.Extent {
 }
 
 func (o over) History(ctx context.Context, from int64) iter.Seq2[table.Commit, error] {
-	if o.history != nil {
-		return o.history(o.Table.History(ctx, from))
+	if o.history == nil {
+		return o.Table.History(ctx, from)
 	}
-	return o.Table.History(ctx, from)
+	return func(yield func(table.Commit, error) bool) {
+		var all []table.Commit
+		for c, err := range o.Table.History(ctx, 0) {
+			if err != nil {
+				yield(c, err)
+				return
+			}
+			all = append(all, c)
+		}
+		for _, c := range o.history(from, all) {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
 }
 
-func (o over) Find(ctx context.Context, w table.Want) (table.Version, []string, error) {
-	if o.find != nil {
-		w = o.find(w)
+func (o over) Times(ctx context.Context) (table.Times, error) {
+	t, err := o.Table.Times(ctx)
+	if o.times != nil {
+		o.times(t.Versions)
 	}
-	return o.Table.Find(ctx, w)
+	return t, err
 }
 
 func (o over) Newest(ctx context.Context, notAfter time.Time) (table.Newest, error) {
@@ -91,7 +105,13 @@ func (o over) Newest(ctx context.Context, notAfter time.Time) (table.Newest, err
 }
 
 func (o over) Snapshot(ctx context.Context, number int64) (table.Snapshot, error) {
+	if o.number != nil {
+		number = o.number(number)
+	}
 	s, err := o.Table.Snapshot(ctx, number)
+	if err != nil && o.failed != nil {
+		err = o.failed(err)
+	}
 	if err == nil && o.snapshot != nil {
 		s = o.snapshot(s)
 	}
@@ -170,169 +190,122 @@ func (w wanderer) Extent() table.Extent {
 	return t.Extent()
 }
 
-// deltas is Delta Lake, to break what a toy cannot do.
-type deltas struct{ port.Format }
+// breaks is an implementation that is broken in one way.
+func breaks(name, promised string, f table.Format) promise.Broken[tabletest.World] {
+	return promise.Broken[tabletest.World]{Name: name, Breaks: promised, Target: func(testing.TB) tabletest.World {
+		return tabletest.World{Format: f, Create: toy.Create}
+	}}
+}
 
-// destroyer promotes by writing over what is later.
-type destroyer struct{ deltas }
+// snaps makes a format whose snapshots are broken in one way.
+func snaps(with func(rows) table.Snapshot) table.Format {
+	return opens(func(o over) over {
+		o.snapshot = func(s table.Snapshot) table.Snapshot { return with(asRows(s)) }
+		return o
+	})
+}
 
-func (d destroyer) Promote(ctx context.Context, s table.Site, plan json.RawMessage, w table.Work) (int64, error) {
-	n, err := d.Format.Promote(ctx, s, plan, w)
-	store, ok := s.Store.(*tabletest.Store)
-	for o, lost := range store.ListVersions(ctx, d.Log(s.Root)) {
-		if ok && lost == nil && o.Marker {
-			store.Delete(o.Key)
-		}
+// reached makes a format whose way to tables is broken in one way.
+func reached(with func(t table.Table, err error, at opening) (table.Table, error)) table.Format {
+	return format{open: with}
+}
+
+// nameless is a format that no estate can name.
+type nameless struct{ toy.Format }
+
+func (nameless) Name() string { return "Toy Format" }
+
+// littering leaves something in the bucket that it looks at.
+func littering(t table.Table, err error, at opening) (table.Table, error) {
+	if store, ok := at.store.(*tabletest.Store); ok && err == nil {
+		err = store.Put(at.ctx, at.root.Key(".lock"), nil)
 	}
-	return n, err
+	return t, err
 }
 
-// optimist finds that every promotion went well.
-type optimist struct{ deltas }
+// impatient is a version that promises to keep nothing that it can say.
+type impatient struct{ rows }
 
-func (o optimist) Promote(ctx context.Context, s table.Site, plan json.RawMessage, w table.Work) (int64, error) {
-	return 0, w.Guard(ctx)
+func (impatient) Retention() table.Retention { return table.Retention{} }
+
+// accompanied is a version whose copies bring what is later.
+type accompanied struct {
+	rows
+	all []table.Commit
 }
 
-// forgetter does not know its own rollback again.
-type forgetter struct{ deltas }
-
-func (f forgetter) FindRollback(context.Context, table.Site, int64, string) (table.Mark, error) {
-	return table.Mark{}, fs.ErrNotExist
-}
-
-func (f forgetter) PlanRollback(ctx context.Context, s table.Site, t table.Table, target int64) (table.Rollback, error) {
-	p, err := f.Format.PlanRollback(ctx, s, t, target)
-	if err != nil {
-		return nil, err
+func (a accompanied) Beside(context.Context) (table.Beside, error) {
+	var b table.Beside
+	for _, c := range a.all {
+		b.Files = append(b.Files, table.File{Key: c.Version.Ref, Size: -1, Why: table.LogEntry})
 	}
-	return twice{p, f, s, target}, nil
+	return b, nil
 }
 
-type twice struct {
-	table.Rollback
-	f      forgetter
-	site   table.Site
-	target int64
-}
-
-func (w twice) Commit(ctx context.Context, st table.Stamp) (int64, bool, error) {
-	t, err := w.f.Open(ctx, w.site.Store, w.site.Root)
-	if err != nil {
-		return 0, false, err
-	}
-	p, err := w.f.Format.PlanRollback(ctx, w.site, t, w.target)
-	if err != nil {
-		return 0, false, err
-	}
-	return p.Commit(ctx, st)
-}
-
-func createDelta(t testing.TB, store *tabletest.Store, root table.Root, now func() time.Time) tabletest.Writer {
-	t.Helper()
-	w, err := write.Create(t.Context(), store, root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{Now: now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &deltaWriter{w, store, root, 0}
-}
-
-type deltaWriter struct {
-	table *write.Table
-	store *tabletest.Store
-	root  table.Root
-	rows  int64
-}
-
-func (w *deltaWriter) Begun() tabletest.Written { return w.written(0, nil) }
-
-func (w *deltaWriter) Append(t testing.TB, n int) tabletest.Written {
-	t.Helper()
-	before := w.store.Keys("")
-	var all []write.Row
-	for range n {
-		w.rows++
-		all = append(all, write.Row{w.rows})
-	}
-	v, err := w.table.Append(t.Context(), all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w.written(v, before)
-}
-
-func (w *deltaWriter) written(v int64, before []string) tabletest.Written {
-	commit := fmt.Sprintf("%s%020d.json", port.Format{}.Log(w.root), v)
-	out := tabletest.Written{Number: v, Log: []string{commit}}
-	for _, key := range w.store.Keys("") {
-		if v > 0 && key != commit && !slices.Contains(before, key) {
-			out.Data = append(out.Data, key)
-		}
-	}
-	return out
-}
-
-// Every broken format fails by the promise that it breaks.
-func TestBrokenFormatsFail(t *testing.T) {
-	for name, tc := range map[string]struct {
-		format table.Format
-		breaks string
-	}{
-		"a head beyond the newest": {opens(func(o over) over {
-			o.extent = func(e table.Extent) table.Extent { e.Head++; return e }
-			return o
-		}), "the head is the newest version, and no later one"},
-		"a missing table that is an empty one": {format{open: func(t table.Table, err error, _ opening) (table.Table, error) {
+func brokenToys() []promise.Broken[tabletest.World] {
+	return []promise.Broken[tabletest.World]{
+		breaks("a missing table is an empty one", "nothing there is no table", reached(func(t table.Table, err error, _ opening) (table.Table, error) {
 			if errors.Is(err, fs.ErrNotExist) {
 				return empty{}, nil
 			}
 			return t, err
-		}}, "nothing there is no table"},
-		"silence that is absence": {format{open: func(t table.Table, err error, _ opening) (table.Table, error) {
+		})),
+		breaks("silence is absence", "a store that does not answer says nothing about the table", reached(func(t table.Table, err error, _ opening) (table.Table, error) {
 			if err != nil {
 				return nil, fmt.Errorf("open: %w", fs.ErrNotExist)
 			}
 			return t, nil
-		}}, "a store that does not answer says nothing about the table"},
-		"a history out of order": {opens(func(o over) over {
-			o.history = func(all iter.Seq2[table.Commit, error]) iter.Seq2[table.Commit, error] {
-				return func(yield func(table.Commit, error) bool) {
-					var commits []table.Commit
-					for c, err := range all {
-						if err != nil {
-							yield(c, err)
-							return
-						}
-						commits = append(commits, c)
-					}
-					for _, c := range slices.Backward(commits) {
-						if !yield(c, nil) {
-							return
-						}
-					}
+		})),
+		breaks("the head is beyond the newest", "the head is the newest version, and no later one", opens(func(o over) over {
+			o.extent = func(e table.Extent) table.Extent { e.Head++; return e }
+			return o
+		})),
+		breaks("history runs backwards", "history is every version, in order and dated", opens(func(o over) over {
+			o.history = func(_ int64, all []table.Commit) []table.Commit { slices.Reverse(all); return all }
+			return o
+		})),
+		breaks("history begins at the beginning", "history begins where it is asked to", opens(func(o over) over {
+			o.history = func(_ int64, all []table.Commit) []table.Commit { return all }
+			return o
+		})),
+		breaks("a look wanders", "a look does not see what is written afterwards", reached(func(t table.Table, err error, at opening) (table.Table, error) {
+			if err != nil {
+				return nil, err
+			}
+			return wanderer{t, at}, nil
+		})),
+		breaks("a row is forgotten", "rows are those that were written", snaps(func(r rows) table.Snapshot { return miscounting{r} })),
+		breaks("a digest is of nothing", "a digest is of the rows and of nothing else", snaps(func(r rows) table.Snapshot { return constant{r} })),
+		breaks("data is called log", "the layout tells log from data", format{entry: func(key string, e table.Entry) table.Entry {
+			if strings.HasSuffix(key, ".txt") {
+				e.Role = table.RoleCheckpoint
+			}
+			return e
+		}}),
+		breaks("a look reads the data", "data files are not read to look at a table", opens(func(o over) over {
+			o.newest = func(ctx context.Context, notAfter time.Time) (table.Newest, error) {
+				n, err := o.Table.Newest(ctx, notAfter)
+				if r, ok := n.Snapshot.(table.RowReader); ok && err == nil {
+					_, err = r.Sum(ctx)
 				}
+				return n, err
 			}
 			return o
-		}), "history is every version, in order and dated"},
-		"a time off by one": {opens(func(o over) over {
-			o.find = func(w table.Want) table.Want {
-				if !w.At.IsZero() {
-					w.At = w.At.Add(-time.Nanosecond)
+		})),
+		breaks("a look leaves a lock", "reading writes nothing", reached(littering)),
+		breaks("what is kept is not told", "what a table promises to keep is told", snaps(func(r rows) table.Snapshot { return impatient{r} })),
+		breaks("its name is no word", "a format is found by its name", nameless{}),
+		breaks("the newest is always the one before the head", "a whole head is the newest complete version", opens(func(o over) over {
+			o.newest = func(ctx context.Context, notAfter time.Time) (table.Newest, error) {
+				n, err := o.Table.Newest(ctx, notAfter)
+				if err == nil {
+					n.Snapshot, err = o.Table.Snapshot(ctx, n.Snapshot.Version().Number-1)
 				}
-				return w
+				return n, err
 			}
 			return o
-		}), "a time gives the last version committed by then"},
-		"a reference that is not looked at": {opens(func(o over) over {
-			o.find = func(w table.Want) table.Want {
-				if w.Ref != "" {
-					w.At = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
-				}
-				return w
-			}
-			return o
-		}), "a reference gives its version"},
-		"an incomplete version that is the newest complete one": {opens(func(o over) over {
+		})),
+		breaks("an incomplete version is the newest complete one", "a version that lacks an object is not complete", opens(func(o over) over {
 			o.newest = func(ctx context.Context, notAfter time.Time) (table.Newest, error) {
 				n, err := o.Table.Newest(ctx, notAfter)
 				if err == nil && len(n.Above) > 0 && n.Above[0].Fault == "" {
@@ -342,99 +315,74 @@ func TestBrokenFormatsFail(t *testing.T) {
 				return n, err
 			}
 			return o
-		}), "a version that lacks an object is not complete"},
-		"a closure that forgets an object": {opens(func(o over) over {
-			o.snapshot = func(s table.Snapshot) table.Snapshot { return forgetful{asRows(s)} }
-			return o
-		}), "a closure is enough to read its version"},
-		"wrong rows": {opens(func(o over) over {
-			o.snapshot = func(s table.Snapshot) table.Snapshot { return miscounting{asRows(s)} }
-			return o
-		}), "rows are those that were written"},
-		"a digest of nothing": {opens(func(o over) over {
-			o.snapshot = func(s table.Snapshot) table.Snapshot { return constant{asRows(s)} }
-			return o
-		}), "a digest is of the rows and of nothing else"},
-		"data that is called log": {format{entry: func(key string, e table.Entry) table.Entry {
-			if strings.HasSuffix(key, ".txt") {
-				e.Role = table.RoleCheckpoint
-			}
-			return e
-		}}, "the layout tells log from data"},
-		"a look that wanders": {format{open: func(t table.Table, err error, at opening) (table.Table, error) {
-			if err != nil {
-				return nil, err
-			}
-			return wanderer{t, at}, nil
-		}}, "a look does not see what is written afterwards"},
-		"a look that reads the data": {opens(func(o over) over {
+		})),
+		breaks("nothing complete is no error", "where no version is complete there is no newest", opens(func(o over) over {
 			o.newest = func(ctx context.Context, notAfter time.Time) (table.Newest, error) {
 				n, err := o.Table.Newest(ctx, notAfter)
-				if r, ok := n.Snapshot.(table.RowReader); ok && err == nil {
-					_, err = r.Sum(ctx)
+				if errors.Is(err, table.ErrNoneComplete) {
+					err = nil
 				}
 				return n, err
 			}
 			return o
-		}), "data files are not read to look at a table"},
-		"a promotion that destroys":       {destroyer{}, "a promotion makes its version the head, and loses nothing"},
-		"a promotion that does nothing":   {optimist{}, "a promotion makes its version the head, and loses nothing"},
-		"a rollback that forgets its own": {forgetter{}, "a rollback that is called again commits once"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := tabletest.World{Format: tc.format, Create: toy.Create}
-			if tc.format.Name() == "delta" {
-				w.Create = createDelta
-			}
-			known := false
-			for _, c := range tabletest.Checks() {
-				if c.Promise != tc.breaks {
-					continue
-				}
-				known = true
-				if said := hold(t, c, w); said == "" {
-					t.Errorf("the suite lets it pass: %s", c.Promise)
-				} else {
-					t.Log(said)
+		})),
+		breaks("the newest knows no limit", "no version later than asked for is the newest", opens(func(o over) over {
+			o.newest = func(ctx context.Context, _ time.Time) (table.Newest, error) { return o.Table.Newest(ctx, time.Time{}) }
+			return o
+		})),
+		breaks("a closure forgets an object", "a closure is enough to read its version", snaps(func(r rows) table.Snapshot { return forgetful{r} })),
+		breaks("a time is off by one", "a time gives the last version committed by then", opens(func(o over) over {
+			o.times = func(all []table.Version) {
+				for i := range all {
+					all[i].Time = all[i].Time.Add(time.Nanosecond)
 				}
 			}
-			if !known {
-				t.Errorf("the suite has no promise %q", tc.breaks)
+			return o
+		})),
+		breaks("all versions have one reference", "a reference gives its version", opens(func(o over) over {
+			o.times = func(all []table.Version) {
+				for i := range all {
+					all[i].Ref = all[0].Ref
+				}
 			}
-		})
+			return o
+		})),
+		breaks("what is beyond the head is the head", "a version that is not there is not there", opens(func(o over) over {
+			o.number = func(n int64) int64 { return max(0, min(n, o.Table.Extent().Head)) }
+			return o
+		})),
+		breaks("a missing commit is read around", "a version whose commit is gone is not read around it", opens(func(o over) over {
+			o.extent = func(e table.Extent) table.Extent {
+				return table.Extent{Head: e.Head, Readable: []table.Range{{First: e.Readable[0].First, Last: e.Head}}}
+			}
+			return o
+		})),
+		breaks("a commit cut short is another error", "a commit that was cut short is broken", opens(func(o over) over {
+			o.failed = func(err error) error {
+				if errors.Is(err, table.ErrBroken) {
+					return errors.New("unexpected end of JSON input")
+				}
+				return err
+			}
+			return o
+		})),
+		breaks("a copy brings what is later", "a copy of what a version needs, and what goes beside it, is the version", opens(func(o over) over {
+			o.snapshot = func(s table.Snapshot) table.Snapshot {
+				a := accompanied{rows: asRows(s)}
+				for c, err := range o.Table.History(context.Background(), 0) {
+					if err == nil {
+						a.all = append(a.all, c)
+					}
+				}
+				return a
+			}
+			return o
+		})),
 	}
 }
 
-// hold returns what a check says of a format, empty if it passes.
-func hold(t *testing.T, c tabletest.Check, w tabletest.World) string {
-	r := &recorder{TB: t}
-	done := make(chan struct{})
-	go func() { // a goroutine of its own, since Fatal ends one
-		defer close(done)
-		c.Hold(r, w)
-	}()
-	<-done
-	return strings.Join(r.said, "\n")
-}
-
-// recorder notes what a test would have said.
-type recorder struct {
-	testing.TB
-	said []string
-}
-
-func (r *recorder) Errorf(text string, args ...any) {
-	r.said = append(r.said, fmt.Sprintf(text, args...))
-}
-func (r *recorder) Error(args ...any) { r.said = append(r.said, fmt.Sprint(args...)) }
-func (r *recorder) Failed() bool      { return len(r.said) > 0 }
-
-func (r *recorder) Fatalf(text string, args ...any) {
-	r.Errorf(text, args...)
-	runtime.Goexit()
-}
-
-func (r *recorder) Fatal(args ...any) {
-	r.Error(args...)
-	runtime.Goexit()
+// Every promise is broken by a format that is right but for that, and the suite
+// fails it by name.
+func TestBrokenFormatsFail(t *testing.T) {
+	tabletest.Promises().Honest(t, slices.Concat(brokenToys(), brokenDeltas()))
 }

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/internal/promise"
 	"breakwater/internal/table"
 )
 
 // finding holds a format to finding the right version, and all that it needs.
-func finding() []Check {
-	return []Check{
-		{"a whole head is the newest complete version", func(t testing.TB, w World) {
+func finding() promise.Suite[World] {
+	return promise.Suite[World]{
+		{Name: "a whole head is the newest complete version", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			n, err := b.open().Newest(b.ctx(), time.Time{})
 			b.must(err, "find the newest complete version")
@@ -23,7 +24,7 @@ func finding() []Check {
 				t.Errorf("it needs %v, and all of it lies in its folder", out)
 			}
 		}},
-		{"a version that lacks an object is not complete", func(t testing.TB, w World) {
+		{Name: "a version that lacks an object is not complete", Check: func(t testing.TB, w World) {
 			for name, fault := range map[string]func(b *bed, key string){
 				"gone":      func(b *bed, key string) { b.store.Delete(key) },
 				"hidden":    func(b *bed, key string) { b.must(b.store.Hide(b.ctx(), key), "hide") },
@@ -44,7 +45,7 @@ func finding() []Check {
 				}
 			}
 		}},
-		{"where no version is complete there is no newest", func(t testing.TB, w World) {
+		{Name: "where no version is complete there is no newest", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			for _, v := range b.wrote {
 				for _, key := range append(v.Data, v.Log[:len(v.Log)-1]...) {
@@ -59,7 +60,7 @@ func finding() []Check {
 				t.Errorf("Newest = %+v, %v; want ErrNoneComplete with what each version lacks", n, err)
 			}
 		}},
-		{"no version later than asked for is the newest", func(t testing.TB, w World) {
+		{Name: "no version later than asked for is the newest", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			n, err := b.open().Newest(b.ctx(), at(3))
 			b.must(err, "find the newest complete version")
@@ -67,7 +68,7 @@ func finding() []Check {
 				t.Errorf("not after %v it is version %d, want %d", at(3), got, b.wrote[3].Number)
 			}
 		}},
-		{"a closure is enough to read its version", func(t testing.TB, w World) {
+		{Name: "a closure is enough to read its version", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			for i, v := range b.wrote {
@@ -109,25 +110,31 @@ func finding() []Check {
 				}
 			}
 		}},
-		{"a time gives the last version committed by then", func(t testing.TB, w World) {
+		{Name: "a time gives the last version committed by then", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
-			o := b.open()
+			times, err := b.open().Times(b.ctx())
+			b.must(err, "date the versions")
+			if len(times.Versions) != len(b.wrote) || len(times.Warnings) != 0 {
+				t.Errorf("%d of %d versions have a time, with warnings %q", len(times.Versions), len(b.wrote), times.Warnings)
+			}
 			for i, v := range b.wrote {
 				for _, when := range []time.Time{at(i), at(i).Add(59 * time.Second)} {
-					got, _, err := o.Find(b.ctx(), table.Want{At: when})
-					if err != nil || got.Number != v.Number || !got.Time.Equal(at(i)) {
+					got, err := times.At(when)
+					if err != nil || got.Number != v.Number || !got.Time.Equal(at(i)) || got.From == table.None {
 						t.Errorf("at %v it is %+v, %v; want version %d of %v", when, got, err, v.Number, at(i))
 					}
 				}
 			}
-			if got, _, err := o.Find(b.ctx(), table.Want{At: at(0).Add(-time.Second)}); !errors.Is(err, table.ErrTooEarly) {
+			if got, err := times.At(at(0).Add(-time.Second)); !errors.Is(err, table.ErrTooEarly) {
 				t.Errorf("before the first version it is %+v, %v; want ErrTooEarly", got, err)
 			}
 		}},
-		{"a reference gives its version", func(t testing.TB, w World) {
+		{Name: "a reference gives its version", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
-			seen := map[string]bool{"": true}
+			times, err := o.Times(b.ctx())
+			b.must(err, "date the versions")
+			seen := map[string]bool{}
 			for _, v := range b.wrote {
 				ref := b.snapshot(o, v.Number).Version().Ref
 				if ref == "" {
@@ -137,21 +144,21 @@ func finding() []Check {
 					t.Errorf("version %d has another one's reference %s", v.Number, ref)
 				}
 				seen[ref] = true
-				if got, _, err := o.Find(b.ctx(), table.Want{Ref: ref}); err != nil || got.Number != v.Number || got.Ref != ref {
-					t.Errorf("reference %s gives %+v, %v; want version %d", ref, got, err, v.Number)
+				if got, ok := times.Named(ref); !ok || got.Number != v.Number {
+					t.Errorf("reference %s gives %+v, %v; want version %d", ref, got, ok, v.Number)
 				}
 			}
-			if got, _, err := o.Find(b.ctx(), table.Want{Ref: "nobody's"}); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("a reference of no version gives %+v, %v; want fs.ErrNotExist", got, err)
+			if got, ok := times.Named("nobody's"); ok {
+				t.Errorf("a reference of no version gives %+v", got)
 			}
 		}},
 	}
 }
 
 // broken holds a format to saying what is broken rather than reading around it.
-func broken() []Check {
-	return []Check{
-		{"a version that is not there is not there", func(t testing.TB, w World) {
+func broken() promise.Suite[World] {
+	return promise.Suite[World]{
+		{Name: "a version that is not there is not there", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			for _, n := range []int64{-1, b.last().Number + 1} {
 				if s, err := b.open().Snapshot(b.ctx(), n); !errors.Is(err, fs.ErrNotExist) {
@@ -162,7 +169,7 @@ func broken() []Check {
 				}
 			}
 		}},
-		{"a version whose commit is gone is not read around it", func(t testing.TB, w World) {
+		{Name: "a version whose commit is gone is not read around it", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			lost := b.wrote[2]
 			for _, key := range lost.Log {
@@ -190,7 +197,7 @@ func broken() []Check {
 				}
 			}
 		}},
-		{"a commit that was cut short is broken", func(t testing.TB, w World) {
+		{Name: "a commit that was cut short is broken", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			head := b.last()
 			key := head.Log[len(head.Log)-1]

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"breakwater/internal/promise"
 	"breakwater/internal/table"
 )
 
@@ -13,9 +14,9 @@ import (
 const quarantine = "tables/orders/.breakwater/quarantine/run.1/"
 
 // moving holds a format that can promote, copy and restore to how it does.
-func moving() []Check {
-	return []Check{
-		{"a copy of what a version needs, and what goes beside it, is the version", func(t testing.TB, w World) {
+func moving() promise.Suite[World] {
+	return promise.Suite[World]{
+		{Name: "a copy of what a version needs, and what goes beside it, is the version", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			for _, v := range b.wrote {
@@ -25,7 +26,7 @@ func moving() []Check {
 				}
 			}
 		}},
-		{"a promotion makes its version the head, and loses nothing", func(t testing.TB, w World) {
+		{Name: "a promotion makes its version the head, and loses nothing", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			p, ok := w.Format.(table.Promoter)
 			if !ok {
@@ -55,7 +56,7 @@ func moving() []Check {
 				}
 			}
 		}},
-		{"a promotion that was taken back never was", func(t testing.TB, w World) {
+		{Name: "a promotion that was taken back never was", Check: func(t testing.TB, w World) {
 			p, ok := w.Format.(table.Promoter)
 			if !ok {
 				return
@@ -74,7 +75,7 @@ func moving() []Check {
 			}
 			b.looksGood("taken back", p.Returned(b.ctx(), b.site(), back.Plan))
 		}},
-		{"a promotion that was broken off is finished by the next call", func(t testing.TB, w World) {
+		{Name: "a promotion that was broken off is finished by the next call", Check: func(t testing.TB, w World) {
 			p, ok := w.Format.(table.Promoter)
 			if !ok {
 				return
@@ -98,7 +99,7 @@ func moving() []Check {
 				b.looksGood("finished", p.Promoted(b.ctx(), b.site(), b.open(), m.Plan))
 			}
 		}},
-		{"a promotion stops where the table moved since its plan", func(t testing.TB, w World) {
+		{Name: "a promotion stops where the table moved since its plan", Check: func(t testing.TB, w World) {
 			p, ok := w.Format.(table.Promoter)
 			if !ok {
 				return

@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/internal/promise"
 	"breakwater/internal/table"
 )
 
 // reading holds a format to what every caller builds on.
-func reading() []Check {
-	return []Check{
-		{"nothing there is no table", func(t testing.TB, w World) {
+func reading() promise.Suite[World] {
+	return promise.Suite[World]{
+		{Name: "nothing there is no table", Check: func(t testing.TB, w World) {
 			s := &Store{}
 			if err := s.Put(t.Context(), "tables/orders/somebody.else's", []byte("x")); err != nil {
 				t.Fatal(err)
@@ -23,7 +24,7 @@ func reading() []Check {
 				t.Errorf("opening a folder without a table = %v, want fs.ErrNotExist: an empty table would pass for one that lost everything", err)
 			}
 		}},
-		{"a store that does not answer says nothing about the table", func(t testing.TB, w World) {
+		{Name: "a store that does not answer says nothing about the table", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			silent := errors.New("no answer")
 			b.store.Fail = func(string, string) error { return silent }
@@ -38,13 +39,13 @@ func reading() []Check {
 				t.Errorf("Newest = %v, want the store's own error and no conclusion", err)
 			}
 		}},
-		{"the head is the newest version, and no later one", func(t testing.TB, w World) {
+		{Name: "the head is the newest version, and no later one", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			if e := b.open().Extent(); e.Head != b.last().Number || len(e.Gaps) != 0 || !readable(e, b.wrote) {
 				t.Errorf("extent %+v, want head %d, every version readable and no gap", e, b.last().Number)
 			}
 		}},
-		{"history is every version, in order and dated", func(t testing.TB, w World) {
+		{Name: "history is every version, in order and dated", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			i := 0
 			for c, err := range b.open().History(b.ctx(), b.wrote[0].Number) {
@@ -64,7 +65,7 @@ func reading() []Check {
 				t.Errorf("history has %d of %d versions", i, len(b.wrote))
 			}
 		}},
-		{"history begins where it is asked to", func(t testing.TB, w World) {
+		{Name: "history begins where it is asked to", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			var got []int64
 			for c, err := range b.open().History(b.ctx(), b.wrote[3].Number) {
@@ -79,7 +80,7 @@ func reading() []Check {
 				t.Errorf("Commit(%d) = %+v, %v", b.wrote[3].Number, c, err)
 			}
 		}},
-		{"a look does not see what is written afterwards", func(t testing.TB, w World) {
+		{Name: "a look does not see what is written afterwards", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			before := b.last()
@@ -91,7 +92,7 @@ func reading() []Check {
 				t.Errorf("opened again, the head is %d, want %d", e.Head, after.Number)
 			}
 		}},
-		{"rows are those that were written", func(t testing.TB, w World) {
+		{Name: "rows are those that were written", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			for i, v := range b.wrote {
@@ -100,7 +101,7 @@ func reading() []Check {
 				}
 			}
 		}},
-		{"a digest is of the rows and of nothing else", func(t testing.TB, w World) {
+		{Name: "a digest is of the rows and of nothing else", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			seen := map[table.Digest]int64{}
@@ -136,7 +137,7 @@ func reading() []Check {
 			}
 			t.Error("whatever is changed in a data file, the digest stays")
 		}},
-		{"the layout tells log from data", func(t testing.TB, w World) {
+		{Name: "the layout tells log from data", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			log := w.Format.Log(b.root)
 			if !strings.HasPrefix(log, b.root.Prefix+"/") || !strings.HasSuffix(log, "/") {
@@ -163,7 +164,7 @@ func reading() []Check {
 				}
 			}
 		}},
-		{"data files are not read to look at a table", func(t testing.TB, w World) {
+		{Name: "data files are not read to look at a table", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			o := b.open()
 			n, err := o.Newest(b.ctx(), time.Time{})
@@ -174,7 +175,7 @@ func reading() []Check {
 				t.Errorf("%d reads of data files: one listing must do", data)
 			}
 		}},
-		{"reading writes nothing", func(t testing.TB, w World) {
+		{Name: "reading writes nothing", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			before := b.store.Writes()
 			o := b.open()
@@ -187,7 +188,7 @@ func reading() []Check {
 				t.Errorf("%d writes", n)
 			}
 		}},
-		{"what a table promises to keep is told", func(t testing.TB, w World) {
+		{Name: "what a table promises to keep is told", Check: func(t testing.TB, w World) {
 			b := newBed(t, w)
 			r := b.snapshot(b.open(), b.last().Number).Retention()
 			for _, k := range []table.Keep{r.Files, r.Log} {
@@ -196,10 +197,13 @@ func reading() []Check {
 				}
 			}
 		}},
-		{"an ability that is absent is refused by the format's name", func(t testing.TB, w World) {
-			_, err := table.Able[interface{ Fly() }](w.Format.Name(), w.Format, "flown")
-			if !errors.Is(err, table.ErrUnable) || !errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), w.Format.Name()) {
-				t.Errorf("%v", err)
+		{Name: "a format is found by its name", Check: func(t testing.TB, w World) {
+			name := w.Format.Name()
+			if name == "" || name != strings.ToLower(name) || strings.ContainsAny(name, " /.") {
+				t.Errorf("its name is %q, want a word that an estate can have", name)
+			}
+			if got, err := table.Register(w.Format).Of(name); err != nil || got.Name() != name {
+				t.Errorf("registered as %q it is %v, %v", name, got, err)
 			}
 		}},
 	}

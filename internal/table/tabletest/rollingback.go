@@ -5,14 +5,15 @@ import (
 	"io/fs"
 	"testing"
 
+	"breakwater/internal/promise"
 	"breakwater/internal/table"
 )
 
 // rollingBack holds a format that can roll back to how it does.
-func rollingBack() []Check {
+func rollingBack() promise.Suite[World] {
 	stamp := func(token string) table.Stamp { return table.Stamp{Token: token, Run: "run", Now: at(99)} }
-	return []Check{
-		{"a rollback brings the rows back by a new version", func(t testing.TB, w World) {
+	return promise.Suite[World]{
+		{Name: "a rollback brings the rows back by a new version", Check: func(t testing.TB, w World) {
 			r, ok := w.Format.(table.Rollbacker)
 			if !ok {
 				return
@@ -59,7 +60,7 @@ func rollingBack() []Check {
 				}
 			}
 		}},
-		{"a rollback that is called again commits once", func(t testing.TB, w World) {
+		{Name: "a rollback that is called again commits once", Check: func(t testing.TB, w World) {
 			r, ok := w.Format.(table.Rollbacker)
 			if !ok {
 				return
@@ -87,7 +88,7 @@ func rollingBack() []Check {
 				t.Errorf("planned again, it is not empty (%v)", err)
 			}
 		}},
-		{"a rollback stops where the head moved since its plan", func(t testing.TB, w World) {
+		{Name: "a rollback stops where the head moved since its plan", Check: func(t testing.TB, w World) {
 			r, ok := w.Format.(table.Rollbacker)
 			if !ok {
 				return
@@ -100,7 +101,7 @@ func rollingBack() []Check {
 				t.Errorf("version %d came after the plan, and Commit = %d, %v; want ErrMoved", after.Number, v, err)
 			}
 		}},
-		{"a rollback to a version that lacks an object is refused", func(t testing.TB, w World) {
+		{Name: "a rollback to a version that lacks an object is refused", Check: func(t testing.TB, w World) {
 			r, ok := w.Format.(table.Rollbacker)
 			if !ok {
 				return

@@ -15,9 +15,11 @@ package tabletest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	"breakwater/internal/promise"
 	"breakwater/internal/table"
 )
 
@@ -45,27 +47,15 @@ type Written struct {
 	Data   []string // keys of the data files that it wrote
 }
 
-// Check is one promise of the port, and how a format is held to it.
-type Check struct {
-	Promise string
-	Hold    func(t testing.TB, w World)
-}
-
 // Run holds a format to every promise, each as a test of its own.
 func Run(t *testing.T, w World) {
 	t.Helper()
-	for _, c := range Checks() {
-		t.Run(c.Promise, func(t *testing.T) { c.Hold(t, w) })
-	}
+	Promises().Run(t, w)
 }
 
-// Checks are all promises.
-func Checks() []Check {
-	var all []Check
-	for _, part := range [][]Check{reading(), finding(), broken(), moving(), rollingBack()} {
-		all = append(all, part...)
-	}
-	return all
+// Promises are all that the port promises.
+func Promises() promise.Suite[World] {
+	return slices.Concat(reading(), finding(), broken(), moving(), rollingBack())
 }
 
 // appended is how many rows each version of a check's table adds.

@@ -150,20 +150,14 @@ func (o opened) Snapshot(ctx context.Context, number int64) (table.Snapshot, err
 	return snapshot{m, o}, nil
 }
 
-func (o opened) Find(ctx context.Context, w table.Want) (table.Version, []string, error) {
-	for _, n := range slices.Backward(o.numbers()) {
-		m, err := o.read(ctx, n)
+func (o opened) Times(ctx context.Context) (t table.Times, err error) {
+	for c, err := range o.History(ctx, 0) {
 		if err != nil {
-			return table.Version{}, nil, err
+			return t, err
 		}
-		if v := o.version(m); w.At.IsZero() && v.Ref == w.Ref || !w.At.IsZero() && !v.Time.After(w.At) {
-			return v, nil, nil
-		}
+		t.Versions = append(t.Versions, c.Version)
 	}
-	if w.At.IsZero() {
-		return table.Version{}, nil, fmt.Errorf("toy table %s has no version %q: %w", o.root, w.Ref, fs.ErrNotExist)
-	}
-	return table.Version{}, nil, fmt.Errorf("toy table %s: %w: %s", o.root, table.ErrTooEarly, w.At)
+	return t, nil
 }
 
 // Newest holds one version after the other against one listing.

@@ -5,7 +5,6 @@ package port
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"iter"
 	"strings"
 	"time"
@@ -101,18 +100,7 @@ func (o opened) Snapshot(ctx context.Context, number int64) (table.Snapshot, err
 	return snapshot{s, o}, nil
 }
 
-// Find finds a version by time. Delta's versions have no reference.
-func (o opened) Find(ctx context.Context, w table.Want) (table.Version, []string, error) {
-	if w.At.IsZero() {
-		return table.Version{}, nil, fmt.Errorf("delta table %s has no version %q: its versions have numbers and times: %w", o.log.Root(), w.Ref, fs.ErrNotExist)
-	}
-	times, err := o.log.Times(ctx)
-	if err != nil {
-		return table.Version{}, nil, err
-	}
-	v, err := times.At(w.At)
-	return v, times.Warnings, err
-}
+func (o opened) Times(ctx context.Context) (table.Times, error) { return o.log.Times(ctx) }
 
 func (o opened) History(ctx context.Context, from int64) iter.Seq2[table.Commit, error] {
 	return o.log.History(ctx, from)

@@ -29,7 +29,7 @@ type bucketStore struct{ location.Bucket }
 var _ rollback.Store = bucketStore{}
 
 func (s bucketStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
-	_, err := s.Bucket.Bucket.PutIfAbsent(ctx, key, body)
+	_, err := s.Bucket.Of.PutIfAbsent(ctx, key, body)
 	return err
 }
 
@@ -62,7 +62,7 @@ func TestRollbackSpeed(t *testing.T) {
 	if err := client.CreateBucket(t.Context(), "lake", false); err != nil {
 		t.Fatal(err)
 	}
-	s := bucketStore{location.Bucket{Bucket: client.Bucket("lake")}}
+	s := bucketStore{location.Bucket{Of: client.Bucket("lake")}}
 	root := table.Root{Bucket: "lake", Prefix: "big"}
 	plant(t, minio, s, files, commits)
 
@@ -155,7 +155,7 @@ func plant(t *testing.T, minio *miniotest.Server, s bucketStore, files, commits 
 	name := func(n int) string {
 		return fmt.Sprintf("part-%05d-8f1c2a3b-0000-4000-8000-%012d-c000.snappy.parquet", n%200, n)
 	}
-	if _, err := s.Put(t.Context(), "big/"+name(0), body); err != nil {
+	if _, err := s.Of.Put(t.Context(), "big/"+name(0), body); err != nil {
 		t.Fatal(err)
 	}
 	folder := filepath.Join(minio.Folder, "lake", "big")

@@ -74,7 +74,7 @@ func (c child) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := dying{bucketStore{location.Bucket{Bucket: client.Bucket("lake")}}, c.Die}
+	s := dying{bucketStore{location.Bucket{Of: client.Bucket("lake")}}, c.Die}
 	root := table.Root{Bucket: "lake", Prefix: c.Prefix}
 	if _, err := rollback.Find(ctx, s, root, c.Head, "kill"); err == nil {
 		return nil
@@ -111,7 +111,7 @@ func TestKilledRestore(t *testing.T) {
 	if err := client.CreateBucket(t.Context(), "lake", true); err != nil {
 		t.Fatal(err)
 	}
-	s := bucketStore{location.Bucket{Bucket: client.Bucket("lake")}}
+	s := bucketStore{location.Bucket{Of: client.Bucket("lake")}}
 	from := load(t, "dv")
 	headAt(from, "dv", 8)
 	want, _ := content(t, from, "dv", 3)

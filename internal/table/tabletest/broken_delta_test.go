@@ -1,0 +1,197 @@
+package tabletest_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"testing"
+	"time"
+
+	"breakwater/internal/promise"
+	"breakwater/internal/table"
+	"breakwater/internal/table/delta/port"
+	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/tabletest"
+)
+
+// deltas is Delta Lake, to break what a toy cannot do.
+type deltas struct{ port.Format }
+
+// destroyer promotes by writing over what is later.
+type destroyer struct{ deltas }
+
+func (d destroyer) Promote(ctx context.Context, s table.Site, plan json.RawMessage, w table.Work) (int64, error) {
+	n, err := d.Format.Promote(ctx, s, plan, w)
+	store, ok := s.Store.(*tabletest.Store)
+	for o, lost := range store.ListVersions(ctx, d.Log(s.Root)) {
+		if ok && lost == nil && o.Marker {
+			store.Delete(o.Key)
+		}
+	}
+	return n, err
+}
+
+// optimist finds that every promotion went well.
+type optimist struct{ deltas }
+
+func (o optimist) Promote(ctx context.Context, s table.Site, plan json.RawMessage, w table.Work) (int64, error) {
+	return 0, w.Guard(ctx)
+}
+
+// forgetter does not know its own rollback again.
+type forgetter struct{ deltas }
+
+func (f forgetter) FindRollback(context.Context, table.Site, int64, string) (table.Mark, error) {
+	return table.Mark{}, fs.ErrNotExist
+}
+
+func (f forgetter) PlanRollback(ctx context.Context, s table.Site, t table.Table, target int64) (table.Rollback, error) {
+	p, err := f.Format.PlanRollback(ctx, s, t, target)
+	if err != nil {
+		return nil, err
+	}
+	return twice{p, f, s, target}, nil
+}
+
+type twice struct {
+	table.Rollback
+	f      forgetter
+	site   table.Site
+	target int64
+}
+
+func (w twice) Commit(ctx context.Context, st table.Stamp) (int64, bool, error) {
+	t, err := w.f.Open(ctx, w.site.Store, w.site.Root)
+	if err != nil {
+		return 0, false, err
+	}
+	p, err := w.f.Format.PlanRollback(ctx, w.site, t, w.target)
+	if err != nil {
+		return 0, false, err
+	}
+	return p.Commit(ctx, st)
+}
+
+func createDelta(t testing.TB, store *tabletest.Store, root table.Root, now func() time.Time) tabletest.Writer {
+	t.Helper()
+	w, err := write.Create(t.Context(), store, root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &deltaWriter{w, store, root, 0}
+}
+
+type deltaWriter struct {
+	table *write.Table
+	store *tabletest.Store
+	root  table.Root
+	rows  int64
+}
+
+func (w *deltaWriter) Begun() tabletest.Written { return w.written(0, nil) }
+
+func (w *deltaWriter) Append(t testing.TB, n int) tabletest.Written {
+	t.Helper()
+	before := w.store.Keys("")
+	var all []write.Row
+	for range n {
+		w.rows++
+		all = append(all, write.Row{w.rows})
+	}
+	v, err := w.table.Append(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.written(v, before)
+}
+
+func (w *deltaWriter) written(v int64, before []string) tabletest.Written {
+	commit := fmt.Sprintf("%s%020d.json", port.Format{}.Log(w.root), v)
+	out := tabletest.Written{Number: v, Log: []string{commit}}
+	for _, key := range w.store.Keys("") {
+		if v > 0 && key != commit && !slices.Contains(before, key) {
+			out.Data = append(out.Data, key)
+		}
+	}
+	return out
+}
+
+// stubborn does not take a promotion back.
+type stubborn struct{ deltas }
+
+func (stubborn) Return(context.Context, table.Site, json.RawMessage, table.Work) (int64, error) {
+	return 0, nil
+}
+
+// startled stops where an earlier attempt left something.
+type startled struct{ deltas }
+
+func (s startled) Promote(ctx context.Context, site table.Site, plan json.RawMessage, w table.Work) (int64, error) {
+	for range site.Store.List(ctx, site.Root.Key(".breakwater/")) {
+		return 0, table.ErrMoved
+	}
+	return s.Format.Promote(ctx, site, plan, w)
+}
+
+// headlong plans anew what it was told to do as planned.
+type headlong struct{ deltas }
+
+func (h headlong) Promote(ctx context.Context, s table.Site, plan json.RawMessage, w table.Work) (int64, error) {
+	head, err := table.HeadOf(plan)
+	if err != nil {
+		return 0, err
+	}
+	t, err := h.Open(ctx, s.Store, s.Root)
+	if err != nil {
+		return 0, err
+	}
+	to, err := t.Snapshot(ctx, head.Version)
+	if err != nil {
+		return 0, err
+	}
+	m, err := h.PlanPromotion(ctx, s, t, to, "tables/orders/.breakwater/quarantine/run.1/")
+	if err != nil {
+		return 0, err
+	}
+	return h.Format.Promote(ctx, s, m.Plan, w)
+}
+
+// beside rolls back to another version than it was told.
+type beside struct{ deltas }
+
+func (b beside) PlanRollback(ctx context.Context, s table.Site, t table.Table, target int64) (table.Rollback, error) {
+	return b.Format.PlanRollback(ctx, s, t, target+1)
+}
+
+// lenient goes to where it can where it cannot go.
+type lenient struct{ deltas }
+
+func (l lenient) PlanRollback(ctx context.Context, s table.Site, t table.Table, target int64) (table.Rollback, error) {
+	p, err := l.Format.PlanRollback(ctx, s, t, target)
+	if errors.Is(err, table.ErrRefused) && target > 0 {
+		return l.PlanRollback(ctx, s, t, target-1)
+	}
+	return p, err
+}
+
+func brokenDeltas() []promise.Broken[tabletest.World] {
+	breaks := func(name, promised string, f table.Format) promise.Broken[tabletest.World] {
+		return promise.Broken[tabletest.World]{Name: name, Breaks: promised, Target: func(testing.TB) tabletest.World {
+			return tabletest.World{Format: f, Create: createDelta}
+		}}
+	}
+	return []promise.Broken[tabletest.World]{
+		breaks("a promotion destroys", "a promotion makes its version the head, and loses nothing", destroyer{}),
+		breaks("a promotion does nothing", "a promotion makes its version the head, and loses nothing", optimist{}),
+		breaks("a promotion is not taken back", "a promotion that was taken back never was", stubborn{}),
+		breaks("a promotion fears its own traces", "a promotion that was broken off is finished by the next call", startled{}),
+		breaks("a promotion plans anew", "a promotion stops where the table moved since its plan", headlong{}),
+		breaks("a rollback goes elsewhere", "a rollback brings the rows back by a new version", beside{}),
+		breaks("a rollback forgets its own", "a rollback that is called again commits once", forgetter{}),
+		breaks("a rollback works out its commit anew", "a rollback stops where the head moved since its plan", forgetter{}),
+		breaks("a rollback goes to where it can", "a rollback to a version that lacks an object is refused", lenient{}),
+	}
+}
