@@ -1,3 +1,8 @@
+// Package host serves actions as Temporal activities, one per phase. It is the only
+// place that knows both.
+//
+// Rules that hold for every action live here: the plan is the approved one, the epoch
+// holds, documents go to the ledger, the first answer of an attempt stays.
 package host
 
 import (

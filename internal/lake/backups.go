@@ -27,6 +27,7 @@ type Backups struct {
 	All   []backup.Found
 }
 
+// Backups looks at the backups of a group.
 func (s Lake) Backups(ctx context.Context, e *estate.Estate, group string) (Backups, error) {
 	g, ok := e.Group(group)
 	if !ok {
@@ -62,6 +63,7 @@ func (b Backups) Unseen(run action.Run, what, want string, err error) action.Obs
 // ChainHolds observes that no manifest was taken away, replaced or damaged.
 func (b Backups) ChainHolds() action.Observation { return b.ChainHoldsAt(time.Now()) }
 
+// ChainHoldsAt is [Backups.ChainHolds] as of a moment, by which locks are judged.
 func (b Backups) ChainHoldsAt(now time.Time) action.Observation {
 	breaks := backup.Check(b.All, now)
 	got := fmt.Sprintf("%d manifests, each as the next one names it", len(b.All))
@@ -117,6 +119,7 @@ func (b Backups) AllHeld(ctx context.Context, c action.Request, m backup.Manifes
 	return About(t.Table, action.Saw(what, want, got, bad == 0 && len(objects) > 0))
 }
 
+// About names the item in an observation.
 func About(item string, o action.Observation) action.Observation {
 	o.Item = item
 	return o

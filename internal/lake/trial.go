@@ -36,6 +36,7 @@ func (t Trial) as(ctx context.Context, name string, ref estate.Ref) (objectstore
 	return objectstore.Bind(c, t.Bucket), err
 }
 
+// Unknown is the observation of an attempt that could not be made.
 func (t Trial) Unknown(what, want string, err error) action.Observation {
 	return action.Unknown(t.Run, t.Region.Region, what, want, err, t.Obligation)
 }

@@ -41,6 +41,7 @@ type PartitionEnds struct {
 // behind in a versioned bucket, a lifecycle rule for noncurrent versions bounds.
 type TopicJournal struct{ Journal }
 
+// Key is where a topic's ends lie in the bucket.
 func (j TopicJournal) Key(topic string) string {
 	key := "topics/" + url.PathEscape(topic) + ".json"
 	if j.Prefix != "" {

@@ -116,6 +116,7 @@ func (p *proof) plan(what string, f func(context.Context, action.Request, json.R
 	return &kept
 }
 
+// ErrGuard is what a guard says that lost the epoch.
 var ErrGuard = errors.New("the epoch is another")
 
 func (p *proof) apply() {
@@ -314,6 +315,7 @@ func HalfwayWith(t *testing.T, def *action.Definition, r action.Request, with js
 	}
 }
 
+// OnlyBad are the observations that did not pass.
 func OnlyBad(obs []action.Observation) []action.Observation {
 	return slices.DeleteFunc(slices.Clone(obs), func(o action.Observation) bool { return o.Verdict == verdict.Pass })
 }

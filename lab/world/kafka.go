@@ -214,6 +214,7 @@ func (m *Mirrored) Transact(topic string, n int) {
 	}
 }
 
+// Commit sets a group's offset in every partition of a topic.
 func (m *Mirrored) Commit(b *labkafka.Broker, group, topic string, at int64) {
 	m.T.Helper()
 	var all kadm.Offsets
@@ -224,6 +225,7 @@ func (m *Mirrored) Commit(b *labkafka.Broker, group, topic string, at int64) {
 	m.Must(errors.Join(err, done.Error()))
 }
 
+// Request is [World.Request] with the world's records.
 func (m *Mirrored) Request(def *action.Definition, name string) action.Request {
 	m.T.Helper()
 	r := m.World.Request(def, name)
@@ -304,6 +306,7 @@ func (m *Mirrored) Drained() {
 	})
 }
 
+// Eventually asks until there is no error, for a minute at most.
 func (m *Mirrored) Eventually(what string, ask func(context.Context) error) {
 	m.T.Helper()
 	ctx, cancel := context.WithTimeout(m.T.Context(), time.Minute)

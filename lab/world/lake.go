@@ -44,12 +44,14 @@ type Lake struct {
 	commits map[string][]time.Time
 }
 
+// Put keeps an outcome.
 func (r *LedgerRecords) Put(name, item string, o action.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outcomes[name+" "+item] = o
 }
 
+// Outcome is [action.Records.Outcome].
 func (r *LedgerRecords) Outcome(_ context.Context, name, item string) (action.Outcome, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -60,6 +62,7 @@ func (r *LedgerRecords) Outcome(_ context.Context, name, item string) (action.Ou
 	return o, nil
 }
 
+// Observations is [action.Records.Observations].
 func (r *LedgerRecords) Observations(_ context.Context, name, item string) ([]action.Observation, error) {
 	if obs, ok := r.Seen[name+" "+item]; ok {
 		return obs, nil
@@ -67,16 +70,19 @@ func (r *LedgerRecords) Observations(_ context.Context, name, item string) ([]ac
 	return nil, fs.ErrNotExist
 }
 
+// Obligations is [action.Records.Obligations]: none.
 func (r *LedgerRecords) Obligations(context.Context) ([]action.Obligation, error) { return nil, nil }
 
 // SourceStore writes at the source as root.
 type SourceStore struct{ location.Bucket }
 
+// Put writes an object.
 func (s SourceStore) Put(ctx context.Context, key string, body []byte) error {
 	_, err := s.Bucket.Of.Put(ctx, key, body)
 	return err
 }
 
+// PutIfAbsent writes an object where there is none, or the same one.
 func (s SourceStore) PutIfAbsent(ctx context.Context, key string, body []byte) error {
 	_, err := s.Bucket.Of.PutIfAbsent(ctx, key, body)
 	if errors.Is(err, objectstore.ErrSame) {
@@ -85,6 +91,7 @@ func (s SourceStore) PutIfAbsent(ctx context.Context, key string, body []byte) e
 	return err
 }
 
+// OrderColumns are the columns of a lake's tables.
 var OrderColumns = []write.Column{{Name: "id", Type: write.Int64}, {Name: "note", Type: write.String}}
 
 // NewLake makes a world whose source is lost.
@@ -127,6 +134,7 @@ func (l *Lake) Empty(region, prefix string) {
 	}
 }
 
+// RootBucket is a region's lake as root sees it.
 func (l *Lake) RootBucket(region string) objectstore.Bucket {
 	l.T.Helper()
 	real, err := l.Estate.RealBucket("lake", region)
@@ -161,6 +169,7 @@ func (l *Lake) Append(name string, rows int) {
 	l.Learn(name)
 }
 
+// Learn remembers what a table holds now.
 func (l *Lake) Learn(name string) {
 	l.T.Helper()
 	log, store := l.Log(East, name)
@@ -175,6 +184,7 @@ func (l *Lake) Learn(name string) {
 	}
 }
 
+// Log opens a table's log in a region as root.
 func (l *Lake) Log(region, name string) (*delta.Log, table.Store) {
 	l.T.Helper()
 	decl, _, _ := l.Estate.Table(name)
@@ -210,6 +220,7 @@ func (l *Lake) Replicate(name string, hold func(key string) bool) {
 	}
 }
 
+// Carry copies one object to the target, as replication would.
 func (l *Lake) Carry(key string) {
 	l.T.Helper()
 	from, to := "lake-east", "lake-west"
@@ -259,6 +270,7 @@ func (l *Lake) See(name string) {
 	l.Must(err)
 }
 
+// Request is [World.Request] with the lake's run and records.
 func (l *Lake) Request(d *action.Definition, item string) action.Request {
 	r := l.World.Request(d, item)
 	r.Run, r.Records = l.Run, l.Records
@@ -290,6 +302,7 @@ func (l *Lake) Verified(name string, r action.Request, want verdict.Verdict) []a
 	return obs
 }
 
+// Point is the recovery point that a group has in the records.
 func (l *Lake) Point(group string) recovery.GroupPoint {
 	l.T.Helper()
 	p, _, err := record.GroupPoint.Read(l.T.Context(), l.Records, group)
@@ -297,6 +310,7 @@ func (l *Lake) Point(group string) recovery.GroupPoint {
 	return p
 }
 
+// FaultSet is what can be done to the lake's tables and regions.
 func (l *Lake) FaultSet() fault.Set {
 	return slices.Concat(faults.Tables(l.Faults), faults.Regions(l.Faults))
 }
@@ -312,6 +326,7 @@ func (l *Lake) Everything(prefix string) map[string]string {
 	return have
 }
 
+// Unmark removes the delete markers below a prefix of the target.
 func (l *Lake) Unmark(prefix string) {
 	l.T.Helper()
 	bucket := "lake-west"

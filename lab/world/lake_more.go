@@ -61,6 +61,7 @@ func (l *Lake) Destroys(key string) {
 	}
 }
 
+// Writes puts an object at the target as root.
 func (l *Lake) Writes(key, body string) {
 	l.T.Helper()
 	bucket := "lake-west"

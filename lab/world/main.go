@@ -99,10 +99,10 @@ func applyChild(file string) error {
 	if c.Undo {
 		apply = def.UndoApply
 	}
-	fmt.Println("begins")                                //nolint:forbidigo // for the parent
-	_, err = apply(context.Background(), action.Request{ //nolint:forbidigo // a process begins
+	fmt.Println("begins")                               
+	_, err = apply(context.Background(), action.Request{
 		Run: c.Run, Item: c.Item, Plan: c.Plan, Estate: c.Estate, Records: NoRecords{},
-		Progress: func(done, _ int64, _ string) { fmt.Println(done) }, //nolint:forbidigo // for the parent
+		Progress: func(done, _ int64, _ string) { fmt.Println(done) },
 		Guard:    func(context.Context) error { return nil },
 	}, c.With)
 	return err

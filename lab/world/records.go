@@ -22,6 +22,7 @@ type Kept struct {
 	Outcomes map[string]action.Outcome // by action and item
 }
 
+// Outcome is [action.Records.Outcome].
 func (k *Kept) Outcome(_ context.Context, name, item string) (action.Outcome, error) {
 	o, ok := k.Outcomes[name+" "+item]
 	if !ok {
@@ -30,6 +31,7 @@ func (k *Kept) Outcome(_ context.Context, name, item string) (action.Outcome, er
 	return o, nil
 }
 
+// Put keeps an outcome.
 func (k *Kept) Put(name, item string, o action.Outcome) {
 	if k.Outcomes == nil {
 		k.Outcomes = map[string]action.Outcome{}

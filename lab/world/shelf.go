@@ -14,7 +14,7 @@ import (
 )
 
 // Versions is every version of the prefix, by id.
-func (s *shelf) Versions() map[string]objectstore.Version {
+func (s *Shelf) Versions() map[string]objectstore.Version {
 	s.T.Helper()
 	all := map[string]objectstore.Version{}
 	for v, err := range s.Minio[West].Client(s.T).ListVersions(s.T.Context(), s.Bucket, s.Prefix) {
@@ -24,18 +24,19 @@ func (s *shelf) Versions() map[string]objectstore.Version {
 	return all
 }
 
-// shelf is a prefix of the target's bucket that tests write to as root.
-type shelf struct {
+// Shelf is a prefix of the target's bucket that tests write to as root.
+type Shelf struct {
 	*World
 	Bucket, Prefix string
 }
 
-func NewShelf(t *testing.T, prefix string) *shelf {
+// NewShelf makes a world with a shelf below a prefix of the target's lake.
+func NewShelf(t *testing.T, prefix string) *Shelf {
 	t.Helper()
-	return &shelf{New(t), "lake-west", prefix}
+	return &Shelf{New(t), "lake-west", prefix}
 }
 
-func (s *shelf) Put(key, body string) string {
+func (s *Shelf) Put(key, body string) string {
 	s.T.Helper()
 	key = s.Prefix + key
 	out, err := s.S3[West].PutObject(s.T.Context(), &s3.PutObjectInput{Bucket: &s.Bucket, Key: &key, Body: strings.NewReader(body)})
@@ -43,7 +44,7 @@ func (s *shelf) Put(key, body string) string {
 	return aws.ToString(out.VersionId)
 }
 
-func (s *shelf) Remove(key string) {
+func (s *Shelf) Remove(key string) {
 	s.T.Helper()
 	key = s.Prefix + key
 	_, err := s.S3[West].DeleteObject(s.T.Context(), &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: &key})
@@ -51,7 +52,7 @@ func (s *shelf) Remove(key string) {
 }
 
 // Holds is what a reader finds: key without the prefix, and content.
-func (s *shelf) Holds(bucket, prefix string) map[string]string {
+func (s *Shelf) Holds(bucket, prefix string) map[string]string {
 	s.T.Helper()
 	all := map[string]string{}
 	for o, err := range s.Minio[West].Client(s.T).List(s.T.Context(), bucket, prefix) {
@@ -68,7 +69,7 @@ func (s *shelf) Holds(bucket, prefix string) map[string]string {
 // Moment waits until the store's clock shows a time strictly between what was
 // written before and what will be, and returns it. MinIO stamps to the
 // microsecond, and lists to the millisecond.
-func (s *shelf) Moment() time.Time {
+func (s *Shelf) Moment() time.Time {
 	s.T.Helper()
 	key := s.Prefix + "tick"
 	for {

@@ -171,7 +171,7 @@ func RewoundLake(t *testing.T) (*Lake, [][]int64) {
 		commit()
 	}
 	l.Replicate("orders", nil)
-	s := &shelf{l.World, "lake-west", "ticks/"}
+	s := &Shelf{l.World, "lake-west", "ticks/"}
 	at := s.Moment()
 	for range 4 {
 		commit()
@@ -284,6 +284,7 @@ func (w *World) Eventually(what string, ok func() bool) {
 	}
 }
 
+// ReplicationFaults is what can be done to replication, storage and regions.
 func (w *World) ReplicationFaults() fault.Set {
 	return slices.Concat(faults.Replications(w.Faults), faults.Storages(w.Faults), faults.Regions(w.Faults))
 }
@@ -554,6 +555,7 @@ func (w *World) Remove(region, key, version string) {
 	w.Must(err)
 }
 
+// Versions counts the versions and delete markers of a key.
 func (w *World) Versions(region, key string) int {
 	w.T.Helper()
 	out, err := w.S3[region].ListObjectVersions(w.T.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String(w.Bucket(region)), Prefix: &key})

@@ -57,6 +57,7 @@ func (v *Vaulted) PlannedBackup() (*action.Definition, action.Request) {
 	return d, r
 }
 
+// InDays is a day, of which tests let many pass.
 const InDays = 24 * time.Hour
 
 // BackedUp takes five backups of the group orders: two that are kept for 35 days,
@@ -246,7 +247,11 @@ os._exit(0)  # the library's threads do not always survive the interpreter's own
 }
 
 // The root of the backup place, who is another than that of the regions.
-const VaultRoot, VaultSecret = "vault-root", "vault-root-secret"
+// Root of the server that keeps the backups.
+const (
+	VaultRoot   = "vault-root"
+	VaultSecret = "vault-root-secret"
+)
 
 // Vaulted is a lake with a backup place: a third MinIO, with Object Lock.
 type Vaulted struct {
@@ -256,6 +261,7 @@ type Vaulted struct {
 	broken faults.Vaulted
 }
 
+// NewVaulted makes a lake with a backup place.
 func NewVaulted(t *testing.T) *Vaulted {
 	t.Helper()
 	v := &Vaulted{Lake: NewLake(t), Server: miniotest.Start(t)}
@@ -328,6 +334,7 @@ func (v *Vaulted) VaultMay(name string, statements ...map[string]any) *madmin.Ad
 	return adm
 }
 
+// FaultSet is what can be done to the lake and to its backups.
 func (v *Vaulted) FaultSet() fault.Set {
 	return slices.Concat(faults.Backups(v.broken), v.Lake.FaultSet())
 }

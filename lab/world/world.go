@@ -35,6 +35,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// Attach asks for a policy to be given to a user.
 func Attach(policy, user string) madmin.PolicyAssociationReq {
 	return madmin.PolicyAssociationReq{Policies: []string{policy}, User: user}
 }
@@ -81,6 +82,7 @@ type World struct {
 	Vault map[string]*api.Client
 }
 
+// What a region's secret store has.
 const (
 	Mount    = "secret"
 	sentinel = "lakehouse/sentinel"
@@ -163,16 +165,20 @@ func (w *World) Request(def *action.Definition, name string) action.Request {
 // NoRecords is a run in which no earlier step left anything.
 type NoRecords struct{}
 
+// Outcome is [action.Records.Outcome]: none.
 func (NoRecords) Outcome(context.Context, string, string) (action.Outcome, error) {
 	return action.Outcome{}, fs.ErrNotExist
 }
 
+// Observations is [action.Records.Observations]: none.
 func (NoRecords) Observations(context.Context, string, string) ([]action.Observation, error) {
 	return nil, fs.ErrNotExist
 }
 
+// Obligations is [action.Records.Obligations]: none.
 func (NoRecords) Obligations(context.Context) ([]action.Obligation, error) { return nil, nil }
 
+// SecretOf is a user's secret key.
 func SecretOf(user string) string { return user + "-secret" }
 
 // file writes a credential and returns its reference.
@@ -207,6 +213,7 @@ func (w *World) key() string {
 	return string(pem.EncodeToMemory(block))
 }
 
+// Member is a person with a new key.
 func (w *World) Member(name string) estate.Member {
 	w.T.Helper()
 	pub, _, err := ed25519.GenerateKey(nil)
