@@ -99,7 +99,7 @@ func applyChild(file string) error {
 	if c.Undo {
 		apply = def.UndoApply
 	}
-	fmt.Println("begins")                               
+	fmt.Println("begins")
 	_, err = apply(context.Background(), action.Request{
 		Run: c.Run, Item: c.Item, Plan: c.Plan, Estate: c.Estate, Records: NoRecords{},
 		Progress: func(done, _ int64, _ string) { fmt.Println(done) },
