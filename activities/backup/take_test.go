@@ -100,14 +100,14 @@ func TestWallOfAPolicy(t *testing.T) {
 		}
 		return aws.ToString(out.Policy)
 	}
-	v.VaultMay("adder", v.Adds("s3:PutBucketPolicy")...)
+	v.VaultMay("adder", world.Adds("s3:PutBucketPolicy")...)
 	if got, all := look(); got != verdict.Fail || !strings.Contains(all, "it could write the bucket's policy, and that stays") {
 		t.Errorf("who adds may write the policy: %s\n%s", got, all)
 	}
 	if !strings.Contains(policy(), "BreakwaterProbe") {
 		t.Errorf("the policy is %s", policy())
 	}
-	v.VaultMay("adder", v.Adds("s3:DeleteBucketPolicy")...)
+	v.VaultMay("adder", world.Adds("s3:DeleteBucketPolicy")...)
 	if got, all := look(); got != verdict.Fail || !strings.Contains(all, "it could remove the bucket's policy") {
 		t.Errorf("who adds may remove the policy: %s\n%s", got, all)
 	}
@@ -121,7 +121,7 @@ func TestWallOfAPolicy(t *testing.T) {
 	v.Must(err)
 	was := policy()
 	for _, right := range []string{"s3:PutBucketPolicy", "s3:DeleteBucketPolicy"} {
-		v.VaultMay("adder", v.Adds(right)...)
+		v.VaultMay("adder", world.Adds(right)...)
 		got, all := look()
 		if could := strings.Contains(all, "it could write the bucket's policy"); could != (right == "s3:PutBucketPolicy") || could != strings.Contains(got.String(), "fail") {
 			t.Errorf("who adds has %s, and the bucket a policy: %s\n%s", right, got, all)
@@ -138,7 +138,7 @@ func TestWallOfAPolicy(t *testing.T) {
 func TestBackupCompliance(t *testing.T) {
 	t.Parallel()
 	v := world.NewVaulted(t)
-	v.VaultMay("adder", v.Adds()[0])
+	v.VaultMay("adder", world.Adds()[0])
 	v.Estate.Backup.Mode, v.Estate.Backup.Retention = estate.Compliance, estate.Duration(time.Hour)
 	v.Written()
 	v.Take("one")

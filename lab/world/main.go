@@ -40,10 +40,10 @@ func run(m *testing.M, room Add) (code int, err error) {
 	if file := os.Getenv(childEnv); file != "" { // a child of a test that kills it
 		return 0, applyChild(file)
 	}
-	if furnished.folder, err = os.MkdirTemp("", "breakwater-world-"); err != nil {
+	if own, err = os.MkdirTemp("", "breakwater-world-"); err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(furnished.folder)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(own)) }()
 	whole := true
 	for _, filter := range []string{"run", "skip", "list"} {
 		whole = whole && flag.Lookup("test."+filter).Value.String() == ""

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,11 +25,9 @@ import (
 	"breakwater/lab/server/miniotest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/minio/madmin-go/v3"
-	miniocreds "github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // BatchedKeys are the keys below the group's backups that batches wrote.
@@ -253,34 +249,34 @@ const (
 	VaultSecret = "vault-root-secret"
 )
 
+// vaultPlace is the backup place's folder among those of the regions.
+const vaultPlace = "vault"
+
 // Vaulted is a lake with a backup place: a third MinIO, with Object Lock.
 type Vaulted struct {
 	*Lake
 	Server *miniotest.Server
 	Store  *s3.Client // as its root
+	admin  *madmin.AdminClient
 	broken faults.Vaulted
 }
 
 // NewVaulted makes a lake with a backup place.
 func NewVaulted(t *testing.T) *Vaulted {
 	t.Helper()
-	v := &Vaulted{Lake: NewLake(t), Server: miniotest.Start(t)}
-	v.Server.Kill()
-	v.Server.Command.Env = append([]string{"MINIO_ROOT_USER=" + VaultRoot, "MINIO_ROOT_PASSWORD=" + VaultSecret}, v.Server.Command.Env[2:]...)
-	v.Server.Restart(t)
-	v.Store = s3.New(s3.Options{
-		BaseEndpoint: aws.String(v.Server.Endpoint), Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(VaultRoot, VaultSecret, ""), HTTPClient: &http.Client{Timeout: 10 * time.Second},
-	})
-	_, err := v.Store.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("vault"), ObjectLockEnabledForBucket: aws.Bool(true)})
+	v := &Vaulted{Lake: NewLake(t)}
+	from, err := furnished()
 	v.Must(err)
-	all := []string{"arn:aws:s3:::vault", "arn:aws:s3:::vault/*"}
-	v.vaultUser("adder", v.Adds()...)
-	reads := []string{"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:ListBucket", "s3:ListBucketVersions",
-		"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration", "s3:GetBucketPolicy"}
-	v.vaultUser("restorer", allows(all, reads...))
-	// AWS asks for the second one of these, MinIO for the first also of a version.
-	v.vaultUser("expirer", allows(all, "s3:DeleteObject", "s3:DeleteObjectVersion"))
+	dir := t.TempDir()
+	v.Must(os.CopyFS(dir, os.DirFS(filepath.Join(from, vaultPlace))))
+	v.Server, err = miniotest.New(filepath.Join(dir, "minio"), filepath.Join(dir, "minio.log"))
+	v.Must(err)
+	v.Server.SetRoot(VaultRoot, VaultSecret)
+	t.Cleanup(v.Server.Kill)
+	v.Must(v.Server.Run(t.Context()))
+	m, err := newStorage(v.Server.Endpoint, VaultRoot, VaultSecret)
+	v.Must(err)
+	v.Store, v.admin = m.s3, m.admin
 	v.Estate.Backup = &estate.Backup{
 		Endpoint: v.Server.Endpoint, Bucket: "vault", Prefix: "lakehouse", Mode: estate.Governance, Retention: estate.Duration(35 * 24 * time.Hour),
 		Credentials: v.vaultRef("adder"), Restore: v.vaultRef("restorer"), Expiry: v.vaultRef("expirer"),
@@ -300,7 +296,7 @@ func NewVaulted(t *testing.T) *Vaulted {
 }
 
 // Adds are the rights of who adds backups, and more.
-func (v *Vaulted) Adds(more ...string) []map[string]any {
+func Adds(more ...string) []map[string]any {
 	all := []string{"arn:aws:s3:::vault", "arn:aws:s3:::vault/*"}
 	// MinIO lets whoever may set a retention shorten one in governance, without the
 	// right to bypass it; the condition is what stops that.
@@ -313,25 +309,10 @@ func (v *Vaulted) vaultRef(user string) estate.Ref {
 	return v.file("vault-"+user, map[string]string{"access_key": user, "secret_key": SecretOf(user)})
 }
 
-func (v *Vaulted) vaultUser(name string, statements ...map[string]any) {
-	v.T.Helper()
-	adm := v.VaultMay(name, statements...)
-	v.Must(adm.AddUser(v.T.Context(), name, SecretOf(name)))
-	_, err := adm.AttachPolicy(v.T.Context(), madmin.PolicyAssociationReq{Policies: []string{name}, User: name})
-	v.Must(err)
-}
-
 // VaultMay says what a user of the backup place may do from now on.
-func (v *Vaulted) VaultMay(name string, statements ...map[string]any) *madmin.AdminClient {
+func (v *Vaulted) VaultMay(name string, statements ...map[string]any) {
 	v.T.Helper()
-	u, err := url.Parse(v.Server.Endpoint)
-	v.Must(err)
-	adm, err := madmin.NewWithOptions(u.Host, &madmin.Options{Creds: miniocreds.NewStaticV4(VaultRoot, VaultSecret, "")})
-	v.Must(err)
-	doc, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
-	v.Must(err)
-	v.Must(adm.AddCannedPolicy(v.T.Context(), name, doc))
-	return adm
+	v.Must((&storage{admin: v.admin}).may(v.T.Context(), name, statements...))
 }
 
 // FaultSet is what can be done to the lake and to its backups.

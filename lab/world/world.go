@@ -7,13 +7,9 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"io/fs"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,13 +20,9 @@ import (
 	"breakwater/lab/server/baotest"
 	"breakwater/lab/server/miniotest"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/hashicorp/vault/api"
 	"github.com/minio/madmin-go/v3"
-	miniocreds "github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 )
@@ -118,18 +110,16 @@ func New(t *testing.T) *World {
 			{Bucket: "lake", In: map[string]string{East: "lake-east", West: "lake-west"}},
 			{Bucket: "archive", In: map[string]string{East: "archive-east", West: "archive-west"}},
 		},
-		Groups: []estate.Group{w.group("orders", 1, "orders", "payments"), w.group("clicks", 2, "clicks")},
+		Groups: []estate.Group{w.group("orders", 1), w.group("clicks", 2)},
 	}
-	stored, done := furnishedOnce()
-	defer done()
+	w.start()
 	for _, r := range []string{East, West} {
-		w.region(r, stored[r])
+		w.region(r)
 	}
 	w.Estate.Ledger = estate.Ledger{
 		Endpoint: w.Minio[West].Endpoint, Bucket: "ledger", Prefix: "test",
 		Credentials: w.User(West, "breakwater"), SigningKey: w.file("worker", w.key()),
 	}
-	w.furnish(stored)
 	w.Faults.Source, w.Faults.Target = w.place(East), w.place(West)
 	w.Faults.Group = faults.Group{Prefix: "orders/orders", Reader: "orders-reader", Writer: "orders-writer", WriterSecret: SecretOf("orders-writer"), Secret: "lakehouse/orders"}
 	w.Faults.Other = faults.Group{Prefix: "clicks/clicks", Reader: "clicks-reader", Writer: "clicks-writer", WriterSecret: SecretOf("clicks-writer"), Secret: "lakehouse/clicks"}
@@ -223,41 +213,53 @@ func (w *World) Member(name string) estate.Member {
 	return estate.Member{Name: name, Key: string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(key)))}
 }
 
-func (w *World) group(name string, tier int, tables ...string) estate.Group {
+func (w *World) group(name string, tier int) estate.Group {
 	w.T.Helper()
 	g := estate.Group{
 		Group: name, Tier: tier, Owner: "data-platform", Access: &estate.Access{},
 		Routing: &estate.Routing{Secret: "lakehouse/" + name, Values: map[string]map[string]string{}},
 	}
-	for _, t := range tables {
+	for _, t := range groups[name] {
 		g.Tables = append(g.Tables, estate.Table{Table: t, Format: "delta", Bucket: "lake", Path: name + "/" + t, PeakRows: 400})
 	}
 	for _, r := range []string{East, West} {
 		g.Access.Readers = append(g.Access.Readers, estate.AccessPrincipal{Region: r, Name: name + "-reader", Credentials: w.User(r, name+"-reader")})
 		g.Access.Writers = append(g.Access.Writers, estate.AccessPrincipal{Region: r, Name: name + "-writer", Credentials: w.User(r, name+"-writer")})
-		g.Routing.Values[r] = map[string]string{"region": r, "bucket": "lake-" + r, "topic": name}
+		g.Routing.Values[r] = routing(name, r)
 	}
 	return g
 }
 
-// region starts a region's servers and describes them.
-func (w *World) region(name, stored string) {
+// start starts the servers of both regions, side by side, from what was furnished.
+func (w *World) start() {
 	w.T.Helper()
-	w.Minio[name], w.bao[name] = miniotest.StartWith(w.T, stored), baotest.Start(w.T)
-	w.S3[name] = s3.New(s3.Options{
-		BaseEndpoint: aws.String(w.Minio[name].Endpoint), Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(miniotest.RootUser, miniotest.RootPassword, ""),
-		HTTPClient:  &http.Client{Timeout: 10 * time.Second},
-	})
-	u, err := url.Parse(w.Minio[name].Endpoint)
+	from, err := furnished()
 	w.Must(err)
-	w.Admin[name], err = madmin.NewWithOptions(u.Host, &madmin.Options{
-		Creds: miniocreds.NewStaticV4(miniotest.RootUser, miniotest.RootPassword, ""),
-	})
+	ctx := w.T.Context()
+	var g errgroup.Group
+	for _, r := range []string{East, West} {
+		dir := w.T.TempDir()
+		w.Must(os.CopyFS(dir, os.DirFS(filepath.Join(from, r))))
+		w.Minio[r], err = miniotest.New(filepath.Join(dir, "minio"), filepath.Join(dir, "minio.log"))
+		w.Must(err)
+		w.bao[r], err = baotest.New(filepath.Join(dir, "bao"))
+		w.Must(err)
+		w.T.Cleanup(w.Minio[r].Kill)
+		w.T.Cleanup(w.bao[r].Kill)
+		g.Go(func() error { return w.Minio[r].Run(ctx) })
+		g.Go(func() error { return w.bao[r].Run(ctx) })
+	}
+	w.Must(g.Wait())
+}
+
+// region describes a region, and connects to its servers.
+func (w *World) region(name string) {
+	w.T.Helper()
+	m, err := newStorage(w.Minio[name].Endpoint, miniotest.RootUser, miniotest.RootPassword)
 	w.Must(err)
-	w.Vault[name], err = api.NewClient(&api.Config{Address: w.bao[name].Address, Timeout: 10 * time.Second})
+	w.S3[name], w.Admin[name], w.Vault[name] = m.s3, m.admin, w.bao[name].API(w.T)
+	token, err := os.ReadFile(filepath.Join(filepath.Dir(w.Minio[name].Folder), "token"))
 	w.Must(err)
-	w.Vault[name].SetToken(w.bao[name].RootToken)
 	r := estate.Region{
 		Region: name, Role: estate.Primary,
 		Storage: estate.Storage{
@@ -269,7 +271,10 @@ func (w *World) region(name, stored string) {
 				{Name: "clicks-writer", Credentials: w.User(name, "clicks-writer")},
 			},
 		},
-		Vault: &estate.Vault{Address: w.bao[name].Address, Mount: Mount, Sentinel: sentinel},
+		Vault: &estate.Vault{
+			Address: w.bao[name].Address, Mount: Mount, Sentinel: sentinel,
+			Credentials: w.file(name+"-vault", map[string]string{"token": string(token)}),
+		},
 	}
 	if name == West {
 		r.Role = estate.Standby
@@ -307,149 +312,4 @@ func (w *World) servers(region string, s faults.System, m func(*miniotest.Server
 	if s == faults.All || s == faults.VaultSystem {
 		b(w.bao[region])
 	}
-}
-
-// furnished is what the first world stored in its regions, for all that follow:
-// each user costs MinIO, and its administrator's client, two key derivations.
-var furnished struct {
-	sync.Mutex
-	folder string            // Main makes and removes it
-	stored map[string]string // by region
-}
-
-// furnishedOnce returns the folders to start from, none for the first world,
-// which others wait for until it calls done.
-func furnishedOnce() (stored map[string]string, done func()) {
-	furnished.Lock()
-	if furnished.stored != nil {
-		furnished.Unlock()
-		return furnished.stored, func() {}
-	}
-	return nil, furnished.Unlock
-}
-
-// furnish makes buckets, users, policies, objects and secrets, through raw clients.
-func (w *World) furnish(stored map[string]string) {
-	w.T.Helper()
-	var g errgroup.Group
-	for _, r := range []string{East, West} {
-		if stored == nil {
-			g.Go(func() error { return w.furnishStorage(r) })
-		}
-		w.furnishVault(r)
-	}
-	w.Must(g.Wait())
-	if stored != nil {
-		return
-	}
-	all := map[string]string{}
-	for _, r := range []string{East, West} {
-		w.Minio[r].Kill()
-		all[r] = filepath.Join(furnished.folder, r)
-		w.Must(os.CopyFS(all[r], os.DirFS(w.Minio[r].Folder)))
-		w.Minio[r].Restart(w.T)
-	}
-	furnished.stored = all
-}
-
-func (w *World) furnishStorage(region string) error {
-	ctx := w.T.Context()
-	buckets := []string{"ledger"}
-	for _, b := range w.Estate.Buckets {
-		buckets = append(buckets, b.In[region])
-	}
-	for _, b := range buckets {
-		if _, err := w.S3[region].CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &b}); err != nil {
-			return err
-		}
-		if _, err := w.S3[region].PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
-			Bucket: &b, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
-		}); err != nil {
-			return err
-		}
-	}
-	for _, g := range w.Estate.Groups {
-		for _, t := range g.Tables {
-			real, err := w.Estate.RealBucket(t.Bucket, region)
-			if err != nil {
-				return err
-			}
-			for _, key := range []string{t.Path + "/_delta_log/00000000000000000000.json", t.Path + "/part-0.parquet"} {
-				if _, err := w.S3[region].PutObject(ctx, &s3.PutObjectInput{Bucket: &real, Key: &key, Body: bytes.NewReader([]byte("{}\n"))}); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	// Recovery deletes no version for good, as in the laboratory.
-	all := []string{"arn:aws:s3:::*"}
-	if err := w.minioUser(region, "breakwater", allows(all, "s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:ListBucket",
-		"s3:ListBucketVersions", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject")); err != nil {
-		return err
-	}
-	for _, g := range w.Estate.Groups {
-		for _, level := range []string{"reader", "writer"} {
-			actions := []string{"s3:GetObject"}
-			if level == "writer" {
-				actions = append(actions, "s3:PutObject", "s3:DeleteObject")
-			}
-			statement := allows([]string{"arn:aws:s3:::lake-east/" + g.Group + "/*"}, actions...)
-			if region == West { // closed until access is given
-				statement = allows([]string{"arn:aws:s3:::lake-west"}, "s3:GetBucketLocation")
-			}
-			if err := w.minioUser(region, g.Group+"-"+level, statement); err != nil {
-				return err
-			}
-		}
-	}
-	return w.minioUser(region, "replicator", allows(all, "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload",
-		"s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetReplicationConfiguration", "s3:GetEncryptionConfiguration",
-		"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObject", "s3:DeleteObject",
-		"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"))
-}
-
-func allows(resources []string, actions ...string) map[string]any {
-	return map[string]any{"Effect": "Allow", "Action": actions, "Resource": resources}
-}
-
-// minioUser makes a user with a policy of its own.
-func (w *World) minioUser(region, name string, statements ...map[string]any) error {
-	ctx := w.T.Context()
-	doc, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
-	if err != nil {
-		return err
-	}
-	if err := w.Admin[region].AddUser(ctx, name, SecretOf(name)); err != nil {
-		return fmt.Errorf("user %s: %w", name, err)
-	}
-	if err := w.Admin[region].AddCannedPolicy(ctx, name, doc); err != nil {
-		return fmt.Errorf("policy %s: %w", name, err)
-	}
-	_, err = w.Admin[region].AttachPolicy(ctx, madmin.PolicyAssociationReq{Policies: []string{name}, User: name})
-	return err
-}
-
-// furnishVault writes the secrets, and makes recovery's token.
-func (w *World) furnishVault(region string) {
-	w.T.Helper()
-	ctx, c := w.T.Context(), w.Vault[region]
-	put := func(path string, data map[string]any) {
-		w.T.Helper()
-		_, err := c.KVv2(Mount).Put(ctx, path, data)
-		w.Must(err)
-	}
-	put(sentinel, map[string]any{"readable": "yes"})
-	for _, g := range w.Estate.Groups {
-		data := map[string]any{}
-		for k, v := range g.Routing.Values[East] {
-			data[k] = v
-		}
-		put(g.Routing.Secret, data)
-	}
-	w.Must(c.Sys().PutPolicyWithContext(ctx, policy, `path "secret/data/lakehouse/*" { capabilities = ["create", "read", "update"] }
-path "secret/metadata/lakehouse/*" { capabilities = ["read", "list"] }`))
-	made, err := c.Auth().Token().CreateOrphanWithContext(ctx, &api.TokenCreateRequest{Policies: []string{policy}})
-	w.Must(err)
-	r, _ := w.Estate.Region(region)
-	r.Vault.Credentials = w.file(region+"-vault", map[string]string{"token": made.Auth.ClientToken})
 }

@@ -7,7 +7,6 @@ package baotest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/secret/vault"
 	"breakwater/lab/server"
 )
@@ -29,61 +29,25 @@ type Server struct {
 	*server.Child
 	Address   string // http://127.0.0.1:port
 	RootToken string
+	folder    string
 }
 
-// Start runs a server in a new folder until the test ends, with a KV version 2
-// engine at [Mount].
+// Start runs a server in a new folder until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s, err := run(t.Context(), t.TempDir())
+	s, err := New(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Kill)
-	if err := s.enableKV(t.Context(), t, Mount); err != nil {
-		t.Fatalf("mount %s: %v", Mount, err)
+	if err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	return s
 }
 
-// API is the library's own client with the root token, by which a test does what
-// the secret store has no method for.
-func (s *Server) API(t testing.TB) *api.Client {
-	t.Helper()
-	c, err := api.NewClient(&api.Config{Address: s.Address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SetToken(s.RootToken)
-	return c
-}
-
-// enableKV mounts a KV version 2 engine. One that is already there is no error.
-func (s *Server) enableKV(ctx context.Context, t testing.TB, mount string) error {
-	t.Helper()
-	c := s.API(t)
-	err := c.Sys().MountWithContext(ctx, mount, &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}})
-	if err != nil && !strings.Contains(err.Error(), "already in use") {
-		return err
-	}
-	// A new engine refuses everything for a moment, while it sets itself up.
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		_, err := c.Logical().ReadWithContext(ctx, mount+"/config")
-		if err == nil || !strings.Contains(err.Error(), "Upgrading") {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-tick.C:
-		}
-	}
-}
-
-// run starts a server and learns its root token.
-func run(ctx context.Context, folder string) (*Server, error) {
+// New describes a server of a folder, which Run starts.
+func New(folder string) (*Server, error) {
 	bin, err := server.Binary("bao-lab")
 	if err != nil {
 		return nil, err
@@ -92,27 +56,72 @@ func run(ctx context.Context, folder string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Address: "http://" + server.Address(port)}
+	s := &Server{Address: "http://" + server.Address(port), folder: folder}
 	s.Child = &server.Child{Server: server.Server{
 		Command: server.Command{Bin: bin, Args: []string{"-addr", server.Address(port), "-data", folder}, Log: filepath.Join(folder, "log")},
 		Probe:   func(ctx context.Context) error { return server.Answers(ctx, s.Address+"/v1/sys/health") },
 	}}
-	if err := s.Run(ctx); err != nil {
-		return nil, err
+	return s, nil
+}
+
+// Run starts the server, learns its root token, and mounts a KV version 2 engine at
+// [Mount] unless the folder has one.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.Child.Run(ctx); err != nil {
+		return err
 	}
 	var in struct {
 		Root string `json:"root_token"`
 	}
-	text, err := os.ReadFile(filepath.Join(folder, "init.json"))
+	text, err := os.ReadFile(filepath.Join(s.folder, "init.json"))
 	if err == nil {
 		err = json.Unmarshal(text, &in)
 	}
 	if err != nil {
-		s.Kill()
-		return nil, fmt.Errorf("read the root token: %w", err)
+		return fmt.Errorf("read the root token: %w", err)
 	}
 	s.RootToken = in.Root
-	return s, nil
+	if err := s.enableKV(ctx); err != nil {
+		return fmt.Errorf("mount %s: %w", Mount, err)
+	}
+	return nil
+}
+
+// API is the library's own client with the root token, by which a test does what
+// the secret store has no method for.
+func (s *Server) API(t testing.TB) *api.Client {
+	t.Helper()
+	c, err := s.api()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (s *Server) api() (*api.Client, error) {
+	c, err := api.NewClient(&api.Config{Address: s.Address, Timeout: 10 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	c.SetToken(s.RootToken)
+	return c, nil
+}
+
+// enableKV mounts a KV version 2 engine. One that is already there is no error.
+func (s *Server) enableKV(ctx context.Context) error {
+	c, err := s.api()
+	if err != nil {
+		return err
+	}
+	err = c.Sys().MountWithContext(ctx, Mount, &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}})
+	if err != nil && !strings.Contains(err.Error(), "already in use") {
+		return err
+	}
+	// A new engine refuses everything for a moment, while it sets itself up.
+	return poll.Until(ctx, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
+		_, err := c.Logical().ReadWithContext(ctx, Mount+"/config")
+		return err == nil || !strings.Contains(err.Error(), "Upgrading"), err
+	})
 }
 
 // Store is the secrets at [Mount], with the root token.

@@ -1,8 +1,10 @@
-// Package miniotest runs real MinIO servers for tests, each with its own folder.
+// Package miniotest gives tests a real MinIO: one that all tests share, or one of their
+// own with its own folder.
 package miniotest
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,17 +15,59 @@ import (
 	"breakwater/lab/server"
 )
 
-// Credentials of the root user of every server that the package starts.
+// Credentials of the root user of every server that is not given another.
 const (
 	RootUser     = "breakwater-root"
 	RootPassword = "breakwater-root-secret"
 )
 
-// Server is a running MinIO.
+// Store is a running MinIO, as who uses it sees it.
+type Store struct {
+	Endpoint string // http://127.0.0.1:port
+
+	user, password string // of root
+}
+
+// Server is a MinIO of its own, which may be killed, frozen and started otherwise.
 type Server struct {
 	*server.Child
-	Endpoint string // http://127.0.0.1:port
-	Folder   string // what it has stored
+	Store
+	Folder string // what it has stored
+}
+
+// part is the name under which a set of servers hands on a MinIO.
+const part = "minio"
+
+// Shared is the MinIO that tests of all packages use at the same time, where there is
+// one, and otherwise one of the test's own. What a test makes there needs a name of
+// its own: see [Store.Bucket] and [Unique].
+func Shared(t testing.TB) *Store {
+	t.Helper()
+	s := Store{user: RootUser, password: RootPassword}
+	handed, err := server.Handed(part, &s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if handed {
+		return &s
+	}
+	return &Start(t).Store
+}
+
+// Hand says in a set of servers that this is the one to share.
+func (s *Server) Hand(set string) error { return server.Hand(set, part, s.Store) }
+
+// Unique is a name that nobody else gives, and that begins with the given one.
+func Unique(name string) string { return name + "-" + strings.ToLower(rand.Text()[:12]) }
+
+// Bucket makes a bucket with a name that begins with the given one, and returns that.
+func (s *Store) Bucket(t testing.TB, name string, versioned bool) string {
+	t.Helper()
+	bucket := Unique(name)
+	if err := s.Client(t).CreateBucket(t.Context(), bucket, versioned); err != nil {
+		t.Fatal(err)
+	}
+	return bucket
 }
 
 // Start runs a server in a new folder until the test ends.
@@ -63,13 +107,14 @@ func New(folder, log string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Endpoint: "http://" + server.Address(port), Folder: folder}
+	s := &Server{Store: Store{Endpoint: "http://" + server.Address(port)}, Folder: folder}
 	s.Child = &server.Child{Server: server.Server{Probe: s.serves, Command: server.Command{
 		Bin:  bin,
 		Args: []string{"server", "--quiet", "--address", server.Address(port), "--console-address", server.Address(port + 1), folder},
-		Env:  []string{"MINIO_ROOT_USER=" + RootUser, "MINIO_ROOT_PASSWORD=" + RootPassword, "MINIO_BROWSER=off", "MINIO_UPDATE=off"},
+		Env:  []string{"MINIO_BROWSER=off", "MINIO_UPDATE=off"},
 		Log:  log,
 	}}}
+	s.SetRoot(RootUser, RootPassword)
 	return s, nil
 }
 
@@ -79,34 +124,32 @@ func (s *Server) serves(ctx context.Context) error {
 	if err := server.Answers(ctx, s.Endpoint+"/minio/health/ready"); err != nil {
 		return err
 	}
-	root := s3.Config{Endpoint: s.Endpoint}
-	for _, e := range s.Command.Env { // a test may have given it another root
-		if v, ok := strings.CutPrefix(e, "MINIO_ROOT_USER="); ok {
-			root.AccessKey = v
-		} else if v, ok := strings.CutPrefix(e, "MINIO_ROOT_PASSWORD="); ok {
-			root.SecretKey = v
-		}
-	}
-	a, err := minio.New(root)
+	a, err := minio.New(s.Config())
 	if err != nil {
 		return err
 	}
 	return a.Loaded(ctx)
 }
 
+// SetRoot gives the server another root user, from its next start on.
+func (s *Server) SetRoot(user, password string) {
+	s.user, s.password = user, password
+	s.Command.Env = append(s.Command.Env, "MINIO_ROOT_USER="+user, "MINIO_ROOT_PASSWORD="+password)
+}
+
 // Config is how root connects. Set other keys for other principals.
-func (s *Server) Config() s3.Config {
-	return s3.Config{Endpoint: s.Endpoint, AccessKey: RootUser, SecretKey: RootPassword, PathStyle: true}
+func (s *Store) Config() s3.Config {
+	return s3.Config{Endpoint: s.Endpoint, AccessKey: s.user, SecretKey: s.password, PathStyle: true}
 }
 
 // Client connects as root.
-func (s *Server) Client(t testing.TB) *s3.Client {
+func (s *Store) Client(t testing.TB) *s3.Client {
 	t.Helper()
-	return s.As(t, RootUser, RootPassword)
+	return s.As(t, s.user, s.password)
 }
 
 // As connects as somebody else.
-func (s *Server) As(t testing.TB, accessKey, secretKey string) *s3.Client {
+func (s *Store) As(t testing.TB, accessKey, secretKey string) *s3.Client {
 	t.Helper()
 	cfg := s.Config()
 	cfg.AccessKey, cfg.SecretKey = accessKey, secretKey

@@ -1,4 +1,5 @@
-// Package temporaltest runs a real Temporal server for tests.
+// Package temporaltest gives tests a real Temporal server: one that all tests share, or
+// one of their own.
 package temporaltest
 
 import (
@@ -14,15 +15,42 @@ import (
 	"go.temporal.io/sdk/log"
 )
 
-// Server is a running Temporal server. Run starts it again after Kill, on the same
-// ports and file.
+// Frontend is a running Temporal server, as who uses it sees it.
+type Frontend struct {
+	Address string // 127.0.0.1:port
+	UI      string // http address of the UI
+}
+
+// Server is a Temporal server of its own, which may be killed. Run starts it again, on
+// the same ports and file.
 type Server struct {
 	*server.Child
-	Address string // of the frontend, 127.0.0.1:port
-	Port    int    // port..port+4 are taken
-	UI      string // http address of the UI
-	DB      string // its database file
+	Frontend
+	Port int    // port..port+4 are taken
+	DB   string // its database file
 }
+
+// part is the name under which a set of servers hands on a Temporal.
+const part = "temporal"
+
+// Shared is the server that tests of all packages use at the same time, where there is
+// one, and otherwise one of the caller's own, with its database in dir; stop ends that.
+// What a test makes in the default namespace needs names of its own, task queues among
+// them.
+func Shared(ctx context.Context, dir string) (f *Frontend, stop func(), err error) {
+	f = &Frontend{}
+	if handed, err := server.Handed(part, f); handed || err != nil {
+		return f, func() {}, err
+	}
+	s, err := Start(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &s.Frontend, s.Kill, nil
+}
+
+// Hand says in a set of servers that this is the one to share.
+func (s *Server) Hand(set string) error { return server.Hand(set, part, s.Frontend) }
 
 // Binary is the path of the server's binary.
 func Binary() (string, error) { return server.Binary("temporal-lab") }
@@ -39,7 +67,8 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		Port: port, Address: server.Address(port), UI: "http://" + server.Address(port+5), DB: filepath.Join(dir, "temporal.db"),
+		Frontend: Frontend{Address: server.Address(port), UI: "http://" + server.Address(port+5)},
+		Port:     port, DB: filepath.Join(dir, "temporal.db"),
 	}
 	attributes := strings.Join(wire.Attributes(), "=Keyword,") + "=Keyword"
 	s.Child = &server.Child{Server: server.Server{Probe: s.answers, Command: server.Command{
@@ -65,7 +94,7 @@ func (s *Server) answers(ctx context.Context) error {
 }
 
 // Client connects to the default namespace.
-func (s *Server) Client(ctx context.Context) (client.Client, error) {
+func (s *Frontend) Client(ctx context.Context) (client.Client, error) {
 	return client.DialContext(ctx, client.Options{HostPort: s.Address, Logger: quiet{}})
 }
 

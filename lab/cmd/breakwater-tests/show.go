@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// event is a line of go test -json; see go doc test2json.
+type event struct {
+	Action      string
+	Package     string
+	ImportPath  string // of a package that is built, instead of Package
+	Test        string
+	Elapsed     float64 // seconds
+	Output      string
+	FailedBuild string
+}
+
+// result is how a package's tests ended.
+type result struct {
+	name    string
+	seconds float64
+}
+
+// show reads what go test -json says, and writes a line for each package that has
+// tests, the output of what failed, and at the end the slowest packages.
+func show(events io.Reader, out io.Writer) error {
+	said := map[string]*strings.Builder{} // by package and test, until it has ended
+	var done []result
+	failed := 0
+	lines := bufio.NewScanner(events)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			fmt.Fprintf(out, "%s\n", lines.Bytes()) // not a test's: go itself says something
+			continue
+		}
+		key := e.Package + " " + e.Test
+		switch e.Action {
+		case "build-output":
+			fmt.Fprint(out, e.Output)
+		case "output":
+			if said[key] == nil {
+				said[key] = &strings.Builder{}
+			}
+			said[key].WriteString(e.Output)
+		case "pass", "fail", "skip":
+			if e.Action == "fail" && said[key] != nil {
+				fmt.Fprint(out, said[key])
+			}
+			if e.Test == "" {
+				if e.Action == "fail" {
+					failed++
+				} else if line := last(said[key]); strings.HasPrefix(line, "ok") {
+					fmt.Fprintln(out, line)
+				}
+				done = append(done, result{e.Package, e.Elapsed})
+			}
+			delete(said, key)
+		}
+	}
+	slices.SortFunc(done, func(a, b result) int { return cmp.Compare(b.seconds, a.seconds) })
+	fmt.Fprintf(out, "%d packages, %d of them red; the slowest:\n", len(done), failed)
+	for _, r := range done[:min(10, len(done))] {
+		fmt.Fprintf(out, "%7.1f s  %s\n", r.seconds, r.name)
+	}
+	return lines.Err()
+}
+
+// last is the last line that a package said: ok, its name and its time.
+func last(said *strings.Builder) string {
+	if said == nil {
+		return ""
+	}
+	text := strings.TrimSpace(said.String())
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
