@@ -47,7 +47,7 @@ func TestQueryProcess(t *testing.T) {
 	if err := json.Unmarshal([]byte(raw), &cfg); err != nil {
 		t.Fatal(err)
 	}
-	c, err := (&temporaltest.Server{Address: cfg.Address}).Client(t.Context())
+	c, err := (&temporaltest.Frontend{Address: cfg.Address}).Client(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
