@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,8 +14,11 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/objectstore/s3/batchops"
 	"breakwater/internal/objectstore/s3/batchops/batchtest"
+	"breakwater/internal/system"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -23,13 +27,29 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
+// byControl is the systems with a fake of S3 Control, since nothing here runs batches.
+type byControl struct {
+	*system.Systems
+	control http.RoundTripper
+}
+
+// Batches asks the fake as who adds backups.
+func (s byControl) Batches(_ context.Context, e *estate.Estate, reader objectstore.Store) (batch.Copier, error) {
+	return batchops.New(batchops.Config{
+		Role: e.Backup.Batch.Role, Region: "us-east-1", AccessKey: "adder", SecretKey: world.SecretOf("adder"), Transport: s.control,
+	}, reader)
+}
+
 // newBatched is a lake with a backup place where batches copy three data objects or
 // more. It runs none itself: a fake of S3 Control copies on the two MinIOs.
 func newBatched(t *testing.T) (*world.Vaulted, *batchtest.Control) {
 	t.Helper()
 	v := world.NewVaulted(t)
 	control := batchtest.New(t, v.Minio[world.East].Client(t), v.Server.As(t, world.VaultRoot, world.VaultSecret), "us-east-1")
-	v.Systems.S3Control = control
+	s := byControl{v.Systems, control}
+	v.Instead = func(c *action.Catalogue, _ *system.Systems) {
+		room{systems: s, lake: lake.New(s)}.backupActions(c)
+	}
 	v.Estate.Backup.Batch = &estate.Batch{Role: batchtest.Role, FromObjects: 3}
 	v.Written()
 	return v, control

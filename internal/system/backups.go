@@ -75,7 +75,7 @@ func (s *Systems) Batches(ctx context.Context, e *estate.Estate, reader objectst
 		return nil, err
 	}
 	return batchops.New(batchops.Config{
-		Role: e.Backup.Batch.Role, Region: cmp.Or(cfg.Region, "us-east-1"), AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, Transport: s.S3Control,
+		Role: e.Backup.Batch.Role, Region: cmp.Or(cfg.Region, "us-east-1"), AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey,
 	}, reader)
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"path/filepath"
 	"strings"
 
@@ -34,8 +33,6 @@ type Systems struct {
 	Temporal client.Client
 	// Engine answers SQL. It is nil in a process that serves no queries.
 	Engine query.Engine
-	// S3Control sends what S3 Batch Operations are asked; the network's own when nil.
-	S3Control http.RoundTripper
 
 	stores   pool[objectstore.Store]
 	admins   pool[objectstore.Admin]

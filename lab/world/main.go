@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"breakwater/internal/action"
@@ -61,7 +62,11 @@ func run(m *testing.M, room Add) (code int, err error) {
 // Action is a definition of the rooms that the test's [Main] names.
 func (w *World) Action(name string) *action.Definition {
 	w.T.Helper()
-	def, ok := prove.Catalogue(w.Systems, rooms...).Get(name)
+	all := slices.Clone(rooms)
+	if w.Instead != nil {
+		all[0] = w.Instead
+	}
+	def, ok := prove.Catalogue(w.Systems, all...).Get(name)
 	if !ok {
 		w.T.Fatalf("no room of this test has %s: name the room in its Main", name)
 	}

@@ -72,6 +72,10 @@ type World struct {
 	S3    map[string]*s3.Client
 	Admin map[string]*madmin.AdminClient
 	Vault map[string]*api.Client
+
+	// Instead registers the actions of the test's own room in place of its Add: for a
+	// test that gives them another connection to what cannot be run here.
+	Instead Add
 }
 
 // What a region's secret store has.
