@@ -16,8 +16,8 @@ import (
 	"breakwater/internal/objectstore"
 )
 
-// LargestCopy is how many bytes one request copies at most.
-const LargestCopy = 5 << 30
+// largestCopy is how many bytes one request copies at most.
+const largestCopy = 5 << 30
 
 // Copier copies versions of objects inside a store as they are: content, user
 // metadata, content headers, tags, storage class and SSE-KMS key. It is safe for
@@ -40,7 +40,7 @@ const LargestCopy = 5 << 30
 type Copier struct {
 	Client *Client
 	// LargerThan is the size in bytes above which an object is copied in parts;
-	// [LargestCopy] when zero.
+	// 5 GiB when zero.
 	LargerThan int64
 	// PartSize is the size in bytes of such parts where the original has none;
 	// 512 MiB when zero. The store's limits are 5 MiB to 5 GiB, and 10,000 parts.
@@ -56,7 +56,7 @@ func (c *Client) Copier() objectstore.Copier { return &Copier{Client: c} }
 func (k *Copier) Copy(ctx context.Context, r objectstore.CopyRequest) (objectstore.Object, error) {
 	largest := k.LargerThan
 	if largest == 0 {
-		largest = LargestCopy
+		largest = largestCopy
 	}
 	switch {
 	case r.Size > largest:

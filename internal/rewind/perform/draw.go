@@ -24,11 +24,11 @@ type Place struct {
 	At       time.Time
 }
 
-// InPlace reports whether it comes back where it is.
-func (p Place) InPlace() bool { return p.From.Name() == p.To.Name() && p.Prefix == p.ToPrefix }
+// inPlace reports whether it comes back where it is.
+func (p Place) inPlace() bool { return p.From.Name() == p.To.Name() && p.Prefix == p.ToPrefix }
 
-// FromKey is the key whose earlier version comes to a key.
-func (p Place) FromKey(key string) string { return p.Prefix + strings.TrimPrefix(key, p.ToPrefix) }
+// fromKey is the key whose earlier version comes to a key.
+func (p Place) fromKey(key string) string { return p.Prefix + strings.TrimPrefix(key, p.ToPrefix) }
 
 // ToKey is where the earlier version of a key comes to.
 func (p Place) ToKey(key string) string { return p.ToPrefix + strings.TrimPrefix(key, p.Prefix) }
@@ -37,9 +37,9 @@ func (p Place) ToKey(key string) string { return p.ToPrefix + strings.TrimPrefix
 // the time.
 func (p Place) Changes(lines []rewind.Line) *Changes {
 	c := &Changes{
-		To: p.To, From: p.From, FromKey: p.FromKey, FromPrefix: p.Prefix, Prefixes: []string{p.ToPrefix}, Lines: lines,
+		To: p.To, From: p.From, FromKey: p.fromKey, FromPrefix: p.Prefix, Prefixes: []string{p.ToPrefix}, Lines: lines,
 	}
-	if p.InPlace() {
+	if p.inPlace() {
 		c.At = &p.At
 	}
 	return c
@@ -70,7 +70,7 @@ type Drawn struct {
 func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn, error) {
 	var d Drawn
 	var there map[string]rewind.Version
-	if !p.InPlace() {
+	if !p.inPlace() {
 		var err error
 		if there, err = p.present(ctx); err != nil {
 			return d, err
@@ -86,7 +86,7 @@ func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn
 			d.Ambiguous = append(d.Ambiguous, h.Ambiguous[:min(room, len(h.Ambiguous))]...)
 		}
 		d.State.Add(h)
-		if !p.InPlace() {
+		if !p.inPlace() {
 			h.Key = p.ToKey(h.Key)
 			h.Now, h.Markers = there[h.Key], nil
 			delete(there, h.Key)
@@ -136,7 +136,7 @@ func (p Place) settle(ctx context.Context, d *Drawn) error {
 			continue
 		}
 		work.Go(func() error {
-			is, err := c.isCopyOf(wctx, l.Key, l.Now, p.From, p.FromKey(l.Key), l.Then)
+			is, err := c.isCopyOf(wctx, l.Key, l.Now, p.From, p.fromKey(l.Key), l.Then)
 			if is {
 				l.Do = rewind.None
 			}

@@ -124,11 +124,6 @@ func codeOf(err error) string {
 	return ""
 }
 
-// CreateUser makes a user, or gives an existing one this secret. For laboratories.
-func (a *Admin) CreateUser(ctx context.Context, name, secret string) error {
-	return a.do(ctx, "create user "+name, func(ctx context.Context) error { return a.mc.AddUser(ctx, name, secret) })
-}
-
 // User is that of [objectstore.Granter]. Root and service accounts are none:
 // [fs.ErrNotExist].
 func (a *Admin) User(ctx context.Context, name string) (objectstore.User, error) {

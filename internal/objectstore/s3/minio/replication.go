@@ -2,17 +2,12 @@ package minio
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/minio/madmin-go/v3"
 
 	"breakwater/internal/objectstore"
-	"breakwater/internal/objectstore/s3"
 )
 
 // A server that has just started answers before it has read its targets: it is asked
@@ -68,36 +63,4 @@ func (a *Admin) routes(ctx context.Context, bucket string) ([]objectstore.Route,
 		}
 	}
 	return routes, nil
-}
-
-// Replicate makes a bucket replicate everything, delete markers and existing
-// objects included, to a bucket at another MinIO, as the given principal there.
-// Both buckets must have versioning. For laboratories.
-func (a *Admin) Replicate(ctx context.Context, bucket string, to s3.Config, toBucket string) error {
-	u, err := url.Parse(to.Endpoint)
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("replicate %s: target endpoint %q is not a URL", bucket, to.Endpoint)
-	}
-	if rules, err := a.store.Rules(ctx, bucket); err != nil {
-		return err
-	} else if len(rules) > 0 {
-		return fmt.Errorf("replicate %s: it has replication rules: %w; remove them first", bucket, fs.ErrExist)
-	}
-	var arn string
-	err = a.do(ctx, "add a replication target to "+bucket, func(ctx context.Context) error {
-		var err error
-		arn, err = a.mc.SetRemoteTarget(ctx, bucket, &madmin.BucketTarget{
-			SourceBucket: bucket, Endpoint: u.Host, Secure: u.Scheme == "https", TargetBucket: toBucket,
-			Credentials: &madmin.Credentials{AccessKey: to.AccessKey, SecretKey: to.SecretKey},
-			Type:        madmin.ReplicationService, API: "s3v4", Path: "on", Region: to.Region,
-			HealthCheckDuration: time.Second,
-		})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return a.store.SetReplication(ctx, bucket, "", []objectstore.ReplicationRule{{
-		ID: strings.ReplaceAll("to-"+u.Host+"-"+toBucket, ":", "-"), Enabled: true, Destination: arn, DeleteMarkers: true, ExistingObjects: true,
-	}})
 }

@@ -104,7 +104,7 @@ func TestVersioningExcept(t *testing.T) {
 func TestItself(t *testing.T) {
 	east, a := admin(t, "lake")
 	west, b := admin(t, "lake")
-	must(t, b.Replicate(t.Context(), "lake", east.Config(), "lake"))
+	replicate(t, west, "lake", east.Config())
 	_, err := a.Store().Put(t.Context(), "lake", "only-east", []byte("x"))
 	must(t, err)
 	eventually(t, "MinIO answers with what the other region has", func(ctx context.Context) (bool, error) {
@@ -120,9 +120,9 @@ func TestItself(t *testing.T) {
 }
 
 func TestReplicationCounts(t *testing.T) {
-	_, source := admin(t, "lake")
+	from, source := admin(t, "lake")
 	at, _ := admin(t, "lake")
-	must(t, source.Replicate(t.Context(), "lake", at.Config(), "lake"))
+	replicate(t, from, "lake", at.Config())
 	if m, err := source.ReplicationCounts(t.Context(), "lake"); err != nil || m.Any {
 		t.Errorf("before anything was replicated: %+v, %v; want that nothing is known", m, err)
 	}
