@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/query"
 	"breakwater/internal/system"
+	"breakwater/internal/table"
 )
 
 // systems is what this room needs of the outside systems.
@@ -18,6 +19,7 @@ type systems interface {
 	Storage(ctx context.Context, e *estate.Estate, region string) (objectstore.Store, error)
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	AccessAt(r *estate.Region) error
+	Format(word string) (table.Format, error)
 	Granter(ctx context.Context, e *estate.Estate, region string) (objectstore.Granter, error)
 }
 

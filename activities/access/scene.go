@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/table"
 )
 
 // scene is a group's tables and people at the target.
@@ -21,10 +22,11 @@ type scene struct {
 	otherReader, otherWriter *estate.AccessPrincipal
 }
 
-// place is a real bucket with the prefixes of the group's tables in it.
+// place is a real bucket with the prefixes of the group's tables in it, and of their
+// logs.
 type place struct {
-	bucket   string
-	prefixes []string
+	bucket         string
+	prefixes, logs []string
 }
 
 // empty says why there is nothing to give access to; empty if there is.
@@ -54,11 +56,16 @@ func (a access) scene(c action.Call[action.None]) (scene, error) {
 		if err != nil {
 			return sc, err
 		}
+		format, err := a.s.Format(t.Format)
+		if err != nil {
+			return sc, fmt.Errorf("%w: table %s: %w", action.ErrRefused, t.Table, err)
+		}
 		i := slices.IndexFunc(sc.places, func(p place) bool { return p.bucket == real })
 		if i < 0 {
 			i, sc.places = len(sc.places), append(sc.places, place{bucket: real})
 		}
 		sc.places[i].prefixes = append(sc.places[i].prefixes, t.Path)
+		sc.places[i].logs = append(sc.places[i].logs, format.Log(table.Root{Bucket: real, Prefix: t.Path}))
 	}
 	sc.readers, sc.writers = sc.group.AccessIn(c.Run.Target)
 	known := func(p estate.AccessPrincipal) bool {

@@ -22,9 +22,9 @@ func (a access) samples(ctx context.Context, c action.Call[action.None], p place
 		return nil, err
 	}
 	var found []objectstore.Object
-	for _, prefix := range p.prefixes {
+	for i, prefix := range p.prefixes {
 		n := len(found)
-		for _, below := range []string{prefix + "/_delta_log/", prefix + "/"} {
+		for _, below := range []string{p.logs[i], prefix + "/"} {
 			for o, err := range store.List(ctx, p.bucket, below) {
 				if err != nil {
 					return nil, err

@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/table"
 )
 
 // buckets asks with recovery's own credentials.
@@ -70,7 +71,11 @@ func (p *preflight) log(ctx context.Context, t estate.Table) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, err := range b.List(ctx, t.Path+"/_delta_log/") {
+	f, err := p.s.Format(t.Format)
+	if err != nil {
+		return false, err
+	}
+	for _, err := range b.List(ctx, f.Log(table.Root{Bucket: b.Name(), Prefix: t.Path})) {
 		return err == nil, err
 	}
 	return false, nil

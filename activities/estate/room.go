@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/secret"
 	"breakwater/internal/system"
+	"breakwater/internal/table"
 )
 
 // systems is what this room needs of the outside systems.
@@ -21,6 +22,7 @@ type systems interface {
 	Kafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
 	Ledger(ctx context.Context, e *estate.Estate) (store.Store, error)
 	AccessAt(r *estate.Region) error
+	Format(word string) (table.Format, error)
 	Granter(ctx context.Context, e *estate.Estate, region string) (objectstore.Granter, error)
 	Mirror(ctx context.Context, e *estate.Estate, source, target string) (mirror.Mirror, error)
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)

@@ -129,7 +129,7 @@ func (y *yard) ours(name string, p any) (plan, apply time.Duration, changed int6
 func (y *yard) left(at time.Time) int {
 	y.t.Helper()
 	b := y.server.Client(y.t).Bucket("lake")
-	d, err := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at}.Draw(y.t.Context(), rewind.Choice{}, 0)
+	d, err := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: y.systems.Formats().Entry}.Draw(y.t.Context(), rewind.Choice{}, 0)
 	y.must(err)
 	return len(d.Lines)
 }

@@ -3,12 +3,12 @@ package storage
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"breakwater/internal/action"
+	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/compare"
-	"breakwater/internal/table/delta"
+	"breakwater/internal/table"
 )
 
 func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
@@ -18,10 +18,8 @@ func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]
 	}
 	var obs []action.Observation
 	for _, sc := range p.scopes {
-		for _, prefix := range sc.prefixes {
-			if prefix != "" {
-				obs = append(obs, p.lateReplicas(ctx, prefix))
-			}
+		for _, t := range sc.tables {
+			obs = append(obs, p.lateReplicas(ctx, t))
 		}
 	}
 	if len(obs) == 0 {
@@ -33,16 +31,19 @@ func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]
 // lateReplicas looks for commits whose current content is a replica although
 // something is below it. A log entry is written once, so the only honest history
 // of a replica is to be alone.
-func (p *bucketPair) lateReplicas(ctx context.Context, prefix string) action.Observation {
-	what, want := "no replica has replaced a commit of "+prefix, "a replica is its key's only version"
+func (p *bucketPair) lateReplicas(ctx context.Context, t estate.Table) action.Observation {
+	what, want := "no replica has replaced a commit of "+t.Path+"/", "a replica is its key's only version"
 	commits := 0
 	var late []string
-	log := prefix + "_delta_log/"
+	format, log, err := p.log(t)
+	if err != nil {
+		return p.blind(p.target.region, what, want, err)
+	}
 	for h, err := range p.target.Histories(ctx, log) {
 		if err != nil {
 			return p.blind(p.target.region, what, want, err)
 		}
-		if delta.EntryOf(strings.TrimPrefix(h[0].Key, log)).Kind != delta.EntryCommit {
+		if format.Entry(h[0].Key).Role != table.RoleCommit {
 			continue
 		}
 		if commits++; len(h) == 1 || h[0].DeleteMarker {

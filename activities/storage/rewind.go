@@ -77,7 +77,7 @@ func (s room) rewindAt(ctx context.Context, e *estate.Estate, p rewindPlan) (rew
 		return rewindSite{}, err
 	}
 	b := objectstore.Bind(client, p.Bucket)
-	r := rewindSite{p, perform.Place{From: b, Prefix: p.Prefix, To: b, ToPrefix: p.Prefix, At: p.At}}
+	r := rewindSite{p, perform.Place{From: b, Prefix: p.Prefix, To: b, ToPrefix: p.Prefix, At: p.At, Entries: s.Formats().Entry}}
 	if !p.inPlace() {
 		r.place.To, r.place.ToPrefix = objectstore.Bind(client, p.Into), p.IntoPrefix
 	}
@@ -126,7 +126,7 @@ func (r rewindSite) String() string {
 // earlier versions of the very keys that they change.
 func (r rewindSite) changes(lines []rewind.Line) *perform.Changes {
 	if r.Back {
-		return &perform.Changes{To: r.place.To, From: r.place.To, Prefixes: []string{r.place.ToPrefix}, Lines: lines}
+		return &perform.Changes{To: r.place.To, From: r.place.To, Prefixes: []string{r.place.ToPrefix}, Lines: lines, Entries: r.place.Entries}
 	}
 	return r.place.Changes(lines)
 }

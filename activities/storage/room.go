@@ -9,12 +9,15 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/system"
+	"breakwater/internal/table"
 )
 
 // systems is what this room needs of the outside systems.
 type systems interface {
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
 	Counter(ctx context.Context, e *estate.Estate, region string) (objectstore.Counter, error)
+	Format(word string) (table.Format, error)
+	Formats() table.Formats
 	Fencer(ctx context.Context, e *estate.Estate, region string) (objectstore.Fencer, error)
 	Overseer(ctx context.Context, e *estate.Estate, region string) (objectstore.Overseer, error)
 	Replicator(ctx context.Context, e *estate.Estate, region string) (objectstore.Replicator, error)

@@ -13,6 +13,7 @@ import (
 type scope struct {
 	name     string
 	prefixes []string
+	tables   []estate.Table // none where it is all of a bucket
 	rpo      *time.Duration // nil: the bucket belongs to no group, and has none
 }
 
@@ -38,6 +39,7 @@ func scopesOf(e *estate.Estate, logical string, groups []string) []scope {
 				}
 			}
 			all[g.Group].prefixes = append(all[g.Group].prefixes, t.Path+"/")
+			all[g.Group].tables = append(all[g.Group].tables, t)
 		}
 	}
 	if !any {

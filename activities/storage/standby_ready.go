@@ -15,9 +15,10 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/compare"
-	"breakwater/internal/table/delta"
+	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/sync/errgroup"
@@ -36,10 +37,8 @@ func (s room) verifyStandby(ctx context.Context, c action.Call[action.None]) ([]
 	}
 	obs = append(obs, p.ruleBack(ctx, replicas))
 	for _, sc := range p.scopes {
-		for _, prefix := range sc.prefixes {
-			if prefix != "" {
-				obs = append(obs, p.published(ctx, prefix))
-			}
+		for _, t := range sc.tables {
+			obs = append(obs, p.published(ctx, t))
 		}
 	}
 	return obs, ctx.Err()
@@ -256,21 +255,34 @@ func (p *bucketPair) ruleBack(ctx context.Context, replicas *compare.Tally) acti
 	return action.Saw(what, want, got, true)
 }
 
+// log is a table's format, and where its log lies at the target.
+func (p *bucketPair) log(t estate.Table) (table.Format, string, error) {
+	f, err := p.s.Format(t.Format)
+	if err != nil {
+		return nil, "", err
+	}
+	return f, f.Log(table.Root{Bucket: p.target.Name(), Prefix: t.Path}), nil
+}
+
 // published asks whether a table's log at the target holds every commit that the
 // target knows of. One that a catalog or a DynamoDB table has accepted, and whose
 // entry in the log is missing, is known only there, and that is not replicated.
-func (p *bucketPair) published(ctx context.Context, prefix string) action.Observation {
+func (p *bucketPair) published(ctx context.Context, t estate.Table) action.Observation {
+	prefix := t.Path + "/"
 	what, want := "the log of "+prefix+" alone says what was committed", "no staged commit above the newest entry of the log"
 	newest, staged, first := int64(-1), int64(-1), ""
-	log := prefix + "_delta_log/"
+	format, log, err := p.log(t)
+	if err != nil {
+		return p.blind(p.target.region, what, want, err)
+	}
 	for o, err := range p.target.List(ctx, log) {
 		if err != nil {
 			return p.blind(p.target.region, what, want, err)
 		}
-		switch e := delta.EntryOf(strings.TrimPrefix(o.Key, log)); e.Kind {
-		case delta.EntryCommit:
+		switch e := format.Entry(o.Key); e.Role {
+		case table.RoleCommit:
 			newest = max(newest, e.Version)
-		case delta.EntryStaged, delta.EntryTemporary:
+		case table.RoleStaged:
 			if e.Version > staged {
 				staged, first = e.Version, o.Key
 			}

@@ -222,8 +222,8 @@ func (s room) undeletePlanned(ctx context.Context, c action.Call[undeleteParams]
 	return undeleting{undeletePlan: p, lines: lines}, t, err
 }
 
-func changesOf(t lake.Table, u undeleting) *perform.Changes {
-	return &perform.Changes{To: t.Bucket, From: t.Bucket, Prefixes: u.Prefixes, Lines: u.lines}
+func (s room) changesOf(t lake.Table, u undeleting) *perform.Changes {
+	return &perform.Changes{To: t.Bucket, From: t.Bucket, Prefixes: u.Prefixes, Lines: u.lines, Entries: s.Formats().Entry}
 }
 
 func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Outcome, error) {
@@ -235,7 +235,7 @@ func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) 
 	if u.Back {
 		out.Summary = fmt.Sprintf("the objects of %s are deleted as they were", t.Name)
 	}
-	if out.Mutations, err = changesOf(t, u).Apply(ctx, perform.Work{Guard: c.Guard, Progress: c.Progress}); err != nil {
+	if out.Mutations, err = s.changesOf(t, u).Apply(ctx, perform.Work{Guard: c.Guard, Progress: c.Progress}); err != nil {
 		return out, fmt.Errorf("undelete what table %s needs: %w", t.Name, stopped(err))
 	}
 	return out, nil
@@ -253,7 +253,7 @@ func (s room) planDeleteAgain(ctx context.Context, c action.Call[undeleteParams]
 		}
 		u.Back = true
 	}
-	if u.lines, err = changesOf(t, u).Look(ctx); err != nil {
+	if u.lines, err = s.changesOf(t, u).Look(ctx); err != nil {
 		return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, stopped(err))
 	}
 	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, 1)

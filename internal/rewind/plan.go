@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"breakwater/internal/table"
 )
 
 // Do is what is done to a key.
@@ -124,36 +126,53 @@ const (
 // each folder, rather than all at once.
 func (p Phase) InOrder() bool { return p == commitsBack }
 
-// phaseOf is the phase of a line, by the names that Delta Lake and Iceberg use.
-func phaseOf(l Line) Phase {
-	dir, name := path.Split(l.Key)
-	log := strings.Contains("/"+dir, "/_delta_log/") || strings.HasSuffix("/"+dir, "/metadata/")
+// Entries tells what an object is to a table by its key, as table.Formats does.
+type Entries func(key string) table.Entry
+
+// phaseOf is the phase of a line.
+func phaseOf(l Line, entries Entries) Phase {
+	e := entries(l.Key)
+	if !e.Log() {
+		e = icebergs(l.Key)
+	}
 	switch {
-	case log && (name == "_last_checkpoint" || name == "version-hint.text"):
+	case e.Role == table.RolePointer:
 		return pointers
-	case log && l.Do == Mark:
+	case e.Log() && l.Do == Mark:
 		return logGone
 	case l.Do == Mark:
 		return dataGone
-	case log && (strings.HasSuffix(name, ".metadata.json") || strings.HasSuffix(dir, "/_delta_log/") && commit(name)):
+	case e.Role == table.RoleCommit:
 		return commitsBack
-	case log:
+	case e.Log():
 		return checkpointsBack
 	}
 	return dataBack
 }
 
-// commit reports whether a file of a Delta log is a commit: 20 digits and .json.
-func commit(name string) bool {
-	digits, ok := strings.CutSuffix(name, ".json")
-	return ok && len(digits) == 20 && strings.Trim(digits, "0123456789") == ""
+// icebergs tells what an object is to an Iceberg table. No format of that name is
+// known yet, and a bucket may hold such tables all the same.
+func icebergs(key string) table.Entry {
+	dir, name := path.Split(key)
+	role := table.RoleData
+	switch {
+	case !strings.HasSuffix("/"+dir, "/metadata/"):
+	case name == "version-hint.text":
+		role = table.RolePointer
+	case strings.HasSuffix(name, ".metadata.json"):
+		role = table.RoleCommit
+	default:
+		role = table.RoleCheckpoint
+	}
+	return table.Entry{Role: role, Version: -1}
 }
 
-// Order sorts the lines into phases; in LogGone the highest key comes first.
-func Order(lines []Line) [Phases][]Line {
+// Order sorts the lines into phases; where the log's later files go, the highest key
+// comes first.
+func Order(lines []Line, entries Entries) [Phases][]Line {
 	var by [Phases][]Line
 	for _, l := range lines {
-		p := phaseOf(l)
+		p := phaseOf(l, entries)
 		by[p] = append(by[p], l)
 	}
 	slices.SortFunc(by[logGone], func(a, b Line) int { return cmp.Compare(b.Key, a.Key) })

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"breakwater/internal/table/delta/port"
 )
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -243,7 +245,7 @@ func TestOrder(t *testing.T) {
 		{Key: "i/metadata/00001-x.metadata.json", Do: Copy},
 		{Key: "i/metadata/snap.avro", Do: Copy},
 		{Key: "i/metadata/version-hint.text", Do: Mark},
-	})
+	}, port.Format{}.Entry)
 	for _, lines := range by {
 		for _, l := range lines {
 			got = append(got, strings.TrimPrefix(strings.TrimPrefix(l.Key, "t/"), "_delta_log/"))

@@ -22,6 +22,7 @@ type Place struct {
 	To       objectstore.Bucket
 	ToPrefix string
 	At       time.Time
+	Entries  rewind.Entries // as [Changes] has it
 }
 
 // inPlace reports whether it comes back where it is.
@@ -37,7 +38,7 @@ func (p Place) ToKey(key string) string { return p.ToPrefix + strings.TrimPrefix
 // the time.
 func (p Place) Changes(lines []rewind.Line) *Changes {
 	c := &Changes{
-		To: p.To, From: p.From, FromKey: p.fromKey, FromPrefix: p.Prefix, Prefixes: []string{p.ToPrefix}, Lines: lines,
+		To: p.To, From: p.From, FromKey: p.fromKey, FromPrefix: p.Prefix, Prefixes: []string{p.ToPrefix}, Lines: lines, Entries: p.Entries,
 	}
 	if p.inPlace() {
 		c.At = &p.At

@@ -49,6 +49,8 @@ type Changes struct {
 	// At: every other key under the prefixes must be as at that time. Nil where
 	// the other keys are nobody's business.
 	At *time.Time
+	// Entries tells what an object is to a table, which decides what is done first.
+	Entries rewind.Entries
 }
 
 // Work is how performing is watched over.
@@ -109,7 +111,7 @@ func (c *Changes) Apply(ctx context.Context, w Work) (changes int64, err error) 
 			return 0, err
 		}
 	}
-	for p, lines := range rewind.Order(todo) {
+	for p, lines := range rewind.Order(todo, c.Entries) {
 		if err := d.phase(ctx, rewind.Phase(p), lines); err != nil {
 			return d.mutations.Load(), err
 		}

@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/objectstore/memory"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
+	"breakwater/internal/table/delta/port"
 )
 
 // state is what a reader sees: content by key.
@@ -38,7 +39,7 @@ func state(t *testing.T, b objectstore.Bucket) map[string]string {
 func stir(t *testing.T, r *rand.Rand, b objectstore.Bucket, n int) {
 	t.Helper()
 	for range n {
-		key := fmt.Sprintf("p/%d/%020d.json", r.IntN(2), r.IntN(12))
+		key := fmt.Sprintf("p/%s/%020d.json", []string{"t/_delta_log", "data"}[r.IntN(2)], r.IntN(12))
 		var err error
 		if r.IntN(3) == 0 {
 			_, err = b.Delete(t.Context(), key)
@@ -109,7 +110,7 @@ func newWorld(t *testing.T, seed uint64) world {
 	m.Create("lake", memory.Versioned)
 	b := objectstore.Bind(m.Owner(), "lake")
 	stir(t, r, b, 40)
-	w := world{server: m, was: state(t, b), place: perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: time.Now()}}
+	w := world{server: m, was: state(t, b), place: perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: time.Now(), Entries: port.Format{}.Entry}}
 	stir(t, r, b, 40)
 	w.now = state(t, b)
 	return w
@@ -170,7 +171,7 @@ func TestThereAndBack(t *testing.T) {
 			back[i] = l.Back()
 		}
 		apply("taken back", func(b objectstore.Bucket) *perform.Changes {
-			return &perform.Changes{To: b, From: b, Prefixes: []string{"p/"}, Lines: back}
+			return &perform.Changes{To: b, From: b, Prefixes: []string{"p/"}, Lines: back, Entries: w.place.Entries}
 		}, w.now)
 	}
 }
