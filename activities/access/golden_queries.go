@@ -10,7 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/table/delta"
+	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )
@@ -52,7 +52,7 @@ func (s room) verifyGolden(ctx context.Context, c action.Call[action.None]) ([]a
 	}
 	var obs []action.Observation
 	if _, err := c.Records.Outcome(ctx, "table.promote", t.Name); err == nil {
-		obs = append(obs, t.About(action.Saw("who reads the table gets the version of the cut", fmt.Sprintf("head %d", p.Version), fmt.Sprintf("head %d", l.Head()), l.Head() == p.Version)))
+		obs = append(obs, t.About(action.Saw("who reads the table gets the version of the cut", fmt.Sprintf("head %d", p.Version), fmt.Sprintf("head %d", l.Extent().Head), l.Extent().Head == p.Version)))
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return []action.Observation{action.Unknown(c.Run, "", what, "the record of the promotion", err, "")}, nil
 	}
@@ -78,7 +78,7 @@ func (s room) verifyGolden(ctx context.Context, c action.Call[action.None]) ([]a
 }
 
 // asWitnessed holds what was read against the witness's journal.
-func (s room) asWitnessed(ctx context.Context, c action.Call[action.None], t lake.Table, l *delta.Log, got witness.Record) action.Observation {
+func (s room) asWitnessed(ctx context.Context, c action.Call[action.None], t lake.Table, l table.Table, got witness.Record) action.Observation {
 	const what = "the rows are those that the witness read at the source"
 	const want = "the same count and hash"
 	j, err := s.lake.Journal(ctx, c.Estate, c.Run.Target)

@@ -14,7 +14,7 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/query"
 	"breakwater/internal/record"
-	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
 
@@ -67,7 +67,11 @@ func (s room) ask(ctx context.Context, c action.Call[action.None], t lake.Table,
 		if err != nil {
 			return query.Result{}, err
 		}
-		if tables[decl.Table], err = rows.Of(site.Store, snap); err != nil {
+		source, err := table.Able[query.Source](site.Format.Name(), snap, "queried")
+		if err != nil {
+			return query.Result{}, lake.Classed(err)
+		}
+		if tables[decl.Table], err = source.Queryable(); err != nil {
 			return query.Result{}, err
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/table/location"
 
 	"golang.org/x/sync/errgroup"
@@ -147,7 +146,7 @@ func (s room) tried(ctx context.Context, c action.Call[action.None], b lake.Back
 		return 0, "", err
 	}
 	var done atomic.Int64
-	for _, role := range backup.Stages() {
+	for _, role := range table.Stages() {
 		work, wctx := errgroup.WithContext(ctx)
 		work.SetLimit(action.AtOnce)
 		for _, o := range objects {
@@ -168,8 +167,11 @@ func (s room) tried(ctx context.Context, c action.Call[action.None], b lake.Back
 			return 0, "", err
 		}
 	}
-	store := location.Bucket{Of: bucket}
-	l, err := delta.Open(ctx, store, table.Root{Bucket: bucket.Name(), Prefix: scratch})
+	format, err := s.Format(t.Format)
+	if err != nil {
+		return 0, "", err
+	}
+	l, err := format.Open(ctx, location.Bucket{Of: bucket}, table.Root{Bucket: bucket.Name(), Prefix: scratch})
 	if err != nil {
 		return 0, "", err
 	}
@@ -177,7 +179,7 @@ func (s room) tried(ctx context.Context, c action.Call[action.None], b lake.Back
 	if err != nil {
 		return 0, "", err
 	}
-	return lake.RowsOf(ctx, store, snap)
+	return lake.RowsOf(ctx, t.Format, snap)
 }
 
 // emptied removes everything below a prefix for good, as the administrator.
@@ -242,11 +244,11 @@ func (s room) verifyRestorable(ctx context.Context, c action.Call[action.None]) 
 // reads observes the rows of a table where it lies in the backup place.
 func reads(ctx context.Context, b lake.Backups, c action.Call[action.None], m backup.Manifest, t backup.Table) action.Observation {
 	what, want := fmt.Sprintf("table %s of backup %s reads as it did when it was taken", t.Table, m.Name()), lake.RowWords(t.Rows, t.Hash)
-	tables, snap, err := b.Readable(ctx, c.Estate, m, t)
+	_, snap, err := b.Readable(ctx, c.Estate, m, t)
 	if err != nil {
 		return lake.About(t.Table, b.Unseen(c.Run, what, want, err))
 	}
-	rows, hash, err := lake.RowsOf(ctx, tables, snap)
+	rows, hash, err := lake.RowsOf(ctx, t.Format, snap)
 	if err != nil {
 		return lake.About(t.Table, b.Unseen(c.Run, what, want, err))
 	}

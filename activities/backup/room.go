@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batch"
 	"breakwater/internal/system"
+	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 
 	"golang.org/x/crypto/ssh"
@@ -22,6 +23,7 @@ type systems interface {
 	Batches(ctx context.Context, e *estate.Estate, reader objectstore.Store) (batch.Copier, error)
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
 	Depot(ctx context.Context, e *estate.Estate) (depot.Depot, error)
+	Format(word string) (table.Format, error)
 	Expirer(ctx context.Context, e *estate.Estate) (objectstore.Store, error)
 	Intruder(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, error)

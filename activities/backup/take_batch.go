@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/table"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -30,7 +31,7 @@ func batched(b lake.Backups, e *estate.Estate, m backup.Manifest, from takenFrom
 	}
 	below := len(b.Prefix + backup.BatchFolder(m.Group, m.Generation, backup.BatchName("", "", 0)))
 	for _, n := range needs {
-		if n.Role == backup.Data && object(from, n).Fits(below) {
+		if n.Role == table.RoleData && object(from, n).Fits(below) {
 			batch = append(batch, n)
 		} else {
 			rest = append(rest, n)

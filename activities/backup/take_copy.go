@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/lake"
+	"breakwater/internal/table"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -47,7 +48,7 @@ func (s room) takeTable(ctx context.Context, c action.Call[action.None], b lake.
 	if err := s.takeBatch(ctx, w, batch); err != nil {
 		return backup.Table{}, w.mutations, err
 	}
-	for _, role := range backup.Stages() {
+	for _, role := range table.Stages() {
 		var stage []backup.Need
 		for _, n := range rest {
 			if n.Role == role {
@@ -60,7 +61,7 @@ func (s room) takeTable(ctx context.Context, c action.Call[action.None], b lake.
 	}
 	entry := backup.Table{
 		Table: t.Table, Format: from.Decl.Format, Bucket: from.Decl.Bucket, Path: from.Decl.Path,
-		Version: t.Version, CommittedAt: from.snap.Version.Time,
+		Version: t.Version, CommittedAt: from.snap.Version().Time,
 	}
 	if entry.Rows, entry.Hash, err = s.rowsAt(ctx, c, from); err != nil {
 		return entry, w.mutations, err
@@ -128,14 +129,14 @@ func (w *taking) keep(ctx context.Context, objects []backup.Object) error {
 }
 
 // copy copies the objects of one role; commits one after another.
-func (w *taking) copy(ctx context.Context, role backup.Role, needs []backup.Need) error {
-	if role == backup.Pointer && w.from.hint != nil {
-		a, err := w.add(ctx, w.from.hint)
+func (w *taking) copy(ctx context.Context, role table.Role, needs []backup.Need) error {
+	if role == table.RolePointer && w.from.beside.Pointer != "" {
+		a, err := w.add(ctx, w.from.beside.Body)
 		if err != nil {
 			return err
 		}
 		w.took(backup.Object{
-			Key: w.from.LogDir() + "_last_checkpoint", Role: role, MD5: a.MD5, Copy: a.Stored, LockedUntil: w.m.LockedUntil,
+			Key: w.from.beside.Pointer, Role: role, MD5: a.MD5, Copy: a.Stored, LockedUntil: w.m.LockedUntil,
 		}, false) // add has counted it
 	}
 	if len(needs) == 0 {
@@ -146,7 +147,7 @@ func (w *taking) copy(ctx context.Context, role backup.Role, needs []backup.Need
 	}
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(action.AtOnce)
-	if role == backup.Commit {
+	if role == table.RoleCommit {
 		work.SetLimit(1)
 	}
 	for _, n := range needs {
@@ -188,10 +189,10 @@ func (s room) rowsAt(ctx context.Context, c action.Call[action.None], from taken
 			return 0, "", err
 		}
 		// A journal that cannot be read costs the time to read the table.
-		if r, err := j.Record(ctx, from.Name, from.snap.Version.Number); err == nil && r.CommittedAt.Equal(from.snap.Version.Time) {
+		if r, err := j.Record(ctx, from.Name, from.snap.Version().Number); err == nil && r.CommittedAt.Equal(from.snap.Version().Time) {
 			return r.Rows, r.Hash, nil
 		}
 	}
 	c.Progress(0, 1, "reading the rows of "+from.Name)
-	return lake.RowsOf(ctx, from.Store, from.snap)
+	return lake.RowsOf(ctx, from.Format.Name(), from.snap)
 }

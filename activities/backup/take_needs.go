@@ -12,14 +12,14 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 )
 
 // takenFrom is a version of a table at the source, as a backup takes it.
 type takenFrom struct {
 	lake.Table
-	snap *delta.Snapshot
-	hint []byte // what _last_checkpoint must say; nil where there is none or it is among the needs
+	snap table.Snapshot
+	// beside is what the copy holds beside the closure.
+	beside table.Beside
 }
 
 // split says what of a version has to be copied, and what the manifest before has.
@@ -71,20 +71,17 @@ func (s room) needs(ctx context.Context, c action.Call[action.None], name string
 	if len(want) == 0 {
 		return from, nil, fmt.Errorf("%w: the version needs no object at all", action.ErrRefused)
 	}
-	// The entry of the version that a checkpoint stands for tells its time, and the
-	// checksum what it should hold. Neither is needed to read it.
-	for _, extra := range []string{fmt.Sprintf("%020d.json", max(from.snap.Start, 0)), fmt.Sprintf("%020d.json", version), fmt.Sprintf("%020d.crc", version)} {
-		if key := site.LogDir() + extra; want[key].Key == "" {
-			want[key] = table.File{Key: key, Size: -1, Why: table.LogEntry}
-		}
-	}
-	cut, err := l.LaterThan(ctx, version)
+	portable, err := table.Able[table.Portable](site.Format.Name(), from.snap, "backed up")
 	if err != nil {
+		return from, nil, lake.Classed(err)
+	}
+	if from.beside, err = portable.Beside(ctx); err != nil {
 		return from, nil, err
 	}
-	from.hint = cut.HintBody
-	if cut.KeepHint {
-		want[cut.Hint] = table.File{Key: cut.Hint, Size: -1, Why: table.LogEntry}
+	for _, f := range from.beside.Files {
+		if want[f.Key].Key == "" {
+			want[f.Key] = f
+		}
 	}
 	var needs []backup.Need
 	prefixes := []string{site.Root.Prefix + "/"}
@@ -108,7 +105,7 @@ func (s room) needs(ctx context.Context, c action.Call[action.None], name string
 				}
 			}
 			delete(want, o.Key)
-			needs = append(needs, backup.Need{Key: o.Key, Role: backup.RoleOf(o.Key, f.Why), Size: o.Size, ETag: o.ETag, Version: o.VersionID})
+			needs = append(needs, backup.Need{Key: o.Key, Role: site.Format.Entry(o.Key).Role, Size: o.Size, ETag: o.ETag, Version: o.VersionID})
 		}
 	}
 	for _, f := range want {

@@ -13,7 +13,6 @@ import (
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 )
 
@@ -51,7 +50,7 @@ func (s room) verifyPoint(ctx context.Context, c action.Call[action.None]) ([]ac
 
 // settled observes that at the moment of the cut the table was at the version
 // chosen, from the log entries beside it and the sightings of its heads alone.
-func (s room) settled(ctx context.Context, c action.Call[action.None], t lake.Table, l *delta.Log, at recovery.TablePoint, p recovery.GroupPoint) action.Observation {
+func (s room) settled(ctx context.Context, c action.Call[action.None], t lake.Table, l table.Table, at recovery.TablePoint, p recovery.GroupPoint) action.Observation {
 	what := fmt.Sprintf("at the cut the table was at version %d", at.Version)
 	want := "committed no later than " + p.Cut.At.Format(time.RFC3339Nano) + ", and nothing after it by then"
 	if at.CommittedAt.After(p.Cut.At) {
@@ -98,7 +97,7 @@ func (s room) settled(ctx context.Context, c action.Call[action.None], t lake.Ta
 
 // nextStamp is when the version after a recovery point was committed; zero where
 // the target does not have its log entry.
-func nextStamp(ctx context.Context, l *delta.Log, at recovery.TablePoint) (time.Time, error) {
+func nextStamp(ctx context.Context, l table.Table, at recovery.TablePoint) (time.Time, error) {
 	for h, err := range l.History(ctx, at.Version) {
 		switch {
 		case err != nil && lake.LogBroken(err):

@@ -15,7 +15,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/table/location"
 )
 
@@ -95,21 +94,21 @@ func (r *revived) ReadAt(ctx context.Context, key string, p []byte, off int64) (
 
 // reading is a log, as it is and as if nothing of it had been deleted.
 type reading struct {
-	now *delta.Log // nil where there is none
-	all *delta.Log
+	now table.Table // nil where there is none
+	all table.Table
 }
 
 // revivedLog finds the version that is asked for, or the newest one: the head of
 // the log as it is, if that can be read or could be with its deleted parts, and
 // the head of the deleted log only where nothing else is left. What was deleted
 // above a head may have been moved aside on purpose.
-func revivedLog(ctx context.Context, t lake.Table, version *int64) (reading, *delta.Snapshot, error) {
+func revivedLog(ctx context.Context, t lake.Table, version *int64) (reading, table.Snapshot, error) {
 	store, err := revive(ctx, t)
 	if err != nil {
 		return reading{}, nil, err
 	}
 	r := reading{}
-	if r.all, err = delta.Open(ctx, store, t.Root); err != nil {
+	if r.all, err = t.Format.Open(ctx, store, t.Root); err != nil {
 		return r, nil, fmt.Errorf("%w: no version of its log is left: %w", action.ErrRefused, err)
 	}
 	switch now, err := t.Open(ctx); {
@@ -118,12 +117,12 @@ func revivedLog(ctx context.Context, t lake.Table, version *int64) (reading, *de
 	case !absent(err) || !lake.Answered(err):
 		return r, nil, err
 	}
-	v := r.all.Head()
+	v := r.all.Extent().Head
 	switch {
 	case version != nil:
 		v = *version
 	case r.now != nil:
-		v = r.now.Head()
+		v = r.now.Extent().Head
 	}
 	snap, err := r.all.Snapshot(ctx, v)
 	if absent(err) && lake.Answered(err) {
@@ -135,22 +134,22 @@ func revivedLog(ctx context.Context, t lake.Table, version *int64) (reading, *de
 // accepts is what the end of the log asks people to accept.
 func (r reading) accepts(ctx context.Context, version int64, chosen bool) ([]action.Acceptance, error) {
 	var all []action.Acceptance
-	if above := r.all.Head(); !chosen && above > version {
+	if above := r.all.Extent().Head; !chosen && above > version {
 		all = append(all, action.Acceptance{ID: "later-versions-deleted", Sentence: fmt.Sprintf(
 			"Log entries up to version %d are deleted and stay so: version %d is the newest of the log as it is. To bring back a later one, give the step its version.", above, version)})
 	}
 	began := int64(-1)
-	for c, err := range r.all.History(ctx, max(0, r.all.Head()-50)) {
+	for c, err := range r.all.History(ctx, max(0, r.all.Extent().Head-50)) {
 		if err != nil {
 			if absent(err) {
 				break
 			}
 			return nil, err
 		}
-		switch c.Operation {
-		case "VACUUM START":
+		switch c.Cleanup {
+		case table.CleanupBegan:
 			began = c.Version.Number
-		case "VACUUM END":
+		case table.CleanupEnded:
 			began = -1
 		}
 	}

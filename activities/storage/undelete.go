@@ -15,7 +15,6 @@ import (
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 )
 
@@ -127,7 +126,7 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	}
 	if n := len(u.lost); n > 0 {
 		return fail(fmt.Sprintf("no version with the recorded size is left of %d of the %d objects of version %d: %s; choose another version, or restore from a backup",
-			n, u.Objects, snap.Version.Number, strings.Join(u.lost[:min(n, shownLines)], ", ")), action.ErrRefused)
+			n, u.Objects, snap.Version().Number, strings.Join(u.lost[:min(n, shownLines)], ", ")), action.ErrRefused)
 	}
 	u.Region = t.Region
 	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, (u.entries+999)/1000)
@@ -146,8 +145,8 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 }
 
 // missing holds the closure of a version against the versions of its objects.
-func missing(ctx context.Context, t lake.Table, snap *delta.Snapshot, byCopy bool) (undeleting, error) {
-	u := undeleting{undeletePlan: undeletePlan{Version: snap.Version.Number, Prefixes: prefixes(t, snap)}}
+func missing(ctx context.Context, t lake.Table, snap table.Snapshot, byCopy bool) (undeleting, error) {
+	u := undeleting{undeletePlan: undeletePlan{Version: snap.Version().Number, Prefixes: prefixes(t, snap)}}
 	all := map[string]*past{}
 	for f, err := range snap.Closure() {
 		if err != nil {
@@ -191,7 +190,7 @@ func missing(ctx context.Context, t lake.Table, snap *delta.Snapshot, byCopy boo
 
 // prefixes hold every object of a version: the table's own and, for shallow
 // clones, those of other tables in the bucket; sorted, none within another.
-func prefixes(t lake.Table, snap *delta.Snapshot) []string {
+func prefixes(t lake.Table, snap table.Snapshot) []string {
 	all := []string{t.Root.Prefix + "/"}
 	for _, uri := range snap.Outside() {
 		if dir, ok := strings.CutPrefix(uri, "s3://"+t.Root.Bucket+"/"); ok {
@@ -265,5 +264,5 @@ func (s room) planDeleteAgain(ctx context.Context, c action.Call[undeleteParams]
 
 // absent reports whether an error says that there is no log to read.
 func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, delta.ErrNoStart) || errors.Is(err, delta.ErrCorrupt)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, table.ErrBroken)
 }

@@ -73,10 +73,11 @@ func TestTrap27AbsolutePathsAreDecidedOn(t *testing.T) {
 		t.Errorf("a clone of a table of the source region = %v; want it refused and named", err)
 	}
 	promote := l.Recorded("table.promote")
-	log, _ := l.Log(world.West, "orders")
-	snap, err := log.Snapshot(t.Context(), 3)
-	l.Must(err)
 	site, err := lake.New(l.Systems).Table(t.Context(), l.Estate, world.West, "orders")
+	l.Must(err)
+	log, err := site.Open(t.Context())
+	l.Must(err)
+	snap, err := log.Snapshot(t.Context(), 3)
 	l.Must(err)
 	if err := site.RefuseElsewhere(l.Estate, snap); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "table clicks in region "+world.East) {
 		t.Errorf("refuseElsewhere = %v", err)

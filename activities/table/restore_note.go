@@ -12,6 +12,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/table"
 )
 
 // A restore that is broken off and planned again finds its own objects, and could
@@ -48,7 +49,7 @@ func (r *restoring) noted(ctx context.Context, c action.Call[restoreWith]) (newe
 // doneBefore says what earlier attempts of the step changed that is still so, with
 // what was there before them, and which number the next attempt has. What somebody
 // else changed since is not theirs any more.
-func (s room) doneBefore(ctx context.Context, c action.Call[restoreWith], r *restoring, have map[string]objectState) (attempt int, done []doneLine, err error) {
+func (s room) doneBefore(ctx context.Context, c action.Call[restoreWith], r *restoring, have map[string]table.ObjectVersion) (attempt int, done []doneLine, err error) {
 	n, err := r.noted(ctx, c)
 	if err != nil || n == 0 {
 		return 1, nil, err
@@ -66,7 +67,7 @@ func (s room) doneBefore(ctx context.Context, c action.Call[restoreWith], r *res
 	if err != nil {
 		return 0, nil, fmt.Errorf("what an earlier attempt of this step changed is not known, and so could not be taken back: see its note %s: %w", r.site.Bucket.URL(key), err)
 	}
-	wrote, before := map[string]int{}, map[string]*objectState{}
+	wrote, before := map[string]int{}, map[string]*table.ObjectVersion{}
 	for i, o := range earlier.objects {
 		wrote[o.Key] = i
 	}

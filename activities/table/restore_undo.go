@@ -1,26 +1,29 @@
 package table
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
 	"breakwater/internal/action"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/table"
 )
 
 // backLine is one object on the way back.
 type backLine struct {
-	Key string       `json:"key"`
-	Was *objectState `json:"was,omitempty"` // nil: it was not there
+	Key string               `json:"key"`
+	Was *table.ObjectVersion `json:"was,omitempty"` // nil: it was not there
 }
 
 // doneLine is an object that an earlier attempt changed.
 type doneLine struct {
 	backLine
-	Now *objectState `json:"now,omitempty"` // nil: it is not there
+	Now *table.ObjectVersion `json:"now,omitempty"` // nil: it is not there
 }
 
 // backPlan is the typed plan of taking a restore back.
@@ -34,9 +37,9 @@ type backPlan struct {
 // what of the log was not there goes first, then comes the data, then the log as it
 // was, the lowest first.
 func (r *restoring) wayBack(p restorePlan) []backLine {
-	was, left := map[string]*objectState{}, map[string]bool{}
+	was, left := map[string]*table.ObjectVersion{}, map[string]bool{}
 	for _, k := range slices.Concat(p.Replaced, p.Hidden) {
-		was[k.Key] = &k.objectState
+		was[k.Key] = &k.ObjectVersion
 	}
 	for _, k := range p.Equal {
 		left[k] = true
@@ -74,7 +77,7 @@ func (r *restoring) wayBack(p restorePlan) []backLine {
 }
 
 // isBack reports whether an object is as it was.
-func (r *restoring) isBack(ctx context.Context, line backLine, have map[string]objectState) (bool, error) {
+func (r *restoring) isBack(ctx context.Context, line backLine, have map[string]table.ObjectVersion) (bool, error) {
 	now, there := have[line.Key]
 	switch {
 	case line.Was == nil || !there:
@@ -84,7 +87,21 @@ func (r *restoring) isBack(ctx context.Context, line backLine, have map[string]o
 	case now.ETag == line.Was.ETag:
 		return true, nil
 	}
-	return equal(ctx, r.site, line.Key, aside{Key: line.Key, objectState: *line.Was}) // a copy of one that was uploaded in parts
+	return r.hasBytesOf(ctx, line.Key, line.Was.VersionID) // a copy of one that was uploaded in parts
+}
+
+// hasBytesOf compares an object with one of its versions, byte for byte. What is
+// gone differs.
+func (r *restoring) hasBytesOf(ctx context.Context, key, version string) (bool, error) {
+	is, _, err := r.site.Bucket.Get(ctx, key)
+	var was []byte
+	if err == nil {
+		was, _, err = r.site.Bucket.GetVersion(ctx, key, version)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && bytes.Equal(is, was), err
 }
 
 func (s room) planUnrestore(ctx context.Context, c action.Call[restoreWith]) (action.Change, error) {

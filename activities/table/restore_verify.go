@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"sync/atomic"
 
@@ -37,14 +36,15 @@ func (s room) verifyRestore(ctx context.Context, c action.Call[restoreWith]) ([]
 	if err != nil {
 		return []action.Observation{t.NotSeen(c.Run, head, "a log", err)}, nil
 	}
-	obs := []action.Observation{t.About(action.Saw(head, fmt.Sprint(p.Version), fmt.Sprint(l.Head()), l.Head() == p.Version)), r.logIsThe(ctx, c)}
-	obs = append(obs, t.Whole(ctx, c.Run, l, p.Version), hintHolds(ctx, t, c.Run, l, p.Version), r.bytesAre(ctx, c))
+	obs := []action.Observation{t.About(action.Saw(head, fmt.Sprint(p.Version), fmt.Sprint(l.Extent().Head), l.Extent().Head == p.Version)), r.logIsThe(ctx, c)}
+	obs = append(obs, t.Whole(ctx, c.Run, l, p.Version))
+	obs = append(append(obs, t.Looked(c.Run, r.format.Restored(ctx, t.Store, t.Root, p.Version)...)...), r.bytesAre(ctx, c))
 	rows, want := "its rows are those that were backed up", lake.RowWords(r.from.Rows, r.from.Hash)
 	snap, err := l.Snapshot(ctx, p.Version)
 	if err == nil {
 		var n int64
 		var hash string
-		if n, hash, err = lake.RowsOf(ctx, t.Store, snap); err == nil {
+		if n, hash, err = lake.RowsOf(ctx, t.Format.Name(), snap); err == nil {
 			return append(obs, t.About(action.Saw(rows, want, lake.RowWords(n, hash), n == r.from.Rows && hash == r.from.Hash))), nil
 		}
 	}
@@ -63,7 +63,7 @@ func (r *restoring) logIsThe(ctx context.Context, c action.Call[restoreWith]) ac
 		if err != nil {
 			return r.site.NotSeen(c.Run, what, want, err)
 		}
-		if path.Dir(o.Key)+"/" == r.site.LogDir() && !ours[o.Key] {
+		if r.format.Hides(r.site.Root, o.Key) && !ours[o.Key] {
 			got = "also " + o.Key
 		}
 	}

@@ -19,7 +19,8 @@ func newRoom(s *system.Systems) room {
 // Add registers the actions of this room.
 func Add(c *action.Catalogue, s *system.Systems) {
 	r := newRoom(s)
-	r.tableActions(c)
+	r.promoteActions(c)
+	r.historyActions(c)
 	r.rollbackActions(c)
 	r.restoreActions(c)
 	r.witnessActions(c)

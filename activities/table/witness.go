@@ -10,7 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/table/delta"
+	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )
@@ -36,7 +36,7 @@ func (s room) witnessActions(c *action.Catalogue) {
 type headSeen struct {
 	site    lake.Table
 	journal witness.Journal
-	log     *delta.Log
+	log     table.Table
 	at      time.Time // before the log was listed: whatever it does not show was committed later
 	version int64
 	known   bool // the version has a record
@@ -56,7 +56,7 @@ func (s room) headSeen(ctx context.Context, c action.Call[action.None]) (headSee
 	if h.log, err = h.site.Open(ctx); err != nil {
 		return h, err
 	}
-	h.version = h.log.Head()
+	h.version = h.log.Extent().Head
 	if _, err = h.journal.Record(ctx, h.site.Name, h.version); err == nil {
 		h.known = true
 	} else if !errors.Is(err, fs.ErrNotExist) {

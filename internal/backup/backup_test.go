@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta/port"
 )
 
 var began = time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
@@ -231,11 +232,7 @@ func TestSplit(t *testing.T) {
 		var needs []backup.Need
 		var previous []backup.Object
 		for _, n := range rapid.Permutation(names).Draw(t, "needs") {
-			why := table.Data
-			if strings.HasPrefix(n, "_delta_log/") {
-				why = table.LogEntry
-			}
-			need := backup.Need{Key: n, Role: backup.RoleOf(n, why), Size: 1, ETag: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "etag")}
+			need := backup.Need{Key: n, Role: port.Format{}.Entry(n).Role, Size: 1, ETag: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "etag")}
 			needs = append(needs, need)
 			if rapid.Bool().Draw(t, "held") {
 				previous = append(previous, backup.Object{Key: n, ETag: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "its"), Copy: backup.Stored{Size: rapid.Int64Range(1, 2).Draw(t, "size")}})
@@ -253,7 +250,7 @@ func TestSplit(t *testing.T) {
 		}
 		last := 0
 		for i, n := range p.Copy {
-			at := slices.Index(backup.Stages(), n.Role)
+			at := slices.Index(table.Stages(), n.Role)
 			if at < last || i > 0 && at == last && p.Copy[i-1].Key > n.Key {
 				t.Fatalf("%s comes after %s", n.Key, p.Copy[i-1].Key)
 			}

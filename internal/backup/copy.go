@@ -3,8 +3,6 @@ package backup
 import (
 	"cmp"
 	"fmt"
-	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -12,40 +10,10 @@ import (
 	"breakwater/internal/table"
 )
 
-// Role is what an object is to its table, in the order in which a table's objects
-// are written: whoever sees the later ones sees all that they need.
-type Role string
-
-// The roles: data before log, log before pointer.
-const (
-	Data       Role = "data" // and deletion vectors
-	Checkpoint Role = "checkpoint"
-	Commit     Role = "commit"
-	Pointer    Role = "pointer" // _last_checkpoint
-)
-
-// Stages are the roles in the order in which they are written.
-func Stages() []Role { return []Role{Data, Checkpoint, Commit, Pointer} }
-
-var commitName = regexp.MustCompile(`^\d{20}\.json$`)
-
-// RoleOf is the role of an object of a Delta table.
-func RoleOf(key string, why table.Why) Role {
-	switch name := path.Base(key); {
-	case name == "_last_checkpoint":
-		return Pointer
-	case why != table.LogEntry:
-		return Data
-	case commitName.MatchString(name):
-		return Commit
-	}
-	return Checkpoint // sidecars and checksums too
-}
-
 // Need is one object that a backup must hold, as a listing of the source shows it.
 type Need struct {
 	Key  string
-	Role Role
+	Role table.Role
 	Size int64
 	ETag string
 	// Version is the source's, where it was asked for: to copy exactly that later.
@@ -56,7 +24,7 @@ type Need struct {
 // commits is that of their versions.
 func Order(needs []Need) {
 	slices.SortFunc(needs, func(a, b Need) int {
-		return cmp.Or(cmp.Compare(slices.Index(Stages(), a.Role), slices.Index(Stages(), b.Role)), strings.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(slices.Index(table.Stages(), a.Role), slices.Index(table.Stages(), b.Role)), strings.Compare(a.Key, b.Key))
 	})
 }
 

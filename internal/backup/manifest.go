@@ -50,6 +50,7 @@ import (
 
 	"breakwater/internal/ledger"
 	"breakwater/internal/sshsig"
+	"breakwater/internal/table"
 )
 
 // The namespaces of signatures, so that one for a manifest says nothing else.
@@ -131,13 +132,13 @@ type Stored struct {
 
 // Object is one object of a table, and where its copy is.
 type Object struct {
-	Key           string    `json:"key"` // in the table's bucket
-	Role          Role      `json:"role"`
-	ETag          string    `json:"etag"` // as the source had it
-	SourceVersion string    `json:"source_version,omitempty"`
-	MD5           string    `json:"md5,omitempty"`
-	Copy          Stored    `json:"copy"` // its size and SHA-256 are the object's own
-	LockedUntil   time.Time `json:"locked_until"`
+	Key           string     `json:"key"` // in the table's bucket
+	Role          table.Role `json:"role"`
+	ETag          string     `json:"etag"` // as the source had it
+	SourceVersion string     `json:"source_version,omitempty"`
+	MD5           string     `json:"md5,omitempty"`
+	Copy          Stored     `json:"copy"` // its size and SHA-256 are the object's own
+	LockedUntil   time.Time  `json:"locked_until"`
 }
 
 // Name names a backup for people.

@@ -13,9 +13,6 @@ import (
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/rows"
-	"breakwater/internal/table/delta/scan"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -25,6 +22,8 @@ type Backups struct {
 	depot.Depot
 	Group *estate.Group
 	All   []backup.Found
+
+	formats func(word string) (table.Format, error)
 }
 
 // Backups looks at the backups of a group.
@@ -38,7 +37,7 @@ func (s Lake) Backups(ctx context.Context, e *estate.Estate, group string) (Back
 		return Backups{}, err
 	}
 	all, err := p.Manifests(ctx, group)
-	return Backups{p, g, all}, err
+	return Backups{p, g, all, s.Format}, err
 }
 
 // Mine is the manifest that a step took.
@@ -127,7 +126,7 @@ func About(item string, o action.Observation) action.Observation {
 
 // Readable opens a table of a backup where it lies, through nothing but the
 // manifest, at the version that it names.
-func (b Backups) Readable(ctx context.Context, e *estate.Estate, m backup.Manifest, t backup.Table) (*depot.Tables, *delta.Snapshot, error) {
+func (b Backups) Readable(ctx context.Context, e *estate.Estate, m backup.Manifest, t backup.Table) (*depot.Tables, table.Snapshot, error) {
 	tables, err := b.Table(ctx, m, t)
 	if err != nil {
 		return nil, nil, err
@@ -136,12 +135,16 @@ func (b Backups) Readable(ctx context.Context, e *estate.Estate, m backup.Manife
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", action.ErrRefused, err)
 	}
-	l, err := delta.Open(ctx, tables, table.Root{Bucket: bucket, Prefix: t.Path})
+	f, err := b.formats(t.Format)
+	if err != nil {
+		return tables, nil, fmt.Errorf("%w: %w", action.ErrRefused, err)
+	}
+	l, err := f.Open(ctx, tables, table.Root{Bucket: bucket, Prefix: t.Path})
 	if err != nil {
 		return tables, nil, err
 	}
-	if l.Head() != t.Version {
-		return tables, nil, fmt.Errorf("%w: the log of %s in backup %s leads to version %d, and the manifest says %d", backup.ErrDamaged, t.Table, m.Name(), l.Head(), t.Version)
+	if head := l.Extent().Head; head != t.Version {
+		return tables, nil, fmt.Errorf("%w: the log of %s in backup %s leads to version %d, and the manifest says %d", backup.ErrDamaged, t.Table, m.Name(), head, t.Version)
 	}
 	snap, err := l.Snapshot(ctx, t.Version)
 	return tables, snap, err
@@ -149,16 +152,15 @@ func (b Backups) Readable(ctx context.Context, e *estate.Estate, m backup.Manife
 
 // RowsOf reads the rows of a snapshot. No hash comes of a table with a column that
 // cannot be read, and then the rows are those of the log.
-func RowsOf(ctx context.Context, store table.Store, snap *delta.Snapshot) (n int64, hash string, err error) {
-	d, err := scan.Sum(ctx, store, snap)
-	var typ *rows.TypeError
-	if errors.As(err, &typ) {
+func RowsOf(ctx context.Context, format string, snap table.Snapshot) (n int64, hash string, err error) {
+	d, err := sum(ctx, format, snap)
+	if errors.Is(err, table.ErrColumn) {
 		return snap.Rows(), "", nil
 	}
 	if err != nil {
 		return 0, "", err
 	}
-	return d.Rows, fmt.Sprintf("%x", d.Sum), nil
+	return d.Rows, d.Hash(), nil
 }
 
 // RowWords says rows and hash for people.

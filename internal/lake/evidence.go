@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/estate"
 	"breakwater/internal/reach"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 
@@ -28,8 +28,8 @@ const firstDepth = 32
 // TableEvidence is what is known of one table of a group.
 type TableEvidence struct {
 	Table
-	Log        *delta.Log      // nil where the target has none
-	Newest     *delta.Snapshot // nil where no version is complete
+	Log        table.Table    // nil where the target has none
+	Newest     table.Snapshot // nil where no version is complete
 	above      []table.Above
 	From       int64          // versions from here on were read
 	looked     bool           // at least once
@@ -92,18 +92,23 @@ func (s Lake) Evidence(ctx context.Context, c action.Call[action.None]) (*GroupE
 		if err != nil {
 			return nil, err
 		}
-		if state.Name == "" {
-			state.Name = t.Topic
-		}
-		if state.RPOSeconds == 0 {
-			state.RPOSeconds = rpo
-		}
-		if state.Peak == nil && t.PeakMessages > 0 {
-			state.Peak = &recovery.Peak{PerSecond: t.PeakMessages}
-		}
-		ev.Topics = append(ev.Topics, state)
+		ev.Topics = append(ev.Topics, declared(state, t, rpo))
 	}
 	return ev, s.source(ctx, c, ev)
+}
+
+// declared fills in what the estate says of a topic, where the record does not.
+func declared(state recovery.TopicState, t estate.Topic, rpo float64) recovery.TopicState {
+	if state.Name == "" {
+		state.Name = t.Topic
+	}
+	if state.RPOSeconds == 0 {
+		state.RPOSeconds = rpo
+	}
+	if state.Peak == nil && t.PeakMessages > 0 {
+		state.Peak = &recovery.Peak{PerSecond: t.PeakMessages, Burst: t.PeakBurst}
+	}
+	return state
 }
 
 // sightings adds what the witness saw of the source. No witness is no evidence,
@@ -132,14 +137,14 @@ func (t *TableEvidence) Look(ctx context.Context) error {
 		return err
 	}
 	t.Log = l
-	n, err := l.NewestComplete(ctx, time.Time{})
+	n, err := l.Newest(ctx, time.Time{})
 	if err != nil && !errors.Is(err, table.ErrNoneComplete) {
 		return err
 	}
 	t.Newest, t.above = n.Snapshot, n.Above
-	t.From = l.Head()
+	t.From = l.Extent().Head
 	if t.Newest != nil {
-		t.From = t.Newest.Version.Number
+		t.From = t.Newest.Version().Number
 	}
 	_, err = t.deepen(ctx, firstDepth)
 	return err
@@ -153,7 +158,7 @@ func (t *TableEvidence) deepen(ctx context.Context, n int64) (bool, error) {
 	// A reconstructible version is the start where there is one: it tells how
 	// the commits after it are timed.
 	from, want := t.From, t.From-n
-	for _, r := range t.Log.Versions() {
+	for _, r := range t.Log.Extent().Readable {
 		if r.First < t.From {
 			from = min(max(r.First, want), r.Last)
 		}
@@ -170,10 +175,10 @@ func (t *TableEvidence) deepen(ctx context.Context, n int64) (bool, error) {
 
 // read makes the table's versions from t.from on.
 func (t *TableEvidence) read(ctx context.Context) error {
-	reconstructible := t.Log.Versions()
+	reconstructible := t.Log.Extent().Readable
 	newest := int64(-1)
 	if t.Newest != nil {
-		newest = t.Newest.Version.Number
+		newest = t.Newest.Version().Number
 	}
 	var vs []recovery.Version
 	var pure []bool // the version only adds rows
@@ -189,9 +194,7 @@ func (t *TableEvidence) read(ctx context.Context) error {
 		if h.Removed == 0 || h.Rows == 0 {
 			v.Appended = h.Rows
 		}
-		v.Complete = v.Version <= newest && !t.Incomplete[v.Version] && slices.ContainsFunc(reconstructible, func(r table.Range) bool {
-			return r.First <= v.Version && v.Version <= r.Last
-		})
+		v.Complete = v.Version <= newest && !t.Incomplete[v.Version] && slices.ContainsFunc(reconstructible, func(r table.Range) bool { return r.Has(v.Version) })
 		vs, pure = append(vs, v), append(pure, h.Removed == 0 && h.Rows >= 0)
 		last, prev = v.Version, v.CommittedAt
 	}
@@ -209,7 +212,7 @@ func (t *TableEvidence) read(ctx context.Context) error {
 			last, prev = n, at
 		}
 	}
-	if head := t.Log.Head(); head > last { // a checkpoint without its log entry
+	if head := t.Log.Extent().Head; head > last { // a checkpoint without its log entry
 		vs, pure = append(vs, recovery.Version{Version: head, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
 	}
 	if t.Newest != nil {
@@ -238,7 +241,7 @@ func count(vs []recovery.Version, pure []bool, known, rows int64) {
 // prove looks whether a version that a cut fell on is complete, and forgets it
 // where it is not.
 func (t *TableEvidence) prove(ctx context.Context, version int64) (bool, error) {
-	if t.Newest != nil && version == t.Newest.Version.Number {
+	if t.Newest != nil && version == t.Newest.Version().Number {
 		return true, nil // found by looking for exactly this
 	}
 	i := slices.IndexFunc(t.State.Versions, func(v recovery.Version) bool { return v.Version == version })
@@ -373,11 +376,11 @@ func (s Lake) SourceHead(ctx context.Context, c action.Call[action.None], name s
 	if err != nil {
 		return nil, fmt.Errorf("table %s in %s: %w", name, c.Run.Source, err)
 	}
-	snap, err := l.Snapshot(ctx, l.Head())
+	snap, err := l.Snapshot(ctx, l.Extent().Head)
 	if err != nil {
 		return nil, fmt.Errorf("head of table %s in %s: %w", name, c.Run.Source, err)
 	}
-	return &recovery.Head{Version: snap.Version.Number, Rows: snap.Rows(), CommittedAt: snap.Version.Time}, nil
+	return &recovery.Head{Version: snap.Version().Number, Rows: snap.Rows(), CommittedAt: snap.Version().Time}, nil
 }
 
 // fenced reports whether this live run has proven that writes to every bucket of

@@ -9,7 +9,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 )
 
 // outside is a folder that holds objects of a table and is no part of it: its log
@@ -22,7 +21,7 @@ type outside struct {
 }
 
 // outsideOf says where a version's files lie that are no part of the table.
-func outsideOf(e *estate.Estate, s *delta.Snapshot) []outside {
+func outsideOf(e *estate.Estate, s table.Snapshot) []outside {
 	var all []outside
 	for _, uri := range s.Outside() {
 		o := outside{uri: uri}
@@ -50,7 +49,7 @@ func outsideOf(e *estate.Estate, s *delta.Snapshot) []outside {
 // elsewhere are the folders in buckets other than the table's own: nothing at the
 // target can show that what they hold is there, and readers of the promoted table
 // would go on reading there.
-func (t Table) elsewhere(e *estate.Estate, s *delta.Snapshot) []outside {
+func (t Table) elsewhere(e *estate.Estate, s table.Snapshot) []outside {
 	return slices.DeleteFunc(outsideOf(e, s), func(o outside) bool {
 		return strings.HasPrefix(o.uri, "s3://"+t.Root.Bucket+"/")
 	})
@@ -68,19 +67,19 @@ func (o outside) String() string {
 
 // RefuseElsewhere refuses a version that needs other buckets. Promoting leaves
 // every byte of the log as it is, so absolute paths would still lead there.
-func (t Table) RefuseElsewhere(e *estate.Estate, s *delta.Snapshot) error {
+func (t Table) RefuseElsewhere(e *estate.Estate, s table.Snapshot) error {
 	far := t.elsewhere(e, s)
 	if len(far) == 0 {
 		return nil
 	}
 	return fmt.Errorf("version %d of table %s names files by absolute paths in %s; promoted, its readers would go on reading there: rewrite it into files of its own (a copy, or OPTIMIZE of all of it) while that region answers, or take the table out of the estate's group: %w",
-		s.Version.Number, t.Name, far[0], action.ErrRefused)
+		s.Version().Number, t.Name, far[0], action.ErrRefused)
 }
 
 // AcceptOutside asks for what a version needs in its own bucket and outside of
 // the table: a table of the same group comes back at the same cut, everything else
 // may be older or newer there than this table believes.
-func (t Table) AcceptOutside(e *estate.Estate, s *delta.Snapshot) []action.Acceptance {
+func (t Table) AcceptOutside(e *estate.Estate, s table.Snapshot) []action.Acceptance {
 	var all []action.Acceptance
 	for _, o := range outsideOf(e, s) {
 		if o.table != "" && o.group == t.Group.Group {
@@ -108,7 +107,7 @@ func (ev *GroupEvidence) AbsolutePaths(ctx context.Context, e *estate.Estate) ([
 		if t.Newest != nil && first < 0 {
 			continue
 		}
-		head, err := t.Log.Snapshot(ctx, t.Log.Head())
+		head, err := t.Log.Snapshot(ctx, t.Log.Extent().Head)
 		if err != nil && !LogBroken(err) {
 			return nil, err
 		}

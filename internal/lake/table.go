@@ -5,7 +5,6 @@ package lake
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,9 +16,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/rows"
-	"breakwater/internal/table/delta/scan"
 	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
@@ -64,6 +60,7 @@ type systems interface {
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Depot(ctx context.Context, e *estate.Estate) (depot.Depot, error)
+	Format(word string) (table.Format, error)
 }
 
 // Lake finds what stands in the estate's storage.
@@ -79,6 +76,7 @@ type Table struct {
 	Decl   *estate.Table
 	Region string
 	Bucket objectstore.Bucket
+	Format table.Format
 	Store  table.Store
 	Root   table.Root
 }
@@ -93,23 +91,32 @@ func (s Lake) Table(ctx context.Context, e *estate.Estate, region, name string) 
 	if err != nil {
 		return Table{}, err
 	}
+	f, err := s.Format(t.Format)
+	if err != nil {
+		return Table{}, fmt.Errorf("table %s: %w: %w", name, action.ErrRefused, err)
+	}
 	return Table{
-		Name: name, Group: g, Decl: t, Region: region, Bucket: b,
+		Name: name, Group: g, Decl: t, Region: region, Bucket: b, Format: f,
 		Store: location.Bucket{Of: b}, Root: table.Root{Bucket: b.Name(), Prefix: t.Path},
 	}, nil
 }
 
 // Open lists the table's log as it is now.
-func (t Table) Open(ctx context.Context) (*delta.Log, error) {
-	return delta.Open(ctx, t.Store, t.Root)
+func (t Table) Open(ctx context.Context) (table.Table, error) {
+	return t.Format.Open(ctx, t.Store, t.Root)
 }
 
 // LogDir is the prefix of the table's log.
-func (t Table) LogDir() string { return t.Root.Prefix + "/_delta_log/" }
+func (t Table) LogDir() string { return t.Format.Log(t.Root) }
+
+// Site is the table as who changes it is given it.
+func (t Table) Site() table.Site {
+	return table.Site{Store: location.Bucket{Of: t.Bucket}, Root: t.Root, Name: t.Name}
+}
 
 // Lacking holds a version against a fresh listing: what of it is not there as
 // recorded, out of how many objects.
-func (t Table) Lacking(ctx context.Context, s *delta.Snapshot) ([]table.Lack, int, error) {
+func (t Table) Lacking(ctx context.Context, s table.Snapshot) ([]table.Lack, int, error) {
 	prefixes := []string{t.Root.Prefix + "/"}
 	for _, uri := range s.Outside() { // folders of other tables, for shallow clones
 		if dir, ok := strings.CutPrefix(uri, "s3://"+t.Root.Bucket+"/"); ok {
@@ -128,7 +135,7 @@ func (t Table) Lacking(ctx context.Context, s *delta.Snapshot) ([]table.Lack, in
 }
 
 // Whole observes that every object of a version is present at its size.
-func (t Table) Whole(ctx context.Context, run action.Run, l *delta.Log, version int64) action.Observation {
+func (t Table) Whole(ctx context.Context, run action.Run, l table.Table, version int64) action.Observation {
 	what := fmt.Sprintf("every object of version %d is present at its size", version)
 	s, err := l.Snapshot(ctx, version)
 	if err != nil {
@@ -163,12 +170,10 @@ func (t Table) NotSeen(run action.Run, what, want string, err error) action.Obse
 // Answered reports whether an error about a table says something about the table,
 // rather than about our way to it or what we know of its format.
 func Answered(err error) bool {
-	var feature *delta.FeatureError
-	var typ *rows.TypeError
 	switch {
 	case reach.Unreachable(err), errors.Is(err, fs.ErrPermission), errors.Is(err, objectstore.ErrNoBucket),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
-		errors.As(err, &feature), errors.As(err, &typ):
+		errors.Is(err, table.ErrUnsupported):
 		return false
 	}
 	return true
@@ -177,7 +182,7 @@ func Answered(err error) bool {
 // LogBroken reports whether an error says that an object of the log is gone or
 // unreadable, which one can step around.
 func LogBroken(err error) bool {
-	return Answered(err) && (errors.Is(err, delta.ErrCorrupt) || errors.Is(err, delta.ErrNoStart) || errors.Is(err, fs.ErrNotExist))
+	return Answered(err) && (errors.Is(err, table.ErrBroken) || errors.Is(err, fs.ErrNotExist))
 }
 
 // Journal is the witness's journal as a region keeps it.
@@ -189,12 +194,25 @@ func (s Lake) Journal(ctx context.Context, e *estate.Estate, region string) (wit
 	return witness.Journal{Bucket: b, Prefix: strings.Trim(e.Witness.Prefix, "/")}, err
 }
 
+// Sum reads all rows of a version.
+func (t Table) Sum(ctx context.Context, snap table.Snapshot) (table.Digest, error) {
+	return sum(ctx, t.Format.Name(), snap)
+}
+
+func sum(ctx context.Context, format string, snap table.Snapshot) (table.Digest, error) {
+	r, err := table.Able[table.RowReader](format, snap, "read row by row")
+	if err != nil {
+		return table.Digest{}, Classed(err)
+	}
+	return r.Sum(ctx)
+}
+
 // ReadVersion reads all rows of a version.
-func ReadVersion(ctx context.Context, t Table, l *delta.Log, version int64) (witness.Record, error) {
+func ReadVersion(ctx context.Context, t Table, l table.Table, version int64) (witness.Record, error) {
 	snap, err := l.Snapshot(ctx, version)
 	if err != nil {
 		return witness.Record{}, err
 	}
-	d, err := scan.Sum(ctx, t.Store, snap)
-	return witness.Record{Table: t.Name, Version: version, Rows: d.Rows, Hash: hex.EncodeToString(d.Sum[:]), CommittedAt: snap.Version.Time}, err
+	d, err := t.Sum(ctx, snap)
+	return witness.Record{Table: t.Name, Version: version, Rows: d.Rows, Hash: d.Hash(), CommittedAt: snap.Version().Time}, err
 }

@@ -97,6 +97,10 @@ type Keep struct {
 // the format or another object. One can step around it to another version.
 var ErrBroken = errors.New("broken log")
 
+// ErrLost says that a part of the log is gone which a version cannot be read
+// without. It is an [ErrBroken], too.
+var ErrLost = Kind("a part of the log is gone", ErrBroken)
+
 // ErrUnsupported says that a table asks its readers for more than is known here.
 // Reading it anyway could give a plausible wrong table.
 var ErrUnsupported = errors.New("not known here")

@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// ErrHeadMoved says that the head is no longer the one that a rollback was planned
+// against. Nothing was written. It is an [ErrMoved], too.
+var ErrHeadMoved = Kind("the table has another head than planned", ErrMoved)
+
 // Rollbacker is a [Format] that can bring back what a table held at an older
 // version by a new commit: no version is used twice, and the head that is
 // replaced stays readable.

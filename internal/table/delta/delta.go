@@ -29,7 +29,7 @@ import (
 // checkpoint lies at or below it from which the commits are contiguous, and
 // they are not contiguous from 0 either. [fs.ErrNotExist] is for a version that
 // the log does not know at all.
-var ErrNoStart = table.Kind("version cannot be reconstructed from this log", table.ErrBroken)
+var ErrNoStart = table.Kind("version cannot be reconstructed from this log", table.ErrLost)
 
 // ErrCorrupt says that an object of the log contradicts the protocol or another
 // object.

@@ -42,3 +42,19 @@ func TestEntryOf(t *testing.T) {
 		}
 	}
 }
+func TestSpeaksOf(t *testing.T) {
+	for name, want := range map[string]int64{
+		"00000000000000000007.json":                                                    7,
+		"00000000000000000007.crc":                                                     7,
+		"00000000000000000010.checkpoint.parquet":                                      10,
+		"00000000000000000010.checkpoint.0000000001.0000000002.parquet":                10,
+		"00000000000000000004.00000000000000000009.compacted.json":                     9,
+		"00000000000000000010.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.parquet": 10,
+		"_last_checkpoint":                                                             -1,
+		"_sidecars/3a0d65cd-4056-49b8-937b-95f9e3ee90e5.parquet":                       -1,
+	} {
+		if got, ok := delta.SpeaksOf(name); got != want || ok != (want >= 0) {
+			t.Errorf("delta.SpeaksOf(%s) = %d, %v; want %d", name, got, ok, want)
+		}
+	}
+}

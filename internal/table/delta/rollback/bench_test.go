@@ -273,7 +273,7 @@ func takeBack(t *testing.T, s bucketStore, v int64) {
 			t.Fatal(err)
 		}
 		if base := strings.TrimPrefix(o.Key, "big/_delta_log/"); base >= fmt.Sprintf("%020d", v) {
-			if _, err := s.Delete(t.Context(), o.Key); err != nil {
+			if _, err := s.Of.Delete(t.Context(), o.Key); err != nil {
 				t.Fatal(err)
 			}
 		}

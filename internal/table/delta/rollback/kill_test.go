@@ -142,7 +142,7 @@ func TestKilledRestore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Put(t.Context(), c.Prefix+strings.TrimPrefix(key, "delta/dv"), body); err != nil {
+			if _, err := s.Of.Put(t.Context(), c.Prefix+strings.TrimPrefix(key, "delta/dv"), body); err != nil {
 				t.Fatal(err)
 			}
 		}

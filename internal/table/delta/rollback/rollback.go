@@ -48,7 +48,7 @@ var ErrRefused = table.Kind("restore refused", table.ErrRefused)
 
 // ErrMoved says that the head is no longer the one that was planned against.
 // Nothing was written.
-var ErrMoved = table.Kind("the table has another head than planned", table.ErrMoved)
+var ErrMoved = table.ErrHeadMoved
 
 // ErrCatalogManaged says that a catalog, and not the file system, decides which
 // commits of the table count. It is also an [ErrRefused].

@@ -1,0 +1,206 @@
+package table
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/backup"
+	"breakwater/internal/backup/depot"
+	"breakwater/internal/lake"
+	"breakwater/internal/table"
+)
+
+// restoring is a table of a backup and the place that it comes to.
+type restoring struct {
+	lake.Backups
+	from    backup.Table
+	found   *backup.Found
+	objects []backup.Object // in the order of writing, with the keys that they come to
+	site    lake.Table
+	format  table.Restorer // of the table
+	over    []string       // backups that were stepped over, and why
+}
+
+// restoringTo finds the place, and the backup that the parameters ask for or that a
+// plan named.
+func (s room) restoringTo(ctx context.Context, c action.Call[restoreWith], plan *restorePlan) (restoring, error) {
+	site, err := s.lake.Table(ctx, c.Estate, c.Run.Target, c.Item.Name)
+	if err != nil {
+		return restoring{}, err
+	}
+	r := restoring{site: site}
+	if r.format, err = table.Able[table.Restorer](site.Format.Name(), site.Format, "restored"); err != nil {
+		return r, lake.Classed(err)
+	}
+	if p := strings.Trim(c.With.Prefix, "/"); p != "" {
+		r.site.Root.Prefix = p + "/" + r.site.Root.Prefix
+	}
+	if r.Backups, err = s.lake.Backups(ctx, c.Estate, site.Group.Group); err != nil {
+		return r, err
+	}
+	if plan == nil {
+		err = r.choose(ctx, c)
+	} else {
+		err = r.planned(ctx, *plan)
+	}
+	if err != nil {
+		return r, err
+	}
+	for i, o := range r.objects {
+		key, inside := strings.CutPrefix(o.Key, r.from.Path+"/")
+		switch {
+		case inside:
+			r.objects[i].Key = r.site.Root.Prefix + "/" + key
+		case r.site.Root.Prefix != r.from.Path:
+			return r, fmt.Errorf("%w: %s lies outside of the table's folder, where its log names it, so the table can come to its own place only", action.ErrRefused, o.Key)
+		}
+	}
+	slices.SortStableFunc(r.objects, func(a, b backup.Object) int {
+		return cmp.Or(cmp.Compare(slices.Index(table.Stages(), a.Role), slices.Index(table.Stages(), b.Role)), strings.Compare(a.Key, b.Key))
+	})
+	return r, nil
+}
+
+// planned takes the backup of a plan.
+func (r *restoring) planned(ctx context.Context, p restorePlan) error {
+	i := slices.IndexFunc(r.All, func(f backup.Found) bool { return f.Good() && f.SHA256 == p.SHA256 })
+	if i < 0 {
+		return fmt.Errorf("%w: the manifest of backup %s is not what it was; plan again", action.ErrMoved, p.Backup)
+	}
+	return r.take(ctx, &r.All[i])
+}
+
+func (r *restoring) take(ctx context.Context, f *backup.Found) error {
+	t, ok := f.Manifest.Table(r.site.Name)
+	if !ok {
+		return fmt.Errorf("%w: backup %s does not hold table %s", backup.ErrDamaged, f.Manifest.Name(), r.site.Name)
+	}
+	objects, err := r.List(ctx, t)
+	r.found, r.from, r.objects = f, t, objects
+	return err
+}
+
+// choose takes the backup that the parameters name, or else the newest whole one.
+func (r *restoring) choose(ctx context.Context, c action.Call[restoreWith]) error {
+	if c.With.Manifest != "" {
+		group, seq, err := backup.ParseName(c.With.Manifest)
+		if err != nil {
+			return fmt.Errorf("%w: %w", action.ErrRefused, err)
+		}
+		i := slices.IndexFunc(r.All, func(f backup.Found) bool { return f.Seq == seq })
+		if group != r.Group.Group || i < 0 {
+			return fmt.Errorf("%w: table %s has no backup %s: its group %s has %s", action.ErrRefused, r.site.Name, c.With.Manifest, r.Group.Group, r.names())
+		}
+		if why, err := r.whole(ctx, c, &r.All[i]); err != nil || why != "" {
+			return cmp.Or(err, fmt.Errorf("%w: backup %s cannot be restored: %s; name another one, or none for the newest that can", backup.ErrDamaged, c.With.Manifest, why))
+		}
+		return nil
+	}
+	rest := r.All
+	for {
+		f, over := backup.Newest(rest)
+		if c.With.At != nil {
+			f, over = backup.At(rest, *c.With.At)
+		}
+		for _, o := range over {
+			r.over = append(r.over, fmt.Sprintf("%s (%v)", backup.Name(r.Group.Group, o.Seq), o.Damage))
+		}
+		if f == nil {
+			return fmt.Errorf("%w: no backup of group %s can be restored, of %s: %s", backup.ErrDamaged, r.Group.Group, r.names(), strings.Join(r.over, "; "))
+		}
+		why, err := r.whole(ctx, c, f)
+		if err != nil || why == "" {
+			return err
+		}
+		r.over = append(r.over, fmt.Sprintf("%s (%s)", f.Manifest.Name(), why))
+		rest = slices.DeleteFunc(slices.Clone(rest), func(o backup.Found) bool { return o.Seq >= f.Seq })
+	}
+}
+
+// whole takes a backup and says why it cannot be restored; empty if it can.
+func (r *restoring) whole(ctx context.Context, c action.Call[restoreWith], f *backup.Found) (why string, err error) {
+	if !f.Good() {
+		return f.Damage.Error(), nil
+	}
+	if err := r.take(ctx, f); depot.Answered(err) {
+		return err.Error(), nil
+	} else if err != nil {
+		return "", err
+	}
+	// Only what it needs: a lock that ended is no reason to lose the backup.
+	t := r.from
+	m := f.Manifest
+	m.LockedUntil = time.Time{}
+	switch o := r.AllHeld(ctx, c.Request, m, t); {
+	case o.Cause != action.CauseNone:
+		return "", fmt.Errorf("look whether backup %s is whole: %s", f.Manifest.Name(), o.Got)
+	default:
+		if o.Verdict.String() != "pass" {
+			return o.Got, nil
+		}
+	}
+	_, snap, err := r.Readable(ctx, c.Estate, f.Manifest, t)
+	if depot.Answered(err) && lake.Answered(err) {
+		return err.Error(), nil
+	} else if err != nil {
+		return "", err
+	}
+	if elsewhere := snap.Outside(); len(elsewhere) > 0 && r.site.Region != f.Manifest.Region {
+		return "", fmt.Errorf("%w: table %s names objects of %s by their whole address, which a restore into another region does not bring back", action.ErrRefused, r.site.Name, elsewhere[0])
+	}
+	return "", nil
+}
+
+func (r *restoring) names() string {
+	if len(r.All) == 0 {
+		return "none"
+	}
+	var names []string
+	for _, f := range r.All {
+		names = append(names, backup.Name(r.Group.Group, f.Seq))
+	}
+	return action.Few(names)
+}
+
+// present is what a reader sees below the place that the table comes to, with the
+// version of each object.
+func (r *restoring) present(ctx context.Context) (map[string]table.ObjectVersion, error) {
+	have := map[string]table.ObjectVersion{}
+	for o, err := range r.site.Bucket.ListVersions(ctx, r.site.Root.Prefix+"/") {
+		if err != nil {
+			return nil, err
+		}
+		if o.Latest && !o.DeleteMarker {
+			have[o.Key] = table.ObjectVersion{ETag: o.ETag, VersionID: o.VersionID, Size: o.Size}
+		}
+	}
+	return have, nil
+}
+
+// same reports whether what is there is what the backup has: by the checksum that a
+// listing shows, or else by reading it.
+func (r *restoring) same(ctx context.Context, o backup.Object, have table.ObjectVersion) (bool, error) {
+	if have.Size != o.Copy.Size {
+		return false, nil
+	}
+	if depot.Equal(o, have.Size, have.ETag) {
+		return true, nil
+	}
+	sum, err := depot.Sum(ctx, r.site.Bucket.Client(), r.site.Bucket.Name(), o.Key, have.VersionID)
+	if errors.Is(err, fs.ErrNotExist) && lake.Answered(err) {
+		return false, nil
+	}
+	return sum == o.Copy.SHA256, err
+}
+
+// moved is an error that says what is no longer as the plan saw it.
+func moved(t lake.Table, key, format string, args ...any) error {
+	return fmt.Errorf("table %s: %s %s; plan again: %w", t.Name, t.Bucket.URL(key), fmt.Sprintf(format, args...), action.ErrMoved)
+}
