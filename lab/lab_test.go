@@ -52,7 +52,7 @@ func TestLaboratory(t *testing.T) {
 		summary, err = l.Traffic(ctx, Primary, traffic.Options{})
 		return err
 	})
-	pause(t, 5*time.Second)
+	eventually(t, "every table and pipeline is at work", func(ctx context.Context) error { return atWork(ctx, l) })
 	must(t, l.Kill(ctx, Primary))
 	must(t, g.Wait())
 	t.Logf("traffic: %+v", summary)
@@ -103,12 +103,42 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func pause(t *testing.T, d time.Duration) {
+func eventually(t *testing.T, what string, try func(context.Context) error) {
 	t.Helper()
-	select {
-	case <-t.Context().Done():
-	case <-time.After(d):
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := until(ctx, 200*time.Millisecond, try); err != nil {
+		t.Fatalf("waited in vain until %s: %v", what, err)
 	}
+}
+
+// atWork says what has not happened yet of what is to be seen of the traffic after the
+// kill: commits of every table at both ends, and a run of every pipeline that runs.
+func atWork(ctx context.Context, l *Lab) error {
+	loss, err := l.Loss(ctx)
+	if err != nil {
+		return err
+	}
+	for _, one := range loss {
+		if one.Arrived < 5 || one.Head < 7 {
+			return fmt.Errorf("%s: version %d arrived of %d", one.Table, one.Arrived, one.Head)
+		}
+	}
+	c, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, name := range []string{"orders-rollup-us-east-1", "clicks-rollup-us-east-1"} {
+		d, err := c.ScheduleClient().GetHandle(ctx, name).Describe(ctx)
+		if err != nil {
+			return err
+		}
+		if d.Info.NumActions == 0 {
+			return fmt.Errorf("schedule %s has not run", name)
+		}
+	}
+	return nil
 }
 
 func checkEstate(t *testing.T, l *Lab) {

@@ -18,6 +18,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/poll"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
 	"breakwater/lab/server/miniotest"
@@ -70,16 +71,19 @@ func write(t testing.TB, path string, text []byte, mode os.FileMode) {
 	}
 }
 
-// writeEstate writes the stories' estate, with the ledger at an endpoint.
-func writeEstate(t testing.TB, dir, endpoint string, public map[string]string) {
+// writeEstate writes the stories' estate, with the ledger in a bucket at an endpoint.
+func writeEstate(t testing.TB, dir, endpoint, bucket string, public map[string]string) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/lab.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	expanded := os.Expand(string(text), func(name string) string {
-		if name == "endpoint" {
+		switch name {
+		case "endpoint":
 			return endpoint
+		case "bucket":
+			return bucket
 		}
 		return public[name]
 	})
@@ -127,7 +131,7 @@ func TestOffline(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			public := writeKeys(t, filepath.Join(e.WorkDir, "keys"))
-			writeEstate(t, filepath.Join(e.WorkDir, "estates"), "http://127.0.0.1:1", public)
+			writeEstate(t, filepath.Join(e.WorkDir, "estates"), "http://127.0.0.1:1", "ledger", public)
 			exported(t, filepath.Join(e.WorkDir, "evidence"))
 			if strings.HasPrefix(filepath.Base(e.WorkDir), "script-table") {
 				unpackTables(t, filepath.Join(e.WorkDir, "lake"))
@@ -192,10 +196,8 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Kill)
-	minio := miniotest.Start(t)
-	if err := minio.Client(t).CreateBucket(ctx, "ledger", true); err != nil {
-		t.Fatal(err)
-	}
+	minio := miniotest.Shared(t)
+	bucket := minio.Bucket(t, "ledger", true)
 	c, err := server.Client(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -204,14 +206,14 @@ func TestLive(t *testing.T) {
 	dir := t.TempDir()
 	public := writeKeys(t, filepath.Join(dir, "keys"))
 	estates := filepath.Join(dir, "estates")
-	writeEstate(t, estates, minio.Endpoint, public)
+	writeEstate(t, estates, minio.Endpoint, bucket, public)
 	m := &model{state: map[string]string{}, broken: map[string]bool{}}
 	m.serve(t, c, wire.TaskQueue, estates, "testdata/runbooks")
 	books, err := filepath.Abs("testdata/runbooks")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{ctx: ctx, client: c, minio: minio.Client(t), model: m}
+	w := &world{ctx: ctx, client: c, minio: minio.Client(t), ledger: bucket, model: m}
 	// One after the other: a live run holds the estate.
 	for _, story := range scripts(t, "testdata/live") {
 		testscript.RunT(inTurn{t}, testscript.Params{
@@ -255,6 +257,7 @@ type world struct {
 	ctx    context.Context
 	client client.Client
 	minio  *s3.Client
+	ledger string // its bucket
 	model  *model
 }
 
@@ -263,19 +266,15 @@ func (w *world) until(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(w.ctx, 60*time.Second)
 	defer cancel()
 	var s wire.Status
-	for {
+	err := poll.Until(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		v, err := w.client.QueryWorkflow(ctx, args[0], "", wire.QueryStatus)
 		if err == nil {
 			err = v.Get(&s)
 		}
-		if err == nil && string(s.State) == args[1] && (len(args) < 3 || s.Gate != nil && s.Gate.ID == args[2]) {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			ts.Fatalf("%s never came to %v: it is %s, %s; %v", args[0], args[1:], s.State, s.Doing, err)
-		case <-time.After(100 * time.Millisecond):
-		}
+		return err == nil && string(s.State) == args[1] && (len(args) < 3 || s.Gate != nil && s.Gate.ID == args[2]), err
+	})
+	if err != nil {
+		ts.Fatalf("%s never came to %v: it is %s, %s; %v", args[0], args[1:], s.State, s.Doing, err)
 	}
 }
 
@@ -284,7 +283,7 @@ func (w *world) until(ts *testscript.TestScript, _ bool, args []string) {
 func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
 	part := map[string]string{"plan": "/0001/plan.json", "entry": "/chain/", "head": "/heads/"}[args[1]]
 	last := ""
-	for o, err := range w.minio.List(w.ctx, "ledger", "lab/"+ledger.RunsPrefix+ledger.Escape(args[0])+"/") {
+	for o, err := range w.minio.List(w.ctx, w.ledger, "lab/"+ledger.RunsPrefix+ledger.Escape(args[0])+"/") {
 		ts.Check(err)
 		if strings.Contains(o.Key, part) && (args[1] != "plan" || strings.Contains(o.Key, "storage.fence")) {
 			last = o.Key
@@ -293,13 +292,13 @@ func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
 	if last == "" {
 		ts.Fatalf("nothing to tamper with")
 	}
-	data, _, err := w.minio.Get(w.ctx, "ledger", last)
+	data, _, err := w.minio.Get(w.ctx, w.ledger, last)
 	ts.Check(err)
 	changed := strings.Replace(string(data), "lake", "cake", 1)
 	if changed == string(data) {
 		changed = strings.Replace(changed, "e", "3", 1)
 	}
-	_, err = w.minio.Put(w.ctx, "ledger", last, []byte(changed))
+	_, err = w.minio.Put(w.ctx, w.ledger, last, []byte(changed))
 	ts.Check(err)
 }
 

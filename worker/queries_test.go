@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/wire"
-	"breakwater/lab/server/temporaltest"
 
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
@@ -29,14 +32,10 @@ func TestMain(m *testing.M) {
 // Queries have a process of their own that is replaced when it dies, that the
 // rest outlives, and that does not outlive the rest.
 func TestQueriesHaveAProcess(t *testing.T) {
-	server, err := temporaltest.Start(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Kill)
-	c := fresh(t, server, "apart")
+	server := shared(t)
+	c, apart := fresh(t, server)
 	t.Setenv("TEMPORAL_ADDRESS", server.Address)
-	t.Setenv("TEMPORAL_NAMESPACE", "apart")
+	t.Setenv("TEMPORAL_NAMESPACE", apart)
 	t.Setenv(asWorker, "1")
 	dir := folder(t, "look.yaml", look)
 	ctx, stop := context.WithCancel(t.Context())
@@ -74,27 +73,19 @@ func pollerOf(t *testing.T, c client.Client, queue string, not ...int) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for {
+	pid := 0
+	err := poll.Until(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		d, err := c.DescribeTaskQueue(ctx, queue, enums.TASK_QUEUE_TYPE_ACTIVITY)
 		for _, p := range d.GetPollers() {
 			id, _, _ := strings.Cut(p.GetIdentity(), "@")
-			if pid, err := strconv.Atoi(id); err == nil && !contains(not, pid) {
-				return pid
+			if pid, err = strconv.Atoi(id); err == nil && !slices.Contains(not, pid) {
+				return true, nil
 			}
 		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("nobody new polls %s: %v, %v", queue, d.GetPollers(), err)
-		case <-time.After(100 * time.Millisecond):
-		}
+		return false, errors.Join(fmt.Errorf("%v poll", d.GetPollers()), err)
+	})
+	if err != nil {
+		t.Fatalf("nobody new polls %s: %v", queue, err)
 	}
-}
-
-func contains(pids []int, pid int) bool {
-	for _, p := range pids {
-		if p == pid {
-			return true
-		}
-	}
-	return false
+	return pid
 }

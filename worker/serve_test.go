@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"io"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"breakwater/internal/config"
+	"breakwater/internal/poll"
 	"breakwater/internal/wire"
 	"breakwater/lab/server/temporaltest"
 
@@ -89,14 +91,10 @@ func TestVersion(t *testing.T) {
 // On a namespace that has never seen a worker, it registers the search
 // attributes, serves each runbook by its name, and stops when told to.
 func TestServes(t *testing.T) {
-	server, err := temporaltest.Start(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Kill)
-	c := fresh(t, server, "fresh")
+	server := shared(t)
+	c, namespace := fresh(t, server)
 	t.Setenv("TEMPORAL_ADDRESS", server.Address)
-	t.Setenv("TEMPORAL_NAMESPACE", "fresh")
+	t.Setenv("TEMPORAL_NAMESPACE", namespace)
 	dir := folder(t, "look.yaml", look)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -109,7 +107,7 @@ func TestServes(t *testing.T) {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	if missing, err := missingAttributes(t.Context(), c, "fresh"); err != nil || len(missing) > 0 {
+	if missing, err := missingAttributes(t.Context(), c, namespace); err != nil || len(missing) > 0 {
 		t.Errorf("missing %v, %v", missing, err)
 	}
 	r, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: "q"}, "Look", map[string]string{"estate": "nowhere"})
@@ -128,32 +126,21 @@ func TestServes(t *testing.T) {
 // A search attribute of ours with another type would make every run hang, so it
 // is a reason not to start.
 func TestRefusesAttributesOfAnotherType(t *testing.T) {
-	server, err := temporaltest.Start(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Kill)
-	c := fresh(t, server, "odd")
+	c, odd := fresh(t, shared(t))
 	if _, err := c.OperatorService().AddSearchAttributes(t.Context(), &operatorservice.AddSearchAttributesRequest{
-		Namespace: "odd", SearchAttributes: map[string]enums.IndexedValueType{wire.AttrState: enums.INDEXED_VALUE_TYPE_INT},
+		Namespace: odd, SearchAttributes: map[string]enums.IndexedValueType{wire.AttrState: enums.INDEXED_VALUE_TYPE_INT},
 	}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	for { // the server takes a moment to know it
-		err = ensureAttributes(ctx, c, "odd")
-		if err == nil && ctx.Err() == nil {
-			t.Fatal("it was taken as it is")
-		}
-		if err == nil || strings.Contains(err.Error(), "must be Keyword") {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatal(err)
-		case <-time.After(200 * time.Millisecond):
-		}
+	// The server takes a moment to know it.
+	err := poll.Until(ctx, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
+		err := ensureAttributes(ctx, c, odd)
+		return err == nil || strings.Contains(err.Error(), "must be Keyword"), err
+	})
+	if err == nil {
+		t.Fatal("it was taken as it is")
 	}
 	for _, want := range []string{wire.AttrState, "temporal operator search-attribute create"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -162,9 +149,21 @@ func TestRefusesAttributesOfAnotherType(t *testing.T) {
 	}
 }
 
-// fresh makes a namespace that has no search attributes, and connects to it.
-func fresh(t *testing.T, server *temporaltest.Server, namespace string) client.Client {
+// shared is the Temporal server of the tests; each has a namespace of its own there.
+func shared(t *testing.T) *temporaltest.Frontend {
 	t.Helper()
+	server, stop, err := temporaltest.Shared(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return server
+}
+
+// fresh makes a namespace that has no search attributes, and connects to it.
+func fresh(t *testing.T, server *temporaltest.Frontend) (c client.Client, namespace string) {
+	t.Helper()
+	namespace = "fresh-" + strings.ToLower(rand.Text())
 	n, err := client.NewNamespaceClient(client.Options{HostPort: server.Address, Logger: temporaltest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
@@ -177,23 +176,20 @@ func fresh(t *testing.T, server *temporaltest.Server, namespace string) client.C
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	c, err := client.DialContext(ctx, client.Options{HostPort: server.Address, Namespace: namespace, Logger: temporaltest.Quiet()})
+	c, err = client.DialContext(ctx, client.Options{HostPort: server.Address, Namespace: namespace, Logger: temporaltest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	for { // a new namespace is known to every part of the server only after a while
+	// A new namespace is known to every part of the server only after a while.
+	if err := poll.Until(ctx, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
 		_, err := missingAttributes(ctx, c, namespace)
 		if err == nil {
 			_, err = c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{})
 		}
-		if err == nil {
-			return c
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatal(err)
-		case <-time.After(200 * time.Millisecond):
-		}
+		return err == nil, err
+	}); err != nil {
+		t.Fatal(err)
 	}
+	return c, namespace
 }

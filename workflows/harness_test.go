@@ -19,6 +19,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
+	"breakwater/internal/poll"
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
 	"breakwater/internal/sshsig"
@@ -37,15 +38,16 @@ import (
 )
 
 // server is the Temporal server that all tests of the package share.
-var server *temporaltest.Server
+var server *temporaltest.Frontend
 
 func TestMain(m *testing.M) {
 	if os.Getenv(queryProcess) != "" { // it asks the parent's server
 		os.Exit(m.Run())
 	}
+	var stop func()
 	dir, err := os.MkdirTemp("", "breakwater-workflows")
 	if err == nil {
-		server, err = temporaltest.Start(context.Background(), dir) //nolint:usetesting // there is no test yet
+		server, stop, err = temporaltest.Shared(context.Background(), dir) //nolint:usetesting // there is no test yet
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "workflows tests:", err)
@@ -57,7 +59,7 @@ func TestMain(m *testing.M) {
 		worker.SetStickyWorkflowCacheSize(0)
 	}
 	code := m.Run()
-	server.Kill()
+	stop()
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
@@ -386,18 +388,16 @@ func (b *bench) until(r client.WorkflowRun, what string, ok func(wire.Status) bo
 	ctx, cancel := context.WithTimeout(b.t.Context(), 60*time.Second)
 	defer cancel()
 	var s wire.Status
-	var err error
-	for {
-		if s, err = b.status(r); err == nil && ok(s) {
-			return s
-		}
-		select {
-		case <-ctx.Done():
-			raw, _ := json.MarshalIndent(s, "", " ")
-			b.t.Fatalf("never came to: %s; last error %v, status %s", what, err, raw)
-		case <-time.After(50 * time.Millisecond):
-		}
+	err := poll.Until(ctx, 50*time.Millisecond, func(context.Context) (bool, error) {
+		var err error
+		s, err = b.status(r)
+		return err == nil && ok(s), err
+	})
+	if err != nil {
+		raw, _ := json.MarshalIndent(s, "", " ")
+		b.t.Fatalf("never came to: %s; %v, status %s", what, err, raw)
 	}
+	return s
 }
 
 // sign makes a person's decision for the open gate, as the command does.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,7 +89,9 @@ func TestQueryProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	<-time.After(2 * time.Minute) // the parent kills it before
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil { // until the parent kills it, or has ended itself
+		t.Fatal(err)
+	}
 }
 
 // While the process of queries is dead in the middle of one, the run goes on
@@ -149,6 +152,9 @@ func (b *bench) queryProcess(t *testing.T, marks, sql string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestQueryProcess$")
 	cmd.Env = append(os.Environ(), queryProcess+"="+string(raw))
 	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil { // it is closed when this process ends
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

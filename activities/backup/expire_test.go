@@ -45,10 +45,10 @@ func TestExpire(t *testing.T) {
 	}
 	_, err := v.Store.PutObject(t.Context(), &s3.PutObjectInput{
 		Bucket: aws.String("vault"), Key: aws.String("lakehouse/probes/old"), Body: strings.NewReader("tried"),
-		ObjectLockMode: types.ObjectLockModeGovernance, ObjectLockRetainUntilDate: aws.Time(time.Now().Add(2 * time.Second)),
+		ObjectLockMode: types.ObjectLockModeGovernance, ObjectLockRetainUntilDate: aws.Time(time.Now().Add(1500 * time.Millisecond)),
 	})
 	v.Must(err)
-	<-time.After(3 * time.Second) // until its lock has ended
+	v.Ended("lakehouse/probes/old", "")
 	t.Run("prove", func(t *testing.T) {
 		d, r := v.Expiry()
 		ch, err := d.Plan(t.Context(), r, nil)

@@ -116,6 +116,8 @@ func TestNoCutBelowACheckpointWithoutItsCommit(t *testing.T) {
 	for v := 2; v < 6; v++ {
 		m.store.Delete(world.Entry("big", v))
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	done := make(chan error, 1)
 	go func() {
 		_, err := m.choose()
@@ -127,7 +129,7 @@ func TestNoCutBelowACheckpointWithoutItsCommit(t *testing.T) {
 		if !errors.As(err, &none) {
 			t.Errorf("choose = %v; want no cut", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-ctx.Done():
 		t.Fatal("it looks further and further back without an end")
 	}
 	if big.Newest.Version().Number != 3 {

@@ -32,7 +32,7 @@ func TestKafka(t *testing.T) {
 	m.Transact("paid", 2)
 	for range 4 {
 		m.Produce(m.Source, "orders", 15)
-		m.Must(poll.Wait(t.Context(), 300*time.Millisecond)) // syncs flow with traffic alone
+		m.Drained() // syncs flow with traffic alone
 	}
 	const sent = 60
 	m.Commit(m.Source, "whole", "orders", sent)

@@ -306,7 +306,10 @@ func TestHoldIsBegunAnew(t *testing.T) {
 	}
 	t.Run("killed while it watched", func(t *testing.T) {
 		h.abandoned(heldPoint, 2) // begins at once, before Apply
-		h.Must(poll.Wait(t.Context(), 50*time.Millisecond))
+		h.Must(poll.Until(t.Context(), time.Millisecond, func(ctx context.Context) (bool, error) {
+			at, err := h.at(ctx)
+			return err != nil || at[1] == heldPoint, err
+		}))
 		out, err := h.apply()
 		h.Must(err)
 		h.stands(heldCut)
@@ -475,7 +478,7 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 	m.Systems.Watch = nil // as long as it really is
 	for range 4 {
 		m.Produce(m.Source, "orders", 15)
-		m.Must(poll.Wait(t.Context(), 300*time.Millisecond)) // syncs flow with traffic alone
+		m.Drained() // syncs flow with traffic alone
 	}
 	// The task asks for one group after the other, and waits for each.
 	groups := []string{"cut", "a", "b", "c", "d"}
@@ -494,7 +497,7 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 	})
 	m.Lap("checkpoints")
 	m.Must(server.Freeze(t.Context(), m.Source.Pid))
-	m.Must(poll.Wait(t.Context(), 2*time.Second)) // the task asks every second
+	m.Must(poll.Wait(t.Context(), 2*time.Second)) // the task asks every second, and nothing shows that it does
 	m.Run.SourceUnreachable = true
 	stop := m.World.Action("kafka.stop-mirror")
 	m.Is(stop, m.Do(stop, ""), verdict.Pass)
@@ -532,8 +535,9 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 		t.Errorf("the mirror's task did not outlive its stop: %+v", out)
 	}
 	m.Is(def, r, verdict.Pass)
-	m.Must(poll.Wait(t.Context(), 3*time.Second)) // three of its rounds
-	m.Is(def, r, verdict.Pass)
+	for begun := time.Now(); time.Since(begun) < 3*time.Second; { // three of its rounds
+		m.Is(def, r, verdict.Pass)
+	}
 	agrees(m, t, "cut", r)
 	m.Lap("it stays")
 }

@@ -20,6 +20,7 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
 	"breakwater/internal/mirror/mm2"
+	"breakwater/internal/poll"
 	labkafka "breakwater/lab/kafka"
 	"breakwater/lab/server"
 )
@@ -292,22 +293,15 @@ func eventually(t *testing.T, what string, try func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
 	var last error
-	for {
+	if poll.Until(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		err := try(ctx)
-		if err == nil {
-			return
-		}
 		if ctx.Err() == nil { // the deadline's own error would hide why
 			last = err
 		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited in vain until %s: %v", what, last)
-		case <-tick.C:
-		}
+		return err == nil, nil
+	}) != nil {
+		t.Fatalf("waited in vain until %s: %v", what, last)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/report"
 	"breakwater/internal/verdict"
 	"breakwater/lab"
@@ -193,10 +194,8 @@ func (d *disaster) strike(ctx context.Context) error {
 	if err := d.Witnessed(ctx, 1); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d.wait):
+	if err := poll.Wait(ctx, d.wait); err != nil { // it happens at any moment
+		return err
 	}
 	if err := d.Lab.Kill(ctx, lab.Primary); err != nil {
 		return err

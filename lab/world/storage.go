@@ -23,6 +23,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
 	"breakwater/internal/lake"
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/verdict"
@@ -273,14 +274,8 @@ func (w *World) Eventually(what string, ok func() bool) {
 	w.T.Helper()
 	ctx, cancel := context.WithTimeout(w.T.Context(), 60*time.Second)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			w.T.Fatalf("%s: never happened", what)
-		case <-tick.C:
-		}
+	if poll.Until(ctx, 50*time.Millisecond, func(context.Context) (bool, error) { return ok(), nil }) != nil {
+		w.T.Fatalf("%s: never happened", what)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
 	"breakwater/internal/lake"
+	"breakwater/internal/poll"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 	"breakwater/lab/faults"
@@ -92,6 +93,7 @@ func (v *Vaulted) Pass(t time.Duration) {
 	v.T.Helper()
 	v.Run.Started = time.Now().Add(t).UTC()
 	soon := time.Now().Add(1500 * time.Millisecond)
+	var held []types.ObjectVersion
 	for _, o := range v.Versions() {
 		head, err := v.Store.HeadObject(v.T.Context(), &s3.HeadObjectInput{Bucket: aws.String("vault"), Key: o.Key, VersionId: o.VersionId})
 		v.Must(err)
@@ -103,11 +105,25 @@ func (v *Vaulted) Pass(t time.Duration) {
 			Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeGovernance, RetainUntilDate: &soon},
 		})
 		v.Must(err)
+		held = append(held, o)
 	}
-	select {
-	case <-time.After(time.Until(soon) + time.Second): // the store keeps whole seconds
-	case <-v.T.Context().Done():
+	for _, o := range held {
+		v.Ended(aws.ToString(o.Key), aws.ToString(o.VersionId))
 	}
+}
+
+// Ended waits until the lock of a version, the newest one of a key if no version is
+// given, has ended by what the store says of it: the store keeps whole seconds.
+func (v *Vaulted) Ended(key, version string) {
+	v.T.Helper()
+	in := &s3.HeadObjectInput{Bucket: aws.String("vault"), Key: &key}
+	if version != "" {
+		in.VersionId = &version
+	}
+	v.Must(poll.Until(v.T.Context(), 50*time.Millisecond, func(ctx context.Context) (bool, error) {
+		head, err := v.Store.HeadObject(ctx, in)
+		return err != nil || time.Now().After(aws.ToTime(head.ObjectLockRetainUntilDate)), err
+	}))
 }
 
 // Versions are all that lie in the group's folder.
