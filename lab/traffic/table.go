@@ -16,6 +16,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/poll"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/location"
@@ -130,7 +131,7 @@ func (w *tableWriter) run(ctx context.Context, o Options, c *counts) error {
 	for {
 		// Between half and one and a half of the mean, so that tables drift apart.
 		mean := float64(time.Second) / o.Commits
-		if pause(ctx, time.Duration(mean*(0.5+mathrand.Float64()))) != nil {
+		if poll.Wait(ctx, time.Duration(mean*(0.5+mathrand.Float64()))) != nil {
 			return nil
 		}
 		size := o.Rows * 200

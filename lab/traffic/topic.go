@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 	"breakwater/lab/oracle"
 )
@@ -152,7 +153,7 @@ func (p *producer) run(ctx context.Context, o Options, c *counts) error {
 	alive := pulse{patience: o.Patience}
 	for {
 		began := time.Now()
-		if pause(ctx, time.Duration(together/o.Messages*float64(time.Second))) != nil {
+		if poll.Wait(ctx, time.Duration(together/o.Messages*float64(time.Second))) != nil {
 			return nil
 		}
 		acked, err := p.send(ctx, together, o.Patience)
@@ -215,8 +216,8 @@ func (q *consumer) close() { q.client.CloseAllowingRebalance() }
 func (q *consumer) run(ctx context.Context, o Options, c *counts) error {
 	alive := pulse{patience: o.Patience}
 	for {
-		poll, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-		fetches := q.client.PollFetches(poll)
+		asked, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		fetches := q.client.PollFetches(asked)
 		cancel()
 		if ctx.Err() != nil {
 			return nil
@@ -254,7 +255,7 @@ func (q *consumer) run(ctx context.Context, o Options, c *counts) error {
 			c.failed(fmt.Errorf("consumer group %s: %w", q.topic.ConsumerGroup, err))
 		}
 		// A pause makes commits of many messages instead of one each.
-		if pause(ctx, 200*time.Millisecond) != nil {
+		if poll.Wait(ctx, 200*time.Millisecond) != nil {
 			return nil
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 	"breakwater/lab/oracle"
 )
@@ -237,18 +238,7 @@ func (p *pace) wait(ctx context.Context, n int) error {
 	p.free = p.free.Add(time.Duration(float64(n) / p.rate * float64(time.Second)))
 	until := p.free
 	p.mu.Unlock()
-	return pause(ctx, time.Until(until))
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return poll.Wait(ctx, time.Until(until))
 }
 
 // pulse tells a server that is away for a moment from one that is dead.

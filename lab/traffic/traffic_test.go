@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
 
@@ -40,7 +41,7 @@ func TestPaceKeepsThePeak(t *testing.T) {
 					mu.Lock()
 					writes = append(writes, write{time.Now(), n})
 					mu.Unlock()
-					if err := pause(t.Context(), time.Duration(random.IntN(500))*time.Millisecond); err != nil {
+					if err := poll.Wait(t.Context(), time.Duration(random.IntN(500))*time.Millisecond); err != nil {
 						t.Error(err)
 						return
 					}
@@ -66,14 +67,14 @@ func TestPulse(t *testing.T) {
 		if p.silent() {
 			t.Error("one failure counts as death")
 		}
-		if err := pause(t.Context(), 3*time.Second); err != nil {
+		if err := poll.Wait(t.Context(), 3*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		p.answered()
 		if p.silent() {
 			t.Error("an answer in between did not count")
 		}
-		if err := pause(t.Context(), 2*time.Second); err != nil {
+		if err := poll.Wait(t.Context(), 2*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if !p.silent() {
