@@ -3,19 +3,16 @@ package kafka
 import (
 	"context"
 	"errors"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/place"
 	"breakwater/internal/poll"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
-	"breakwater/internal/witness"
 	labkafka "breakwater/lab/kafka"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -44,17 +41,7 @@ func TestKafka(t *testing.T) {
 		prove.Action(t, def, m.Request(def, "orders"), m.FaultSet("whole"))
 	})
 	m.Lap("witness")
-	m.Eventually("a checkpoint of the group that read all", func(ctx context.Context) error {
-		k, err := m.Systems.Kafka(ctx, m.Estate, world.West)
-		if err != nil {
-			return err
-		}
-		cps, err := k.Checkpoints(ctx, "east")
-		if err == nil && !slices.ContainsFunc(cps, func(c kafka.Checkpoint) bool { return c.Group == "whole" }) {
-			err = errors.New("none yet")
-		}
-		return err
-	})
+	m.Checkpoints("whole", 1)
 	m.Lap("checkpoints")
 
 	stop := m.Records.Keeping(newRoom(m.Systems).stopMirror())
@@ -160,7 +147,7 @@ func cutAt(m *world.Mirrored, at time.Time) {
 }
 
 func promote(m *world.Mirrored, t *testing.T) {
-	def := m.World.Action("kafka.promote")
+	def := promoting(t, m.Systems, quick)
 	cutAt(m, time.Now().Add(time.Hour))
 	t.Run("read all", func(t *testing.T) {
 		prove.Action(t, def, m.Request(def, "whole"), m.FaultSet("whole"))
@@ -169,7 +156,7 @@ func promote(m *world.Mirrored, t *testing.T) {
 		plan, err := action.Decode[ConsumerPlan](r.Plan.Data)
 		m.Must(err)
 		for _, p := range plan.Placements {
-			if p.Reason != kafka.Exact || p.ToRead != 0 {
+			if p.Reason != place.Exact || p.ToRead != 0 {
 				t.Errorf("a group that had read all comes back at %+v", p)
 			}
 		}
@@ -193,7 +180,7 @@ func promote(m *world.Mirrored, t *testing.T) {
 		r := m.Do(def, "cut")
 		m.Is(def, r, verdict.Pass)
 		for _, p := range mustDecode[ConsumerPlan](t, r.Plan.Data).Placements {
-			if p.Reason != kafka.ByCut || p.Offset != 0 {
+			if p.Reason != place.ByCut || p.Offset != 0 {
 				t.Errorf("placed at %+v, want the start, by the cut", p)
 			}
 		}
@@ -244,14 +231,14 @@ func sourceGone(m *world.Mirrored, t *testing.T, point *action.Definition) {
 			t.Errorf("a dead source is said to end somewhere: %+v", p)
 		}
 	}
-	def := m.World.Action("kafka.promote")
+	def := promoting(t, m.Systems, quick)
 	r = m.Request(def, "whole")
 	r.Run.SourceUnreachable = true
 	cutAt(m, time.Now().Add(time.Hour))
 	c, err = def.Plan(t.Context(), r, nil)
 	m.Must(err)
 	for _, p := range mustDecode[ConsumerPlan](t, c.Data).Placements {
-		if p.Reason == kafka.Exact {
+		if p.Reason == place.Exact {
 			t.Errorf("placed exactly without the source: %+v", p)
 		}
 	}
@@ -264,32 +251,6 @@ func sourceGone(m *world.Mirrored, t *testing.T, point *action.Definition) {
 		}
 	})
 	m.Must(back.Ready(t.Context()))
-}
-
-func TestTopicEndsAreBounded(t *testing.T) {
-	at := time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
-	look := func(minute int, end int64) witness.TopicEnds {
-		when := at.Add(time.Duration(minute) * time.Minute)
-		return witness.TopicEnds{First: when, Last: when, Run: strconv.Itoa(minute), Partitions: []witness.PartitionEnds{{Data: end, Stable: end, End: end}}}
-	}
-	var all []witness.TopicEnds
-	for i := range 2 * witness.Kept {
-		all = witness.AddEnds(all, look(i, int64(i)))
-	}
-	if len(all) != witness.Kept || all[len(all)-1].Run != strconv.Itoa(2*witness.Kept-1) {
-		t.Errorf("%d looks are kept, the newest by run %s", len(all), all[len(all)-1].Run)
-	}
-	all = nil
-	for i := range 100 {
-		all = witness.AddEnds(all, look(i, 7))
-	}
-	if len(all) != 1 || !all[0].First.Equal(at) || !all[0].Last.Equal(at.Add(99*time.Minute)) {
-		t.Errorf("100 looks at a topic that rests are %+v", all)
-	}
-	all = witness.AddEnds(all, look(50, 6)) // a slower reader, who looked earlier
-	if len(all) != 2 || all[0].Partitions[0].End != 6 {
-		t.Errorf("a late look is not in its place: %+v", all)
-	}
 }
 
 // agrees asks Kafka's own command where a group stands.

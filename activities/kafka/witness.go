@@ -34,7 +34,7 @@ func (s room) endsSeen(ctx context.Context, c action.Call[action.None], topic st
 	if err != nil {
 		return nil, err
 	}
-	all, _, err := j.Read(ctx, topic)
+	all, err := j.Read(ctx, topic)
 	seen := map[int32][]recovery.End{}
 	for _, e := range all {
 		for _, p := range e.Partitions {

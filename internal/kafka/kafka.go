@@ -45,8 +45,8 @@ import (
 	"breakwater/internal/reach"
 )
 
-// DefaultTimeout is how long a call waits for a broker that does not answer.
-const DefaultTimeout = 3 * time.Second
+// defaultTimeout is how long a call waits for a broker that does not answer.
+const defaultTimeout = 3 * time.Second
 
 // Config says how to reach a cluster. It is compared with nothing: that the
 // right cluster answers is for the caller to check with [Client.ClusterID].
@@ -58,7 +58,7 @@ type Config struct {
 	Mechanism      string      // PLAIN (if empty), SCRAM-SHA-256 or SCRAM-SHA-512
 	TLS            *tls.Config // no encryption if nil
 
-	Timeout time.Duration // for one call without an answer; DefaultTimeout if 0
+	Timeout time.Duration // for one call without an answer; 3 s if 0
 }
 
 // Client reads one cluster. It connects when first used, and keeps the addresses
@@ -81,7 +81,7 @@ func New(c Config) (*Client, error) {
 		c.ClientID = "breakwater"
 	}
 	if c.Timeout == 0 {
-		c.Timeout = DefaultTimeout
+		c.Timeout = defaultTimeout
 	}
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),

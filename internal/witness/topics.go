@@ -2,15 +2,9 @@ package witness
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net/url"
 	"slices"
 	"time"
-
-	"breakwater/internal/objectstore"
 )
 
 // TopicEnds are the ends of all partitions of a topic at its source, seen the
@@ -36,70 +30,43 @@ type PartitionEnds struct {
 }
 
 // TopicJournal keeps a topic's ends beside a table's sightings, in the witness's
-// journal: <prefix>/topics/<topic>.json, one object that holds the newest
-// [witness.Kept] of them and is replaced by compare-and-set. What replacing leaves
-// behind in a versioned bucket, a lifecycle rule for noncurrent versions bounds.
+// journal: <prefix>/topics/<topic>.json, one object that holds the newest [Kept] of
+// them and is replaced by compare-and-set. What replacing leaves behind in a
+// versioned bucket, a lifecycle rule for noncurrent versions bounds.
 type TopicJournal struct{ Journal }
 
-// Key is where a topic's ends lie in the bucket.
+// Key is where a topic's ends lie.
 func (j TopicJournal) Key(topic string) string {
-	key := "topics/" + url.PathEscape(topic) + ".json"
-	if j.Prefix != "" {
-		key = j.Prefix + "/" + key
+	return j.key("topics", url.PathEscape(topic)+".json")
+}
+
+func (j TopicJournal) ends(topic string) list[TopicEnds] {
+	key := j.Key(topic)
+	return list[TopicEnds]{
+		bucket: j.Bucket, key: key, read: "read what the witness saw of topic " + topic,
+		malformed: "read what the witness saw of topic " + topic + " in " + j.Bucket.URL(key), write: "note the ends of topic " + topic,
 	}
-	return key
 }
 
 // Read returns a topic's ends, oldest first; none for a topic never seen.
-func (j TopicJournal) Read(ctx context.Context, topic string) (all []TopicEnds, etag string, err error) {
-	body, o, err := j.Bucket.Get(ctx, j.Key(topic))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", nil
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("read what the witness saw of topic %s: %w", topic, err)
-	}
-	if err := json.Unmarshal(body, &all); err != nil {
-		return nil, "", fmt.Errorf("read what the witness saw of topic %s in %s: %w: %w", topic, j.Bucket.URL(j.Key(topic)), ErrMalformed, err)
-	}
-	return all, o.ETag, nil
+func (j TopicJournal) Read(ctx context.Context, topic string) ([]TopicEnds, error) {
+	return j.ends(topic).get(ctx)
 }
 
-// writers is how many others may come in between before see gives up.
-const writers = 16
-
-// See adds what was seen at one time. A run's second look changes nothing.
+// See adds what was seen at one time. A run's second look changes nothing; changed
+// tells.
 func (j TopicJournal) See(ctx context.Context, topic string, now TopicEnds) (changed bool, err error) {
-	for range writers {
-		all, etag, err := j.Read(ctx, topic)
-		if err != nil {
-			return false, err
-		}
+	return j.ends(topic).change(ctx, func(all []TopicEnds) ([]TopicEnds, bool) {
 		if slices.ContainsFunc(all, func(e TopicEnds) bool { return e.Run == now.Run }) {
-			return false, nil
+			return all, false
 		}
-		body, err := json.Marshal(AddEnds(all, now))
-		if err != nil {
-			return false, fmt.Errorf("note the ends of topic %s: %w", topic, err)
-		}
-		if etag == "" {
-			_, err = j.Bucket.PutIfAbsent(ctx, j.Key(topic), body)
-		} else {
-			_, err = j.Bucket.PutIfMatch(ctx, j.Key(topic), body, etag)
-		}
-		switch {
-		case err == nil, errors.Is(err, objectstore.ErrSame):
-			return true, nil
-		case !errors.Is(err, fs.ErrExist) && !errors.Is(err, objectstore.ErrChanged):
-			return false, fmt.Errorf("note the ends of topic %s: %w", topic, err)
-		}
-	}
-	return false, fmt.Errorf("note the ends of topic %s: %d other writers came in between; see who else runs the witness: %w", topic, writers, objectstore.ErrChanged)
+		return addEnds(all, now), true
+	})
 }
 
-// AddEnds adds a look after all others: what was seen the same the last time is
+// addEnds adds a look after all others: what was seen the same the last time is
 // seen on, and only the newest are kept.
-func AddEnds(all []TopicEnds, now TopicEnds) []TopicEnds {
+func addEnds(all []TopicEnds, now TopicEnds) []TopicEnds {
 	out := slices.Clone(all)
 	if n := len(out); n > 0 && slices.Equal(out[n-1].Partitions, now.Partitions) && !now.Last.Before(out[n-1].Last) {
 		out[n-1].Last, out[n-1].Run = now.Last, now.Run
@@ -110,9 +77,9 @@ func AddEnds(all []TopicEnds, now TopicEnds) []TopicEnds {
 	return out[max(0, len(out)-Kept):]
 }
 
-// Noted finds what this run noted of a topic.
+// Noted finds what a run noted of a topic.
 func (j TopicJournal) Noted(ctx context.Context, topic, run string) (TopicEnds, bool, error) {
-	all, _, err := j.Read(ctx, topic)
+	all, err := j.Read(ctx, topic)
 	i := slices.IndexFunc(all, func(e TopicEnds) bool { return e.Run == run })
 	if i < 0 {
 		return TopicEnds{}, false, err

@@ -170,63 +170,27 @@ func (j Journal) Put(ctx context.Context, r Record) (written bool, err error) {
 	return false, nil
 }
 
+// sightings are what was seen of a table's heads, in the order of versions.
+func (j Journal) sightings(table string) list[Sighting] {
+	key := j.HeadsKey(table)
+	return list[Sighting]{
+		bucket: j.Bucket, key: key, read: "read the witness's sightings of " + table,
+		malformed: "read the witness's sightings " + j.Bucket.URL(key), write: "write the witness's sightings of " + table,
+	}
+}
+
 // Sightings reads what was seen of a table's heads, in the order of versions. A
 // table never seen has none.
 func (j Journal) Sightings(ctx context.Context, table string) ([]Sighting, error) {
-	all, _, err := j.sightings(ctx, table)
-	return all, err
+	return j.sightings(table).get(ctx)
 }
-
-func (j Journal) sightings(ctx context.Context, table string) ([]Sighting, string, error) {
-	key := j.HeadsKey(table)
-	body, o, err := j.Bucket.Get(ctx, key)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, "", nil
-	case err != nil:
-		return nil, "", fmt.Errorf("read the witness's sightings of %s: %w", table, err)
-	}
-	var all []Sighting
-	if err := json.Unmarshal(body, &all); err != nil {
-		return nil, "", fmt.Errorf("read the witness's sightings %s: %w: %w", j.Bucket.URL(key), ErrMalformed, err)
-	}
-	return all, o.ETag, nil
-}
-
-// races is how many other readers may come in between before See gives up.
-const races = 16
 
 // See adds one observation, made at s.Last. An observation of the same run that
 // is there already is not made newer, so that a repeated call changes nothing;
 // changed tells.
 func (j Journal) See(ctx context.Context, table string, s Sighting) (changed bool, err error) {
 	s.First = s.Last
-	for range races {
-		all, etag, err := j.sightings(ctx, table)
-		if err != nil {
-			return false, err
-		}
-		next, changed := add(all, s)
-		if !changed {
-			return false, nil
-		}
-		body, err := json.Marshal(next)
-		if err != nil {
-			return false, fmt.Errorf("write the witness's sightings of %s: %w", table, err)
-		}
-		if etag == "" {
-			_, err = j.Bucket.PutIfAbsent(ctx, j.HeadsKey(table), body)
-		} else {
-			_, err = j.Bucket.PutIfMatch(ctx, j.HeadsKey(table), body, etag)
-		}
-		switch {
-		case err == nil, errors.Is(err, objectstore.ErrSame):
-			return true, nil
-		case !errors.Is(err, fs.ErrExist) && !errors.Is(err, objectstore.ErrChanged):
-			return false, fmt.Errorf("write the witness's sightings of %s: %w", table, err)
-		}
-	}
-	return false, fmt.Errorf("write the witness's sightings of %s: %d other writers came in between; see who else runs the witness: %w", table, races, objectstore.ErrChanged)
+	return j.sightings(table).change(ctx, func(all []Sighting) ([]Sighting, bool) { return add(all, s) })
 }
 
 // add merges one observation into what was seen before.

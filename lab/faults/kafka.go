@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"breakwater/internal/fault"
+	"breakwater/internal/poll"
 	"breakwater/lab/server"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -98,19 +99,10 @@ const patience = 45 * time.Second
 func until(ctx context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	t := time.NewTicker(100 * time.Millisecond)
-	defer t.Stop()
-	for {
+	return poll.Until(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-t.C:
-		}
-	}
+		return err == nil, err
+	})
 }
 
 // frozen stops a process with SIGSTOP: its connections stay, and nobody answers.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/internal/kafka"
@@ -50,7 +51,10 @@ func TestPair(t *testing.T) {
 	dst := newClient(t, l.standby.Admin())
 	m := l.mirror(t, dst)
 	if os.Getenv("BREAKWATER_TORTURE") != "" { // most of a minute; each time, a stand-in passes it beside the mirror
-		suite := mirrortest.Between(m, src, dst, l.producer(t), suiteTopic)
+		cl := l.producer(t)
+		suite := mirrortest.Between(m, src, dst, suiteTopic, func(ctx context.Context, p kafka.Partition) error {
+			return cl.ProduceSync(ctx, &kgo.Record{Topic: p.Topic, Partition: p.ID, Value: []byte("x")}).FirstErr()
+		})
 		suite.Patience, suite.Quiet = 30*time.Second, 3*time.Second
 		mirrortest.Run(t, suite)
 		lap("the mirror has passed its port's suite")

@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
-	"breakwater/internal/reach"
 	"breakwater/internal/poll"
+	"breakwater/internal/reach"
 	"breakwater/lab/oracle"
 )
 
@@ -216,8 +216,8 @@ func (q *consumer) close() { q.client.CloseAllowingRebalance() }
 func (q *consumer) run(ctx context.Context, o Options, c *counts) error {
 	alive := pulse{patience: o.Patience}
 	for {
-		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-		fetches := q.client.PollFetches(short)
+		asked, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		fetches := q.client.PollFetches(asked)
 		cancel()
 		if ctx.Err() != nil {
 			return nil

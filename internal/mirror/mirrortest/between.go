@@ -6,15 +6,14 @@ import (
 	"io/fs"
 	"maps"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
 )
 
-// Between is a pair on two clusters of Kafka: all but its times. The producer is
-// one of the source, with kgo.ManualPartitioner.
-func Between(m mirror.Mirror, source, target *kafka.Client, producer *kgo.Client, topic string) Pair {
+// Between is a pair on two clusters of Kafka: all but its times. Send sends one record
+// to a partition of the source, in a batch of its own: a mirror may relate the numbers
+// of batches alone.
+func Between(m mirror.Mirror, source, target *kafka.Client, topic string, send func(context.Context, kafka.Partition) error) Pair {
 	return Pair{
 		Mirror: m, Source: source, Topic: topic, Committed: target.CommittedOffsets,
 		Produce: func(ctx context.Context, n int) error {
@@ -22,9 +21,9 @@ func Between(m mirror.Mirror, source, target *kafka.Client, producer *kgo.Client
 			if err != nil {
 				return err
 			}
-			for range n { // a batch each: a mirror may relate the numbers of whole batches
+			for range n {
 				for p := range ends {
-					if err := producer.ProduceSync(ctx, &kgo.Record{Topic: topic, Partition: p.ID, Value: []byte("x")}).FirstErr(); err != nil {
+					if err := send(ctx, p); err != nil {
 						return err
 					}
 				}

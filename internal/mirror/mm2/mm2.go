@@ -65,16 +65,16 @@ func (m *Mirror) Known(ctx context.Context) ([]string, error) { return m.c.Worke
 // Look asks for a connector's status. A running one may say FAILED or UNASSIGNED
 // from one moment to the next.
 func (m *Mirror) Look(ctx context.Context, link string) (mirror.Link, error) {
-	st, err := m.c.Worker.Status(ctx, link)
+	st, err := m.c.Worker.status(ctx, link)
 	if errors.Is(err, fs.ErrNotExist) {
 		return mirror.Link{Name: link, State: mirror.Missing, Said: err.Error()}, nil
 	}
 	if err != nil {
 		return mirror.Link{}, err
 	}
-	l := mirror.Link{Name: link, State: mirror.Running, Works: st.Running(), Tasks: len(st.Tasks), Said: st.String()}
+	l := mirror.Link{Name: link, State: mirror.Running, Works: st.works(), Tasks: len(st.Tasks), Said: st.String()}
 	switch {
-	case st.Stopped():
+	case st.ended():
 		l.State = mirror.Stopped
 	case st.Connector.State == stopped:
 		l.State = mirror.Stopping
@@ -84,16 +84,22 @@ func (m *Mirror) Look(ctx context.Context, link string) (mirror.Link, error) {
 	return l, nil
 }
 
-// Stop stops a connector. A worker gives up on a task that does not end, which may
-// then outlive its connector, see [Worker.Stop].
+// Stop stops a connector. When the source is dead that can take minutes: a connector
+// waits out the time-outs of its own requests to the source (60 s by default) before
+// it ends.
+//
+// Even then the thread of a task may live on: a worker gives up on one that does not
+// end within task.shutdown.graceful.timeout.ms (5 s by default), and no answer shows
+// that one again. That a connector says RUNNING proves nothing about records moving
+// either; judge both by reading what it would write.
 func (m *Mirror) Stop(ctx context.Context, link string) error {
-	_, err := m.c.Worker.Stop(ctx, link)
+	_, err := m.c.Worker.stop(ctx, link)
 	return err
 }
 
 // Resume resumes a connector.
 func (m *Mirror) Resume(ctx context.Context, link string) error {
-	_, err := m.c.Worker.Resume(ctx, link)
+	_, err := m.c.Worker.resume(ctx, link)
 	return err
 }
 
@@ -106,18 +112,9 @@ func (m *Mirror) Own() []string {
 	return own
 }
 
-// Delivered asks the worker for the source connector's offsets. It flushes them
-// every offset.flush.interval.ms, so of a running connector they are old.
+// Delivered asks the worker how far the source connector has come.
 func (m *Mirror) Delivered(ctx context.Context) (map[kafka.Partition]int64, error) {
-	told, err := m.c.Worker.Offsets(ctx, m.c.Source)
-	if err != nil {
-		return nil, err
-	}
-	next := make(map[kafka.Partition]int64, len(told))
-	for _, o := range told {
-		next[kafka.Partition{Topic: o.Topic, ID: o.Partition}] = o.Delivered + 1
-	}
-	return next, nil
+	return m.c.Worker.delivered(ctx, m.c.Source)
 }
 
 // syncsEvery is MirrorMaker's default.
@@ -125,7 +122,7 @@ const syncsEvery = time.Minute
 
 // GroupSync asks the worker how the checkpoint connector is configured.
 func (m *Mirror) GroupSync(ctx context.Context) (time.Duration, error) {
-	config, err := m.c.Worker.Config(ctx, m.c.Checkpoint)
+	config, err := m.c.Worker.config(ctx, m.c.Checkpoint)
 	if err != nil {
 		return syncsEvery, err
 	}

@@ -31,7 +31,9 @@ func TestSuite(t *testing.T) {
 	p := mirrortest.Between(New(Config{
 		Worker: worker, Source: "source", Checkpoint: "checkpoint", Connectors: []string{"source", "checkpoint", "heartbeat"},
 		OffsetsTopic: "connect-offsets", Alias: "primary", Target: func(context.Context) (*kafka.Client, error) { return m.target, nil },
-	}), m.source, m.target, m.from, "orders")
+	}), m.source, m.target, "orders", func(ctx context.Context, p kafka.Partition) error {
+		return m.from.ProduceSync(ctx, &kgo.Record{Topic: p.Topic, Partition: p.ID, Value: []byte("x")}).FirstErr()
+	})
 	p.Patience, p.Quiet = 20*time.Second, 10*every
 	mirrortest.Run(t, p)
 }
@@ -110,9 +112,9 @@ func (m *standIn) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case "resume":
 		m.states[name] = running
 	case "status":
-		st := Status{Name: name}
+		var st status
 		if st.Connector.State = state; state == running {
-			st.Tasks = []Task{{State: running}}
+			st.Tasks = []task{{State: running}}
 		}
 		answer(st)
 	case "config":

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/kafka"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
@@ -44,17 +45,6 @@ const (
 // Worker is a client of a Kafka Connect worker, or of a balancer in front of
 // several: it asks about connectors over REST, and stops and resumes them.
 //
-// When the source of a mirror is dead, stopping it can take minutes: each
-// connector waits out the time-outs of its own requests to the source (60 s by
-// default) before it ends. Give [Worker.Stop] a context that allows for that.
-//
-// Stopping is asynchronous: a worker answers 204 while tasks still run, so
-// [Worker.Stop] returns only when the state is STOPPED and no task is left. Even
-// then the thread of a task may live on: a worker gives up on one that does not
-// end within task.shutdown.graceful.timeout.ms (5 s by default), and no answer
-// shows that one again. That a connector says RUNNING proves nothing about records
-// moving; judge either by reading what it would write.
-//
 // An unknown connector is fs.ErrNotExist, a refusal fs.ErrPermission; a worker
 // that does not answer carries reach.ErrUnreachable.
 type Worker struct {
@@ -75,30 +65,25 @@ func NewWorker(base string, with *http.Client) (*Worker, error) {
 	return &Worker{strings.TrimRight(base, "/"), with}, nil
 }
 
-// Status is a connector's state.
-type Status struct {
-	Name      string `json:"name"`
+// status is a connector's state.
+type status struct {
 	Connector struct {
-		State  string `json:"state"`
-		Worker string `json:"worker_id"`
-		Trace  string `json:"trace,omitempty"`
+		State string `json:"state"`
 	} `json:"connector"`
-	Tasks []Task `json:"tasks"`
+	Tasks []task `json:"tasks"`
 }
 
-// Task is one of a connector's tasks; Trace is the stack of a failed one.
-type Task struct {
-	ID     int    `json:"id"`
-	State  string `json:"state"`
-	Worker string `json:"worker_id"`
-	Trace  string `json:"trace,omitempty"`
+// task is one of a connector's tasks.
+type task struct {
+	ID    int    `json:"id"`
+	State string `json:"state"`
 }
 
-// Stopped reports whether nothing runs any more.
-func (s Status) Stopped() bool { return s.Connector.State == stopped && len(s.Tasks) == 0 }
+// ended reports whether nothing runs any more.
+func (s status) ended() bool { return s.Connector.State == stopped && len(s.Tasks) == 0 }
 
-// Running reports whether the connector and all its tasks, at least one, run.
-func (s Status) Running() bool {
+// works reports whether the connector and all its tasks, at least one, run.
+func (s status) works() bool {
 	for _, t := range s.Tasks {
 		if t.State != running {
 			return false
@@ -107,20 +92,12 @@ func (s Status) Running() bool {
 	return s.Connector.State == running && len(s.Tasks) > 0
 }
 
-func (s Status) String() string {
+func (s status) String() string {
 	out := s.Connector.State
 	for _, t := range s.Tasks {
 		out += fmt.Sprintf(", task %d %s", t.ID, t.State)
 	}
 	return out
-}
-
-// Offset is how far a mirror's source connector has come in a partition.
-type Offset struct {
-	Cluster   string // alias of the source
-	Topic     string
-	Partition int32
-	Delivered int64 // offset of the last record delivered; the next is one more
 }
 
 // Names lists the connectors.
@@ -136,8 +113,8 @@ func (w *Worker) Put(ctx context.Context, name string, config map[string]string)
 	})
 }
 
-// Config reads a connector's configuration, as it was put.
-func (w *Worker) Config(ctx context.Context, name string) (map[string]string, error) {
+// config reads a connector's configuration, as it was put.
+func (w *Worker) config(ctx context.Context, name string) (map[string]string, error) {
 	var config map[string]string
 	if err := w.do(ctx, http.MethodGet, path(name, "config"), nil, &config); err != nil {
 		return nil, err
@@ -148,41 +125,43 @@ func (w *Worker) Config(ctx context.Context, name string) (map[string]string, er
 	return config, nil
 }
 
-// Status asks for the state of a connector and its tasks.
-func (w *Worker) Status(ctx context.Context, name string) (Status, error) {
-	var s Status
+// status asks for the state of a connector and its tasks.
+func (w *Worker) status(ctx context.Context, name string) (status, error) {
+	var s status
 	if err := w.do(ctx, http.MethodGet, path(name, "status"), nil, &s); err != nil {
-		return Status{}, err
+		return status{}, err
 	}
 	if s.Connector.State == "" {
-		return Status{}, fmt.Errorf("connect %s: status of %s: the answer has no state: is this a Connect worker?", w.base, name)
+		return status{}, fmt.Errorf("connect %s: status of %s: the answer has no state: is this a Connect worker?", w.base, name)
 	}
 	return s, nil
 }
 
-// Stop stops a connector and waits until it and all its tasks have ended, or ctx
+// stop stops a connector and waits until it and all its tasks have ended, or ctx
 // has. Its configuration and offsets stay, and stopping it again changes nothing.
-func (w *Worker) Stop(ctx context.Context, name string) (Status, error) {
-	return w.change(ctx, name, "stop", Status.Stopped)
+//
+// Stopping is asynchronous: a worker answers 204 while tasks still run.
+func (w *Worker) stop(ctx context.Context, name string) (status, error) {
+	return w.change(ctx, name, "stop", status.ended)
 }
 
-// Resume starts a stopped or paused connector and waits until it and all its
+// resume starts a stopped or paused connector and waits until it and all its
 // tasks run, or ctx has ended.
-func (w *Worker) Resume(ctx context.Context, name string) (Status, error) {
-	return w.change(ctx, name, "resume", Status.Running)
+func (w *Worker) resume(ctx context.Context, name string) (status, error) {
+	return w.change(ctx, name, "resume", status.works)
 }
 
-func (w *Worker) change(ctx context.Context, name, verb string, done func(Status) bool) (Status, error) {
+func (w *Worker) change(ctx context.Context, name, verb string, done func(status) bool) (status, error) {
 	if err := w.settled(ctx, func(ctx context.Context) error {
 		return w.do(ctx, http.MethodPut, path(name, verb), nil, nil)
 	}); err != nil {
-		return Status{}, err
+		return status{}, err
 	}
-	var last Status // an answer that ctx broke off says nothing
+	var last status // an answer that ctx broke off says nothing
 	var fatal bool
 	err := poll.Until(ctx, pollEvery, func(ctx context.Context) (bool, error) {
 		// A fresh worker may not have the status yet, and a rebalance hides it.
-		s, err := w.Status(ctx, name)
+		s, err := w.status(ctx, name)
 		switch {
 		case err == nil:
 			last = s
@@ -195,7 +174,7 @@ func (w *Worker) change(ctx context.Context, name, verb string, done func(Status
 	})
 	switch {
 	case fatal:
-		return Status{}, err
+		return status{}, err
 	case err != nil:
 		return last, fmt.Errorf("connect %s: %s %s: it is still %q: %w", w.base, verb, name, last, err)
 	}
@@ -230,21 +209,22 @@ type offset struct {
 	} `json:"offset"`
 }
 
-// Offsets reads how far a MirrorSourceConnector has come. The worker flushes
-// them every offset.flush.interval.ms, so of a running connector they are old.
-func (w *Worker) Offsets(ctx context.Context, name string) ([]Offset, error) {
+// delivered reads how far a MirrorSourceConnector has come: the first offset of each
+// partition of its source that was not delivered. The worker flushes them every
+// offset.flush.interval.ms, so of a running connector they are old.
+func (w *Worker) delivered(ctx context.Context, name string) (map[kafka.Partition]int64, error) {
 	var in offsets
 	if err := w.do(ctx, http.MethodGet, path(name, "offsets"), nil, &in); err != nil {
 		return nil, err
 	}
-	out := make([]Offset, 0, len(in.Offsets))
+	next := make(map[kafka.Partition]int64, len(in.Offsets))
 	for _, o := range in.Offsets {
 		if o.Partition.Topic == "" || o.Offset == nil {
 			return nil, fmt.Errorf("connect %s: offsets of %s: %+v is no mirrored partition: is it a MirrorSourceConnector?", w.base, name, o)
 		}
-		out = append(out, Offset{o.Partition.Cluster, o.Partition.Topic, o.Partition.Partition, o.Offset.Offset})
+		next[kafka.Partition{Topic: o.Partition.Topic, ID: o.Partition.Partition}] = o.Offset.Offset + 1
 	}
-	return out, nil
+	return next, nil
 }
 
 func path(name, what string) string { return "/connectors/" + url.PathEscape(name) + "/" + what }

@@ -1,4 +1,4 @@
-package mm2_test
+package mm2
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"breakwater/internal/mirror/mm2"
+	"breakwater/internal/kafka"
 	"breakwater/internal/reach"
 )
 
@@ -74,11 +74,11 @@ func (w *worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func serve(t *testing.T, h http.Handler) *mm2.Worker {
+func serve(t *testing.T, h http.Handler) *Worker {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	c, err := mm2.NewWorker(s.URL+"/", nil)
+	c, err := NewWorker(s.URL+"/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,19 +88,19 @@ func serve(t *testing.T, h http.Handler) *mm2.Worker {
 func TestStopAndResume(t *testing.T) {
 	w := &worker{t: t, state: "RUNNING", tasks: 2, after: 3, conflict: 2}
 	c := serve(t, w)
-	s, err := c.Stop(t.Context(), "a/b")
-	if err != nil || !s.Stopped() || w.tasks != 0 {
+	s, err := c.stop(t.Context(), "a/b")
+	if err != nil || !s.ended() || w.tasks != 0 {
 		t.Errorf("stopped is %v, %v, with %d tasks", s, err, w.tasks)
 	}
-	if config, err := c.Config(t.Context(), "a/b"); err != nil || config["sync.group.offsets.enabled"] != "true" {
+	if config, err := c.config(t.Context(), "a/b"); err != nil || config["sync.group.offsets.enabled"] != "true" {
 		t.Errorf("configured with %v, %v", config, err)
 	}
-	got, err := c.Offsets(t.Context(), "a/b")
-	want := []mm2.Offset{{Cluster: "primary", Topic: "orders", Partition: 2, Delivered: 2499}}
+	got, err := c.delivered(t.Context(), "a/b")
+	want := map[kafka.Partition]int64{{Topic: "orders", ID: 2}: 2500}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("offsets (-want +got), error %v:\n%s", err, diff)
 	}
-	if s, err := c.Resume(t.Context(), "a/b"); err != nil || !s.Running() {
+	if s, err := c.resume(t.Context(), "a/b"); err != nil || !s.works() {
 		t.Errorf("resumed is %v, %v", s, err)
 	}
 }
@@ -109,8 +109,8 @@ func TestStopThatNeverEnds(t *testing.T) {
 	c := serve(t, &worker{t: t, state: "RUNNING", tasks: 1, after: 1 << 30})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	s, err := c.Stop(ctx, "a/b")
-	if !errors.Is(err, context.DeadlineExceeded) || s.Stopped() || !strings.Contains(err.Error(), "task 0 RUNNING") {
+	s, err := c.stop(ctx, "a/b")
+	if !errors.Is(err, context.DeadlineExceeded) || s.ended() || !strings.Contains(err.Error(), "task 0 RUNNING") {
 		t.Errorf("stopped is %v, %v; want the deadline and what still runs", s, err)
 	}
 }
@@ -118,18 +118,18 @@ func TestStopThatNeverEnds(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	dead, err := mm2.NewWorker(gone.URL, nil)
+	dead, err := NewWorker(gone.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := func(code int, body string) *mm2.Worker {
+	answer := func(code int, body string) *Worker {
 		return serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(code)
 			io.WriteString(w, body)
 		}))
 	}
 	for name, tc := range map[string]struct {
-		c    *mm2.Worker
+		c    *Worker
 		want error
 	}{
 		"unknown connector": {serve(t, &worker{t: t}), fs.ErrNotExist},
@@ -137,25 +137,25 @@ func TestRefusals(t *testing.T) {
 		"gateway":           {answer(502, "<html>"), reach.ErrUnreachable},
 		"dead":              {dead, reach.ErrUnreachable},
 	} {
-		if _, err := tc.c.Status(t.Context(), "x"); !errors.Is(err, tc.want) {
+		if _, err := tc.c.status(t.Context(), "x"); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}
 	for name, body := range map[string]string{"no worker": `{}`, "no JSON": `hello`} {
-		if s, err := answer(200, body).Status(t.Context(), "x"); err == nil {
+		if s, err := answer(200, body).status(t.Context(), "x"); err == nil {
 			t.Errorf("%s: status is %v", name, s)
 		}
-		if config, err := answer(200, body).Config(t.Context(), "x"); err == nil {
+		if config, err := answer(200, body).config(t.Context(), "x"); err == nil {
 			t.Errorf("%s: configured with %v", name, config)
 		}
 	}
 	for _, body := range []string{`{"offsets":[{"partition":{"file":"x"},"offset":{"position":3}}]}`, `{"offsets":[{"partition":{"topic":"t"},"offset":null}]}`} {
-		if got, err := answer(200, body).Offsets(t.Context(), "x"); err == nil {
+		if got, err := answer(200, body).delivered(t.Context(), "x"); err == nil {
 			t.Errorf("%s was read as %v", body, got)
 		}
 	}
 	for _, bad := range []string{"", "127.0.0.1:8083", "ftp://x", "http://"} {
-		if _, err := mm2.NewWorker(bad, nil); err == nil {
+		if _, err := NewWorker(bad, nil); err == nil {
 			t.Errorf("address %q was accepted", bad)
 		}
 	}

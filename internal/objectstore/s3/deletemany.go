@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/poll"
 )
 
 // DeleteMany is that of [objectstore.Remover]. After a lost answer a key may have two
@@ -69,12 +69,8 @@ func (c *Client) deletePart(ctx context.Context, bucket string, part []objectsto
 			return done, c.refusedDeletion(bucket, refused)
 		}
 		if left = again; len(left) > 0 {
-			t := time.NewTimer(slowDelay(attempt))
-			select {
-			case <-ctx.Done():
-				t.Stop()
+			if poll.Wait(ctx, slowDelay(attempt)) != nil {
 				return done, ctx.Err()
-			case <-t.C:
 			}
 		}
 	}

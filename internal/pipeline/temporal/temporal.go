@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"breakwater/internal/pipeline"
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 
 	"github.com/google/uuid"
@@ -111,8 +112,6 @@ func (s Schedules) Set(ctx context.Context, name string, seen pipeline.Seen, to 
 // ends. Once the server's token is another one and the state is not ours, it never
 // will be. A busy server may refuse to describe a Schedule, so it is asked again.
 func (s Schedules) taken(ctx context.Context, name string, was token, to pipeline.State, note string) error {
-	again := time.NewTicker(100 * time.Millisecond)
-	defer again.Stop()
 	var last pipeline.Seen
 	for {
 		now, err := s.Describe(ctx, name)
@@ -127,14 +126,13 @@ func (s Schedules) taken(ctx context.Context, name string, was token, to pipelin
 		default:
 			last = now
 		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			if last.State == "" { // not read since the update: nothing is known of it
-				return err
-			}
-			return pipeline.Lost(last, to)
+		if poll.Wait(ctx, 100*time.Millisecond) == nil {
+			continue
 		}
+		if last.State == "" { // not read since the update: nothing is known of it
+			return err
+		}
+		return pipeline.Lost(last, to)
 	}
 }
 

@@ -34,6 +34,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batch"
 	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
 
@@ -166,12 +167,8 @@ func (c *Client) Wait(ctx context.Context, id string, progress func(batch.State)
 		case s.Status == string(types.JobStatusSuspended):
 			return s, fmt.Errorf("wait for batch %s: %w: it waits for a confirmation; cancel it and ask who changed it", id, batch.ErrIncomplete)
 		}
-		next := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			next.Stop()
+		if poll.Wait(ctx, pause) != nil {
 			return s, fmt.Errorf("wait for batch %s, which is %s with %d of %d done: %w", id, s.Status, s.Succeeded+s.Failed, s.Total, ctx.Err())
-		case <-next.C:
 		}
 	}
 }

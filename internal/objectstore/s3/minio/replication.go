@@ -8,6 +8,7 @@ import (
 	"github.com/minio/madmin-go/v3"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/poll"
 )
 
 // A server that has just started answers before it has read its targets: it is asked
@@ -24,10 +25,8 @@ func (a *Admin) Replication(ctx context.Context, bucket string) ([]objectstore.R
 		if err != nil || asked == targetsAsked || !slices.ContainsFunc(routes, func(r objectstore.Route) bool { return r.To == "" }) {
 			return routes, err
 		}
-		select {
-		case <-ctx.Done():
+		if poll.Wait(ctx, targetsWait) != nil {
 			return nil, ctx.Err()
-		case <-time.After(targetsWait):
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
 
@@ -43,12 +44,9 @@ func (a *Admin) ask(ctx context.Context, doing, bucket string, call func(context
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	err := call(ctx)
-	for miniogo.ToErrorResponse(err).Code == "XMinioServerNotInitialized" && ctx.Err() == nil {
-		select { // it has just started, and answers before it can
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-			err = call(ctx)
-		}
+	// One that has just started answers before it can.
+	for miniogo.ToErrorResponse(err).Code == "XMinioServerNotInitialized" && poll.Wait(ctx, 100*time.Millisecond) == nil {
+		err = call(ctx)
 	}
 	if err == nil {
 		return nil
