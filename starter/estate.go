@@ -15,7 +15,6 @@ import (
 	"breakwater/internal/secret"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/verdict"
 
 	"github.com/spf13/cobra"
@@ -215,7 +214,11 @@ func (a *app) storageLooks(e *estate.Estate, r *estate.Region, add adder) {
 				if err != nil {
 					return err
 				}
-				log := delta.LogDir(table.Root{Prefix: t.Path})
+				f, err := a.systems.Format(t.Format)
+				if err != nil {
+					return err
+				}
+				log := f.Log(table.Root{Prefix: t.Path})
 				for _, err := range bucket.List(ctx, log) {
 					return err
 				}

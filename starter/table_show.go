@@ -8,6 +8,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/check"
+	"breakwater/internal/table/delta/port"
 
 	"github.com/spf13/cobra"
 )
@@ -98,7 +99,7 @@ func (a *app) tableShow(c *cobra.Command, where string, f tableFlags) error {
 // describeTable is what a snapshot says of itself.
 func describeTable(where string, head int64, s *delta.Snapshot, t table.Version) tableView {
 	v := tableView{
-		Format: "delta", Location: where, ID: s.Metadata.ID, Name: s.Metadata.Name, Version: s.Version.Number, Head: head,
+		Format: port.Format{}.Name(), Location: where, ID: s.Metadata.ID, Name: s.Metadata.Name, Version: s.Version.Number, Head: head,
 		Timestamp: t.Time, From: t.From, Files: s.Len(), Bytes: s.Bytes(), Partition: s.Metadata.PartitionColumns,
 		Protocol: s.Protocol, Features: s.Protocol.Features(), Properties: s.Metadata.Configuration, Txns: s.Txns,
 	}
