@@ -20,6 +20,7 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
 	"breakwater/internal/poll"
+	"breakwater/internal/promise"
 )
 
 // Pair is a mirror that runs between two clusters, with one topic that nobody else
@@ -49,35 +50,8 @@ type Pair struct {
 
 // Run runs the suite on one pair.
 func Run(t *testing.T, p Pair) {
-	s := &suite{Pair: p}
-	for _, promise := range promises {
-		if !t.Run(promise.name, func(t *testing.T) { promise.hold(s.on(t)) }) {
-			// A mirror that broke one is in no known state.
-			return
-		}
-	}
-}
-
-// promise is one thing that a mirror promises.
-type promise struct {
-	name string // as a sentence about a mirror
-	hold func(*trial)
-}
-
-var promises = []promise{
-	{"what runs is said to run", runs},
-	{"a link that is not there is said to be missing", missing},
-	{"what the source has arrives once, and no position is past it", arrives},
-	{"a silent source is unknown, and not empty", silent},
-	{"what cannot be told is an error", refused},
-	{"its own topics move while it copies", ownTopics},
-	{"resumed, it goes on where it was stopped", resumes},
-	{"what is stopped writes nothing", stops},
-	{"a second stop or resume changes nothing", idempotent},
-	{"a link's stop leaves the others alone", alone},
-	{"in its own words it delivered what its positions say", tells},
-	{"a translated group misses no record", translates},
-	{"groups are moved as it says", syncsGroups},
+	t.Helper()
+	promises.Run(t, &suite{Pair: p})
 }
 
 // suite is the state of a pair between promises.
@@ -87,7 +61,25 @@ type suite struct {
 	groups int // made so far
 }
 
-func (s *suite) on(t testing.TB) *trial { return &trial{t, s} }
+var promises = promise.Suite[*suite]{
+	{Name: "what runs is said to run", Check: check(runs)},
+	{Name: "a link that is not there is said to be missing", Check: check(missing)},
+	{Name: "what the source has arrives once, and no position is past it", Check: check(arrives)},
+	{Name: "a silent source is unknown, and not empty", Check: check(silent)},
+	{Name: "what cannot be told is an error", Check: check(refused)},
+	{Name: "its own topics move while it copies", Check: check(ownTopics)},
+	{Name: "resumed, it goes on where it was stopped", Check: check(resumes)},
+	{Name: "what is stopped writes nothing", Check: check(stops)},
+	{Name: "a second stop or resume changes nothing", Check: check(idempotent)},
+	{Name: "a link's stop leaves the others alone", Check: check(alone)},
+	{Name: "in its own words it delivered what its positions say", Check: check(tells)},
+	{Name: "a translated group misses no record", Check: check(translates)},
+	{Name: "groups are moved as it says", Check: check(syncsGroups)},
+}
+
+func check(holds func(*trial)) func(testing.TB, *suite) {
+	return func(t testing.TB, s *suite) { holds(&trial{t, s}) }
+}
 
 // trial is one promise on trial.
 type trial struct {
