@@ -16,10 +16,10 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/poll"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/location"
-	"breakwater/internal/poll"
 	"breakwater/lab/oracle"
 )
 

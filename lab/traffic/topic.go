@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
-	"breakwater/internal/reach"
 	"breakwater/internal/poll"
+	"breakwater/internal/reach"
 	"breakwater/lab/oracle"
 )
 

@@ -16,8 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"breakwater/internal/reach"
 	"breakwater/internal/poll"
+	"breakwater/internal/reach"
 	"breakwater/lab/oracle"
 )
 
