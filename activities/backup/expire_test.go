@@ -45,7 +45,7 @@ func TestExpire(t *testing.T) {
 	}
 	_, err := v.Store.PutObject(t.Context(), &s3.PutObjectInput{
 		Bucket: aws.String("vault"), Key: aws.String("lakehouse/probes/old"), Body: strings.NewReader("tried"),
-		ObjectLockMode: types.ObjectLockModeGovernance, ObjectLockRetainUntilDate: aws.Time(time.Now().Add(1500 * time.Millisecond)),
+		ObjectLockMode: types.ObjectLockModeGovernance, ObjectLockRetainUntilDate: aws.Time(time.Now().Add(3 * time.Second)),
 	})
 	v.Must(err)
 	v.Ended("lakehouse/probes/old", "")
