@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/recovery"
 	"breakwater/internal/system"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta/port"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/location"
 	"breakwater/internal/table/tabletest"
@@ -51,7 +52,7 @@ func (m *inMemory) table(name string, versions int, every int64) *lake.TableEvid
 		_, err := w.Append(m.t.Context(), []write.Row{{int64(v)}})
 		m.must(err)
 	}
-	t := &lake.TableEvidence{Table: lake.Table{Name: name, Store: m.store, Root: root}, Incomplete: map[int64]bool{}}
+	t := &lake.TableEvidence{Table: lake.Table{Name: name, Format: port.Format{}, Store: m.store, Root: root}, Incomplete: map[int64]bool{}}
 	t.State.Name = name
 	m.ev.Tables = append(m.ev.Tables, t)
 	return t
