@@ -8,6 +8,7 @@ import (
 
 	"breakwater/activities/host"
 	"breakwater/internal/action"
+	"breakwater/internal/recovery"
 	"breakwater/internal/runbook/load"
 	"breakwater/internal/runbook/runbooktest"
 	"breakwater/internal/system"
@@ -72,7 +73,7 @@ func (m *model) plan(d *action.Definition, verb string) func(context.Context, mo
 			Preconditions: []action.Precondition{{Resource: on, Version: "1"}},
 		}
 		if d.Name == "table.promote" {
-			ch.Loss = &action.Loss{Dataset: c.Item.Name, Unit: "rows", AtLeast: 3, AtMost: &most, SecondsAtMost: &seconds}
+			ch.Loss = &recovery.Given{Dataset: c.Item.Name, Unit: "rows", AtLeast: 3, AtMost: &most, SecondsAtMost: &seconds}
 		}
 		return ch, nil
 	}

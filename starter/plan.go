@@ -16,7 +16,6 @@ import (
 	"breakwater/internal/runbook"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
-	"breakwater/workflows"
 )
 
 // plan is the plan of an open gate as the ledger has it, recomputed: nothing in
@@ -269,7 +268,7 @@ func (p *plan) show(w io.Writer, s wire.Status, all bool) {
 	if len(p.body.Losses) > 0 {
 		fmt.Fprintln(w, "\nGives up:")
 		for _, l := range p.body.Losses {
-			put("  ", "    ", fmt.Sprintf("%s: %s", l.Dataset, workflows.LossSentence(l.Unit, l.AtLeast, l.AtMost, l.SecondsAtMost)))
+			put("  ", "    ", fmt.Sprintf("%s: %s", l.Dataset, l.Words()))
 		}
 	}
 	if len(p.body.Accepts) > 0 {

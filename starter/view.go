@@ -9,7 +9,6 @@ import (
 
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
-	"breakwater/workflows"
 
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -352,7 +351,7 @@ func waitLines(s wire.Status, width int, st styles) []string {
 			out = append(out, wrap("  changed since the last attempt: "+c, width, "    ")...)
 		}
 		for _, l := range g.Losses[:min(4, len(g.Losses))] {
-			out = append(out, wrap("  gives up "+l.Dataset+": "+workflows.LossSentence(l.Unit, l.AtLeast, l.AtMost, l.SecondsAtMost), width, "    ")...)
+			out = append(out, wrap("  gives up "+l.Dataset+": "+l.Words(), width, "    ")...)
 		}
 		for _, c := range g.Accepts {
 			out = append(out, wrap("  approving accepts: "+c.Sentence, width, "    ")...)

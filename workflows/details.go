@@ -116,7 +116,7 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 		fmt.Fprintf(b, "* **changed since the last attempt:** %s\n", span(c))
 	}
 	for _, l := range v.Losses[:min(len(v.Losses), 4)] {
-		fmt.Fprintf(b, "* **gives up** `%s`: %s\n", l.Dataset, LossSentence(l.Unit, l.AtLeast, l.AtMost, l.SecondsAtMost))
+		fmt.Fprintf(b, "* **gives up** `%s`: %s\n", l.Dataset, l.Words())
 	}
 	for _, a := range v.Accepts {
 		fmt.Fprintf(b, "* **approving accepts:** %s\n", a.Sentence)
@@ -162,21 +162,4 @@ func writeStages(b *strings.Builder, s wire.Status) {
 // span puts text that may hold anything into a code span.
 func span(s string) string {
 	return "`" + strings.ReplaceAll(strings.ReplaceAll(s, "`", "'"), "\n", " ") + "`"
-}
-
-// LossSentence says an interval of loss in words.
-func LossSentence(unit string, least int64, most *int64, seconds *float64) string {
-	b := &strings.Builder{}
-	switch {
-	case most == nil:
-		fmt.Fprintf(b, "at least %d %s, no upper bound is known", least, unit)
-	case *most == least:
-		fmt.Fprintf(b, "%d %s", least, unit)
-	default:
-		fmt.Fprintf(b, "%d to %d %s", least, *most, unit)
-	}
-	if seconds != nil {
-		fmt.Fprintf(b, ", at most %.1f s", *seconds)
-	}
-	return b.String()
 }

@@ -51,7 +51,7 @@ type stagePlan struct {
 	leaves  []ledger.Leaf
 	short   []wire.StepPlan
 	accepts []action.Acceptance
-	losses  []action.Loss
+	losses  []recovery.Given
 	docs    []ledger.DocRef
 	changed []string
 	look    wire.Look // of a stage that only looks

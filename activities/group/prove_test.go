@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -27,7 +26,7 @@ func TestProveRecoveryPoint(t *testing.T) {
 	for _, loss := range p.Losses {
 		lost := l.Truth[loss.Dataset][8].Rows - l.Truth[loss.Dataset][*loss.Version].Rows
 		if loss.Count.AtLeast > lost || loss.Count.AtMost == nil || *loss.Count.AtMost < lost {
-			t.Errorf("%s: %s, in truth %d", loss.Dataset, recovery.LossWords(loss), lost)
+			t.Errorf("%s: %s, in truth %d", loss.Dataset, loss.Words(), lost)
 		}
 	}
 }
@@ -66,7 +65,7 @@ func TestRecoveryPointFromAFencedSource(t *testing.T) {
 	}
 	for _, loss := range p.Losses {
 		if !loss.Exact || *loss.Count.AtMost != 0 {
-			t.Errorf("%s: %s; the source is fenced and everything arrived", loss.Dataset, recovery.LossWords(loss))
+			t.Errorf("%s: %s; the source is fenced and everything arrived", loss.Dataset, loss.Words())
 		}
 	}
 	// A version that never arrives is lost, exactly.
@@ -76,7 +75,7 @@ func TestRecoveryPointFromAFencedSource(t *testing.T) {
 	_, loss, _ := l.Point("orders").Table("payments")
 	payments, _, _ := l.Point("orders").Table("payments")
 	if lost := l.Truth["payments"][5].Rows - l.Truth["payments"][payments.Version].Rows; !loss.Exact || loss.Count.AtLeast != lost {
-		t.Errorf("payments: %s, want exactly %d rows", recovery.LossWords(loss), lost)
+		t.Errorf("payments: %s, want exactly %d rows", loss.Words(), lost)
 	}
 	// A write that gets past the fence is noticed.
 	l.Append("payments", 1)

@@ -11,7 +11,6 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
-	"breakwater/internal/lake"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
@@ -71,7 +70,7 @@ func (s room) planPoint(ctx context.Context, c action.Call[action.None]) (action
 		return ch, nil
 	}
 	for _, l := range p.Losses {
-		e := action.EffectLine{On: l.Dataset, Do: "record its recovery point: it loses " + recovery.LossWords(l)}
+		e := action.EffectLine{On: l.Dataset, Do: "record its recovery point: it loses " + l.Words()}
 		if t, _, ok := p.Table(l.Dataset); ok && l.Kind == "table" {
 			e.To = fmt.Sprintf("version %d of %s", t.Version, t.CommittedAt.Format(time.RFC3339Nano))
 			if t.GivesUp.Versions > 0 {
@@ -121,19 +120,27 @@ func applyPoint(ctx context.Context, c action.Call[action.None]) (action.Outcome
 
 // worstLoss is the loss that reaches furthest back in time, the only measure that
 // rows and messages share; one without a bound is worse than any with one.
-func worstLoss(losses []recovery.Loss) *action.Loss {
+func worstLoss(losses []recovery.Loss) *recovery.Given {
 	if len(losses) == 0 {
 		return nil
 	}
-	return lake.ActionLoss(slices.MaxFunc(losses, func(a, b recovery.Loss) int {
+	return slices.MaxFunc(losses, func(a, b recovery.Loss) int {
 		switch {
 		case (a.Count.AtMost == nil) != (b.Count.AtMost == nil):
-			return lake.Ranks(a.Count.AtMost == nil)
+			return ranks(a.Count.AtMost == nil)
 		case (a.Seconds.AtMost == nil) != (b.Seconds.AtMost == nil):
-			return lake.Ranks(a.Seconds.AtMost == nil)
+			return ranks(a.Seconds.AtMost == nil)
 		case a.Seconds.AtMost != nil && *a.Seconds.AtMost != *b.Seconds.AtMost:
-			return lake.Ranks(*a.Seconds.AtMost > *b.Seconds.AtMost)
+			return ranks(*a.Seconds.AtMost > *b.Seconds.AtMost)
 		}
-		return lake.Ranks(a.Count.AtLeast > b.Count.AtLeast)
-	}))
+		return ranks(a.Count.AtLeast > b.Count.AtLeast)
+	}).Given()
+}
+
+// ranks is a comparison of two things that differ.
+func ranks(above bool) int {
+	if above {
+		return 1
+	}
+	return -1
 }

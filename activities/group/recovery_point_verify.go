@@ -158,7 +158,7 @@ func versionsOf(p recovery.GroupPoint) string {
 func pointWords(p recovery.GroupPoint) string {
 	text := "versions " + versionsOf(p)
 	for _, l := range p.Losses {
-		text += "; " + l.Dataset + " loses " + recovery.LossWords(l)
+		text += "; " + l.Dataset + " loses " + l.Words()
 	}
 	return text
 }

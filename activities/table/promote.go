@@ -9,7 +9,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
@@ -109,8 +108,8 @@ func (s room) planPromote(ctx context.Context, c action.Call[action.None]) (acti
 		return fail(fmt.Sprintf("%d of its %d objects lack now, the first: %v; choose the recovery point again", len(lacks), n, lacks[0]), action.ErrMoved)
 	}
 	ch := action.Change{
-		Summary: fmt.Sprintf("%s comes back to version %d of %s and loses %s", t.Name, p.Version, p.CommittedAt.Format(time.RFC3339), recovery.LossWords(p.Loss)),
-		Accepts: t.AcceptOutside(c.Estate, snap), Loss: lake.ActionLoss(p.Loss), Estimate: time.Second + time.Duration(move.Objects)*50*time.Millisecond,
+		Summary: fmt.Sprintf("%s comes back to version %d of %s and loses %s", t.Name, p.Version, p.CommittedAt.Format(time.RFC3339), p.Loss.Words()),
+		Accepts: t.AcceptOutside(c.Estate, snap), Loss: p.Loss.Given(), Estimate: time.Second + time.Duration(move.Objects)*50*time.Millisecond,
 		Effects: lake.Effects(move.Effects), Data: move.Plan, Undo: move.Plan,
 	}
 	for _, on := range move.Conditions {

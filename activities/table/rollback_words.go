@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
+	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 )
 
@@ -48,7 +49,7 @@ func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], p ta
 		})
 	}
 	ch.Accepts = rollbackAccepts(t, p, now)
-	ch.Loss = &action.Loss{Dataset: t.Name, Unit: "rows"}
+	ch.Loss = &recovery.Given{Dataset: t.Name, Unit: "rows"}
 	if m.RowsBefore >= 0 && m.RowsAfter >= 0 {
 		ch.Loss.AtLeast = max(0, m.RowsBefore-m.RowsAfter)
 	}

@@ -26,6 +26,7 @@ import (
 
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
+	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 )
 
@@ -196,7 +197,7 @@ type Change struct {
 	Effects       []EffectLine    `json:"effects,omitempty"` // sorted by the planner; empty means nothing to do
 	Preconditions []Precondition  `json:"preconditions,omitempty"`
 	Accepts       []Acceptance    `json:"accepts,omitempty"`
-	Loss          *Loss           `json:"loss,omitempty"`
+	Loss          *recovery.Given `json:"loss,omitempty"`
 	Data          json.RawMessage `json:"data,omitempty"` // the action's own typed plan
 	Undo          json.RawMessage `json:"undo,omitempty"` // what taking back needs, known before the act
 
@@ -226,16 +227,6 @@ type Acceptance struct {
 // AcceptSourceUnreachable is the acceptance after which an unknown that has only
 // this cause becomes an obligation.
 const AcceptSourceUnreachable = "source-unreachable"
-
-// Loss is what a dataset gives up, as an interval. A nil bound is unbounded.
-type Loss struct {
-	Dataset        string   `json:"dataset"`
-	Unit           string   `json:"unit"` // "rows" or "messages"
-	AtLeast        int64    `json:"at_least"`
-	AtMost         *int64   `json:"at_most"` // nil: no bound is known
-	SecondsAtLeast float64  `json:"seconds_at_least"`
-	SecondsAtMost  *float64 `json:"seconds_at_most"`
-}
 
 // Outcome is what Apply did.
 type Outcome struct {

@@ -9,22 +9,6 @@ import (
 	"breakwater/internal/recovery"
 )
 
-// ActionLoss is a loss as a plan carries it.
-func ActionLoss(l recovery.Loss) *action.Loss {
-	return &action.Loss{
-		Dataset: l.Dataset, Unit: l.Unit, AtLeast: l.Count.AtLeast, AtMost: l.Count.AtMost,
-		SecondsAtLeast: l.Seconds.AtLeast, SecondsAtMost: l.Seconds.AtMost,
-	}
-}
-
-// Ranks is a comparison of two things that differ.
-func Ranks(above bool) int {
-	if above {
-		return 1
-	}
-	return -1
-}
-
 // TablePoint is a table at the target and the version it comes back to.
 type TablePoint struct {
 	Site Table

@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"fmt"
 	"slices"
 )
 
@@ -23,17 +22,4 @@ func (p GroupPoint) Table(name string) (TablePoint, Loss, bool) {
 		return TablePoint{}, Loss{}, false
 	}
 	return p.Cut.Tables[i], p.Losses[n], true
-}
-
-// LossWords says a loss in words, as an interval and never as an estimate.
-func LossWords(l Loss) string {
-	switch {
-	case l.Count.AtMost == nil:
-		return fmt.Sprintf("at least %d %s, and nobody can say at most how many", l.Count.AtLeast, l.Unit)
-	case l.Exact && *l.Count.AtMost == 0:
-		return "nothing: the source says so"
-	case l.Exact:
-		return fmt.Sprintf("exactly %d %s", l.Count.AtLeast, l.Unit)
-	}
-	return fmt.Sprintf("between %d and %d %s", l.Count.AtLeast, *l.Count.AtMost, l.Unit)
 }

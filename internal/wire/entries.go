@@ -6,6 +6,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
+	"breakwater/internal/recovery"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
 )
@@ -43,7 +44,7 @@ type PlannedBody struct {
 	Steps     []StepPlan          `json:"steps"`
 	Leaves    []ledger.Leaf       `json:"leaves"`
 	Accepts   []action.Acceptance `json:"accepts,omitempty"`
-	Losses    []action.Loss       `json:"losses,omitempty"`
+	Losses    []recovery.Given    `json:"losses,omitempty"`
 	Changed   []string            `json:"changed,omitempty"`
 	Intervals []Interval          `json:"intervals,omitempty"`
 	Undo      bool                `json:"undo,omitempty"` // the plan of taking back

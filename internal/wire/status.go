@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 )
 
@@ -79,7 +80,7 @@ type GateStatus struct {
 	EstateDigest string              `json:"estate_digest"`
 	Plan         []StepPlan          `json:"plan"`
 	Accepts      []action.Acceptance `json:"accepts,omitempty"`
-	Losses       []action.Loss       `json:"losses,omitempty"`
+	Losses       []recovery.Given    `json:"losses,omitempty"`
 	Changed      []string            `json:"changed,omitempty"` // since the attempt before
 	Opened       time.Time           `json:"opened"`
 	Reminded     int                 `json:"reminded,omitempty"`

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
+	"breakwater/internal/recovery"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
 )
@@ -125,7 +126,7 @@ type PlanResult struct {
 	Effects   int64               `json:"effects"`
 	Summaries []string            `json:"summaries,omitempty"` // at most [Shown]
 	Accepts   []action.Acceptance `json:"accepts,omitempty"`   // each once
-	Losses    []action.Loss       `json:"losses,omitempty"`    // the worst, at most [Shown]
+	Losses    []recovery.Given    `json:"losses,omitempty"`    // the worst, at most [Shown]
 	Look      *Look               `json:"look,omitempty"`      // of a check: what it saw
 	Interval  Interval            `json:"interval"`
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"breakwater/internal/action"
-	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/scan"
@@ -212,7 +211,7 @@ func (l *Lake) Arrive(r *rand.Rand) bool {
 		all := l.Truth[loss.Dataset]
 		lost := all[len(all)-1].Rows - all[v].Rows
 		if loss.Count.AtLeast > lost || loss.Count.AtMost != nil && *loss.Count.AtMost < lost {
-			l.T.Errorf("%s at version %d: %s, in truth %d", loss.Dataset, v, recovery.LossWords(loss), lost)
+			l.T.Errorf("%s at version %d: %s, in truth %d", loss.Dataset, v, loss.Words(), lost)
 		}
 		// One cut: no table is before, or after, its version at that moment.
 		at := l.Point("orders").Cut.At
