@@ -24,5 +24,5 @@ func TestEveryActionIsProven(t *testing.T) { prove.Listed(t, Add, proofs) }
 
 func TestAlwaysPassIsCaught(t *testing.T) {
 	t.Parallel()
-	prove.AlwaysPassIsCaught(t, proofs, "storage.fence")
+	prove.AlwaysPassIsCaught(t, proofs, "storage.fence", "storage.stop-replication")
 }

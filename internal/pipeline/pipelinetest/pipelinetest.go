@@ -3,6 +3,7 @@
 package pipelinetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"breakwater/internal/pipeline"
+	"breakwater/internal/poll"
 	"breakwater/internal/promise"
 	"breakwater/internal/reach"
 )
@@ -127,18 +129,14 @@ func (k kit) runs(name string) []string {
 // within waits for what may be late, and fails unless it came.
 func (k kit) within(what func() string) {
 	k.Helper()
-	again, late := time.NewTicker(20*time.Millisecond), time.After(k.Patience)
-	defer again.Stop()
-	for {
-		lacks := what()
-		if lacks == "" {
-			return
-		}
-		select {
-		case <-late:
-			k.Fatalf("after %s, %s", k.Patience, lacks)
-		case <-again.C:
-		}
+	ctx, cancel := context.WithTimeout(k.Context(), k.Patience)
+	defer cancel()
+	lacks := ""
+	if poll.Until(ctx, 20*time.Millisecond, func(context.Context) (bool, error) {
+		lacks = what()
+		return lacks == "", nil
+	}) != nil {
+		k.Fatalf("after %s, %s", k.Patience, lacks)
 	}
 }
 

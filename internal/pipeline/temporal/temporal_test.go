@@ -2,6 +2,7 @@ package temporal
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"breakwater/internal/pipeline"
 	"breakwater/internal/pipeline/pipelinetest"
+	"breakwater/internal/poll"
 	"breakwater/lab/server/temporaltest"
 
 	schedulepb "go.temporal.io/api/schedule/v1"
@@ -17,14 +19,14 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 )
 
-// dial starts a server and connects to it twice.
+// dial connects twice to the server that tests share.
 func dial(t *testing.T) (one, other Schedules) {
 	t.Helper()
-	srv, err := temporaltest.Start(t.Context(), t.TempDir())
+	srv, stop, err := temporaltest.Shared(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(srv.Kill)
+	t.Cleanup(stop)
 	connect := func() Schedules {
 		c, err := srv.Client(t.Context())
 		if err != nil {
@@ -76,7 +78,7 @@ func TestSetBrokenOff(t *testing.T) {
 func target(one, other, away Schedules) pipelinetest.Target {
 	handles := other.Client.ScheduleClient()
 	return pipelinetest.Target{
-		Connector: one, Other: other, Away: away, Patience: time.Minute,
+		Connector: one, Other: other, Away: away, Patience: time.Minute, Prefix: strings.ToLower(rand.Text()) + "-",
 		Make: func(t testing.TB, name string, p pipelinetest.Pipeline) {
 			t.Helper()
 			spec := client.ScheduleSpec{
@@ -126,20 +128,19 @@ func begin(t testing.TB, s Schedules, name string) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
+	workflow := ""
+	if err := poll.Until(ctx, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
 		d, err := h.Describe(ctx)
 		if err != nil {
-			t.Fatal(err)
+			return true, err
 		}
-		if n := len(d.Info.RecentActions); n > 0 {
-			return d.Info.RecentActions[n-1].StartWorkflowResult.WorkflowID
+		n := len(d.Info.RecentActions)
+		if n > 0 {
+			workflow = d.Info.RecentActions[n-1].StartWorkflowResult.WorkflowID
 		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("schedule %s was triggered and has not acted", name)
-		case <-again.C:
-		}
+		return n > 0, nil
+	}); err != nil {
+		t.Fatalf("schedule %s was triggered and has not acted: %v", name, err)
 	}
+	return workflow
 }

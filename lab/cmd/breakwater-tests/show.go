@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -51,15 +52,22 @@ func show(events io.Reader, out io.Writer) error {
 			}
 			said[key].WriteString(e.Output)
 		case "pass", "fail", "skip":
+			if e.Test == "" && e.Action == "fail" {
+				failed++
+				for _, test := range slices.Sorted(maps.Keys(said)) { // those in which it died
+					if strings.HasPrefix(test, key) && test != key {
+						fmt.Fprint(out, said[test])
+						delete(said, test)
+					}
+				}
+			}
 			if e.Action == "fail" && said[key] != nil {
 				fmt.Fprint(out, said[key])
 			}
-			if e.Test == "" {
-				if e.Action == "fail" {
-					failed++
-				} else if line := last(said[key]); strings.HasPrefix(line, "ok") {
-					fmt.Fprintln(out, line)
-				}
+			if e.Test == "" && e.Action == "pass" {
+				fmt.Fprintln(out, last(said[key]))
+			}
+			if e.Test == "" && e.Action != "skip" {
 				done = append(done, result{e.Package, e.Elapsed})
 			}
 			delete(said, key)
