@@ -12,7 +12,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/objectstore/s3/minio"
-	"breakwater/internal/table"
 )
 
 // provider is how the estate's word for an object store is opened.
@@ -303,7 +302,3 @@ func (s *Systems) Ledger(ctx context.Context, e *estate.Estate) (store.Store, er
 	}
 	return store.NewS3(objectstore.Bind(c, e.Ledger.Bucket), e.Ledger.Prefix), nil
 }
-
-// Formats are the table formats that there are: for objects of which nobody says to
-// which table they belong.
-func (s *Systems) Formats() table.Formats { return Formats() }

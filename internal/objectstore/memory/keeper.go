@@ -25,7 +25,7 @@ func (s *Store) LockEnabled(ctx context.Context, bucket string) (on bool, err er
 
 // Add is that of [objectstore.Keeper].
 func (s *Store) Add(ctx context.Context, name, key string, body []byte, h objectstore.Hold) (o objectstore.Object, err error) {
-	err = s.do(ctx, "add", name, key, func(b *shelf) error {
+	err = s.change(ctx, "add", name, key, func(b *shelf) error {
 		if _, err := b.find(key, ""); err == nil {
 			return fs.ErrExist
 		}
@@ -65,7 +65,7 @@ func (s *Store) Seal(ctx context.Context, name, key, id string) (sealed objectst
 
 // Hold is that of [objectstore.Keeper].
 func (s *Store) Hold(ctx context.Context, name, key, id string, h objectstore.Hold) error {
-	return s.do(ctx, "hold version "+id+" of", name, key, func(b *shelf) error {
+	return s.change(ctx, "hold version "+id+" of", name, key, func(b *shelf) error {
 		v, err := b.find(key, id)
 		switch {
 		case err != nil:

@@ -1,6 +1,5 @@
 // Package memory is an object store in memory, for tests: fast, and faithful to what
-// package objectstore promises, delete markers, conditions and holds included. It has
-// one owner, who may do everything, and knows nobody else.
+// package objectstore promises, delete markers, conditions, holds and fences included.
 package memory
 
 import (
@@ -38,6 +37,8 @@ type Server struct {
 	mu      sync.Mutex
 	buckets map[string]*shelf
 	writes  int // so far: what versions are named after
+	fences  map[string]denial
+	rights  map[string]string
 }
 
 // shelf is a bucket.
@@ -54,7 +55,9 @@ type version struct {
 }
 
 // New is a server without buckets.
-func New() *Server { return &Server{buckets: map[string]*shelf{}} }
+func New() *Server {
+	return &Server{buckets: map[string]*shelf{}, fences: map[string]denial{}, rights: map[string]string{}}
+}
 
 // Create makes a bucket. One that is there stays as it is.
 func (m *Server) Create(name string, kind Kind) {
@@ -65,16 +68,20 @@ func (m *Server) Create(name string, kind Kind) {
 	}
 }
 
-// Owner is who may do everything.
-func (m *Server) Owner() *Store { return &Store{m: m, owner: true} }
+// Owner is who may do everything, and cannot be fenced.
+func (m *Server) Owner() *Store { return &Store{m: m, may: true} }
 
 // Stranger is who may do nothing.
 func (m *Server) Stranger() *Store { return &Store{m: m} }
 
+// User is who may do everything that no fence denies: see [Server.Admin].
+func (m *Server) User(name string) *Store { return &Store{m: m, may: true, name: name} }
+
 // Store is a server as a principal has it.
 type Store struct {
-	m     *Server
-	owner bool
+	m    *Server
+	may  bool
+	name string // of a user
 }
 
 var (
@@ -98,7 +105,7 @@ func (s *Store) do(ctx context.Context, doing, name, key string, do func(*shelf)
 	err := ctx.Err()
 	switch {
 	case err != nil:
-	case !s.owner:
+	case !s.may:
 		err = fmt.Errorf("%w: %w", fs.ErrPermission, objectstore.ErrDenied)
 	case s.m.buckets[name] == nil:
 		err = objectstore.ErrNoBucket
@@ -109,6 +116,16 @@ func (s *Store) do(ctx context.Context, doing, name, key string, do func(*shelf)
 		return fmt.Errorf("%s s3://%s/%s in memory: %w", doing, name, key, err)
 	}
 	return nil
+}
+
+// change is do for what a fence denies.
+func (s *Store) change(ctx context.Context, doing, name, key string, do func(*shelf) error) error {
+	return s.do(ctx, doing, name, key, func(b *shelf) error {
+		if s.m.fenced(name, s.name) {
+			return fmt.Errorf("%w: %w", fs.ErrPermission, objectstore.ErrDenied)
+		}
+		return do(b)
+	})
 }
 
 // find is one version of a key, the current one when id is empty.

@@ -120,7 +120,7 @@ func (s *Store) Versioning(ctx context.Context, bucket string) (v objectstore.Ve
 
 // Put is that of [objectstore.Writer].
 func (s *Store) Put(ctx context.Context, bucket, key string, body []byte) (o objectstore.Object, err error) {
-	err = s.do(ctx, "put", bucket, key, func(b *shelf) error {
+	err = s.change(ctx, "put", bucket, key, func(b *shelf) error {
 		o = s.m.put(b, key, body).Object
 		return nil
 	})
@@ -129,7 +129,7 @@ func (s *Store) Put(ctx context.Context, bucket, key string, body []byte) (o obj
 
 // PutIfAbsent is that of [objectstore.Writer].
 func (s *Store) PutIfAbsent(ctx context.Context, bucket, key string, body []byte) (o objectstore.Object, err error) {
-	err = s.do(ctx, "put if absent", bucket, key, func(b *shelf) error {
+	err = s.change(ctx, "put if absent", bucket, key, func(b *shelf) error {
 		there, err := b.find(key, "")
 		if errors.Is(err, fs.ErrNotExist) {
 			o = s.m.put(b, key, body).Object
@@ -143,7 +143,7 @@ func (s *Store) PutIfAbsent(ctx context.Context, bucket, key string, body []byte
 
 // PutIfMatch is that of [objectstore.Writer].
 func (s *Store) PutIfMatch(ctx context.Context, bucket, key string, body []byte, etag string) (o objectstore.Object, err error) {
-	err = s.do(ctx, "put if unchanged", bucket, key, func(b *shelf) error {
+	err = s.change(ctx, "put if unchanged", bucket, key, func(b *shelf) error {
 		there, err := b.find(key, "")
 		switch {
 		case err != nil:
@@ -201,7 +201,7 @@ func (s *Store) copied(ctx context.Context, from objectstore.Source, bucket, key
 	if from.ETag != "" && from.ETag != is.ETag {
 		return o, fmt.Errorf("copy s3://%s/%s: it has ETag %s: %w", from.Bucket, from.Key, is.ETag, objectstore.ErrChanged)
 	}
-	err = s.do(ctx, "copy to", bucket, key, func(b *shelf) error {
+	err = s.change(ctx, "copy to", bucket, key, func(b *shelf) error {
 		if err := over(b); err != nil {
 			return err
 		}
@@ -229,7 +229,7 @@ func (c copier) Copy(ctx context.Context, r objectstore.CopyRequest) (objectstor
 
 // Delete is that of [objectstore.Remover].
 func (s *Store) Delete(ctx context.Context, bucket, key string) (marker string, err error) {
-	err = s.do(ctx, "delete", bucket, key, func(b *shelf) error {
+	err = s.change(ctx, "delete", bucket, key, func(b *shelf) error {
 		marker = s.m.delete(b, key)
 		return nil
 	})
@@ -238,7 +238,7 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) (marker string, 
 
 // DeleteVersion is that of [objectstore.Remover].
 func (s *Store) DeleteVersion(ctx context.Context, bucket, key, id string) error {
-	return s.do(ctx, "delete version "+id+" of", bucket, key, func(b *shelf) error {
+	return s.change(ctx, "delete version "+id+" of", bucket, key, func(b *shelf) error {
 		if id == "" {
 			return errors.New("no version given; list the versions and name one")
 		}

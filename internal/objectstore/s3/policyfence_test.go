@@ -11,10 +11,12 @@ import (
 	"testing"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/policy"
 	"breakwater/internal/objectstore/s3"
+	"breakwater/internal/objectstore/storetest"
 )
 
-func admin(t *testing.T, endpoint string) *s3.Admin {
+func admin(t testing.TB, endpoint string) *s3.Admin {
 	t.Helper()
 	a, err := s3.NewAdmin(s3.Config{Endpoint: endpoint, AccessKey: "a", SecretKey: "b", PathStyle: true})
 	if err != nil {
@@ -209,5 +211,41 @@ func TestBucketPolicyFenceRefuses(t *testing.T) {
 	fake.race = func(string) string { return single } // somebody overwrites it at once
 	if err := f.Close(t.Context(), before, "r1"); !errors.Is(err, objectstore.ErrChanged) {
 		t.Errorf("Close in a race = %v, want ErrChanged", err)
+	}
+}
+
+// TestFenceConformance: the fake denies nobody, so that only what is written is looked at.
+func TestFenceConformance(t *testing.T) {
+	for name, doc := range map[string]string{"no policy": "", "someone's policy": someones} {
+		t.Run(name, func(t *testing.T) {
+			storetest.RunFence(t, func(t testing.TB) storetest.Fenced {
+				fake := &policyStore{doc: doc}
+				srv := httptest.NewServer(fake)
+				t.Cleanup(srv.Close)
+				a := admin(t, srv.URL)
+				return storetest.Fenced{
+					Bucket: "lake", Fence: func() objectstore.Fence { return a.Fence("lake", []string{loader, etl}) }, Nobody: a.Fence("lake", nil),
+					Change: func(testing.TB) { fake.change(t, true) }, Restore: func(testing.TB) { fake.change(t, false) },
+				}
+			})
+		})
+	}
+}
+
+// change adds a statement of somebody's, or takes it away.
+func (p *policyStore) change(t testing.TB, add bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, err := policy.Parse(p.doc)
+	if err == nil && add {
+		err = f.Add(policy.Statement{Sid: "New", Effect: policy.Deny, Action: []string{"s3:*"}, Resource: []string{"*"}})
+	} else if err == nil {
+		_, err = f.Take(func(sid string) bool { return sid == "New" })
+	}
+	if err == nil {
+		p.doc, err = f.Text()
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

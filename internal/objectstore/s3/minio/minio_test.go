@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/objectstore/s3/minio"
+	"breakwater/internal/objectstore/storetest"
 	"breakwater/internal/reach"
 	"breakwater/lab/server/miniotest"
 )
@@ -216,6 +217,19 @@ func TestFence(t *testing.T) {
 		}
 		if st := read(t, f); st.Run != "" {
 			t.Errorf("the refused Close left %+v", st)
+		}
+	})
+}
+
+func TestFenceConformance(t *testing.T) {
+	s, a := admin(t, "lake")
+	etl, loader, reader := newUser(t, s, a, "etl", "readwrite"), newUser(t, s, a, "loader", "readwrite"), newUser(t, s, a, "reader", "readwrite")
+	storetest.RunFence(t, func(testing.TB) storetest.Fenced {
+		return storetest.Fenced{
+			Bucket: "lake", Fence: func() objectstore.Fence { return a.Fence("lake", []string{"loader", "etl"}) }, Nobody: a.Fence("lake", nil),
+			Change:  func(testing.TB) { must(t, a.Attach(t.Context(), "etl", "diagnostics")) },
+			Restore: func(testing.TB) { must(t, a.Detach(t.Context(), "etl", "diagnostics")) },
+			Writers: []objectstore.Store{etl, loader}, Other: reader,
 		}
 	})
 }
