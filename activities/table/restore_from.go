@@ -201,6 +201,6 @@ func (r *restoring) same(ctx context.Context, o backup.Object, have table.Object
 }
 
 // moved is an error that says what is no longer as the plan saw it.
-func moved(t lake.Table, key, format string, args ...any) error {
-	return fmt.Errorf("table %s: %s %s; plan again: %w", t.Name, t.Bucket.URL(key), fmt.Sprintf(format, args...), action.ErrMoved)
+func moved(t lake.Table, key, how string) error {
+	return fmt.Errorf("table %s: %s %s; plan again: %w", t.Name, t.Bucket.URL(key), how, action.ErrMoved)
 }

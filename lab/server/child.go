@@ -25,9 +25,9 @@ func (c *Child) Run(ctx context.Context) error {
 // Kill ends the server with SIGKILL, as a lost region does, and waits for that.
 // Nothing happens if it is dead already.
 func (c *Child) Kill() {
-	if gone, ours := ended.Load(c.Process); ours {
+	if gone, ours := endOf(c.Process); ours {
 		_ = c.Signal(syscall.SIGKILL) // the only error is that it is gone, which is what is wanted
-		<-gone.(chan struct{})
+		<-gone
 	}
 }
 

@@ -57,6 +57,13 @@ type Process struct {
 // when the process has ended and its log says how.
 var ended sync.Map // of Process to chan struct{}
 
+// endOf is that channel; false for a process that another one has started.
+func endOf(p Process) (<-chan struct{}, bool) {
+	v, _ := ended.Load(p)
+	gone, ours := v.(chan struct{})
+	return gone, ours
+}
+
 // Start starts a process. When it has ended, its log says how.
 func Start(c Command) (Process, error) {
 	fail := func(err error) (Process, error) { return Process{}, fmt.Errorf("start %s: %w", c.name(), err) }
@@ -121,9 +128,9 @@ func stat(pid int) (started uint64, state string, err error) {
 // not died. One that this process has started runs until its log says how it ended:
 // whoever finds it gone can say why.
 func (p Process) Running() bool {
-	if gone, ours := ended.Load(p); ours {
+	if gone, ours := endOf(p); ours {
 		select {
-		case <-gone.(chan struct{}):
+		case <-gone:
 			return false
 		default:
 			return true

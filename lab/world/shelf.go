@@ -36,6 +36,7 @@ func NewShelf(t *testing.T, prefix string) *Shelf {
 	return &Shelf{New(t), "lake-west", prefix}
 }
 
+// Put writes an object as root, and returns its version.
 func (s *Shelf) Put(key, body string) string {
 	s.T.Helper()
 	key = s.Prefix + key
@@ -44,6 +45,7 @@ func (s *Shelf) Put(key, body string) string {
 	return aws.ToString(out.VersionId)
 }
 
+// Remove deletes an object as root.
 func (s *Shelf) Remove(key string) {
 	s.T.Helper()
 	key = s.Prefix + key

@@ -78,7 +78,7 @@ func finding() promise.Suite[World] {
 				for f, err := range s.Closure() {
 					b.must(err, "walk the closure of version %d", v.Number)
 					body, err := b.store.Get(b.ctx(), f.Key)
-					if err != nil || f.Bucket != "" || seen[f.Key] || int64(len(body)) != f.Size && !(f.AtLeast && int64(len(body)) > f.Size) {
+					if err != nil || f.Bucket != "" || seen[f.Key] || int64(len(body)) != f.Size && (!f.AtLeast || int64(len(body)) <= f.Size) {
 						t.Errorf("closure of version %d has %+v, where %d bytes are: %v", v.Number, f, len(body), err)
 					}
 					if log := w.Format.Entry(f.Key).Log(); log != (f.Why == table.LogEntry) {

@@ -11,7 +11,7 @@ import (
 
 // rollingBack holds a format that can roll back to how it does.
 func rollingBack() promise.Suite[World] {
-	stamp := func(token string) table.Stamp { return table.Stamp{Token: token, Run: "run", Now: at(99)} }
+	stamp := table.Stamp{Token: "a", Run: "run", Now: at(99)}
 	return promise.Suite[World]{
 		{Name: "a rollback brings the rows back by a new version", Check: func(t testing.TB, w World) {
 			r, ok := w.Format.(table.Rollbacker)
@@ -25,7 +25,7 @@ func rollingBack() promise.Suite[World] {
 			if f := p.Facts(); f.Empty || f.Head.Number != head || f.Target.Number != target || f.Digest == "" || len(f.Removed) == 0 {
 				t.Errorf("facts %+v", f)
 			}
-			v, wrote, err := p.Commit(b.ctx(), stamp("a"))
+			v, wrote, err := p.Commit(b.ctx(), stamp)
 			b.must(err, "commit")
 			o := b.open()
 			if v != head+1 || !wrote || o.Extent().Head != v {
@@ -72,9 +72,9 @@ func rollingBack() promise.Suite[World] {
 			}
 			p, err := r.PlanRollback(b.ctx(), b.site(), b.open(), b.wrote[2].Number)
 			b.must(err, "plan a rollback")
-			v, _, err := p.Commit(b.ctx(), stamp("a"))
+			v, _, err := p.Commit(b.ctx(), stamp)
 			b.must(err, "commit")
-			if again, wrote, err := p.Commit(b.ctx(), stamp("a")); again != v || wrote || err != nil {
+			if again, wrote, err := p.Commit(b.ctx(), stamp); again != v || wrote || err != nil {
 				t.Errorf("called again: version %d (wrote %v), %v; want %d and nothing written", again, wrote, err, v)
 			}
 			if m, err := r.FindRollback(b.ctx(), b.site(), head, "a"); err != nil || m.Token != "a" {
@@ -97,7 +97,7 @@ func rollingBack() promise.Suite[World] {
 			p, err := r.PlanRollback(b.ctx(), b.site(), b.open(), b.wrote[2].Number)
 			b.must(err, "plan a rollback")
 			after := b.append(60)
-			if v, _, err := p.Commit(b.ctx(), stamp("a")); !errors.Is(err, table.ErrMoved) {
+			if v, _, err := p.Commit(b.ctx(), stamp); !errors.Is(err, table.ErrMoved) {
 				t.Errorf("version %d came after the plan, and Commit = %d, %v; want ErrMoved", after.Number, v, err)
 			}
 		}},

@@ -182,7 +182,10 @@ func (o opened) Newest(ctx context.Context, notAfter time.Time) (table.Newest, e
 			above.Fault = "later than asked for"
 		default:
 			above.Version = s.Version()
-			for f := range s.Closure() {
+			for f, err := range s.Closure() {
+				if err != nil {
+					return n, err
+				}
 				size, ok := have[f.Key]
 				if !ok {
 					size = -1
