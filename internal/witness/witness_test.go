@@ -15,11 +15,8 @@ import (
 
 func journal(t *testing.T) Journal {
 	t.Helper()
-	c := miniotest.Start(t).Client(t)
-	if err := c.CreateBucket(t.Context(), "lake", true); err != nil {
-		t.Fatal(err)
-	}
-	return Journal{c.Bucket("lake"), "witness"}
+	s := miniotest.Shared(t)
+	return Journal{s.Client(t).Bucket(s.Bucket(t, "lake", true)), "witness"}
 }
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)

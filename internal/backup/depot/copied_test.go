@@ -22,11 +22,12 @@ import (
 // copy is what it should be, or nothing.
 func TestCopied(t *testing.T) {
 	t.Parallel()
-	root := miniotest.Start(t).Client(t)
-	if err := errors.Join(root.CreateBucket(t.Context(), "lake", true), root.CreateLockedBucket(t.Context(), "vault")); err != nil {
+	server := miniotest.Shared(t)
+	root, lake, vault := server.Client(t), server.Bucket(t, "lake", true), miniotest.Unique("vault")
+	if err := root.CreateLockedBucket(t.Context(), vault); err != nil {
 		t.Fatal(err)
 	}
-	d := depot.Depot{Adder: root, Reader: root, Bucket: "vault", Prefix: "p/", Mode: objectstore.Governance}
+	d := depot.Depot{Adder: root, Reader: root, Bucket: vault, Prefix: "p/", Mode: objectstore.Governance}
 	until := time.Now().AddDate(0, 0, 2).UTC().Truncate(time.Second)
 	held := objectstore.Hold{Mode: objectstore.Governance, Until: until}
 	content, other := []byte("some bytes"), []byte("same BYTES")
@@ -34,10 +35,10 @@ func TestCopied(t *testing.T) {
 
 	sources := map[string]objectstore.Object{}
 	var err error
-	if sources["put"], err = root.Put(t.Context(), "lake", "put", content); err != nil {
+	if sources["put"], err = root.Put(t.Context(), lake, "put", content); err != nil {
 		t.Fatal(err)
 	}
-	if sources["in parts"], err = root.PutFrom(t.Context(), "lake", "in parts", bytes.NewReader(content), int64(len(content)), hex.EncodeToString(sum[:])); err != nil {
+	if sources["in parts"], err = root.PutFrom(t.Context(), lake, "in parts", bytes.NewReader(content), int64(len(content)), hex.EncodeToString(sum[:])); err != nil {
 		t.Fatal(err)
 	}
 	if sources["in parts"].ETag == sources["put"].ETag {
@@ -51,15 +52,15 @@ func TestCopied(t *testing.T) {
 				key := fmt.Sprintf("copy-%d", n)
 				var made objectstore.Object
 				if summed {
-					made, err = root.Add(t.Context(), "vault", "p/"+key, body, held)
-				} else if made, err = root.Put(t.Context(), "vault", "p/"+key, body); err == nil {
-					err = root.Hold(t.Context(), "vault", "p/"+key, made.VersionID, held)
+					made, err = root.Add(t.Context(), vault, "p/"+key, body, held)
+				} else if made, err = root.Put(t.Context(), vault, "p/"+key, body); err == nil {
+					err = root.Hold(t.Context(), vault, "p/"+key, made.VersionID, held)
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
 				need := backup.Need{Key: name, Size: o.Size, ETag: o.ETag, Version: o.VersionID}
-				a, err := d.Copied(t.Context(), root, "lake", need, key, made.VersionID, until)
+				a, err := d.Copied(t.Context(), root, lake, need, key, made.VersionID, until)
 				want := depot.Added{
 					Stored: backup.Stored{Key: key, Version: made.VersionID, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])},
 					MD5:    hex.EncodeToString(old[:]), New: true,
@@ -70,13 +71,13 @@ func TestCopied(t *testing.T) {
 				case what != "" && !errors.Is(err, backup.ErrDamaged):
 					t.Errorf("a source %s, checksum kept %v, %s: Copied = %+v, %v; want ErrDamaged", name, summed, what, a, err)
 				}
-				if _, err := d.Copied(t.Context(), root, "lake", need, key, made.VersionID, until.Add(time.Second)); !errors.Is(err, backup.ErrDamaged) {
+				if _, err := d.Copied(t.Context(), root, lake, need, key, made.VersionID, until.Add(time.Second)); !errors.Is(err, backup.ErrDamaged) {
 					t.Errorf("a copy that is held too short: %v; want ErrDamaged", err)
 				}
 			}
 		}
 	}
-	if _, err := d.Copied(t.Context(), root, "lake", backup.Need{}, "missing", "", until); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := d.Copied(t.Context(), root, lake, backup.Need{}, "missing", "", until); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Copied of nothing = %v, want fs.ErrNotExist", err)
 	}
 	all, err := d.Copies(t.Context(), "copy")

@@ -48,14 +48,12 @@ func TestStores(t *testing.T) {
 	stores := map[string]func(t *testing.T) store.Store{
 		"folder": func(t *testing.T) store.Store { return folder(t) },
 	}
-	client := miniotest.Start(t).Client(t)
-	if err := client.CreateBucket(t.Context(), "ledger", true); err != nil {
-		t.Fatal(err)
-	}
+	server := miniotest.Shared(t)
+	bucket := server.Client(t).Bucket(server.Bucket(t, "ledger", true))
 	prefixes := 0
 	stores["S3"] = func(*testing.T) store.Store {
 		prefixes++
-		return store.NewS3(client.Bucket("ledger"), fmt.Sprintf("estates/%d", prefixes))
+		return store.NewS3(bucket, fmt.Sprintf("estates/%d", prefixes))
 	}
 	for name, open := range stores {
 		for promise, test := range map[string]func(*testing.T, store.Store){

@@ -191,19 +191,18 @@ func same(t *testing.T, c *s3.Client, r *sdk.Client, was objectstore.Version, bo
 
 func TestCopierRefusesAnotherSource(t *testing.T) {
 	t.Parallel()
-	s := miniotest.Start(t)
-	c := s.Client(t)
-	must(t, c.CreateBucket(t.Context(), "lake", true))
-	o, err := c.Put(t.Context(), "lake", "k", []byte("one"))
+	s := miniotest.Shared(t)
+	c, lake := s.Client(t), s.Bucket(t, "lake", true)
+	o, err := c.Put(t.Context(), lake, "k", []byte("one"))
 	must(t, err)
 	for name, k := range map[string]*s3.Copier{"by one request": {Client: c}, "in parts": {Client: c, LargerThan: 1}} {
 		req := objectstore.CopyRequest{
-			From: objectstore.Source{Bucket: "lake", Key: "k", VersionID: o.VersionID, ETag: strings.Repeat("0", 32)}, Size: 3, Bucket: "lake", Key: "to",
+			From: objectstore.Source{Bucket: lake, Key: "k", VersionID: o.VersionID, ETag: strings.Repeat("0", 32)}, Size: 3, Bucket: lake, Key: "to",
 		}
 		if _, err := k.Copy(t.Context(), req); !errors.Is(err, objectstore.ErrChanged) {
 			t.Errorf("%s: copy of another ETag = %v", name, err)
 		}
-		req.From = objectstore.Source{Bucket: "lake", Key: "k", VersionID: "11111111-1111-4111-8111-111111111111", ETag: o.ETag}
+		req.From = objectstore.Source{Bucket: lake, Key: "k", VersionID: "11111111-1111-4111-8111-111111111111", ETag: o.ETag}
 		if _, err := k.Copy(t.Context(), req); err == nil {
 			t.Errorf("%s: copied a version that is not there", name)
 		}
@@ -211,15 +210,15 @@ func TestCopierRefusesAnotherSource(t *testing.T) {
 	// A copy in parts that fails leaves no upload behind.
 	k := &s3.Copier{Client: c, LargerThan: 1, PartSize: 1 << 20}
 	body := bytes.Repeat([]byte("x"), 3<<20)
-	o, err = c.Put(t.Context(), "lake", "k", body)
+	o, err = c.Put(t.Context(), lake, "k", body)
 	must(t, err)
 	_, err = k.Copy(t.Context(), objectstore.CopyRequest{
-		From: objectstore.Source{Bucket: "lake", Key: "k", VersionID: o.VersionID, ETag: o.ETag}, Size: o.Size, Bucket: "lake", Key: "to",
+		From: objectstore.Source{Bucket: lake, Key: "k", VersionID: o.VersionID, ETag: o.ETag}, Size: o.Size, Bucket: lake, Key: "to",
 	})
 	if err == nil { // the store takes no parts of 1 MiB
 		t.Error("parts that are too small were taken")
 	}
-	ups, err := raw(s.Endpoint).ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: aws.String("lake"), Prefix: aws.String("to")})
+	ups, err := raw(s.Endpoint).ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: aws.String(lake), Prefix: aws.String("to")})
 	must(t, err)
 	if len(ups.Uploads) > 0 {
 		t.Errorf("%d uploads were left", len(ups.Uploads))
@@ -229,22 +228,21 @@ func TestCopierRefusesAnotherSource(t *testing.T) {
 // TestVersionsInOrder alternates versions and delete markers over several pages.
 func TestVersionsInOrder(t *testing.T) {
 	t.Parallel()
-	s := miniotest.Start(t)
-	c := s.Client(t)
-	must(t, c.CreateBucket(t.Context(), "lake", true))
+	s := miniotest.Shared(t)
+	c, lake := s.Client(t), s.Bucket(t, "lake", true)
 	var want []string
 	for i := range 30 {
-		o, err := c.Put(t.Context(), "lake", "a b+c", []byte(fmt.Sprint(i)))
+		o, err := c.Put(t.Context(), lake, "a b+c", []byte(fmt.Sprint(i)))
 		must(t, err)
 		want = append(want, o.VersionID)
 		if i%3 == 0 {
-			m, err := c.Delete(t.Context(), "lake", "a b+c")
+			m, err := c.Delete(t.Context(), lake, "a b+c")
 			must(t, err)
 			want = append(want, m+" deleted")
 		}
 	}
 	var got []string
-	for v, err := range c.ListVersions(t.Context(), "lake", "a b+") {
+	for v, err := range c.ListVersions(t.Context(), lake, "a b+") {
 		must(t, err)
 		if v.Latest != (len(got) == 0) || v.Key != "a b+c" {
 			t.Errorf("entry %d is of %q, latest %v", len(got), v.Key, v.Latest)
@@ -263,9 +261,8 @@ func TestVersionsInOrder(t *testing.T) {
 // TestDeleteMany hides, and then removes, more keys than one request takes.
 func TestDeleteMany(t *testing.T) {
 	t.Parallel()
-	s := miniotest.Start(t)
-	c := s.Client(t)
-	must(t, c.CreateBucket(t.Context(), "lake", true))
+	s := miniotest.Shared(t)
+	c, lake := s.Client(t), s.Bucket(t, "lake", true)
 	var all []objectstore.Deletion
 	keys := []string{"a b", "new\nline", "\x01control", "cr\r", "ü&<>\"'", "100%+"}
 	for i := range 1100 {
@@ -276,13 +273,13 @@ func TestDeleteMany(t *testing.T) {
 	for _, key := range keys {
 		all = append(all, objectstore.Deletion{Key: key})
 		puts.Go(func() error {
-			_, err := c.Put(ctx, "lake", key, []byte("x"))
+			_, err := c.Put(ctx, lake, key, []byte("x"))
 			return err
 		})
 	}
 	must(t, puts.Wait())
 	count := func() (there, markers int, ids []objectstore.Deletion) {
-		for v, err := range c.ListVersions(t.Context(), "lake", "") {
+		for v, err := range c.ListVersions(t.Context(), lake, "") {
 			must(t, err)
 			if v.Latest && !v.DeleteMarker {
 				there++
@@ -294,19 +291,19 @@ func TestDeleteMany(t *testing.T) {
 		}
 		return there, markers, ids
 	}
-	n, err := c.DeleteMany(t.Context(), "lake", all)
+	n, err := c.DeleteMany(t.Context(), lake, all)
 	if there, markers, _ := count(); err != nil || n != len(all) || there != 0 || markers != len(all) {
 		t.Errorf("DeleteMany = %d, %v; %d objects are there, %d markers; want %d", n, err, there, markers, len(all))
 	}
 	_, _, ids := count()
 	for range 2 { // what is gone already is done
-		n, err = c.DeleteMany(t.Context(), "lake", ids)
+		n, err = c.DeleteMany(t.Context(), lake, ids)
 		if there, markers, _ := count(); err != nil || n != len(all) || there != len(all) || markers != 0 {
 			t.Errorf("DeleteMany of markers = %d, %v; %d objects are there, %d markers", n, err, there, markers)
 		}
 	}
 	stranger := s.As(t, "nobody", "nobody-secret")
-	if n, err := stranger.DeleteMany(t.Context(), "lake", all[:3]); err == nil || n != 0 {
+	if n, err := stranger.DeleteMany(t.Context(), lake, all[:3]); err == nil || n != 0 {
 		t.Errorf("DeleteMany by a stranger = %d, %v", n, err)
 	}
 	if there, _, _ := count(); there != len(all) {
@@ -314,7 +311,7 @@ func TestDeleteMany(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.DeleteMany(ended, "lake", all); !errors.Is(err, context.Canceled) {
+	if _, err := c.DeleteMany(ended, lake, all); !errors.Is(err, context.Canceled) {
 		t.Errorf("DeleteMany, cancelled = %v", err)
 	}
 }

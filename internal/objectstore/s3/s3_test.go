@@ -23,26 +23,21 @@ import (
 )
 
 func TestMinIO(t *testing.T) {
-	s := miniotest.Start(t)
+	s := miniotest.Shared(t)
 	c := s.Client(t)
-	if err := c.CreateBucket(t.Context(), "lake", true); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.CreateBucket(t.Context(), "lake", true); err != nil {
+	lake, vault := s.Bucket(t, "lake", true), miniotest.Unique("vault")
+	if err := c.CreateBucket(t.Context(), lake, true); err != nil {
 		t.Fatalf("create it twice: %v", err)
 	}
-	must(t, c.CreateLockedBucket(t.Context(), "vault"))
-	storetest.Run(t, storetest.Target{Store: c, Bucket: "lake", Locked: "vault", Stranger: s.As(t, "nobody", "nobody-secret"), Keys: 2500})
+	must(t, c.CreateLockedBucket(t.Context(), vault))
+	storetest.Run(t, storetest.Target{Store: c, Bucket: lake, Locked: vault, Stranger: s.As(t, "nobody", "nobody-secret"), Keys: 2500})
 	t.Run("no replication", func(t *testing.T) {
-		if rules, err := c.Replication(t.Context(), "lake"); err != nil || len(rules) != 0 {
+		if rules, err := c.Replication(t.Context(), lake); err != nil || len(rules) != 0 {
 			t.Errorf("Replication = %v, %v; want none", rules, err)
 		}
 	})
 	t.Run("unversioned", func(t *testing.T) {
-		if err := c.CreateBucket(t.Context(), "plain", false); err != nil {
-			t.Fatal(err)
-		}
-		b := c.Bucket("plain")
+		b := c.Bucket(s.Bucket(t, "plain", false))
 		if on, err := b.Versioned(t.Context()); err != nil || on {
 			t.Errorf("Versioned = %v, %v; want false", on, err)
 		}
@@ -168,10 +163,8 @@ func client(t *testing.T, endpoint string) *s3.Client {
 // TestLostAnswer puts a proxy before MinIO that lets a write through and swallows
 // its answer, as a broken connection does.
 func TestLostAnswer(t *testing.T) {
-	s := miniotest.Start(t)
-	if err := s.Client(t).CreateBucket(t.Context(), "lake", true); err != nil {
-		t.Fatal(err)
-	}
+	s := miniotest.Shared(t)
+	lake := s.Bucket(t, "lake", true)
 	to, err := url.Parse(s.Endpoint)
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +195,7 @@ func TestLostAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := c.Bucket("lake")
+	b := c.Bucket(lake)
 
 	swallow.Store(1)
 	o, err := b.PutIfAbsent(t.Context(), "entry", []byte("mine"))

@@ -77,7 +77,8 @@ func (s *slowStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestSlowDown asks a store that is asked too often: everything is done, later.
 func TestSlowDown(t *testing.T) {
 	t.Parallel()
-	s := miniotest.Start(t)
+	s := miniotest.Shared(t)
+	lake := miniotest.Unique("lake")
 	u, err := url.Parse(s.Endpoint)
 	must(t, err)
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u); r.Out.Host = r.In.Host }}
@@ -93,7 +94,7 @@ func TestSlowDown(t *testing.T) {
 		c, err := s3.New(cfg)
 		must(t, err)
 		if !tc.works {
-			if _, err := c.Head(t.Context(), "lake", "k"); err == nil {
+			if _, err := c.Head(t.Context(), lake, "k"); err == nil {
 				t.Error("a store that only says to slow down was taken at something else")
 			}
 			if slow.said < 8 || slow.said > 12 {
@@ -101,24 +102,24 @@ func TestSlowDown(t *testing.T) {
 			}
 			continue
 		}
-		must(t, s.Client(t).CreateBucket(t.Context(), "lake", true))
-		o, err := c.Put(t.Context(), "lake", "k", []byte("one"))
+		must(t, s.Client(t).CreateBucket(t.Context(), lake, true))
+		o, err := c.Put(t.Context(), lake, "k", []byte("one"))
 		must(t, err)
-		_, err = c.Put(t.Context(), "lake", "k", []byte("two"))
+		_, err = c.Put(t.Context(), lake, "k", []byte("two"))
 		must(t, err)
-		_, err = c.Head(t.Context(), "lake", "k")
+		_, err = c.Head(t.Context(), lake, "k")
 		must(t, err)
 		n := 0
-		for _, err := range c.ListVersions(t.Context(), "lake", "") {
+		for _, err := range c.ListVersions(t.Context(), lake, "") {
 			must(t, err)
 			n++
 		}
 		k := &s3.Copier{Client: c}
 		_, err = k.Copy(t.Context(), objectstore.CopyRequest{
-			From: objectstore.Source{Bucket: "lake", Key: "k", VersionID: o.VersionID, ETag: o.ETag}, Size: 3, Bucket: "lake", Key: "k",
+			From: objectstore.Source{Bucket: lake, Key: "k", VersionID: o.VersionID, ETag: o.ETag}, Size: 3, Bucket: lake, Key: "k",
 		})
 		must(t, err)
-		done, err := c.DeleteMany(t.Context(), "lake", []objectstore.Deletion{{Key: "k"}, {Key: "l"}})
+		done, err := c.DeleteMany(t.Context(), lake, []objectstore.Deletion{{Key: "k"}, {Key: "l"}})
 		if err != nil || done != 2 || n != 2 {
 			t.Errorf("DeleteMany = %d, %v; %d versions listed", done, err, n)
 		}

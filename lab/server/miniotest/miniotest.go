@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/objectstore/s3/minio"
@@ -26,6 +27,7 @@ type Store struct {
 	Endpoint string // http://127.0.0.1:port
 
 	user, password string // of root
+	patience       time.Duration
 }
 
 // Server is a MinIO of its own, which may be killed, frozen and started otherwise.
@@ -40,7 +42,8 @@ const part = "minio"
 
 // Shared is the MinIO that tests of all packages use at the same time, where there is
 // one, and otherwise one of the test's own. What a test makes there needs a name of
-// its own: see [Store.Bucket] and [Unique].
+// its own: see [Store.Bucket] and [Unique]. Nobody ends it, so that its clients wait
+// for an answer as long as a busy machine needs.
 func Shared(t testing.TB) *Store {
 	t.Helper()
 	s := Store{user: RootUser, password: RootPassword}
@@ -48,10 +51,11 @@ func Shared(t testing.TB) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if handed {
-		return &s
+	if !handed {
+		s = Start(t).Store
 	}
-	return &Start(t).Store
+	s.patience = time.Minute
+	return &s
 }
 
 // Hand says in a set of servers that this is the one to share.
@@ -139,7 +143,7 @@ func (s *Server) SetRoot(user, password string) {
 
 // Config is how root connects. Set other keys for other principals.
 func (s *Store) Config() s3.Config {
-	return s3.Config{Endpoint: s.Endpoint, AccessKey: s.user, SecretKey: s.password, PathStyle: true}
+	return s3.Config{Endpoint: s.Endpoint, AccessKey: s.user, SecretKey: s.password, PathStyle: true, AnswerTimeout: s.patience}
 }
 
 // Client connects as root.

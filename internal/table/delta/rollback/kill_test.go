@@ -29,6 +29,7 @@ const childEnv = "BREAKWATER_RESTORE_CHILD"
 // child is one attempt, made by a process that may die of it.
 type child struct {
 	Endpoint string `json:"endpoint"`
+	Bucket   string `json:"bucket"`
 	Prefix   string `json:"prefix"`
 	Target   int64  `json:"target"`
 	Head     int64  `json:"head"` // that was planned against
@@ -74,8 +75,8 @@ func (c child) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := dying{bucketStore{location.Bucket{Of: client.Bucket("lake")}}, c.Die}
-	root := table.Root{Bucket: "lake", Prefix: c.Prefix}
+	s := dying{bucketStore{location.Bucket{Of: client.Bucket(c.Bucket)}}, c.Die}
+	root := table.Root{Bucket: c.Bucket, Prefix: c.Prefix}
 	if _, err := rollback.Find(ctx, s, root, c.Head, "kill"); err == nil {
 		return nil
 	}
@@ -106,12 +107,9 @@ func TestKilledRestore(t *testing.T) {
 			kills = n
 		}
 	}
-	minio := miniotest.Start(t)
-	client := minio.Client(t)
-	if err := client.CreateBucket(t.Context(), "lake", true); err != nil {
-		t.Fatal(err)
-	}
-	s := bucketStore{location.Bucket{Of: client.Bucket("lake")}}
+	minio := miniotest.Shared(t)
+	client, lake := minio.Client(t), minio.Bucket(t, "lake", true)
+	s := bucketStore{location.Bucket{Of: client.Bucket(lake)}}
 	from := load(t, "dv")
 	headAt(from, "dv", 8)
 	want, _ := content(t, from, "dv", 3)
@@ -136,7 +134,7 @@ func TestKilledRestore(t *testing.T) {
 	}
 	died, took := 0, 0*time.Second
 	for n := range kills + 3 {
-		c := child{Endpoint: minio.Endpoint, Prefix: fmt.Sprintf("t%03d", n), Target: 3, Head: 8}
+		c := child{Endpoint: minio.Endpoint, Bucket: lake, Prefix: fmt.Sprintf("t%03d", n), Target: 3, Head: 8}
 		for _, key := range from.Keys("delta/dv/") {
 			body, err := from.Get(t.Context(), key)
 			if err != nil {
@@ -171,7 +169,7 @@ func TestKilledRestore(t *testing.T) {
 		if err := begin(c).Wait(); err != nil {
 			t.Fatalf("kill %d: the attempt after it: %v", n, err)
 		}
-		l, err := delta.Open(t.Context(), s, table.Root{Bucket: "lake", Prefix: c.Prefix})
+		l, err := delta.Open(t.Context(), s, table.Root{Bucket: lake, Prefix: c.Prefix})
 		if err != nil {
 			t.Fatal(err)
 		}
