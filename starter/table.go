@@ -10,7 +10,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/system"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/table/location"
 
 	"github.com/spf13/cobra"
@@ -57,13 +56,32 @@ func (f *tableFlags) choice(c *cobra.Command) {
 	c.MarkFlagsMutuallyExclusive("version", "at")
 }
 
-// open lists the log of the table at a location.
-func (f *tableFlags) open(ctx context.Context, where string) (location.Location, *delta.Log, error) {
+// tableAt is a table where it was found.
+type tableAt struct {
+	root   table.Root
+	format table.Format
+	table.Table
+}
+
+// inspector is the table as people look into it.
+func (t tableAt) inspector() (table.Inspector, error) {
+	i, err := table.Able[table.Inspector](t.format.Name(), t.Table, "looked into")
+	return i, refusal(err)
+}
+
+// described is a version of the table as people look at it.
+func (t tableAt) described(s table.Snapshot) (table.Described, error) {
+	d, err := table.Able[table.Described](t.format.Name(), s, "described")
+	return d, refusal(err)
+}
+
+// open looks at the table at a location.
+func (f *tableFlags) open(ctx context.Context, where string) (tableAt, error) {
 	o := location.Options{Store: func() (objectstore.Store, error) { return system.StorageFromEnv(f.endpoint, os.Getenv) }}
 	for _, text := range f.maps {
 		m, err := location.ParseMap(text)
 		if err != nil {
-			return location.Location{}, nil, wrong(errUsage, "breakwater table --help", "--map: %w", err)
+			return tableAt{}, wrong(errUsage, "breakwater table --help", "--map: %w", err)
 		}
 		o.Maps = append(o.Maps, m)
 	}
@@ -72,15 +90,15 @@ func (f *tableFlags) open(ctx context.Context, where string) (location.Location,
 		err = wrong(errUsage, "breakwater table --help", "%w", err)
 	}
 	if err != nil {
-		return loc, nil, err
+		return tableAt{}, err
 	}
-	l, err := delta.Open(ctx, loc.Store, loc.Root)
-	return loc, l, refusal(err)
+	format, t, err := system.Formats().Open(ctx, loc.Store, loc.Root)
+	return tableAt{loc.Root, format, t}, refusal(err)
 }
 
 // want reads which version is meant.
-func (f *tableFlags) want() (delta.Want, error) {
-	var w delta.Want
+func (f *tableFlags) want() (table.Choice, error) {
+	var w table.Choice
 	switch {
 	case f.version != "":
 		n, err := strconv.ParseInt(f.version, 10, 64)
@@ -101,28 +119,31 @@ func (f *tableFlags) want() (delta.Want, error) {
 }
 
 // point finds the version that the flags choose.
-func (a *app) point(ctx context.Context, where string, f tableFlags) (location.Location, *delta.Log, delta.Point, error) {
+func (a *app) point(ctx context.Context, where string, f tableFlags) (tableAt, table.Point, error) {
 	w, err := f.want()
 	if err != nil {
-		return location.Location{}, nil, delta.Point{}, err
+		return tableAt{}, table.Point{}, err
 	}
-	loc, l, err := f.open(ctx, where)
+	t, err := f.open(ctx, where)
 	if err != nil {
-		return location.Location{}, nil, delta.Point{}, err
+		return t, table.Point{}, err
 	}
-	p, err := l.Point(ctx, w)
+	i, err := t.inspector()
+	if err != nil {
+		return t, table.Point{}, err
+	}
+	p, err := i.Point(ctx, w)
 	if errors.Is(err, table.ErrNoneComplete) {
 		a.above(p.Above)
 		err = hint(err, "breakwater table check "+where)
 	}
-	return loc, l, p, refusal(err)
+	return t, p, refusal(err)
 }
 
 // refusal makes an error about a table that asks for more than is known here a
 // refusal: reading it anyway could give a plausible wrong table.
 func refusal(err error) error {
-	var f *delta.FeatureError
-	if errors.As(err, &f) {
+	if errors.Is(err, table.ErrUnsupported) || errors.Is(err, table.ErrUnable) {
 		return wrong(errRefused, "", "%w", err)
 	}
 	return err

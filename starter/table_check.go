@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta/check"
 
 	"github.com/spf13/cobra"
 )
@@ -15,7 +14,7 @@ import (
 // of the version, and the findings.
 type checkView struct {
 	*tableView
-	check.Result
+	table.Findings
 	Version  int64    `json:"version"`
 	Head     int64    `json:"head"`
 	Complete bool     `json:"complete"`
@@ -47,7 +46,7 @@ It exits with 0 only if nothing is wrong. What older versions lack is a warning.
   breakwater table check s3://standby-lake/orders --against s3://primary-lake/orders`,
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o := check.Options{Sample: sample, Seed: seed, Now: time.Now()}
+			o := table.CheckOptions{Sample: sample, Seed: seed, Now: time.Now()}
 			if full {
 				o.Sample = -1
 			} else if sample < 0 {
@@ -66,46 +65,56 @@ It exits with 0 only if nothing is wrong. What older versions lack is a warning.
 	return c
 }
 
-func (a *app) tableCheck(c *cobra.Command, where string, f tableFlags, o check.Options, against string) error {
+func (a *app) tableCheck(c *cobra.Command, where string, f tableFlags, o table.CheckOptions, against string) error {
 	ctx := c.Context()
 	var err error
-	if o.Want, err = f.want(); err != nil {
+	if o.Choice, err = f.want(); err != nil {
 		return err
 	}
-	loc, l, err := f.open(ctx, where)
+	t, err := f.open(ctx, where)
 	if err != nil {
 		return err
 	}
 	if against != "" {
-		if _, o.Against, err = f.open(ctx, against); err != nil {
+		other, err := f.open(ctx, against)
+		if err != nil {
 			return err
 		}
+		o.Against = other.Table
 	}
-	r, err := check.Table(ctx, loc.Store, l, o)
+	i, err := t.inspector()
+	if err != nil {
+		return err
+	}
+	r, err := i.Check(ctx, o)
 	if err != nil {
 		return refusal(err)
 	}
-	v := checkView{Result: r, Version: r.Version, Head: r.Head, Complete: r.Complete, Warnings: r.Warnings, Sound: r.Sound()}
+	v := checkView{Findings: r, Version: r.Version, Head: r.Head, Complete: r.Complete, Warnings: r.Warnings, Sound: r.Sound()}
 	if r.Snapshot != nil {
-		t := describeTable(loc.Root.String(), l.Head(), r.Snapshot, r.Time)
-		if n := r.Snapshot.Rows(); n >= 0 {
-			t.Rows = &n
+		s, err := t.described(r.Snapshot)
+		if err != nil {
+			return err
 		}
-		v.tableView = &t
+		view := describeTable(t, s.Describe(), r.Snapshot.Version(), r.Time)
+		if n := r.Snapshot.Rows(); n >= 0 {
+			view.Rows = &n
+		}
+		v.tableView = &view
 	}
 	if a.json {
 		a.line("check", v)
 	} else {
-		a.showCheck(loc.Root.String(), r)
+		a.showCheck(t.root.String(), r)
 	}
 	if v.Sound {
 		return nil
 	}
-	return wrong(errFailed, "breakwater table show "+where, "%s is not sound: %s", loc.Root, verdictOf(r))
+	return wrong(errFailed, "breakwater table show "+where, "%s is not sound: %s", t.root, verdictOf(r))
 }
 
 // verdictOf is what is wrong, in a few words.
-func verdictOf(r check.Result) string {
+func verdictOf(r table.Findings) string {
 	var parts []string
 	for _, p := range []struct {
 		n         int
@@ -121,7 +130,7 @@ func verdictOf(r check.Result) string {
 	return strings.Join(parts, ", ")
 }
 
-func (a *app) showCheck(where string, r check.Result) {
+func (a *app) showCheck(where string, r table.Findings) {
 	a.say("%s", where)
 	a.say("  version %d, the head of the log is %d", r.Version, r.Head)
 	footers := fmt.Sprintf("the footers of all %d data files read", r.Footers)

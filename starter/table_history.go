@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
+	"breakwater/internal/reach"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 
 	"github.com/spf13/cobra"
 )
@@ -57,7 +59,7 @@ time travel still finds all its files.`,
 
 func (a *app) tableHistory(c *cobra.Command, where string, f tableFlags, limit int, readable bool) error {
 	ctx := c.Context()
-	loc, l, err := f.open(ctx, where)
+	l, err := f.open(ctx, where)
 	if err != nil {
 		return err
 	}
@@ -67,23 +69,32 @@ func (a *app) tableHistory(c *cobra.Command, where string, f tableFlags, limit i
 	}
 	states := map[int64]table.State{}
 	if readable {
-		for s, err := range l.States(ctx) {
+		i, err := l.inspector()
+		if err != nil {
+			return err
+		}
+		for s, err := range i.States(ctx) {
 			if err != nil {
 				return refusal(err)
 			}
 			states[s.Version.Number] = s
 		}
 	}
-	versions := l.Commits()
+	var versions []int64
+	for _, r := range l.Extent().Committed {
+		for v := r.First; v <= r.Last; v++ {
+			versions = append(versions, v)
+		}
+	}
 	all := len(versions)
 	if limit > 0 && all > limit {
 		versions = versions[all-limit:]
 	}
 	gaps := map[int64]table.Range{} // by the version above
-	for _, g := range l.Gaps() {
+	for _, g := range l.Extent().Gaps {
 		gaps[g.Last+1] = g
 	}
-	a.say("%s", loc.Root)
+	a.say("%s", l.root)
 	for _, v := range slices.Backward(versions) {
 		e := commitView{Version: v}
 		if t, ok := times.Of(v); ok {
@@ -91,7 +102,7 @@ func (a *app) tableHistory(c *cobra.Command, where string, f tableFlags, limit i
 		}
 		commit, err := l.Commit(ctx, v)
 		switch {
-		case err != nil && !delta.Broken(err):
+		case err != nil && !brokenLog(err):
 			return refusal(err)
 		case err != nil:
 			e.Fault = err.Error()
@@ -117,6 +128,12 @@ func (a *app) tableHistory(c *cobra.Command, where string, f tableFlags, limit i
 		a.text("  warning: ", w)
 	}
 	return nil
+}
+
+// brokenLog reports whether an error says that an object of the log is gone or
+// unreadable, rather than that it was not answered.
+func brokenLog(err error) bool {
+	return !reach.Unreachable(err) && (errors.Is(err, table.ErrBroken) || errors.Is(err, fs.ErrNotExist))
 }
 
 func (a *app) showCommit(e commitView) {

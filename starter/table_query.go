@@ -12,7 +12,7 @@ import (
 
 	"breakwater/internal/query"
 	"breakwater/internal/query/duckdb"
-	"breakwater/internal/table/delta/rows"
+	"breakwater/internal/table"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
@@ -49,20 +49,21 @@ func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, with
 	if within <= 0 {
 		return wrong(errUsage, "", "--within %v leaves no time; give something like 30s", within)
 	}
-	loc, _, p, err := a.point(ctx, where, f)
+	at, p, err := a.point(ctx, where, f)
 	if err != nil {
 		return err
 	}
 	s := p.Snapshot
 	if !p.Complete {
-		return wrong(errFailed, "breakwater table check "+where, "version %d of %s is not complete: %s", s.Version.Number, loc.Root, lacking(p.Lacks))
+		return wrong(errFailed, "breakwater table check "+where, "version %d of %s is not complete: %s", s.Version().Number, at.root, lacking(p.Lacks))
 	}
-	t, err := rows.Of(loc.Store, s)
-	var unknown *rows.TypeError
-	if errors.As(err, &unknown) {
-		return wrong(errRefused, "", "%w", err)
-	} else if err != nil {
-		return err
+	source, err := table.Able[query.Source](at.format.Name(), s, "queried")
+	if err != nil {
+		return refusal(err)
+	}
+	t, err := source.Queryable()
+	if err != nil {
+		return refusal(err)
 	}
 	r, err := duckdb.Engine{Timeout: within}.Query(ctx, map[string]query.Table{"t": t}, sql)
 	var list json.RawMessage
@@ -84,7 +85,7 @@ func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, with
 	for _, line := range aligned(r, 80) {
 		a.say("%s", line)
 	}
-	a.say("%s; version %d", countOf(int64(len(r.Rows)), "row", "rows"), s.Version.Number)
+	a.say("%s; version %d", countOf(int64(len(r.Rows)), "row", "rows"), s.Version().Number)
 	return nil
 }
 

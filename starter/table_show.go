@@ -6,9 +6,6 @@ import (
 	"time"
 
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
-	"breakwater/internal/table/delta/check"
-	"breakwater/internal/table/delta/port"
 
 	"github.com/spf13/cobra"
 )
@@ -30,7 +27,7 @@ type tableView struct {
 	Vectors   int              `json:"deletion_vectors"`
 	Deleted   int64            `json:"deleted_rows"` // by deletion vectors
 	Partition []string         `json:"partition_columns"`
-	Protocol  delta.Protocol   `json:"protocol"`
+	Protocol  table.Protocol   `json:"protocol"`
 	Features  []string         `json:"features"`
 	// Properties are the table's, such as delta.logRetentionDuration.
 	Properties map[string]string `json:"properties"`
@@ -67,17 +64,20 @@ that asks its readers for a feature that is not known here.`,
 
 func (a *app) tableShow(c *cobra.Command, where string, f tableFlags) error {
 	ctx := c.Context()
-	loc, l, p, err := a.point(ctx, where, f)
+	t, p, err := a.point(ctx, where, f)
 	if err != nil {
 		return err
 	}
-	s := p.Snapshot
-	v := describeTable(loc.Root.String(), l.Head(), s, p.Time)
+	s, err := t.described(p.Snapshot)
+	if err != nil {
+		return err
+	}
+	v := describeTable(t, s.Describe(), p.Snapshot.Version(), p.Time)
 	v.Complete, v.Lacks, v.Above, v.Outside, v.Warnings = p.Complete, p.Lacks, p.Above, p.Outside, p.Warnings
 	if v.Lacks == nil {
 		v.Lacks = []table.Lack{}
 	}
-	rows, read, err := check.Rows(ctx, loc.Store, s)
+	rows, read, err := s.CountRows(ctx)
 	switch {
 	case err == nil:
 		v.Rows = &rows
@@ -96,27 +96,21 @@ func (a *app) tableShow(c *cobra.Command, where string, f tableFlags) error {
 	return nil
 }
 
-// describeTable is what a snapshot says of itself.
-func describeTable(where string, head int64, s *delta.Snapshot, t table.Version) tableView {
+// describeTable is what a version says of itself, and when it was committed.
+func describeTable(t tableAt, d table.Description, version, dated table.Version) tableView {
 	v := tableView{
-		Format: port.Format{}.Name(), Location: where, ID: s.Metadata.ID, Name: s.Metadata.Name, Version: s.Version.Number, Head: head,
-		Timestamp: t.Time, From: t.From, Files: s.Len(), Bytes: s.Bytes(), Partition: s.Metadata.PartitionColumns,
-		Protocol: s.Protocol, Features: s.Protocol.Features(), Properties: s.Metadata.Configuration, Txns: s.Txns,
+		Format: t.format.Name(), Location: t.root.String(), ID: d.ID, Name: d.Name, Version: version.Number, Head: t.Extent().Head,
+		Timestamp: dated.Time, From: dated.From, Files: d.Files, Bytes: d.Bytes, Vectors: d.Deletes, Deleted: d.Deleted, Partition: d.Partition,
+		Protocol: d.Protocol, Features: d.Features, Properties: d.Properties, Txns: d.Txns,
 	}
-	if t.From == table.None { // log cleanup took the commit: the checkpoint's time is something
-		v.Timestamp, v.From = s.Version.Time, s.Version.From
+	if dated.From == table.None { // log cleanup took the commit: the checkpoint's time is something
+		v.Timestamp, v.From = version.Time, version.From
 	}
 	if v.From != table.None {
 		v.Millis = v.Timestamp.UnixMilli()
 	}
 	if v.Partition == nil {
 		v.Partition = []string{}
-	}
-	for add := range s.Files() {
-		if add.Vector != nil {
-			v.Vectors++
-			v.Deleted += add.Vector.Cardinality
-		}
 	}
 	return v
 }
@@ -155,7 +149,7 @@ func (a *app) showTable(v tableView) {
 	if len(v.Partition) > 0 {
 		field("partitioned by", "%s", strings.Join(v.Partition, ", "))
 	}
-	field("protocol", "reader %d, writer %d", v.Protocol.MinReaderVersion, v.Protocol.MinWriterVersion)
+	field("protocol", "%s", v.Protocol)
 	if len(v.Features) > 0 {
 		field("features", "%s", strings.Join(v.Features, ", "))
 	}

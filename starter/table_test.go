@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"testing"
 
+	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 )
 
@@ -47,7 +48,8 @@ func TestTableShowIsTheEngines(t *testing.T) {
 					"--map", "s3://" + deltatest.Bucket + "=" + dir, "--json"}, nil, &out, &errs)
 				var got struct {
 					tableView
-					Type string `json:"type"`
+					Type     string         `json:"type"`
+					Protocol delta.Protocol `json:"protocol"`
 				}
 				if line, _, _ := bytes.Cut(out.Bytes(), []byte("\n")); json.Unmarshal(line, &got) != nil || got.Type != "table" {
 					t.Errorf("version %d: %s %s", want.Version, out.Bytes(), errs.Bytes())

@@ -58,6 +58,8 @@ type Extent struct {
 	Head int64 // the newest of which anything is there
 	// Readable are the runs of versions that the log gives, in order.
 	Readable []Range
+	// Committed are the runs of versions of which a commit is there, in order.
+	Committed []Range
 	// Gaps are the runs of versions between the first and the head of which
 	// nothing is there, in order.
 	Gaps []Range

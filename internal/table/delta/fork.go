@@ -8,33 +8,18 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+
+	"breakwater/internal/table"
 )
 
 // ErrIncomparable says that two copies of a log have no commit in common, so that
 // nothing tells whether they were one.
 var ErrIncomparable = errors.New("no commit is in both logs")
 
-// Fork is where two copies of one log part.
-type Fork struct {
-	// Common is the last version that both have with the same bytes, -1 where
-	// they differ from their first common version on.
-	Common int64 `json:"common"`
-	// Compared is how many commits are in both.
-	Compared int `json:"compared"`
-	// Here and There are the versions that only this copy and only the other
-	// have: another commit under the same number, or one that the other lacks.
-	Here  []int64 `json:"here"`
-	There []int64 `json:"there"`
-}
-
-// Diverged reports whether both have commits that the other has not: merging the
-// copies, or writing one over the other, loses some (trap 28).
-func (f Fork) Diverged() bool { return len(f.Here) > 0 && len(f.There) > 0 }
-
 // Fork compares the commits of two copies of a log, byte for byte. Replication
 // and promotion keep the bytes, so that a commit that differs was made anew.
-func (l *Log) Fork(ctx context.Context, other *Log) (Fork, error) {
-	f := Fork{Common: -1}
+func (l *Log) Fork(ctx context.Context, other *Log) (table.Fork, error) {
+	f := table.Fork{Common: -1}
 	var both []int64
 	mine, theirs := l.Commits(), other.Commits()
 	for _, v := range mine {

@@ -11,13 +11,6 @@ import (
 	"breakwater/internal/table"
 )
 
-// Want says which version of a table is wanted. The zero value asks for the
-// newest complete one.
-type Want struct {
-	Version *int64
-	At      time.Time // the last version committed at or before it, in table time
-}
-
 // Point is a version of a table that can be gone back to.
 type Point struct {
 	Snapshot *Snapshot
@@ -41,7 +34,7 @@ type Point struct {
 // holds it against one listing of the table. A version that can be reconstructed
 // but is not complete is no error: see Complete. The errors are those of
 // [Log.Snapshot] and [Log.NewestComplete], or [table.ErrTooEarly].
-func (l *Log) Point(ctx context.Context, w Want) (Point, error) {
+func (l *Log) Point(ctx context.Context, w table.Choice) (Point, error) {
 	times, err := l.Times(ctx)
 	if err != nil {
 		return Point{}, err

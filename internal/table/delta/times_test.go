@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/tabletest"
 )
@@ -43,7 +42,7 @@ func TestTrap21CopiedTimes(t *testing.T) {
 		"one copied later, and after it": {[]int64{100, 900, 300, 400}, 901, 3, true},
 	} {
 		l := open(t, copied(t, tc.modified...), "t")
-		p, err := l.Point(t.Context(), delta.Want{At: time.Unix(tc.at, 0)})
+		p, err := l.Point(t.Context(), table.Choice{At: time.Unix(tc.at, 0)})
 		if err != nil || p.Snapshot.Version.Number != tc.want || p.Time.From != table.ObjectTime || (len(p.Warnings) > 0) != tc.warned {
 			t.Errorf("%s: version %+v by %s, %q, %v; want %d", name, p.Snapshot, p.Time.From, p.Warnings, err, tc.want)
 		}
@@ -53,7 +52,7 @@ func TestTrap21CopiedTimes(t *testing.T) {
 		}
 	}
 	l := open(t, copied(t, 100, 200), "t")
-	if _, err := l.Point(t.Context(), delta.Want{At: time.Unix(99, 0)}); !errors.Is(err, table.ErrTooEarly) {
+	if _, err := l.Point(t.Context(), table.Choice{At: time.Unix(99, 0)}); !errors.Is(err, table.ErrTooEarly) {
 		t.Errorf("before the first version: %v", err)
 	}
 }
@@ -72,7 +71,7 @@ func TestTimeTravelByInCommitTimestamps(t *testing.T) {
 		}
 		for _, want := range truth.Versions {
 			for ms, number := range map[int64]int64{want.Millis: want.Version, want.Millis - 1: want.Version - 1} {
-				p, err := l.Point(t.Context(), delta.Want{At: time.UnixMilli(ms)})
+				p, err := l.Point(t.Context(), table.Choice{At: time.UnixMilli(ms)})
 				if number < 0 {
 					if !errors.Is(err, table.ErrTooEarly) {
 						t.Errorf("at %d: %v", ms, err)
@@ -107,7 +106,7 @@ func TestTimesOfBothKinds(t *testing.T) {
 		version int64
 		from    table.TimeSource
 	}{1500: {0, table.ObjectTime}, 3000: {2, table.ObjectTime}, 4999: {2, table.ObjectTime}, 5000: {3, table.InCommit}, 6999: {4, table.InCommit}, 7000: {5, table.InCommit}} {
-		p, err := l.Point(t.Context(), delta.Want{At: time.Unix(at, 0)})
+		p, err := l.Point(t.Context(), table.Choice{At: time.Unix(at, 0)})
 		if err != nil || p.Time.Number != want.version || p.Time.From != want.from {
 			t.Errorf("at %d s: %+v, %v; want %+v", at, p.Time, err, want)
 		}

@@ -46,7 +46,7 @@ func TestFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := l.Point(t.Context(), delta.Want{})
+		p, err := l.Point(t.Context(), table.Choice{})
 		if err != nil || p.Snapshot.Version.Number != l.Head() {
 			t.Errorf("%s: %+v, %v", where, p, err)
 		}
@@ -125,7 +125,7 @@ func TestMap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := l.Point(t.Context(), delta.Want{})
+		p, err := l.Point(t.Context(), table.Choice{})
 		if (err == nil) != tc.ok || err != nil && !errors.Is(err, table.ErrNoneComplete) {
 			t.Errorf("%s: %v", name, err)
 		}

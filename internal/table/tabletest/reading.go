@@ -225,7 +225,9 @@ func numbers(versions []Written) (all []int64) {
 	return all
 }
 
-// readable reports whether the extent has each version as readable, and no other.
+// readable reports whether the extent has each version as committed and readable,
+// and no other.
 func readable(e table.Extent, versions []Written) bool {
-	return slices.Equal(e.Readable, table.Ranges(numbers(versions)))
+	all := table.Ranges(numbers(versions))
+	return slices.Equal(e.Readable, all) && slices.Equal(e.Committed, all)
 }

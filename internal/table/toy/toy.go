@@ -96,7 +96,7 @@ func (o opened) numbers() []int64 { return slices.Sorted(maps.Keys(o.manifests))
 
 func (o opened) Extent() table.Extent {
 	all := o.numbers()
-	e := table.Extent{Head: all[len(all)-1], Readable: table.Ranges(all)}
+	e := table.Extent{Head: all[len(all)-1], Readable: table.Ranges(all), Committed: table.Ranges(all)}
 	for i, r := range e.Readable[1:] {
 		e.Gaps = append(e.Gaps, table.Range{First: e.Readable[i].Last + 1, Last: r.First - 1})
 	}

@@ -12,85 +12,41 @@ import (
 	"breakwater/internal/table/delta"
 )
 
-// Options say how thorough a check is. The zero value reads no data file.
+// Options say how thorough a check is: see [table.CheckOptions], of which Against
+// is a log here.
 type Options struct {
-	Want delta.Want // the version; the zero value is the head of the log
-	// Sample is of how many data files the footer is read, chosen by Seed; all
-	// where it is negative. Deletion vectors are always read, all of them.
-	Sample int
-	Seed   uint64
-	// Against is another copy of the table's log, or nil.
+	Want    table.Choice
+	Sample  int
+	Seed    uint64
 	Against *delta.Log
-	Now     time.Time // for what the table's retention promises; zero skips that
+	Now     time.Time
 }
-
-// Kind tells problems apart.
-type Kind string
 
 // What can be wrong.
 const (
-	Log       Kind = "log"             // the log contradicts itself, or has a hole
-	Hint      Kind = "hint"            // _last_checkpoint leads readers astray
-	DataFile  Kind = "data file"       // not the Parquet file that was recorded
-	Vector    Kind = "deletion vector" // not the vector that was recorded
-	Diverged  Kind = "diverged"        // the other copy has commits of its own
-	Elsewhere Kind = "elsewhere"       // a needed object lies outside of the table
+	Log       table.ProblemKind = "log"             // the log contradicts itself, or has a hole
+	Hint      table.ProblemKind = "hint"            // _last_checkpoint leads readers astray
+	DataFile  table.ProblemKind = "data file"       // not the Parquet file that was recorded
+	Vector    table.ProblemKind = "deletion vector" // not the vector that was recorded
+	Diverged  table.ProblemKind = "diverged"        // the other copy has commits of its own
+	Elsewhere table.ProblemKind = "elsewhere"       // a needed object lies outside of the table
 )
 
-// Problem is one thing that is wrong.
-type Problem struct {
-	Kind Kind   `json:"kind"`
-	Text string `json:"text"`
-}
-
-// Result is what a check found. Nothing was looked at that it does not count.
+// Result is what a check found, and of which version.
 type Result struct {
-	Snapshot *delta.Snapshot `json:"-"` // nil where the log gives none
-	Version  int64           `json:"version"`
-	Head     int64           `json:"head"`
-	// Complete says that the log gives the version asked for and that every object
-	// of it is there at its size.
-	Complete bool         `json:"complete"`
-	Missing  []table.Lack `json:"missing"`
-	Resized  []table.Lack `json:"resized"`
-	Problems []Problem    `json:"problems"`
-	Warnings []string     `json:"warnings"`
-
-	Objects int         `json:"objects_checked"` // held against the listing
-	Files   int         `json:"files"`           // live data files
-	Footers int         `json:"footers_read"`
-	Sampled bool        `json:"sampled"` // whether that is a part of the files
-	Seed    uint64      `json:"seed,omitempty"`
-	Vectors int         `json:"deletion_vectors_read"`
-	Travel  *Travel     `json:"time_travel,omitempty"`
-	Fork    *delta.Fork `json:"fork,omitempty"`
-
-	// Time is when the version was committed: see [delta.Log.Times].
-	Time table.Version `json:"-"`
+	table.Findings
+	Snapshot *delta.Snapshot // nil where the log gives none
 }
 
-// Travel is which versions can be read in full.
-type Travel struct {
-	Readable []table.Range `json:"readable"`
-	// Promised is the oldest version that the table's retention promises, and
-	// Lost are those from there on that cannot be read.
-	Promised int64         `json:"promised"`
-	Lost     []table.Range `json:"lost"`
-	Keeps    string        `json:"keeps"` // the shorter retention of log and files
-}
-
-// Sound reports whether nothing is wrong.
-func (r Result) Sound() bool { return r.Complete && len(r.Problems) == 0 }
-
-func (r *Result) problem(kind Kind, format string, args ...any) {
-	r.Problems = append(r.Problems, Problem{kind, fmt.Sprintf(format, args...)})
+func (r *Result) problem(kind table.ProblemKind, format string, args ...any) {
+	r.Problems = append(r.Problems, table.Problem{Kind: kind, Text: fmt.Sprintf(format, args...)})
 }
 
 // Table checks a table. Its error says that something could not be looked at, or
 // that the table asks for an unknown feature; what is wrong with the table is in
 // the result.
 func Table(ctx context.Context, store table.Store, l *delta.Log, o Options) (Result, error) {
-	r := Result{Version: l.Head(), Head: l.Head(), Missing: []table.Lack{}, Resized: []table.Lack{}, Problems: []Problem{}, Warnings: []string{}}
+	r := Result{Findings: table.Findings{Version: l.Head(), Head: l.Head(), Missing: []table.Lack{}, Resized: []table.Lack{}, Problems: []table.Problem{}, Warnings: []string{}}}
 	fail := func(doing string, err error) (Result, error) {
 		return r, fmt.Errorf("check delta table %s: %s: %w", l.Root(), doing, err)
 	}
@@ -220,7 +176,7 @@ func (r *Result) travel(ctx context.Context, l *delta.Log, now time.Time) error 
 			readable = append(readable, s.Version.Number)
 		}
 	}
-	t := &Travel{Readable: table.Ranges(readable), Promised: r.Head}
+	t := &table.Travel{Readable: table.Ranges(readable), Promised: r.Head}
 	r.Travel = t
 	if r.Snapshot == nil {
 		return nil

@@ -141,7 +141,7 @@ func TestDamages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := deltatest.Loaded(t, strings.TrimPrefix(tc.prefix, "delta/"))
 			tc.damage(t, s)
-			r, err := check.Table(t.Context(), s, open(t, s, tc.prefix), check.Options{Sample: -1, Want: delta.Want{Version: &tc.version}})
+			r, err := check.Table(t.Context(), s, open(t, s, tc.prefix), check.Options{Sample: -1, Want: table.Choice{Version: &tc.version}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 			}
 			return nil
 		}
-		if r, err := check.Table(t.Context(), s, l, check.Options{Sample: -1, Want: delta.Want{Version: &v}}); !reach.Unreachable(err) {
+		if r, err := check.Table(t.Context(), s, l, check.Options{Sample: -1, Want: table.Choice{Version: &v}}); !reach.Unreachable(err) {
 			t.Errorf("%s: %+v, %v", part, r.Problems, err)
 		}
 	}

@@ -21,7 +21,7 @@ func (r *Result) files(ctx context.Context, store table.Store, gone map[string]b
 	group, each := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	var mu sync.Mutex
-	judge := func(kind Kind, path string, counted *int, err error) error {
+	judge := func(kind table.ProblemKind, path string, counted *int, err error) error {
 		mu.Lock()
 		defer mu.Unlock()
 		*counted++

@@ -80,7 +80,7 @@ func logOf(t table.Table) (*delta.Log, error) {
 }
 
 func (o opened) Extent() table.Extent {
-	return table.Extent{Head: o.log.Head(), Readable: o.log.Versions(), Gaps: o.log.Gaps()}
+	return table.Extent{Head: o.log.Head(), Readable: o.log.Versions(), Committed: table.Ranges(o.log.Commits()), Gaps: o.log.Gaps()}
 }
 
 func (o opened) Newest(ctx context.Context, notAfter time.Time) (table.Newest, error) {
