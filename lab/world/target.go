@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -10,11 +11,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 
 	"breakwater/internal/action"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/scan"
+	"breakwater/internal/table/delta/write"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 
@@ -242,4 +245,47 @@ func (l *Lake) Holds(name string) {
 	if action.Worst(obs) == verdict.Fail {
 		l.T.Errorf("golden queries on %s:\n%s", name, prove.Told(obs))
 	}
+}
+
+// RewoundLake destroys the table orders in every way that leaves versions, and
+// rewinds it to its version 5. It gives the keys of each version from 1 on.
+func RewoundLake(t *testing.T) (*Lake, [][]int64) {
+	t.Helper()
+	l := NewLake(t)
+	l.Run.SourceUnreachable = false
+	l.Create("orders", 3)
+	var all [][]int64
+	ids, next := []int64{}, int64(1)
+	commit := func() {
+		var rows []write.Row
+		for range 7 {
+			rows = append(rows, write.Row{next, "note"})
+			ids = append(ids, next)
+			next++
+		}
+		_, err := l.Writers["orders"].Append(t.Context(), rows)
+		l.Must(err)
+		all = append(all, append([]int64(nil), ids...))
+	}
+	for range 5 {
+		commit()
+	}
+	l.Replicate("orders", nil)
+	s := &Shelf{l.World, "lake-west", "ticks/"}
+	at := s.Moment()
+	for range 4 {
+		commit()
+	}
+	l.Replicate("orders", nil)
+	path := "orders/orders"
+	file := func(v int) string { return l.DataOf("orders", v)[0] }
+	l.Writes(file(1), "ransom")
+	l.Deletes(file(2), Entry(path, 0), Entry(path, 3), path+"/_delta_log/_last_checkpoint")
+	l.Writes(Entry(path, 4), `{"add":{"path":"elsewhere"}}`)
+
+	def := l.World.Action("storage.rewind")
+	r, p := l.Request(def, "lake"), prove.With(t, map[string]any{"at": at, "prefix": path + "/"})
+	l.Act(def, &r, p)
+	prove.Passes(t, def, r, p)
+	return l, all[:5]
 }
