@@ -2,7 +2,6 @@ package world
 
 import (
 	"bytes"
-	_ "embed"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
