@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -177,6 +178,75 @@ func (l lenient) PlanRollback(ctx context.Context, s table.Site, t table.Table, 
 	return p, err
 }
 
+// misleading tells people something else than is so.
+type misleading struct {
+	deltas
+	point    func(table.Choice) table.Choice
+	state    func(table.State) table.State
+	findings func(table.Findings) table.Findings
+	describe func(table.Description) table.Description
+}
+
+func (m misleading) Open(ctx context.Context, store table.Store, root table.Root) (table.Table, error) {
+	t, err := m.Format.Open(ctx, store, root)
+	i, ok := t.(table.Inspector)
+	if err != nil || !ok {
+		return nil, errors.Join(err, table.ErrUnable)
+	}
+	return misled{t, i, m}, nil
+}
+
+type misled struct {
+	table.Table
+	inspector table.Inspector
+	by        misleading
+}
+
+func (m misled) Point(ctx context.Context, c table.Choice) (table.Point, error) {
+	if m.by.point != nil {
+		c = m.by.point(c)
+	}
+	return m.inspector.Point(ctx, c)
+}
+
+func (m misled) States(ctx context.Context) iter.Seq2[table.State, error] {
+	return func(yield func(table.State, error) bool) {
+		for s, err := range m.inspector.States(ctx) {
+			if m.by.state != nil {
+				s = m.by.state(s)
+			}
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
+}
+
+func (m misled) Check(ctx context.Context, o table.CheckOptions) (table.Findings, error) {
+	f, err := m.inspector.Check(ctx, o)
+	if m.by.findings != nil {
+		f = m.by.findings(f)
+	}
+	return f, err
+}
+
+func (m misled) Snapshot(ctx context.Context, number int64) (table.Snapshot, error) {
+	s, err := m.Table.Snapshot(ctx, number)
+	d, ok := s.(table.Described)
+	if err != nil || !ok || m.by.describe == nil {
+		return s, err
+	}
+	return mistold{s, d, m.by.describe}, nil
+}
+
+type mistold struct {
+	table.Snapshot
+	table.Described
+	say func(table.Description) table.Description
+}
+
+func (m mistold) Describe() table.Description { return m.say(m.Described.Describe()) }
+
 func brokenDeltas() []promise.Broken[tabletest.World] {
 	breaks := func(name, promised string, f table.Format) promise.Broken[tabletest.World] {
 		return promise.Broken[tabletest.World]{Name: name, Breaks: promised, Target: func(testing.TB) tabletest.World {
@@ -184,6 +254,13 @@ func brokenDeltas() []promise.Broken[tabletest.World] {
 		}}
 	}
 	return []promise.Broken[tabletest.World]{
+		breaks("whatever is chosen, it is the newest", "a chosen version is the one that was meant", misleading{point: func(table.Choice) table.Choice { return table.Choice{} }}),
+		breaks("every version can be read", "states tell which versions can be read in full", misleading{state: func(s table.State) table.State { s.Lacks = 0; return s }}),
+		breaks("every table is sound", "a check finds what is wrong, and nothing else", misleading{findings: func(f table.Findings) table.Findings {
+			f.Complete, f.Missing, f.Problems = true, nil, nil
+			return f
+		}}),
+		breaks("a file is not told of", "a version says what it holds", misleading{describe: func(d table.Description) table.Description { d.Files--; return d }}),
 		breaks("a promotion destroys", "a promotion makes its version the head, and loses nothing", destroyer{}),
 		breaks("a promotion does nothing", "a promotion makes its version the head, and loses nothing", optimist{}),
 		breaks("a promotion is not taken back", "a promotion that was taken back never was", stubborn{}),

@@ -366,17 +366,19 @@ func brokenToys() []promise.Broken[tabletest.World] {
 			}
 			return o
 		})),
-		breaks("a copy brings what is later", "a copy of what a version needs, and what goes beside it, is the version", opens(func(o over) over {
-			o.snapshot = func(s table.Snapshot) table.Snapshot {
+		breaks("a copy brings what is later", "a copy of what a version needs, and what goes beside it, is the version", reached(func(t table.Table, err error, at opening) (table.Table, error) {
+			if err != nil {
+				return nil, err
+			}
+			return over{Table: t, snapshot: func(s table.Snapshot) table.Snapshot {
 				a := accompanied{rows: asRows(s)}
-				for c, err := range o.Table.History(context.Background(), 0) {
+				for c, err := range t.History(at.ctx, 0) {
 					if err == nil {
 						a.all = append(a.all, c)
 					}
 				}
 				return a
-			}
-			return o
+			}}, nil
 		})),
 	}
 }

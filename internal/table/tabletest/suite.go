@@ -55,7 +55,7 @@ func Run(t *testing.T, w World) {
 
 // Promises are all that the port promises.
 func Promises() promise.Suite[World] {
-	return slices.Concat(reading(), finding(), broken(), moving(), rollingBack())
+	return slices.Concat(reading(), finding(), broken(), inspecting(), moving(), rollingBack())
 }
 
 // appended is how many rows each version of a check's table adds.
