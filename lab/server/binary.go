@@ -20,12 +20,12 @@ func Binary(name string) (string, error) {
 		}
 		return found(filepath.Join(dir, name))
 	}
-	return Above(filepath.Join(".cache", "bin", name))
+	return above(filepath.Join(".cache", "bin", name))
 }
 
-// Above is the path of a file of the cache, which is looked for in the working
+// above is the path of a file of the cache, which is looked for in the working
 // folder and in those above it.
-func Above(file string) (string, error) {
+func above(file string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find %s: %w", file, err)

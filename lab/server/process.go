@@ -103,12 +103,6 @@ func Start(c Command) (Process, error) {
 	return p, nil
 }
 
-// Self is the process that calls it.
-func Self() (Process, error) {
-	ticks, _, err := stat(os.Getpid())
-	return Process{Pid: os.Getpid(), Started: ticks}, err
-}
-
 // stat reads when a process started, and its state letter.
 func stat(pid int) (started uint64, state string, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
