@@ -2,6 +2,7 @@ package suite
 
 import (
 	"go/ast"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,7 +38,7 @@ func TestNoTestWaitsBySleeping(t *testing.T) {
 				return true
 			}
 			pkg, _ := s.X.(*ast.Ident)
-			if pkg == nil || !(pkg.Name == "time" && (s.Sel.Name == "Sleep" || s.Sel.Name == "After" || s.Sel.Name == "Tick") || pkg.Name == "poll" && s.Sel.Name == "Wait") {
+			if pkg == nil || !slices.Contains([]string{"time.Sleep", "time.After", "time.Tick", "poll.Wait"}, pkg.Name+"."+s.Sel.Name) {
 				return true
 			}
 			used[name] = true

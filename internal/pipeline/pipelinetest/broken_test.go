@@ -22,6 +22,7 @@ func TestBroken(t *testing.T) {
 		all = append(all, promise.Broken[Target]{Name: name, Breaks: breaks, Target: func(testing.TB) Target {
 			m := &Memory{}
 			target := m.Target(wrap(m))
+			target.Other = wrap(m) // whoever wins a race, the loser is broken too
 			target.Away, target.Patience = wrap(&Memory{Down: true}), 100*time.Millisecond
 			return target
 		}})
