@@ -27,7 +27,7 @@ func (l *Lab) connectURL() string {
 
 func (l *Lab) brokerConfig(region, jars string) labkafka.Config {
 	c := labkafka.Config{
-		Dir: l.path("data", "broker-"+region), Jars: jars, Name: region,
+		Dir: l.path("data", "broker-"+region), Jars: jars, Name: region, Bound: l.Bound,
 		Users: map[string]string{
 			producerUser: l.secret("kafka", producerUser).SecretKey,
 			consumerUser: l.secret("kafka", consumerUser).SecretKey,
@@ -75,7 +75,7 @@ func (l *Lab) furnishBroker(ctx context.Context, b *labkafka.Broker) error {
 // startConnect starts the mirror's worker at the standby.
 func (l *Lab) startConnect(ctx context.Context, jars string) error {
 	c := labkafka.ConnectConfig{
-		Dir: l.path("data", "connect-"+Standby), Jars: jars, Name: Standby, Broker: l.brokerAddrs(Standby).Admin,
+		Dir: l.path("data", "connect-"+Standby), Jars: jars, Name: Standby, Broker: l.brokerAddrs(Standby).Admin, Bound: l.Bound,
 	}
 	began := time.Now()
 	w, err := labkafka.StartConnect(ctx, c)

@@ -50,6 +50,9 @@ var ErrRegion = errors.New("unknown region")
 type Lab struct {
 	Dir string    // absolute
 	Out io.Writer // progress in lines for a person; nil for none
+	// Bound ends the servers with the process that starts them, however that ends, as
+	// a test wants it.
+	Bound bool
 
 	mu    sync.Mutex
 	state state

@@ -31,7 +31,7 @@ func TestLaboratory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Out = lines{t}
+	l.Out, l.Bound = lines{t}, true
 	ctx := t.Context()
 	t.Cleanup(func() {
 		if err := l.Down(context.WithoutCancel(ctx)); err != nil {

@@ -62,7 +62,7 @@ func ports() (names []string, width map[string]int) {
 // The command needs no name and no log.
 func (l *Lab) ensure(ctx context.Context, name string, c server.Command, probe func(context.Context) error) error {
 	began := time.Now()
-	c.Name, c.Log = name, l.path("logs", name+".log")
+	c.Name, c.Log, c.Bound = name, l.path("logs", name+".log"), l.Bound
 	s := &server.Server{Command: c, Probe: probe, Process: l.process(name)}
 	if !s.Running() {
 		if err := s.Start(ctx); err != nil {

@@ -43,6 +43,8 @@ type Config struct {
 	Dir  string // its folder; made if it is not there
 	Jars string // folder of Kafka's jars, see [Jars]
 	Name string // of the region, for file names and errors
+	// Bound ends the broker with the process that starts it, however that ends.
+	Bound bool
 
 	// Users are the names and passwords that CLIENT knows (SASL/PLAIN). They may
 	// do nothing until an ACL allows it.
@@ -136,7 +138,7 @@ func StartBroker(ctx context.Context, c Config) (*Broker, error) {
 // newBroker is a broker whose state is not known yet.
 func newBroker(c Config) *Broker {
 	b := &Broker{Config: c}
-	b.Server = newServer("broker-"+c.Name, c.Dir, b.serves)
+	b.Server = newServer("broker-"+c.Name, c.Dir, c.Bound, b.serves)
 	return b
 }
 

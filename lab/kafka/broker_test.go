@@ -22,7 +22,7 @@ func TestBrokerWithoutAPort(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	b, err := labkafka.StartBroker(ctx, labkafka.Config{Dir: t.TempDir(), Jars: jars, Name: "x"})
+	b, err := labkafka.StartBroker(ctx, labkafka.Config{Dir: t.TempDir(), Jars: jars, Name: "x", Bound: true})
 	if err != nil {
 		t.Fatal(err)
 	}

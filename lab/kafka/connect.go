@@ -28,6 +28,7 @@ type ConnectConfig struct {
 	Jars   string // folder of Kafka's jars, see [Jars]
 	Name   string // of the region, for file names and errors
 	Broker string // address of its region's broker, where it keeps its state: [Broker.Admin]
+	Bound  bool   // it ends with the process that starts it, however that ends
 }
 
 // Connect is one worker in distributed mode, with exactly-once delivery.
@@ -82,7 +83,7 @@ func StartConnect(ctx context.Context, c ConnectConfig) (*Connect, error) {
 // newConnect is a worker whose state is not known yet.
 func newConnect(c ConnectConfig) *Connect {
 	w := &Connect{Config: c}
-	w.Server = newServer("connect-"+c.Name, c.Dir, w.serves)
+	w.Server = newServer("connect-"+c.Name, c.Dir, c.Bound, w.serves)
 	return w
 }
 

@@ -13,12 +13,12 @@ import (
 )
 
 // newServer describes a server that lives in dir: its log and its pid are there.
-func newServer(name, dir string, probe func(context.Context) error) *server.Server {
-	return &server.Server{Probe: probe, Command: server.Command{Name: name, Dir: dir, Log: filepath.Join(dir, name+".log")}}
+func newServer(name, dir string, bound bool, probe func(context.Context) error) *server.Server {
+	return &server.Server{Probe: probe, Command: server.Command{Name: name, Dir: dir, Log: filepath.Join(dir, name+".log"), Bound: bound}}
 }
 
-// start runs java with the arguments. The server outlives ctx: only Stop and Kill
-// end it. It refuses with fs.ErrExist if one runs in the folder already.
+// start runs java with the arguments. The server outlives ctx: Stop and Kill end it,
+// and the end of this process if it is bound to that. It refuses with fs.ErrExist if one runs in the folder already.
 func start(ctx context.Context, s *server.Server, args []string) error {
 	if err := adopt(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -42,7 +42,7 @@ func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 	start := func(name, via string, into **labkafka.Broker) {
 		g.Go(func() error {
 			b, err := labkafka.StartBroker(t.Context(), labkafka.Config{
-				Dir: filepath.Join(dir, name), Jars: jars, Name: name, Users: users, MirrorVia: via,
+				Dir: filepath.Join(dir, name), Jars: jars, Name: name, Users: users, MirrorVia: via, Bound: true,
 			})
 			if err != nil {
 				return err
@@ -67,7 +67,7 @@ func startPair(t *testing.T, jars string, lap func(string, ...any)) *pair {
 	}
 	var err error
 	l.connect, err = labkafka.StartConnect(t.Context(), labkafka.ConnectConfig{
-		Dir: filepath.Join(dir, "connect"), Jars: jars, Name: "standby", Broker: l.standby.Admin(),
+		Dir: filepath.Join(dir, "connect"), Jars: jars, Name: "standby", Broker: l.standby.Admin(), Bound: true,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ var product = sync.OnceValues(func() (string, error) {
 		{"breakwater-lab", "", "./lab/cmd/breakwater-lab"},
 		{"worker-that-dies", "crashpoints", "./worker"},
 	} {
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", b.tags, "-o", filepath.Join(dir, b.name), b.from) //nolint:noctx // it ends
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-tags", b.tags, "-o", filepath.Join(dir, b.name), b.from) //nolint:noctx // it ends
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build %s: %w\n%s", b.name, err, out)
@@ -126,6 +126,7 @@ func newDisaster(t *testing.T, name string, seed uint64) *disaster {
 	}
 	said := &notes{}
 	l.Out = said
+	l.Bound = true
 	d := &disaster{Session: &failover.Session{Lab: l, Bin: bin, Out: said}, t: t, dir: dir}
 	t.Cleanup(func() {
 		d.StopTraffic()

@@ -62,7 +62,7 @@ func NewMirrored(t *testing.T) *Mirrored {
 	var g errgroup.Group
 	for name, into := range map[string]**labkafka.Broker{East: &m.Source, West: &m.Target} {
 		g.Go(func() error {
-			b, err := labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(dir, name), Jars: jars, Name: name})
+			b, err := labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(dir, name), Jars: jars, Name: name, Bound: true})
 			if err != nil {
 				return err
 			}
@@ -78,7 +78,7 @@ func NewMirrored(t *testing.T) *Mirrored {
 		}
 	}
 	m.Must(err)
-	m.connect, err = labkafka.StartConnect(t.Context(), labkafka.ConnectConfig{Dir: filepath.Join(dir, "connect"), Jars: jars, Name: West, Broker: m.Target.Admin()})
+	m.connect, err = labkafka.StartConnect(t.Context(), labkafka.ConnectConfig{Dir: filepath.Join(dir, "connect"), Jars: jars, Name: West, Broker: m.Target.Admin(), Bound: true})
 	m.Must(err)
 	m.ended(m.connect.Server)
 	for _, topic := range []string{"orders", "audit", "paid"} {
@@ -103,7 +103,7 @@ func NewBroker(t *testing.T) *Mirrored {
 		t.Fatal(err)
 	}
 	m := &Mirrored{World: Bare(t), Jars: jars, Records: &Kept{}, Begun: time.Now()}
-	m.Target, err = labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(t.TempDir(), West), Jars: jars, Name: West})
+	m.Target, err = labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(t.TempDir(), West), Jars: jars, Name: West, Bound: true})
 	m.Must(err)
 	m.ended(m.Target.Server)
 	m.Must(m.Target.Ready(t.Context()))
