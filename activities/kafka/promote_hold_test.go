@@ -395,6 +395,7 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 	m.Is(def, r, verdict.Pass)
 	for begun := time.Now(); time.Since(begun) < 3*time.Second; { // three of its rounds
 		m.Is(def, r, verdict.Pass)
+		m.Must(poll.Wait(t.Context(), 200*time.Millisecond))
 	}
 	agrees(m, t, "cut", r)
 	m.Lap("it stays")
