@@ -3,7 +3,6 @@ package kafka_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"testing"
@@ -16,18 +15,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/kafkatest"
 	"breakwater/internal/reach"
 )
 
 func cluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()
-	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.ClusterID("standby-id"),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
+	return kafkatest.Cluster(t, append([]kfake.Opt{kfake.ClusterID("standby-id")}, opts...)...)
 }
 
 func client(t *testing.T, c kafka.Config) *kafka.Client {
@@ -40,59 +34,17 @@ func client(t *testing.T, c kafka.Config) *kafka.Client {
 	return cl
 }
 
-func produce(t *testing.T, c *kfake.Cluster, opts []kgo.Opt, rs ...*kgo.Record) *kgo.Client {
-	t.Helper()
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cl.Close)
-	if len(rs) > 0 {
-		if err := cl.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cl
-}
-
-// numbered makes n records a second apart, from t0 on.
-func numbered(topic string, partition int32, n int, t0 time.Time) []*kgo.Record {
-	var rs []*kgo.Record
-	for i := range n {
-		rs = append(rs, &kgo.Record{Topic: topic, Partition: partition, Value: fmt.Append(nil, i), Timestamp: t0.Add(time.Duration(i) * time.Second)})
-	}
-	return rs
-}
-
-// transact produces in a transaction, which is left open if commit is nil.
-func transact(t *testing.T, c *kfake.Cluster, id string, end *kgo.TransactionEndTry, rs ...*kgo.Record) {
-	t.Helper()
-	cl := produce(t, c, []kgo.Opt{kgo.TransactionalID(id)})
-	if err := cl.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cl.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-	if end == nil {
-		return
-	}
-	if err := cl.EndTransaction(t.Context(), *end); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestEnds(t *testing.T) {
 	c := cluster(t, kfake.SeedTopics(2, "orders"))
 	cl := client(t, kafka.Config{Brokers: c.ListenAddrs()})
 	t0 := time.UnixMilli(1_700_000_000_000)
 	p0, p1 := kafka.Partition{Topic: "orders"}, kafka.Partition{Topic: "orders", ID: 1}
-	produce(t, c, nil, numbered("orders", 0, 10, t0)...)
+	kafkatest.Produce(t, c, kafkatest.Numbered("orders", 0, 10, t0)...)
 
 	commit, abort := kgo.TryCommit, kgo.TryAbort
-	transact(t, c, "a", &commit, numbered("orders", 0, 1, t0.Add(time.Minute))...)
-	transact(t, c, "b", &abort, numbered("orders", 0, 3, t0.Add(time.Hour))...)
-	transact(t, c, "c", nil, numbered("orders", 0, 2, t0.Add(2*time.Hour))...)
+	kafkatest.Transact(t, c, "a", &commit, kafkatest.Numbered("orders", 0, 1, t0.Add(time.Minute))...)
+	kafkatest.Transact(t, c, "b", &abort, kafkatest.Numbered("orders", 0, 3, t0.Add(time.Hour))...)
+	kafkatest.Transact(t, c, "c", nil, kafkatest.Numbered("orders", 0, 2, t0.Add(2*time.Hour))...)
 	got, err := cl.Ends(t.Context(), "orders")
 	// 10 records, 1 with its marker, 3 aborted with theirs, 2 open.
 	want := map[kafka.Partition]kafka.Ends{p0: {Start: 0, Stable: 16, End: 18}, p1: {}}
@@ -250,7 +202,7 @@ func TestCanary(t *testing.T) {
 	if _, err := cl.FindCanary(t.Context(), "orders", "run-1", "key", since); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("before it was sent: %v, want fs.ErrNotExist", err)
 	}
-	produce(t, c, nil, numbered("orders", 1, 20, time.Now())...)
+	kafkatest.Produce(t, c, kafkatest.Numbered("orders", 1, 20, time.Now())...)
 	sent, err := cl.SendCanary(t.Context(), "orders", "run-1", "key", []byte("hello"))
 	if err != nil {
 		t.Fatal(err)

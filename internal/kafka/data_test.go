@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/kafkatest"
 )
 
 // TestDataEnds puts after the last record what is none.
@@ -18,13 +19,13 @@ func TestDataEnds(t *testing.T) {
 	c := cluster(t, kfake.SeedTopics(5, "orders"))
 	cl := client(t, kafka.Config{Brokers: c.ListenAddrs()})
 	commit, abort := kgo.TryCommit, kgo.TryAbort
-	one := func(partition int32) *kgo.Record { return numbered("orders", partition, 1, time.Now())[0] }
-	produce(t, c, nil, append(numbered("orders", 1, 3, time.Now()), numbered("orders", 4, 3, time.Now())...)...)
-	transact(t, c, "a", &commit, one(2))
-	transact(t, c, "b", &abort, one(2), one(2))
-	transact(t, c, "c", nil, one(3))
+	one := func(partition int32) *kgo.Record { return kafkatest.Numbered("orders", partition, 1, time.Now())[0] }
+	kafkatest.Produce(t, c, append(kafkatest.Numbered("orders", 1, 3, time.Now()), kafkatest.Numbered("orders", 4, 3, time.Now())...)...)
+	kafkatest.Transact(t, c, "a", &commit, one(2))
+	kafkatest.Transact(t, c, "b", &abort, one(2), one(2))
+	kafkatest.Transact(t, c, "c", nil, one(3))
 	for range 10 { // more numbers than are looked past
-		transact(t, c, "d", &abort, one(4))
+		kafkatest.Transact(t, c, "d", &abort, one(4))
 	}
 	got, err := cl.DataEnds(t.Context(), "orders")
 	at := func(id int32) kafka.Partition { return kafka.Partition{Topic: "orders", ID: id} }

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/kafkatest"
 )
 
 // join lets a member read in a group until the test stops it.
@@ -38,7 +39,7 @@ func TestGroups(t *testing.T) {
 	c := cluster(t, kfake.SeedTopics(2, "orders"))
 	cl := client(t, kafka.Config{Brokers: c.ListenAddrs()})
 	p0, p1 := kafka.Partition{Topic: "orders"}, kafka.Partition{Topic: "orders", ID: 1}
-	produce(t, c, nil, append(numbered("orders", 0, 10, time.Now()), numbered("orders", 1, 5, time.Now())...)...)
+	kafkatest.Produce(t, c, append(kafkatest.Numbered("orders", 0, 10, time.Now()), kafkatest.Numbered("orders", 1, 5, time.Now())...)...)
 
 	if g, err := cl.GroupState(t.Context(), "sink"); !errors.Is(err, fs.ErrNotExist) || g.State != "Dead" || !g.Idle() {
 		t.Errorf("unknown group is %+v, %v; want Dead and fs.ErrNotExist", g, err)
@@ -115,7 +116,7 @@ func TestGroups(t *testing.T) {
 func TestModernGroup(t *testing.T) {
 	c := cluster(t, kfake.SeedTopics(1, "orders"))
 	cl := client(t, kafka.Config{Brokers: c.ListenAddrs()})
-	produce(t, c, nil, numbered("orders", 0, 3, time.Now())...)
+	kafkatest.Produce(t, c, kafkatest.Numbered("orders", 0, 3, time.Now())...)
 	leave := join(t, c, "modern", kgo.WithContext(context.WithValue(t.Context(), "opt_in_kafka_next_gen_balancer_beta", true))) //nolint:staticcheck // kgo's own key
 	g, err := cl.GroupState(t.Context(), "modern")
 	if g.State != "Stable" || g.Members != 1 || err != nil {
@@ -145,7 +146,7 @@ func TestCommitIsLookedAt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := cluster(t, kfake.SeedTopics(2, "orders"))
 			cl := client(t, kafka.Config{Brokers: c.ListenAddrs(), Timeout: 2 * time.Second})
-			produce(t, c, nil, append(numbered("orders", 0, 9, time.Now()), numbered("orders", 1, 9, time.Now())...)...)
+			kafkatest.Produce(t, c, append(kafkatest.Numbered("orders", 0, 9, time.Now()), kafkatest.Numbered("orders", 1, 9, time.Now())...)...)
 			c.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
 				c.KeepControl()
 				in := req.(*kmsg.OffsetCommitRequest)

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/kafkatest"
 	"breakwater/internal/mirror"
 	"breakwater/internal/mirror/mirrortest"
 	"breakwater/internal/poll"
@@ -63,10 +64,10 @@ type groupPartition struct {
 
 func newStandIn(t *testing.T) *standIn {
 	t.Helper()
-	src := cluster(t, kfake.SeedTopics(2, "orders"))
-	dst := cluster(t, kfake.SeedTopics(2, "orders"), kfake.SeedTopics(1, "connect-offsets", checkpointsTopic("primary"), syncsTopic("primary"), heartbeatsTopic("primary")))
+	src := kafkatest.Cluster(t, kfake.SeedTopics(2, "orders"))
+	dst := kafkatest.Cluster(t, kfake.SeedTopics(2, "orders"), kfake.SeedTopics(1, "connect-offsets", checkpointsTopic("primary"), syncsTopic("primary"), heartbeatsTopic("primary")))
 	m := &standIn{
-		source: client(t, src), target: client(t, dst), from: raw(t, src), notes: raw(t, dst), into: raw(t, dst, kgo.TransactionalID("mirror")),
+		source: client(t, src), target: client(t, dst), from: kafkatest.Client(t, src), notes: kafkatest.Client(t, dst), into: kafkatest.Client(t, dst, kgo.TransactionalID("mirror")),
 		states: map[string]string{"source": running, "checkpoint": running, "heartbeat": running},
 		next:   map[kafka.Partition]int64{}, syncs: map[kafka.Partition]mirror.Syncs{}, points: map[groupPartition]int64{},
 	}

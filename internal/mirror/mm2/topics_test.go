@@ -3,7 +3,6 @@ package mm2
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"testing"
 	"time"
@@ -13,20 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"breakwater/internal/kafka"
+	"breakwater/internal/kafka/kafkatest"
 	"breakwater/internal/mirror"
 	"breakwater/internal/reach"
 )
-
-func cluster(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
-	t.Helper()
-	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
-}
 
 func client(t testing.TB, c *kfake.Cluster) *kafka.Client {
 	t.Helper()
@@ -36,50 +25,6 @@ func client(t testing.TB, c *kfake.Cluster) *kafka.Client {
 	}
 	t.Cleanup(cl.Close)
 	return cl
-}
-
-func raw(t testing.TB, c *kfake.Cluster, opts ...kgo.Opt) *kgo.Client {
-	t.Helper()
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cl.Close)
-	return cl
-}
-
-func produce(t *testing.T, c *kfake.Cluster, rs ...*kgo.Record) {
-	t.Helper()
-	if err := raw(t, c).ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// transact produces in a transaction, which is left open if end is nil.
-func transact(t *testing.T, c *kfake.Cluster, id string, end *kgo.TransactionEndTry, rs ...*kgo.Record) {
-	t.Helper()
-	cl := raw(t, c, kgo.TransactionalID(id))
-	if err := cl.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cl.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-	if end == nil {
-		return
-	}
-	if err := cl.EndTransaction(t.Context(), *end); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// numbered makes n records a second apart, from t0 on.
-func numbered(topic string, partition int32, n int, t0 time.Time) []*kgo.Record {
-	var rs []*kgo.Record
-	for i := range n {
-		rs = append(rs, &kgo.Record{Topic: topic, Partition: partition, Value: fmt.Append(nil, i), Timestamp: t0.Add(time.Duration(i) * time.Second)})
-	}
-	return rs
 }
 
 // record is what an encoder gave, as a record of a topic.
@@ -97,7 +42,7 @@ var (
 )
 
 func TestTopics(t *testing.T) {
-	c := cluster(t, kfake.SeedTopics(1, "primary.checkpoints.internal", "mm2-offset-syncs.primary.internal", "connect-offsets"))
+	c := kafkatest.Cluster(t, kfake.SeedTopics(1, "primary.checkpoints.internal", "mm2-offset-syncs.primary.internal", "connect-offsets"))
 	cl := client(t, c)
 	commit, abort := kgo.TryCommit, kgo.TryAbort
 
@@ -108,10 +53,10 @@ func TestTopics(t *testing.T) {
 	want := func(group string, p kafka.Partition, up int64) mirror.Checkpoint {
 		return mirror.Checkpoint{Group: group, Partition: p, Upstream: up, Downstream: up + 10}
 	}
-	transact(t, c, "a", &commit, cp("sink", p0, 1), cp("sink", p1, 2), cp("late", p0, 3))
-	transact(t, c, "a", &commit, cp("sink", p0, 4))
-	transact(t, c, "b", &abort, cp("sink", p0, 5))
-	transact(t, c, "c", nil, cp("sink", p0, 6))
+	kafkatest.Transact(t, c, "a", &commit, cp("sink", p0, 1), cp("sink", p1, 2), cp("late", p0, 3))
+	kafkatest.Transact(t, c, "a", &commit, cp("sink", p0, 4))
+	kafkatest.Transact(t, c, "b", &abort, cp("sink", p0, 5))
+	kafkatest.Transact(t, c, "c", nil, cp("sink", p0, 6))
 	cps, err := checkpoints(t.Context(), cl, "primary")
 	if diff := cmp.Diff([]mirror.Checkpoint{want("sink", p0, 4), want("sink", p1, 2), want("late", p0, 3)}, cps); diff != "" || err != nil {
 		t.Errorf("checkpoints (-want +got), error %v:\n%s", err, diff)
@@ -130,7 +75,7 @@ func TestTopics(t *testing.T) {
 	if syncs, err := offsetSyncs(t.Context(), cl, "primary"); len(syncs) != 0 || err != nil {
 		t.Errorf("syncs of an empty topic: %v, %v", syncs, err)
 	}
-	produce(t, c, sync(p0, 1), sync(p1, 5), sync(p0, 9))
+	kafkatest.Produce(t, c, sync(p0, 1), sync(p1, 5), sync(p0, 9))
 	syncs, err := offsetSyncs(t.Context(), cl, "primary")
 	if diff := cmp.Diff(map[kafka.Partition]mirror.Syncs{p0: {at(p0, 1), at(p0, 9)}, p1: {at(p1, 5)}}, syncs); diff != "" || err != nil {
 		t.Errorf("syncs (-want +got), error %v:\n%s", err, diff)
@@ -147,34 +92,34 @@ func TestTopics(t *testing.T) {
 		return record(t, "connect-offsets", k, v, err)
 	}
 	others := &kgo.Record{Topic: "connect-offsets", Key: []byte(`["mm2-source",{"sourceClusterAlias":"x"}]`), Value: []byte(`{"offset":0}`)}
-	transact(t, c, "d", &commit, rec(off("mm2-source", p0, 5)), rec(off("mm2-source", p1, 7)), rec(off("other", p0, 100)), rec(off("mm2-source", p0, 8)),
+	kafkatest.Transact(t, c, "d", &commit, rec(off("mm2-source", p0, 5)), rec(off("mm2-source", p1, 7)), rec(off("other", p0, 100)), rec(off("mm2-source", p0, 8)),
 		rec(off("mm2-source", p1, -1)), others)
-	transact(t, c, "e", nil, rec(off("mm2-source", p0, 50)))
+	kafkatest.Transact(t, c, "e", nil, rec(off("mm2-source", p0, 50)))
 	offs, err := connectOffsets(t.Context(), cl, "connect-offsets", "mm2-source")
 	if diff := cmp.Diff(map[kafka.Partition]connectOffset{p0: off("mm2-source", p0, 8)}, offs); diff != "" || err != nil {
 		t.Errorf("connect offsets (-want +got), error %v:\n%s", err, diff)
 	}
 
-	produce(t, c, &kgo.Record{Topic: "mm2-offset-syncs.primary.internal", Key: []byte("nonsense"), Value: []byte("x")})
+	kafkatest.Produce(t, c, &kgo.Record{Topic: "mm2-offset-syncs.primary.internal", Key: []byte("nonsense"), Value: []byte("x")})
 	if syncs, err := offsetSyncs(t.Context(), cl, "primary"); err == nil {
 		t.Errorf("nonsense was read as %v", syncs)
 	}
 }
 
 func TestPositions(t *testing.T) {
-	src := cluster(t, kfake.SeedTopics(2, "orders"))
-	dst := cluster(t, kfake.SeedTopics(2, "orders"), kfake.SeedTopics(1, "connect-offsets", "more"))
+	src := kafkatest.Cluster(t, kfake.SeedTopics(2, "orders"))
+	dst := kafkatest.Cluster(t, kfake.SeedTopics(2, "orders"), kfake.SeedTopics(1, "connect-offsets", "more"))
 	source, target := client(t, src), client(t, dst)
 	t0 := time.UnixMilli(1_700_000_000_000)
 	m := New(Config{Alias: "primary", Source: "mm2-source", OffsetsTopic: "connect-offsets", Target: func(context.Context) (*kafka.Client, error) { return target, nil }})
 
-	produce(t, src, numbered("orders", 0, 10, t0)...)
+	kafkatest.Produce(t, src, kafkatest.Numbered("orders", 0, 10, t0)...)
 	commit := kgo.TryCommit
-	transact(t, dst, "mirror", &commit, numbered("orders", 0, 8, t0)...)
+	kafkatest.Transact(t, dst, "mirror", &commit, kafkatest.Numbered("orders", 0, 8, t0)...)
 	delivered := func(cluster string, at int64) {
 		t.Helper()
 		k, v, err := connectOffset{Connector: "mm2-source", Cluster: cluster, Partition: p0, Delivered: at}.encode()
-		produce(t, dst, record(t, "connect-offsets", k, v, err))
+		kafkatest.Produce(t, dst, record(t, "connect-offsets", k, v, err))
 	}
 	delivered("primary", 7)
 	at, silence, err := m.Positions(t.Context(), source, "orders")
@@ -192,7 +137,7 @@ func TestPositions(t *testing.T) {
 		t.Errorf("there never was a record, drained is %t, known %t", drained, known)
 	}
 	delivered("primary", 9)
-	transact(t, src, "open", nil, numbered("orders", 1, 1, t0)...)
+	kafkatest.Transact(t, src, "open", nil, kafkatest.Numbered("orders", 1, 1, t0)...)
 	at, _, err = m.Positions(t.Context(), source, "orders")
 	if err != nil {
 		t.Fatal(err)
