@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
+	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
 
@@ -196,7 +197,7 @@ func (s room) applyRewind(ctx context.Context, c action.Call[rewindParams]) (act
 	if r.Back {
 		out.Summary = fmt.Sprintf("%s is as it was before the rewind", r.place.To.URL(r.place.ToPrefix))
 	}
-	out.Mutations, err = r.changes(lines).Apply(ctx, perform.Work{Guard: c.Guard, Progress: c.Progress})
+	out.Mutations, err = r.changes(lines).Apply(ctx, table.Work{Guard: c.Guard, Progress: c.Progress})
 	if err != nil {
 		return out, fmt.Errorf("rewind %s: %w", r, stopped(err))
 	}

@@ -234,7 +234,7 @@ func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) 
 	if u.Back {
 		out.Summary = fmt.Sprintf("the objects of %s are deleted as they were", t.Name)
 	}
-	if out.Mutations, err = s.changesOf(t, u).Apply(ctx, perform.Work{Guard: c.Guard, Progress: c.Progress}); err != nil {
+	if out.Mutations, err = s.changesOf(t, u).Apply(ctx, table.Work{Guard: c.Guard, Progress: c.Progress}); err != nil {
 		return out, fmt.Errorf("undelete what table %s needs: %w", t.Name, stopped(err))
 	}
 	return out, nil

@@ -21,6 +21,7 @@ import (
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
+	"breakwater/internal/table"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -53,15 +54,6 @@ type Changes struct {
 	Entries rewind.Entries
 }
 
-// Work is how performing is watched over.
-type Work struct {
-	// Guard is asked before changes, once per so many. Its error ends the work, and is
-	// returned as it is.
-	Guard func(context.Context) error
-	// Progress is told how many of a known number of changes are done.
-	Progress func(done, total int64, sentence string)
-}
-
 func (c *Changes) fromKey(key string) string {
 	if c.FromKey == nil {
 		return key
@@ -88,7 +80,7 @@ func Entries(ctx context.Context, b objectstore.Bucket, prefixes ...string) iter
 // doing is one Apply.
 type doing struct {
 	*Changes
-	Work
+	table.Work
 	copier    objectstore.Copier
 	total     int64
 	done      atomic.Int64
@@ -100,7 +92,7 @@ type doing struct {
 
 // Apply looks, and then does what is left, phase by phase, and returns how many
 // changes it made. It may be broken off and called again at any moment.
-func (c *Changes) Apply(ctx context.Context, w Work) (changes int64, err error) {
+func (c *Changes) Apply(ctx context.Context, w table.Work) (changes int64, err error) {
 	todo, err := c.Look(ctx)
 	if err != nil {
 		return 0, err

@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/objectstore/memory"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta/port"
 )
 
@@ -52,7 +53,7 @@ func stir(t *testing.T, r *rand.Rand, b objectstore.Bucket, n int) {
 	}
 }
 
-var free = perform.Work{Guard: func(context.Context) error { return nil }, Progress: func(int64, int64, string) {}}
+var free = table.Work{Guard: func(context.Context) error { return nil }, Progress: func(int64, int64, string) {}}
 
 // dying is a store that breaks after so many changes.
 type dying struct {
