@@ -17,14 +17,22 @@ import (
 func (w *World) Do(t *testing.T, def *action.Definition, item string) {
 	t.Helper()
 	r := w.Request(def, item)
-	plan, err := def.Plan(t.Context(), r, nil)
+	act(t, def, &r, nil)
+}
+
+// act plans an action, and applies the plan, which stays in the request.
+func act(t testing.TB, def *action.Definition, r *action.Request, with json.RawMessage) action.Outcome {
+	t.Helper()
+	plan, err := def.Plan(t.Context(), *r, with)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Plan = &plan
-	if _, err := def.Apply(t.Context(), r, nil); err != nil {
+	out, err := def.Apply(t.Context(), *r, with)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return out
 }
 
 // Eventually asks until the answer is yes.
@@ -53,12 +61,7 @@ func (w *World) Sees(name, item string, want verdict.Verdict) []action.Observati
 // Act plans an action, and applies the plan, which stays in the request.
 func (w *World) Act(def *action.Definition, r *action.Request, with json.RawMessage) action.Outcome {
 	w.T.Helper()
-	ch, err := def.Plan(w.T.Context(), *r, with)
-	w.Must(err)
-	r.Plan = &ch
-	out, err := def.Apply(w.T.Context(), *r, with)
-	w.Must(err)
-	return out
+	return act(w.T, def, r, with)
 }
 
 // TakenBack takes an action back, by the plan in the request.
@@ -79,11 +82,7 @@ func (w *World) Applied(name, item string) action.Request {
 	w.T.Helper()
 	def := w.Action(name)
 	r := w.Request(def, item)
-	plan, err := def.Plan(w.T.Context(), r, nil)
-	w.Must(err)
-	r.Plan = &plan
-	_, err = def.Apply(w.T.Context(), r, nil)
-	w.Must(err)
+	w.Act(def, &r, nil)
 	obs, err := def.Verify(w.T.Context(), r, nil)
 	w.Must(err)
 	if action.Worst(obs) != verdict.Pass {

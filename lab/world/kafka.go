@@ -237,11 +237,7 @@ func (m *Mirrored) Request(def *action.Definition, name string) action.Request {
 func (m *Mirrored) Do(def *action.Definition, name string) action.Request {
 	m.T.Helper()
 	r := m.Request(def, name)
-	c, err := def.Plan(m.T.Context(), r, nil)
-	m.Must(err)
-	r.Plan = &c
-	_, err = def.Apply(m.T.Context(), r, nil)
-	m.Must(err)
+	m.Act(def, &r, nil)
 	return r
 }
 

@@ -282,11 +282,7 @@ func (l *Lake) Do(name, item string) (action.Request, action.Outcome) {
 	l.T.Helper()
 	d := l.Recorded(name)
 	r := l.Request(d, item)
-	ch, err := d.Plan(l.T.Context(), r, nil)
-	l.Must(err)
-	r.Plan = &ch
-	o, err := d.Apply(l.T.Context(), r, nil)
-	l.Must(err)
+	o := l.Act(d, &r, nil)
 	l.Records.Put(name, item, o)
 	return r, o
 }

@@ -80,11 +80,7 @@ func (v *Vaulted) Verified() {
 	v.T.Helper()
 	d := v.Lake.World.Action("backup.restorable")
 	r := v.Request(d, "orders")
-	ch, err := d.Plan(v.T.Context(), r, nil)
-	v.Must(err)
-	r.Plan = &ch
-	_, err = d.Apply(v.T.Context(), r, nil)
-	v.Must(err)
+	v.Act(d, &r, nil)
 }
 
 // Pass lets time pass, for a run that begins after it: what would be held no more
@@ -193,17 +189,13 @@ func (v *Vaulted) Restored(table string, with any) (action.Change, []action.Obse
 	r := v.Request(d, table)
 	raw, err := json.Marshal(with)
 	v.Must(err)
-	ch, err := d.Plan(v.T.Context(), r, raw)
-	v.Must(err)
-	r.Plan = &ch
-	_, err = d.Apply(v.T.Context(), r, raw)
-	v.Must(err)
+	v.Act(d, &r, raw)
 	obs, err := d.Verify(v.T.Context(), r, raw)
 	v.Must(err)
 	if got := action.Worst(obs); got != verdict.Pass {
 		v.T.Errorf("table.restore of %s: %s\n%s", table, got, prove.Told(obs))
 	}
-	return ch, obs
+	return *r.Plan, obs
 }
 
 // Manifests are the group's, as the product finds them.
@@ -373,11 +365,7 @@ func (v *Vaulted) Take(run string) {
 	v.As(run)
 	d := v.Lake.World.Action("backup.take")
 	r := v.Request(d, "orders")
-	ch, err := d.Plan(v.T.Context(), r, nil)
-	v.Must(err)
-	r.Plan = &ch
-	_, err = d.Apply(v.T.Context(), r, nil)
-	v.Must(err)
+	v.Act(d, &r, nil)
 	obs, err := d.Verify(v.T.Context(), r, nil)
 	v.Must(err)
 	for _, o := range obs {
