@@ -3,22 +3,19 @@ package rows_test
 import (
 	"errors"
 	"hash/crc32"
-	"io/fs"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
-	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/deltatest/damage"
 	"breakwater/internal/table/delta/rows"
-	"breakwater/internal/table/tabletest"
 )
 
 func snapshot(t testing.TB, s table.Store, prefix string, v int64) *delta.Snapshot {
@@ -166,32 +163,7 @@ func TestReleasedEarly(t *testing.T) {
 // What is damaged is an error that names the table and the file, after which
 // nothing more comes.
 func TestDamageIsAnError(t *testing.T) {
-	for name, tc := range map[string]struct {
-		fault func(s *tabletest.Store, data, vector string)
-		want  error
-	}{
-		"data file gone":  {func(s *tabletest.Store, data, _ string) { s.Delete(data) }, fs.ErrNotExist},
-		"vector gone":     {func(s *tabletest.Store, _, vector string) { s.Delete(vector) }, fs.ErrNotExist},
-		"data file zeros": {func(s *tabletest.Store, data, _ string) { s.Damage(data, func(b []byte) { clear(b) }) }, delta.ErrCorrupt},
-		"a page damaged": {func(s *tabletest.Store, data, _ string) {
-			s.Damage(data, func(b []byte) { clear(b[4 : len(b)/2]) })
-		}, delta.ErrCorrupt},
-		"vector damaged": {func(s *tabletest.Store, _, vector string) {
-			s.Damage(vector, func(b []byte) {
-				for i := 5; i < len(b); i++ { // past the first vector's length
-					b[i] ^= 1
-				}
-			})
-		}, delta.ErrCorrupt},
-		"unreachable": {func(s *tabletest.Store, data, _ string) {
-			s.Fail = func(_, key string) error {
-				if key == data {
-					return syscall.ECONNRESET
-				}
-				return nil
-			}
-		}, reach.ErrUnreachable},
-	} {
+	for name, tc := range damage.Kinds() {
 		t.Run(name, func(t *testing.T) {
 			s := deltatest.Loaded(t, "dv")
 			snap := snapshot(t, s, "delta/dv", 5)
@@ -203,7 +175,7 @@ func TestDamageIsAnError(t *testing.T) {
 					path = a.Path
 				}
 			}
-			tc.fault(s, data, vector)
+			tc.Do(s, data, vector)
 			r, err := reading(t, s, snap).Read(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -212,8 +184,8 @@ func TestDamageIsAnError(t *testing.T) {
 			for r.Next() {
 				continue
 			}
-			if err := r.Err(); !errors.Is(err, tc.want) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "delta/dv") {
-				t.Errorf("%v; want %v", err, tc.want)
+			if err := r.Err(); !errors.Is(err, tc.Want) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "delta/dv") {
+				t.Errorf("%v; want %v", err, tc.Want)
 			}
 		})
 	}

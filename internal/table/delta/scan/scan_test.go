@@ -2,18 +2,15 @@ package scan_test
 
 import (
 	"errors"
-	"io/fs"
 	"strings"
-	"syscall"
 	"testing"
 
-	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/deltatest/damage"
 	"breakwater/internal/table/delta/rows"
 	"breakwater/internal/table/delta/scan"
-	"breakwater/internal/table/tabletest"
 )
 
 func snapshot(t testing.TB, s table.Store, name string, v int64) *delta.Snapshot {
@@ -68,32 +65,7 @@ func TestDigestSeesRowsAndNotFiles(t *testing.T) {
 
 // What is damaged gives an error, and never a digest of the rest.
 func TestDamageIsNotADigest(t *testing.T) {
-	for name, tc := range map[string]struct {
-		fault func(s *tabletest.Store, data, vector string)
-		want  error
-	}{
-		"data file gone":  {func(s *tabletest.Store, data, _ string) { s.Delete(data) }, fs.ErrNotExist},
-		"vector gone":     {func(s *tabletest.Store, _, vector string) { s.Delete(vector) }, fs.ErrNotExist},
-		"data file zeros": {func(s *tabletest.Store, data, _ string) { s.Damage(data, func(b []byte) { clear(b) }) }, delta.ErrCorrupt},
-		"a page damaged": {func(s *tabletest.Store, data, _ string) {
-			s.Damage(data, func(b []byte) { clear(b[4 : len(b)/2]) })
-		}, delta.ErrCorrupt},
-		"vector damaged": {func(s *tabletest.Store, _, vector string) {
-			s.Damage(vector, func(b []byte) {
-				for i := 5; i < len(b); i++ { // past the first vector's length
-					b[i] ^= 1
-				}
-			})
-		}, delta.ErrCorrupt},
-		"unreachable": {func(s *tabletest.Store, data, _ string) {
-			s.Fail = func(_, key string) error {
-				if key == data {
-					return syscall.ECONNRESET
-				}
-				return nil
-			}
-		}, reach.ErrUnreachable},
-	} {
+	for name, tc := range damage.Kinds() {
 		t.Run(name, func(t *testing.T) {
 			s := deltatest.Loaded(t, "dv")
 			snap := snapshot(t, s, "dv", 5)
@@ -104,9 +76,9 @@ func TestDamageIsNotADigest(t *testing.T) {
 					_, vector = a.Vector.File()
 				}
 			}
-			tc.fault(s, data, vector)
-			if d, err := scan.Sum(t.Context(), s, snap); !errors.Is(err, tc.want) || d != (table.Digest{}) {
-				t.Errorf("Sum = %v, %v; want %v", d, err, tc.want)
+			tc.Do(s, data, vector)
+			if d, err := scan.Sum(t.Context(), s, snap); !errors.Is(err, tc.Want) || d != (table.Digest{}) {
+				t.Errorf("Sum = %v, %v; want %v", d, err, tc.Want)
 			}
 		})
 	}
