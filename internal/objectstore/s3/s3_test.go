@@ -5,13 +5,9 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +15,7 @@ import (
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/objectstore/storetest"
 	"breakwater/internal/reach"
+	"breakwater/lab/server/lossy"
 	"breakwater/lab/server/miniotest"
 )
 
@@ -165,32 +162,9 @@ func client(t *testing.T, endpoint string) *s3.Client {
 func TestLostAnswer(t *testing.T) {
 	s := miniotest.Shared(t)
 	lake := s.Bucket(t, "lake", true)
-	to, err := url.Parse(s.Endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var swallow atomic.Int32
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host }, // the signature covers the host
-		ModifyResponse: func(r *http.Response) error {
-			if r.Request.Method == http.MethodPut && swallow.Add(-1) >= 0 {
-				return errors.New("swallowed")
-			}
-			return nil
-		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
-			if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-				if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
-					t.Error(err)
-				}
-				conn.Close()
-			}
-		},
-	}
-	srv := httptest.NewServer(proxy)
-	defer srv.Close()
+	front, swallow := lossy.Front(t, s.Endpoint)
 	cfg := s.Config()
-	cfg.Endpoint = srv.URL
+	cfg.Endpoint = front
 	c, err := s3.New(cfg)
 	if err != nil {
 		t.Fatal(err)

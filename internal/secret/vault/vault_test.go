@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +18,7 @@ import (
 	"breakwater/internal/secret/secrettest"
 	"breakwater/internal/secret/vault"
 	"breakwater/lab/server/baotest"
+	"breakwater/lab/server/lossy"
 )
 
 func must(t *testing.T, err error) {
@@ -156,29 +153,9 @@ func TestUnreachable(t *testing.T) {
 // library sends it again, and that must not read as somebody else's change.
 func TestLostAnswer(t *testing.T) {
 	s := baotest.Start(t)
-	to, err := url.Parse(s.Address)
-	must(t, err)
-	var swallow atomic.Int32
-	srv := httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) },
-		ModifyResponse: func(r *http.Response) error {
-			if r.Request.Method == http.MethodPut && swallow.Add(-1) >= 0 {
-				return errors.New("swallowed")
-			}
-			return nil
-		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
-			if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-				if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
-					t.Error(err)
-				}
-				conn.Close()
-			}
-		},
-	})
-	defer srv.Close()
+	front, swallow := lossy.Front(t, s.Address)
 	swallow.Store(1)
-	now, err := client(t, srv.URL, s.RootToken).Mount("secret").Write(t.Context(), "routing", content{"endpoint": "west"}, 0)
+	now, err := client(t, front, s.RootToken).Mount("secret").Write(t.Context(), "routing", content{"endpoint": "west"}, 0)
 	if err != nil || now.Version != 1 {
 		t.Errorf("Write whose answer was lost = %+v, %v; want version 1", now, err)
 	}
