@@ -2,14 +2,17 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestBinary(t *testing.T) {
@@ -95,6 +98,56 @@ func TestChild(t *testing.T) {
 	c.Kill()
 	if c.Running() {
 		t.Error("a killed server runs")
+	}
+}
+
+// startsEnv says to TestBound that it is the process that is killed: it starts two
+// that sleep, one of them bound, writes which they are, and waits.
+const startsEnv = "BREAKWATER_TEST_BOUND"
+
+// A bound process is gone when the one that started it was killed, and only such a one.
+func TestBound(t *testing.T) {
+	if log := os.Getenv(startsEnv); log != "" {
+		var both [2]Process
+		for i := range both {
+			var err error
+			if both[i], err = Start(Command{Bin: "/bin/sleep", Args: []string{"300"}, Log: log, Bound: i == 0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(both); err != nil {
+			t.Fatal(err)
+		}
+		select {}
+	}
+	starter := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBound$")
+	starter.Env = append(os.Environ(), startsEnv+"="+filepath.Join(t.TempDir(), "log"))
+	out, err := starter.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := starter.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var both [2]Process
+	err = json.NewDecoder(out).Decode(&both)
+	if kill := starter.Process.Kill(); err != nil || kill != nil {
+		t.Fatal(err, kill)
+	}
+	_ = starter.Wait() // it was killed
+	bound, free := both[0], both[1]
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := bound.Gone(ctx); err != nil {
+		t.Errorf("a bound process outlives the one that started it: %v", err)
+	}
+	if !free.Running() {
+		t.Error("a process that is not bound ended with the one that started it")
+	}
+	for _, p := range both {
+		if err := p.Kill(ctx); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
