@@ -21,22 +21,20 @@ import (
 	"breakwater/lab/server"
 	"breakwater/lab/server/miniotest"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 )
 
 // Mirrored is a pair of real brokers with a real mirror between them, and a
-// MinIO for the witness.
+// bucket for the witness.
 type Mirrored struct {
 	*World
 	Jars           string
 	Source, Target *labkafka.Broker
 	connect        *labkafka.Connect
-	journal        *miniotest.Server
+	journal        *miniotest.Store
+	journalBucket  string // a bucket of its own in the shared store
 	Records        *Kept
 	Begun          time.Time
 }
@@ -70,7 +68,7 @@ func NewMirrored(t *testing.T) *Mirrored {
 			return b.Ready(t.Context())
 		})
 	}
-	m.journal = miniotest.Start(t)
+	m.journal = miniotest.Shared(t)
 	err = g.Wait()
 	for _, b := range []*labkafka.Broker{m.Source, m.Target} {
 		if b != nil {
@@ -143,6 +141,7 @@ func mirroredGroups(canary string) []estate.Group {
 // describe writes the estate.
 func (m *Mirrored) describe() {
 	e := m.Estate
+	m.journalBucket = m.journal.Bucket(m.T, "journal", false)
 	for i, b := range []*labkafka.Broker{m.Source, m.Target} {
 		e.Regions[i].Kafka = &estate.Kafka{Brokers: []string{b.Admin()}, ClusterID: b.ClusterID(), Alias: []string{"east", "west"}[i]}
 		e.Regions[i].Storage = estate.Storage{
@@ -154,14 +153,8 @@ func (m *Mirrored) describe() {
 		Heartbeat: labkafka.HeartbeatConnector, OffsetsTopic: labkafka.OffsetsTopic, PolicyIdentity: true,
 	}
 	e.Witness = estate.Witness{Bucket: "lake", Prefix: "_witness"}
-	e.Buckets = []estate.Bucket{{Bucket: "lake", In: map[string]string{East: "lake-east", West: "lake-west"}}}
+	e.Buckets = []estate.Bucket{{Bucket: "lake", In: map[string]string{East: "lake-east", West: m.journalBucket}}}
 	e.Groups = mirroredGroups("audit")
-	c := s3.New(s3.Options{
-		BaseEndpoint: &m.journal.Endpoint, Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(miniotest.RootUser, miniotest.RootPassword, ""),
-	})
-	_, err := c.CreateBucket(m.T.Context(), &s3.CreateBucketInput{Bucket: aws.String("lake-west")})
-	m.Must(err)
 }
 
 // FaultSet is what can be done to the servers that there are.
@@ -173,7 +166,7 @@ func (m *Mirrored) FaultSet(group string) fault.Set {
 	if m.Source != nil {
 		k.Source = faults.Cluster{Brokers: []string{m.Source.Admin()}, Pid: m.Source.Pid}
 		k.Connect, k.ConnectPid, k.Connector = m.connect.URL(), m.connect.Pid, labkafka.SourceConnector
-		k.Journal = faults.Storage{Endpoint: m.journal.Endpoint, AccessKey: miniotest.RootUser, SecretKey: miniotest.RootPassword, Bucket: "lake-west"}
+		k.Journal = faults.Storage{Endpoint: m.journal.Endpoint, AccessKey: miniotest.RootUser, SecretKey: miniotest.RootPassword, Bucket: m.journalBucket}
 		k.JournalKey = "_witness/topics/orders.json"
 	}
 	return faults.Kafkas(k)
