@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -125,6 +126,48 @@ func TestItemErrors(t *testing.T) {
 				return res, nil, true
 			})
 			if got, err := cl.Ends(t.Context(), "orders"); !errors.Is(err, tc.want) {
+				t.Errorf("ends are %v, %v; want %v", got, err, tc.want)
+			}
+		})
+	}
+}
+
+// TestElection asks for the ends of a partition that elects its leader: the answer
+// comes with the leader, and without one within the time of one call it is none.
+func TestElection(t *testing.T) {
+	for name, tc := range map[string]struct {
+		leaderless int // answers without a leader
+		want       error
+	}{"short": {2, nil}, "for ever": {1 << 20, reach.ErrUnreachable}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, kfake.SeedTopics(1, "orders"))
+			kafkatest.Produce(t, c, kafkatest.Numbered("orders", 0, 3, time.UnixMilli(0))...)
+			cl := client(t, kafka.Config{Brokers: c.ListenAddrs(), Timeout: time.Second})
+			asked := 0
+			c.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				if asked++; asked > tc.leaderless {
+					return nil, nil, false
+				}
+				res := req.ResponseKind().(*kmsg.MetadataResponse)
+				for i, addr := range c.ListenAddrs() {
+					host, port, _ := net.SplitHostPort(addr)
+					b := kmsg.NewMetadataResponseBroker()
+					n, _ := strconv.Atoi(port)
+					b.NodeID, b.Host, b.Port = int32(i), host, int32(n)
+					res.Brokers = append(res.Brokers, b)
+				}
+				topic := kmsg.NewMetadataResponseTopic()
+				topic.Topic = kmsg.StringPtr("orders")
+				p := kmsg.NewMetadataResponseTopicPartition()
+				p.Leader, p.ErrorCode = -1, kerr.LeaderNotAvailable.Code
+				topic.Partitions = append(topic.Partitions, p)
+				res.Topics = append(res.Topics, topic)
+				return res, nil, true
+			})
+			got, err := cl.Ends(t.Context(), "orders")
+			if !errors.Is(err, tc.want) || tc.want == nil && got[kafka.Partition{Topic: "orders"}].End != 3 {
 				t.Errorf("ends are %v, %v; want %v", got, err, tc.want)
 			}
 		})

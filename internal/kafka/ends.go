@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"breakwater/internal/poll"
 )
 
 // Ends are the borders of a partition's log at one moment.
@@ -92,15 +94,27 @@ func (c *Client) OffsetsAtOrBefore(ctx context.Context, t time.Time, topics ...s
 	})
 }
 
-// list runs one of kadm's listings and refuses a partial answer.
-func (c *Client) list(ctx context.Context, doing string, topics []string,
-	ask func(context.Context, ...string) (kadm.ListedOffsets, error),
-) (Offsets, error) {
+// listing is one of kadm's listings.
+type listing = func(context.Context, ...string) (kadm.ListedOffsets, error)
+
+// list runs one of kadm's listings and refuses a partial answer. While a partition
+// elects a leader, as after its broker hung, it asks again as long as one call may take.
+func (c *Client) list(ctx context.Context, doing string, topics []string, ask listing) (out Offsets, err error) {
 	if len(topics) == 0 {
 		return nil, nil // kadm would list every topic
 	}
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
+	for {
+		out, err = c.listed(ctx, doing, topics, ask)
+		if !errors.Is(err, kerr.LeaderNotAvailable) && !errors.Is(err, kerr.NotLeaderForPartition) || poll.Wait(ctx, again) != nil {
+			return out, err
+		}
+	}
+}
+
+// listed asks once.
+func (c *Client) listed(ctx context.Context, doing string, topics []string, ask listing) (Offsets, error) {
 	listed, err := ask(ctx, topics...)
 	// A partition's own error says more than the envelope's.
 	out := make(Offsets)

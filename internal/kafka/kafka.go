@@ -71,6 +71,9 @@ type Client struct {
 	timeout time.Duration
 }
 
+// again is the pause before a broker is asked again.
+const again = 100 * time.Millisecond
+
 // New makes a client without connecting.
 func New(c Config) (*Client, error) {
 	name := strings.Join(c.Brokers, ",")
@@ -91,7 +94,7 @@ func New(c Config) (*Client, error) {
 		// the region is gone.
 		kgo.RetryTimeout(c.Timeout),
 		kgo.RequestTimeoutOverhead(c.Timeout),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
+		kgo.RetryBackoffFn(func(int) time.Duration { return again }),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 	}
 	if c.TLS != nil {
