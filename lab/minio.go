@@ -33,10 +33,10 @@ func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 			// Each user that is made costs a key derivation of 64 MB, which it keeps otherwise.
 			"--memlimit", "256MiB", "--address", l.addr(name), "--console-address", l.addr(name + "-console"), l.path("data", name)},
 	}, func(ctx context.Context) error {
-		if err := server.Answers(ctx, "http://"+l.addr(name)+"/minio/health/ready"); err != nil {
+		if err := server.Answers(ctx, "http://"+l.addr(name)+"/minio/health/cluster"); err != nil {
 			return err
 		}
-		return adm.Loaded(ctx) // users that are made before would be forgotten
+		return adm.Loaded(ctx) // what is changed before that is forgotten
 	})
 }
 

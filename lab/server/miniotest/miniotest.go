@@ -122,10 +122,11 @@ func New(folder, log string) (*Server, error) {
 	return s, nil
 }
 
-// serves asks whether the server serves, and knows the users and policies that it
-// has stored: what is made before that would be forgotten.
+// serves asks whether the server serves, and knows the buckets' settings, the users and
+// the policies that it has stored: what is changed before that is forgotten when it has
+// read them. Its question for a cluster is the one that waits for the settings.
 func (s *Server) serves(ctx context.Context) error {
-	if err := server.Answers(ctx, s.Endpoint+"/minio/health/ready"); err != nil {
+	if err := server.Answers(ctx, s.Endpoint+"/minio/health/cluster"); err != nil {
 		return err
 	}
 	a, err := minio.New(s.Config())
