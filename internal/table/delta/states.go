@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"breakwater/internal/table"
 )
@@ -66,13 +67,16 @@ func (w *surveyor) unknown(below int64, why error) bool {
 	return !w.ended
 }
 
-// run surveys a run of versions from its first start on, and begins anew at a
-// later start where it cannot go on.
+// run surveys a run of versions from its first start on, and begins anew at a later
+// start where it cannot go on: each start is tried once, so that it ends.
 func (w *surveyor) run(ctx context.Context, r table.Range) bool {
-	for at := r.First; at <= r.Last; {
-		c, ok := w.l.startFrom(at, r.Last)
-		if !ok {
-			return true
+	at := r.First
+	var why error // nothing led to the versions from at on
+	for _, c := range slices.Backward(w.l.starts(r.Last)) {
+		if first := max(c.version, 0); first < at || !c.whole() && c.version >= 0 {
+			continue
+		} else if !w.unknown(first, why) {
+			return false
 		}
 		reached, err := w.segment(ctx, c, r.Last)
 		switch {
@@ -85,34 +89,17 @@ func (w *surveyor) run(ctx context.Context, r table.Range) bool {
 			w.ended = true
 			return false
 		}
-		at = max(reached, c.version) + 1
-		if !w.unknown(at, err) {
-			return false
-		}
+		at, why = max(at, reached+1), err
 	}
-	return true
+	return w.unknown(r.Last+1, why)
 }
 
-// startFrom is the oldest start at or after a version.
-func (l *Log) startFrom(at, last int64) (checkpoint, bool) {
-	if _, ok := l.commits[0]; ok && at == 0 {
-		return checkpoint{version: -1}, true
-	}
-	var found checkpoint
-	ok := false
-	for _, c := range l.checkpoints { // newest first
-		if c.whole() && c.version >= at && c.version <= last {
-			found, ok = c, true
-		}
-	}
-	return found, ok
-}
-
-// segment surveys from a start and returns the last version that it reached.
+// segment surveys from a start and returns the last version that it reached, that
+// before the start where it cannot begin.
 func (w *surveyor) segment(ctx context.Context, c checkpoint, last int64) (int64, error) {
 	r, err := w.l.start(ctx, c)
 	if err != nil {
-		return c.version, err
+		return c.version - 1, err
 	}
 	lacking, total := map[fileID]int{}, 0
 	var fail error
