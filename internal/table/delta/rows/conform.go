@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -16,18 +18,41 @@ import (
 // errUnlike says that a file holds another type than the schema allows.
 var errUnlike = errors.New("the file is unlike the schema")
 
-// find returns where among a file's fields the column is, or -1.
-func (c *column) find(fields []arrow.Field) int {
-	for i, f := range fields {
-		if c.id != 0 {
-			if id, ok := fieldID(f); ok && id == c.id {
-				return i
-			}
-		} else if f.Name == c.physical {
-			return i
-		}
+// find returns where among a file's fields the column is, or -1. A name that differs
+// in case only is the column's where no other one is, as Spark has it: engines that do
+// not write through Spark have changed the case of names.
+func (c *column) find(fields []arrow.Field) (int, error) {
+	if c.id != 0 {
+		return slices.IndexFunc(fields, func(f arrow.Field) bool { id, ok := fieldID(f); return ok && id == c.id }), nil
 	}
-	return -1
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	i, err := named(names, c.physical)
+	if err != nil {
+		return -1, fmt.Errorf("%w: column %s: %w", errUnlike, c.name, err)
+	}
+	return i, nil
+}
+
+// named is where a name is: itself, or else the only one that differs from it in case
+// alone; -1 where there is none.
+func named(names []string, name string) (int, error) {
+	if i := slices.Index(names, name); i >= 0 {
+		return i, nil
+	}
+	found := -1
+	for i, other := range names {
+		if !strings.EqualFold(other, name) {
+			continue
+		}
+		if found >= 0 {
+			return -1, fmt.Errorf("%q and %q differ from %q in case only", names[found], other, name)
+		}
+		found = i
+	}
+	return found, nil
 }
 
 func fieldID(f arrow.Field) (int, bool) {
@@ -101,9 +126,12 @@ func (c *column) conform(ctx context.Context, mem memory.Allocator, in arrow.Arr
 func conformFields(ctx context.Context, mem memory.Allocator, want []column, have []arrow.Field, in []arrow.ArrayData, n int) (out []arrow.ArrayData, err error) {
 	for i := range want {
 		var p arrow.ArrayData
-		if at := want[i].find(have); at >= 0 {
+		at, err := want[i].find(have)
+		switch {
+		case err != nil:
+		case at >= 0:
 			p, err = want[i].conform(ctx, mem, in[at])
-		} else {
+		default:
 			p = nulls(mem, want[i].typ, n)
 		}
 		if err != nil {

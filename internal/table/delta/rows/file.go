@@ -174,13 +174,19 @@ func (o *open) bind() error {
 		c := &o.cols[i]
 		o.at[i] = -1
 		if c.partition {
-			var err error
-			if o.consts[i], err = c.constant(o.memory(), o.add.PartitionValues[c.physical], most); err != nil {
+			value, err := o.valueIn(c, o.add.PartitionValues)
+			if err == nil {
+				o.consts[i], err = c.constant(o.memory(), value, most)
+			}
+			if err != nil {
 				return fmt.Errorf("%w: %w", delta.ErrCorrupt, err)
 			}
 			continue
 		}
-		n := c.find(fields)
+		n, err := c.find(fields)
+		if err != nil {
+			return err
+		}
 		if n < 0 && c.required {
 			return fmt.Errorf("%w: it has no column %s, which may not be null", errUnlike, c.name)
 		}

@@ -3,6 +3,8 @@ package rows
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +17,30 @@ import (
 
 // errPartition says that a partition value is not one of its type.
 var errPartition = errors.New("partition value")
+
+// valueIn is the column's among a file's partition values, by its name or the only one
+// that differs from it in case alone. Some writers leave out nulls, so that a column
+// without a value is null; but not where there is a value of which the table has no
+// column, which may be this one's.
+func (t *Table) valueIn(c *column, values map[string]*string) (*string, error) {
+	if v, ok := values[c.physical]; ok {
+		return v, nil
+	}
+	names := slices.Sorted(maps.Keys(values))
+	i, err := named(names, c.physical)
+	if err != nil {
+		return nil, fmt.Errorf("%w of column %s: %w", errPartition, c.name, err)
+	}
+	if i >= 0 {
+		return values[names[i]], nil
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(t.columns, func(c column) bool { return c.partition && strings.EqualFold(c.physical, name) }) {
+			return nil, fmt.Errorf("%w of column %s: the log has none for this file, and has one of %q, which is no column", errPartition, c.name, name)
+		}
+	}
+	return nil, nil
+}
 
 // constant is an array of n times a partition value as the protocol serialises
 // it. The empty string is null, as is none.
@@ -33,6 +59,46 @@ func (c *column) constant(mem memory.Allocator, value *string, n int) (arrow.Arr
 		one()
 	}
 	return b.NewArray(), nil
+}
+
+// timeForms are the ways in which engines write a timestamp: without a zone, which is
+// then UTC, or with one, after a space or a T. The protocol has the first and the last;
+// delta-rs and Spark have written the others.
+var timeForms = []string{
+	"2006-01-02 15:04:05.999999999",
+	"2006-01-02T15:04:05.999999999",
+	"2006-01-02 15:04:05.999999999Z07:00",
+	"2006-01-02 15:04:05.999999999Z0700",
+	"2006-01-02 15:04:05.999999999Z07",
+	"2006-01-02T15:04:05.999999999Z0700",
+	"2006-01-02T15:04:05.999999999Z07",
+	time.DateOnly,
+	time.RFC3339Nano,
+}
+
+// instant reads a timestamp. A space before the zone is no matter.
+func instant(s string) (t time.Time, err error) {
+	if day, zone, ok := cutLast(s, ' '); ok && len(day) > len(time.DateOnly) {
+		s = day + zone
+		if zone == "UTC" || zone == "GMT" {
+			s = day + "Z"
+		}
+	}
+	for _, form := range timeForms {
+		if t, err = time.Parse(form, s); err == nil {
+			return t, nil
+		}
+	}
+	return t, err
+}
+
+// cutLast cuts around the last separator.
+func cutLast(s string, by byte) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, by)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
 }
 
 // parsed reads a value once, for a builder to append many times.
@@ -67,10 +133,7 @@ func parsed(b array.Builder, s string) (appendOne func(), err error) {
 		t, err := time.Parse(time.DateOnly, s)
 		return func() { b.Append(arrow.Date32(t.Unix() / 86400)) }, err
 	case *array.TimestampBuilder:
-		t, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil {
-			t, err = time.Parse("2006-01-02 15:04:05.999999999", s)
-		}
+		t, err := instant(s)
 		return func() { b.Append(arrow.Timestamp(t.UnixMicro())) }, err
 	case *array.Decimal128Builder:
 		typ := b.Type().(*arrow.Decimal128Type) //nolint:errcheck // it is that builder's

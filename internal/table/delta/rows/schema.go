@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -44,8 +43,21 @@ func (t *Table) parse() error {
 	if err != nil {
 		return err
 	}
+	names := make([]string, len(cols))
 	for i, c := range cols {
-		cols[i].partition = slices.Contains(t.snap.Metadata.PartitionColumns, c.name)
+		names[i] = c.name
+	}
+	for _, name := range t.snap.Metadata.PartitionColumns {
+		i, err := named(names, name)
+		if err != nil {
+			return t.bad("partition column %s: %w", name, err)
+		}
+		if i < 0 {
+			return t.bad("it has no partition column %s", name)
+		}
+		cols[i].partition = true
+	}
+	for i, c := range cols {
 		if cols[i].partition && c.parts != nil {
 			return t.bad("partition column %s is nested", c.name)
 		}
