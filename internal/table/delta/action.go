@@ -5,8 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"strconv"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"breakwater/internal/clip"
 	"breakwater/internal/table"
 )
 
@@ -73,10 +78,39 @@ type Metadata struct {
 	} `json:"format"`
 }
 
+// commitInfo is what of a commit's own words this package reads. All of it is
+// free-form: what is not of the expected kind is left out, and odd says so.
 type commitInfo struct {
-	Timestamp         *int64 `json:"timestamp"`
-	InCommitTimestamp *int64 `json:"inCommitTimestamp"`
-	Operation         string `json:"operation"`
+	Timestamp         *int64
+	InCommitTimestamp *int64
+	Operation         string
+	odd               string
+}
+
+// readInfo reads the action commitInfo, whatever it is.
+func readInfo(raw []byte) (info commitInfo) {
+	var fields map[string]jsontext.Value
+	if err := jsonv2.Unmarshal(raw, &fields, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+		info.odd = "its commitInfo is no object"
+		return info
+	}
+	number := func(name string) *int64 {
+		text, ok := fields[name]
+		if !ok || string(text) == "null" {
+			return nil
+		}
+		n, err := strconv.ParseInt(string(text), 10, 64)
+		if err != nil {
+			info.odd = fmt.Sprintf("the %s of its commitInfo is no whole number of milliseconds: %s", name, clip.Text(string(text), 60))
+			return nil
+		}
+		return &n
+	}
+	info.Timestamp, info.InCommitTimestamp = number("timestamp"), number("inCommitTimestamp")
+	if text := fields["operation"]; text != nil && unmarshal(text, &info.Operation) != nil {
+		info.odd = "the operation of its commitInfo is no text"
+	}
+	return info
 }
 
 type sidecar struct {
@@ -95,7 +129,7 @@ type fileAction struct {
 	PartitionValues map[string]*string `json:"partitionValues"`
 	Size            int64              `json:"size"`
 	DataChange      bool               `json:"dataChange"`
-	Stats           string             `json:"stats"`
+	Stats           jsontext.Value     `json:"stats"`
 	DeletionVector  *DeletionVector    `json:"deletionVector"`
 }
 
@@ -111,6 +145,7 @@ type actions struct {
 	txns     []txn
 	sidecars []sidecar
 	count    int64 // of actions, as _last_checkpoint's size counts them
+	odd      []string
 }
 
 // parseActions reads newline-separated JSON actions, of a commit or of a v2
@@ -135,35 +170,58 @@ func parseActions(root folder, key string, body []byte) (*actions, error) {
 }
 
 func (acts *actions) parse(root folder, line []byte) error {
-	var a struct {
-		CommitInfo json.RawMessage `json:"commitInfo"`
-		Protocol   *Protocol       `json:"protocol"`
-		Metadata   *Metadata       `json:"metaData"`
-		Add        *fileAction     `json:"add"`
-		Remove     *fileAction     `json:"remove"`
-		Txn        *txn            `json:"txn"`
-		Sidecar    *sidecar        `json:"sidecar"`
-	}
-	if err := json.Unmarshal(line, &a); err != nil {
+	all, err := members(line)
+	if err != nil {
 		return err
 	}
-	acts.count++
-	switch {
-	case a.CommitInfo != nil:
-		acts.rawInfo = a.CommitInfo
-		return json.Unmarshal(a.CommitInfo, &acts.info)
-	case a.Protocol != nil:
-		acts.protocol = a.Protocol
-	case a.Metadata != nil:
-		acts.metadata = a.Metadata
-	case a.Txn != nil:
-		acts.txns = append(acts.txns, *a.Txn)
-	case a.Sidecar != nil:
-		acts.sidecars = append(acts.sidecars, *a.Sidecar)
-	case a.Add != nil:
-		return acts.add(root, *a.Add)
-	case a.Remove != nil:
-		add, err := newAdd(root, *a.Remove)
+	if len(all) > 0 {
+		acts.count++
+	}
+	for _, m := range all {
+		if err := acts.member(root, m); err != nil {
+			return fmt.Errorf("%s: %w", m.kind, err)
+		}
+	}
+	return nil
+}
+
+func (acts *actions) member(root folder, m member) error {
+	switch m.kind {
+	case "commitInfo":
+		acts.rawInfo, acts.info = m.body, readInfo(m.body)
+		if acts.info.odd != "" {
+			acts.odd = append(acts.odd, acts.info.odd)
+		}
+	case "protocol":
+		acts.protocol = &Protocol{}
+		return whole(m.body, acts.protocol, "minReaderVersion", "minWriterVersion", "readerFeatures", "writerFeatures")
+	case "metaData":
+		acts.metadata = &Metadata{}
+		return whole(m.body, acts.metadata, "id", "schemaString", "partitionColumns", "configuration")
+	case "txn":
+		var t txn
+		if err := unmarshal(m.body, &t); err != nil {
+			return err
+		}
+		acts.txns = append(acts.txns, t)
+	case "sidecar":
+		var s sidecar
+		if err := unmarshal(m.body, &s); err != nil {
+			return err
+		}
+		acts.sidecars = append(acts.sidecars, s)
+	case "add":
+		var f fileAction
+		if err := unmarshal(m.body, &f); err != nil {
+			return err
+		}
+		return acts.add(root, f)
+	case "remove":
+		var f fileAction
+		if err := unmarshal(m.body, &f); err != nil {
+			return err
+		}
+		add, err := newAdd(root, f)
 		acts.removes = append(acts.removes, add.id())
 		return err
 	}
@@ -173,12 +231,16 @@ func (acts *actions) parse(root folder, line []byte) error {
 func (acts *actions) add(root folder, f fileAction) error {
 	add, err := newAdd(root, f)
 	acts.adds = append(acts.adds, add)
+	if _, odd := recordsIn(f.Stats); odd != "" {
+		acts.odd = append(acts.odd, fmt.Sprintf("the statistics of %s %s, and are left out", add.Path, odd))
+	}
 	return err
 }
 
 func newAdd(root folder, f fileAction) (Add, error) {
+	records, _ := recordsIn(f.Stats)
 	a := Add{
-		Path: f.Path, Size: f.Size, Records: numRecords([]byte(f.Stats)),
+		Path: f.Path, Size: f.Size, Records: records,
 		PartitionValues: f.PartitionValues, DataChange: f.DataChange, Vector: f.DeletionVector,
 	}
 	return a, a.locate(root)
@@ -260,16 +322,18 @@ func (acts *actions) appended() int64 {
 }
 
 // timeOf is when a version was committed. In-commit timestamps hold only while
-// the table's configuration enables them. Other times are moved past the
-// previous version's where they are not already, as the protocol does, so that
-// times never contradict the order of versions.
+// the table's configuration enables them. The clock of whoever committed counts up to
+// the time at which the store wrote the commit: it may be set wrong, or count something
+// else than milliseconds. Times that are not in-commit are moved past the previous
+// version's where they are not already, as the protocol does, so that they never
+// contradict the order of versions.
 func timeOf(n int64, info commitInfo, meta *Metadata, o table.Object, prev time.Time) table.Version {
 	v := table.Version{Number: n}
 	switch {
 	case info.InCommitTimestamp != nil && meta != nil && meta.Configuration["delta.enableInCommitTimestamps"] == "true":
 		v.Time, v.From = time.UnixMilli(*info.InCommitTimestamp).UTC(), table.InCommit
 		return v
-	case info.Timestamp != nil:
+	case info.Timestamp != nil && info.ahead(o) <= 0:
 		v.Time, v.From = time.UnixMilli(*info.Timestamp).UTC(), table.CommitInfo
 	case !o.Modified.IsZero():
 		v.Time, v.From = o.Modified.UTC(), table.ObjectTime
@@ -281,3 +345,19 @@ func timeOf(n int64, info commitInfo, meta *Metadata, o table.Object, prev time.
 	}
 	return v
 }
+
+// ahead is by how much a commit's own time is later than the store's, which stores tell
+// in whole seconds; not positive where it is not, or where one of them is not known.
+func (i commitInfo) ahead(o table.Object) time.Duration {
+	if i.Timestamp == nil || o.Modified.IsZero() {
+		return 0
+	}
+	latest := o.Modified
+	if latest.Nanosecond() == 0 {
+		latest = latest.Add(time.Second - time.Nanosecond)
+	}
+	return time.UnixMilli(*i.Timestamp).Sub(latest)
+}
+
+// wellAhead is how far ahead a commit's own time is not worth a word: clocks differ.
+const wellAhead = time.Minute

@@ -100,6 +100,7 @@ func (acts *actions) merge(b *actions) {
 	acts.txns = append(acts.txns, b.txns...)
 	acts.sidecars = append(acts.sidecars, b.sidecars...)
 	acts.count += b.count
+	acts.odd = append(acts.odd, b.odd...)
 	if b.protocol != nil {
 		acts.protocol = b.protocol
 	}

@@ -47,6 +47,7 @@ func (l *Log) Point(ctx context.Context, w table.Choice) (Point, error) {
 		}
 		p.Snapshot, p.Above, p.Outside, p.Complete = n.Snapshot, n.Above, n.Outside, true
 		p.Time, _ = times.Of(n.Snapshot.Version.Number)
+		p.Warnings = append(p.Warnings, p.Snapshot.Odd()...)
 		return p, nil
 	}
 	var number int64
@@ -62,6 +63,7 @@ func (l *Log) Point(ctx context.Context, w table.Choice) (Point, error) {
 	if p.Snapshot, err = l.Snapshot(ctx, number); err != nil {
 		return Point{}, err
 	}
+	p.Warnings = append(p.Warnings, p.Snapshot.Odd()...)
 	p.Time, _ = times.Of(number)
 	have, err := l.listData(ctx)
 	if err != nil {

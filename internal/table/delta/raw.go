@@ -26,7 +26,7 @@ type Action struct {
 // File reads an add or remove action.
 func (l *Log) File(a Action) (Add, error) {
 	var f fileAction
-	if err := json.Unmarshal(a.Body, &f); err != nil {
+	if err := unmarshal(a.Body, &f); err != nil {
 		return Add{}, fmt.Errorf("%w: %s of version %d: %w", ErrCorrupt, a.Kind, a.Version, err)
 	}
 	return newAdd(l.root, f)
@@ -102,38 +102,18 @@ func lineActions(version int64, key string, body []byte) iter.Seq2[Action, error
 			if line = bytes.TrimSpace(line); len(line) == 0 {
 				continue
 			}
-			if a, ok := single(version, line); ok {
-				if !yield(a, nil) {
-					return
-				}
-				continue
-			}
-			var kinds map[string]json.RawMessage
-			if err := json.Unmarshal(line, &kinds); err != nil {
+			all, err := members(line)
+			if err != nil {
 				yield(Action{}, badLog(key, "%w", err))
 				return
 			}
-			for kind, raw := range kinds {
-				if string(raw) != "null" && !yield(Action{version, kind, raw}, nil) {
+			for _, m := range all {
+				if !yield(Action{version, m.kind, m.body}, nil) {
 					return
 				}
 			}
 		}
 	}
-}
-
-// single reads a line that holds one action, as nearly all do, without taking
-// its content apart: {"kind":{...}}.
-func single(version int64, line []byte) (Action, bool) {
-	kind, body, ok := bytes.Cut(line, []byte(`":`))
-	if !ok || len(kind) < 3 || !bytes.HasPrefix(kind, []byte(`{"`)) || bytes.ContainsAny(kind[2:], `"\`) || len(body) < 3 {
-		return Action{}, false
-	}
-	body = bytes.TrimSpace(body[:len(body)-1])
-	if line[len(line)-1] != '}' || len(body) == 0 || body[0] != '{' || !json.Valid(body) {
-		return Action{}, false
-	}
-	return Action{version, string(kind[2:]), body}, true
 }
 
 // rowActions yields the actions of a Parquet checkpoint or sidecar.

@@ -3,13 +3,15 @@ package delta
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/parquet-go/parquet-go"
 
+	"breakwater/internal/clip"
 	"breakwater/internal/table/delta/columns"
 )
 
@@ -148,7 +150,7 @@ func (v addValues) numbers(row checkpointRow) (size, records int64) {
 	}
 	records = -1
 	if v.stats != nil && !v.stats[row.i].IsNull() {
-		records = numRecords(v.stats[row.i].ByteArray())
+		records, _ = numRecords(v.stats[row.i].ByteArray())
 	} else if row.has(cStatsRecords) { // delta.checkpoint.writeStatsAsJson=false
 		records = max(-1, row.integer(cStatsRecords))
 	}
@@ -285,10 +287,25 @@ func (r checkpointRow) pairs(key, value int) map[string]*string {
 	return out
 }
 
+// recordsIn is [numRecords] of statistics as an action has them: as a JSON text.
+func recordsIn(raw jsontext.Value) (n int64, odd string) {
+	switch raw.Kind() {
+	case '"':
+		text, err := jsontext.AppendUnquote(nil, raw)
+		if err != nil {
+			return -1, "are no text"
+		}
+		return numRecords(text)
+	case 0, 'n': // none, which is as good
+		return -1, ""
+	}
+	return -1, "are no text"
+}
+
 // numRecords is the row count in a file's statistics, -1 where they have none:
-// they are optional, and may be cut short by their writer. Rows are then unknown,
-// and the file is as live as before.
-func numRecords(stats []byte) int64 {
+// they are optional, and may be cut short by their writer, which odd says. Rows are
+// then unknown, and the file is as live as before.
+func numRecords(stats []byte) (n int64, odd string) {
 	// As every engine writes it; the whole is parsed only where it differs.
 	if rest, ok := bytes.CutPrefix(stats, []byte(`{"numRecords":`)); ok {
 		n, digits := int64(0), 0
@@ -297,14 +314,27 @@ func numRecords(stats []byte) int64 {
 			digits++
 		}
 		if digits > 0 && digits < len(rest) && (rest[digits] == ',' || rest[digits] == '}') {
-			return n
+			return n, ""
 		}
 	}
-	var s struct {
-		NumRecords *int64 `json:"numRecords"`
+	if len(stats) == 0 {
+		return -1, ""
 	}
-	if len(stats) == 0 || json.Unmarshal(stats, &s) != nil || s.NumRecords == nil || *s.NumRecords < 0 {
-		return -1
+	var fields map[string]jsontext.Value
+	if err := unmarshal(stats, &fields); err != nil {
+		return -1, "are no JSON object"
 	}
-	return *s.NumRecords
+	const name = "numRecords"
+	if text, ok := fields[name]; ok && string(text) != "null" {
+		if n, err := strconv.ParseInt(string(text), 10, 64); err == nil && n >= 0 {
+			return n, ""
+		}
+		return -1, "say that numRecords is " + clip.Text(string(text), 60)
+	}
+	for other := range fields {
+		if other != name && strings.EqualFold(other, name) {
+			return -1, "name " + other + " instead of " + name
+		}
+	}
+	return -1, ""
 }

@@ -3,7 +3,6 @@ package delta
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,6 +30,27 @@ type Snapshot struct {
 
 	files *fileSet
 	log   []table.Object
+	odd   []string
+	oddly int // how many oddities were met, of which odd has the first
+}
+
+// Odd says what was met on the way that is optional or free in a log and not as it
+// should be: odd statistics, a checksum file that nobody can read. It takes nothing
+// from the version.
+func (s *Snapshot) Odd() []string {
+	if more := s.oddly - len(s.odd); more > 0 {
+		return append(slices.Clip(s.odd), fmt.Sprintf("%d more of that kind", more))
+	}
+	return s.odd
+}
+
+// mostOdd is how many oddities a snapshot names.
+const mostOdd = 10
+
+func (s *Snapshot) oddity(key, format string, args ...any) {
+	if s.oddly++; len(s.odd) < mostOdd {
+		s.odd = append(s.odd, key+": "+fmt.Sprintf(format, args...))
+	}
 }
 
 // Len is how many logical files are live.
@@ -212,7 +232,7 @@ func (l *Log) SnapshotAfter(ctx context.Context, s *Snapshot, v int64) (*Snapsho
 // clone is a snapshot to carry forward.
 func (s *Snapshot) clone() *Snapshot {
 	c := *s
-	c.Txns, c.files, c.log = maps.Clone(s.Txns), s.files.clone(), slices.Clone(s.log)
+	c.Txns, c.files, c.log, c.odd = maps.Clone(s.Txns), s.files.clone(), slices.Clone(s.log), slices.Clone(s.odd)
 	return &c
 }
 
@@ -262,6 +282,9 @@ func (l *Log) start(ctx context.Context, c checkpoint) (*replayer, error) {
 		return nil, badLog(c.parts[0].Key, "adds %s with deletion vector %q twice", twice.Path, twice.Vector.ID())
 	}
 	s.log = slices.Clone(objects)
+	for _, text := range acts.odd {
+		s.oddity(c.parts[0].Key, "%s", text)
+	}
 	// The checkpoint does not tell when its version was committed; its commit
 	// does, where log cleanup has left it.
 	var info commitInfo
@@ -331,6 +354,13 @@ func (l *Log) replay(ctx context.Context, r *replayer, to int64, after func(*act
 			return err
 		}
 		r.s.log = append(r.s.log, o)
+		for _, text := range f.odd {
+			r.s.oddity(o.Key, "%s", text)
+		}
+		if ahead := f.info.ahead(o); ahead > wellAhead {
+			r.s.oddity(o.Key, "its writer's clock said %s, when the store's said %s: the store's time counts",
+				time.UnixMilli(*f.info.Timestamp).UTC().Format(time.RFC3339), o.Modified.UTC().Format(time.RFC3339))
+		}
 		if after != nil {
 			after(f.actions)
 		}
@@ -385,7 +415,9 @@ func (l *Log) audit(ctx context.Context, s *Snapshot) error {
 	return s.checksum(o.Key, body)
 }
 
-// checksum compares the snapshot with its version checksum file (.crc).
+// checksum compares the snapshot with its version checksum file (.crc). The file is
+// optional, so that one that cannot be read is an oddity; one that says otherwise
+// than the log is evidence that a part of the log is not what was written.
 func (s *Snapshot) checksum(key string, body []byte) error {
 	var crc struct {
 		TableSizeBytes *int64    `json:"tableSizeBytes"`
@@ -397,8 +429,9 @@ func (s *Snapshot) checksum(key string, body []byte) error {
 		Deleted        *int64    `json:"numDeletedRecordsOpt"`
 		Txns           []txn     `json:"setTransactions"`
 	}
-	if err := json.Unmarshal(body, &crc); err != nil {
-		return badLog(key, "%w", err)
+	if err := unmarshal(body, &crc); err != nil {
+		s.oddity(key, "it is no checksum file that can be read, and is left out: %v", err)
+		return nil
 	}
 	differs := func(what string, want, got any) error {
 		return badLog(key, "records %s %v, the log gives %v; a part of the log may be missing or replaced", what, want, got)

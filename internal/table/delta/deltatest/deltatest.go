@@ -12,6 +12,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/table/tabletest"
 )
@@ -94,7 +95,7 @@ func Load(names ...string) (*tabletest.Store, error) {
 		if err := errors.Join(err, in.Close()); err != nil {
 			return nil, fmt.Errorf("unpack %s: %w", f.Name, err)
 		}
-		s.Write(f.Name, body, f.Modified)
+		s.Write(f.Name, body, f.Modified.Add(24*time.Hour)) // the archive keeps the day alone
 	}
 	return s, nil
 }
