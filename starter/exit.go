@@ -56,7 +56,7 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, errFailed):
 		return exitFailed
-	case errors.Is(err, errUnknown), reach.Unreachable(err):
+	case errors.Is(err, errUnknown), errors.Is(err, reach.ErrUnseen), reach.Unreachable(err):
 		return exitUnknown
 	default:
 		return exitFailed

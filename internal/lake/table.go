@@ -171,7 +171,7 @@ func (t Table) NotSeen(run action.Run, what, want string, err error) action.Obse
 // rather than about our way to it or what we know of its format.
 func Answered(err error) bool {
 	switch {
-	case reach.Unreachable(err), errors.Is(err, fs.ErrPermission), errors.Is(err, objectstore.ErrNoBucket),
+	case reach.Unreachable(err), errors.Is(err, reach.ErrUnseen), errors.Is(err, fs.ErrPermission), errors.Is(err, objectstore.ErrNoBucket),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, table.ErrUnsupported):
 		return false

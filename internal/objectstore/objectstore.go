@@ -28,7 +28,11 @@
 //   - [ErrSame]: beside one of the last two, when what is there holds the very
 //     bytes that were to be written;
 //   - [ErrKey]: the store cannot decrypt what it holds;
+//   - [ErrArchived]: the object is there, and nobody can read it before it is restored
+//     from the archive;
 //   - [ErrLacks]: the store cannot do this at all;
+//   - [reach.ErrUnseen]: the store, or who stands before it, answered without having
+//     looked: a token has expired, say, or the bucket is in another region;
 //   - [reach.ErrUnreachable]: no answer came, nothing is known.
 //
 // Only the last may be cured by asking again, and some of what is none of them, such
@@ -58,6 +62,10 @@ var (
 	// ErrKey means that the store cannot decrypt what it holds. A store may say so of
 	// a listing too, if it decrypts what it lists.
 	ErrKey = errors.New("it cannot be decrypted with the keys there")
+
+	// ErrArchived means that the object lies in an archive, and has not been restored
+	// from it.
+	ErrArchived = errors.New("it is archived")
 
 	// ErrNoBucket means that the bucket itself is missing.
 	ErrNoBucket = errors.New("no such bucket")

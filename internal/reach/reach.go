@@ -21,6 +21,13 @@ import (
 // did not answer. Nothing is known about its state.
 var ErrUnreachable = errors.New("unreachable")
 
+// ErrUnseen is in the chain of an error that says that an answer came, and that it is
+// about the question and not about what was asked for: a token has expired, the clocks
+// differ, the data is in another region, the other side is too busy, or a proxy sent a
+// page of its own. Nothing was looked at. Unlike [ErrUnreachable] it is no sign that the
+// other side is lost.
+var ErrUnseen = errors.New("nothing was looked at")
+
 // Unreachable reports whether err means that no answer came: a refused or reset
 // connection, a failed name lookup, a timeout, or an error marked by [Mark]. A
 // cancelled context is not one, since then it was we who stopped asking.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/aws/smithy-go"
@@ -64,6 +65,9 @@ func (c *Client) classify(err error) error {
 	if message != "" && message != code {
 		said += ": " + message
 	}
+	if why := unseen(status, code, message, re, err); why != "" {
+		return &refusal{reach.ErrUnseen.Error() + ": " + why + " (" + said + ")", []error{reach.ErrUnseen}, err}
+	}
 	switch {
 	case status == http.StatusBadGateway || status == http.StatusGatewayTimeout:
 		// Somebody before the store answered, and says that the store did not.
@@ -75,6 +79,8 @@ func (c *Client) classify(err error) error {
 	case status == http.StatusNotFound,
 		status == http.StatusMethodNotAllowed: // the version asked for is a delete marker
 		return &refusal{"not found (" + said + ")", []error{fs.ErrNotExist}, err}
+	case code == "InvalidObjectState":
+		return &refusal{objectstore.ErrArchived.Error() + " (" + said + "); restore it from the archive first", []error{objectstore.ErrArchived}, err}
 	case status == http.StatusForbidden:
 		return &refusal{fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), append([]error{fs.ErrPermission}, denial(code)...), err}
 	case status == http.StatusPreconditionFailed, code == "ConditionalRequestConflict":
@@ -83,6 +89,50 @@ func (c *Client) classify(err error) error {
 		return &refusal{"the store answered " + said, denial(code), err}
 	}
 	return noAnswer(err)
+}
+
+// unseen is why an answer tells nothing of what was asked for, with the next move;
+// empty where it does.
+func unseen(status int, code, message string, re *smithyhttp.ResponseError, err error) string {
+	switch code {
+	case "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture":
+		return "the clock of this machine and the store's differ by too much; set the clock"
+	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
+		return "the session token has expired; get new credentials"
+	case "InvalidToken":
+		return "the session token is none that the store knows; get new credentials, or leave the token out if they need none"
+	case "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "MovedPermanently":
+		if region := regionIn(message, re); region != "" {
+			return "the bucket is in region " + region + "; name that region, and its endpoint"
+		}
+		return "the bucket is in another region; name its region and endpoint"
+	}
+	var undecoded *smithy.DeserializationError
+	switch _, slow := slowCodes[code]; {
+	case slow, status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
+		return "the store asks to slow down, also after several attempts; try again later, or do less at a time"
+	case status >= 300 && status < 400 && status != http.StatusNotModified:
+		return "the endpoint sends us elsewhere; check the endpoint"
+	case errors.Is(err, errPage), status >= 200 && status < 300 && errors.As(err, &undecoded) && !reach.Unreachable(err) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return "the answer is not one that S3 describes; check the endpoint, and what stands before it"
+	}
+	return ""
+}
+
+// expecting is how a store says in words which region it is of.
+var expecting = regexp.MustCompile(`expecting '([a-z0-9-]+)'`)
+
+// regionIn is the region that a store names as the right one.
+func regionIn(message string, re *smithyhttp.ResponseError) string {
+	if re != nil && re.Response != nil {
+		if region := re.Response.Header.Get("X-Amz-Bucket-Region"); region != "" {
+			return region
+		}
+	}
+	if m := expecting.FindStringSubmatch(message); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // denial is what a code says of the principal, if anything.

@@ -26,7 +26,7 @@ import (
 // decoder takes more than ten times as long, and most of a listing's processor time.
 type page []objectstore.Version
 
-var errPage = errors.New("the store's answer is not the listing that S3 describes; nothing can be concluded from it")
+var errPage = errors.New("the answer is not the listing that S3 describes")
 
 // read is the client's part in reading a page.
 func (p *page) read(s *middleware.Stack) error {
