@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -88,6 +89,32 @@ func TestReportedTables(t *testing.T) {
 				t.Errorf("%s\n%s\n%s\n%s", w, c.Situation, c.Why, c.Source)
 			}
 		})
+	}
+}
+
+// TestAnswerNamesItsVersion: who asks a table without naming a version is told where
+// the answer is not from the head of the log, and why.
+func TestAnswerNamesItsVersion(t *testing.T) {
+	dir := t.TempDir()
+	unpackReported(t, dir)
+	gap, whole := filepath.Join(dir, "c12_gap/no_checkpoint/no_checkpoint"), filepath.Join(dir, "c23_readd/table/table")
+	for name, tc := range map[string]struct {
+		args  []string
+		wants string // in what is printed; empty: no other version is named
+	}{
+		"an older one, for people":   {[]string{gap}, "NOT the newest version: the head of the log is 5\n  version 2 is not complete: "},
+		"an older one, for programs": {[]string{gap, "--json"}, `{"type":"answered","version":1,"head":5,"above":[{`},
+		"an older one, by time":      {[]string{gap, "--json", "--at", "2023-11-14T22:13:21Z"}, `{"type":"answered","version":1,"head":5}`},
+		"the one that was named":     {[]string{gap, "--version", "1"}, ""},
+		"the newest":                 {[]string{whole}, ""},
+		"the newest, for programs":   {[]string{whole, "--json"}, ""},
+	} {
+		var out, errs bytes.Buffer
+		args := append([]string{"table", "query", tc.args[0], "select count(*) as n from t"}, tc.args[1:]...)
+		code := run(t.Context(), args, nil, &out, &errs)
+		if code != exitProven || !strings.Contains(out.String(), tc.wants) || tc.wants == "" && (strings.Contains(out.String(), "newest") || strings.Contains(out.String(), "answered")) {
+			t.Errorf("%s: %d\n%s%s\nwant %q", name, code, out.String(), errs.String(), tc.wants)
+		}
 	}
 }
 

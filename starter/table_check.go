@@ -110,7 +110,7 @@ func (a *app) tableCheck(c *cobra.Command, where string, f tableFlags, o table.C
 	if v.Sound {
 		return nil
 	}
-	return wrong(errFailed, "breakwater table show "+where, "%s is not sound: %s", t.root, verdictOf(r))
+	return wrong(errFailed, "breakwater table history "+where+" --readable", "%s is not sound: %s", t.root, verdictOf(r))
 }
 
 // verdictOf is what is wrong, in a few words.
@@ -140,7 +140,7 @@ func (a *app) showCheck(where string, r table.Findings) {
 	a.text("  ", fmt.Sprintf("looked for %s, %s, %s read", countOf(int64(r.Objects), "object", "objects"), footers,
 		countOf(int64(r.Vectors), "deletion vector", "deletion vectors")))
 	if t := r.Travel; t != nil && len(t.Readable) > 0 {
-		a.text("  ", "can be read in full: versions "+ranges(t.Readable))
+		a.text("  ", "can be read in full: "+ranges(t.Readable))
 	}
 	if f := r.Fork; f != nil {
 		a.text("  ", fmt.Sprintf("compared %s with the other copy; the last common version is %d", countOf(int64(f.Compared), "commit", "commits"), f.Common))
@@ -173,10 +173,10 @@ func (a *app) showCheck(where string, r table.Findings) {
 	}
 }
 
-// ranges are runs of versions, for people.
+// ranges are runs of versions, one at least, for people.
 func ranges(all []table.Range) string {
-	var parts []string
-	for _, r := range all {
+	parts := []string{all[0].Words()}
+	for _, r := range all[1:] {
 		parts = append(parts, r.String())
 	}
 	return strings.Join(parts, ", ")

@@ -30,6 +30,9 @@ table and nothing else, no file and no network.
 With --json it prints one JSON list of row objects. Numbers keep all their
 digits, times are in ISO 8601, binary is in base64, a map is a list of pairs.
 
+Where the answer is from another version than the head of the log, and --version
+does not name it, that is said below the rows; with --json in a second line.
+
 A query that is wrong exits with 2, one that would need more than --within or
 1 GiB of memory with 3: its answer is unknown.`,
 		Example: `  breakwater table query /backup/lake/orders "SELECT count(*) FROM t"
@@ -78,15 +81,32 @@ func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, with
 	case err != nil:
 		return err
 	}
+	head := at.Extent().Head
+	older := s.Version().Number != head && f.version == ""
 	if a.json {
 		fmt.Fprintf(a.out, "%s\n", list)
+		if older {
+			a.line("answered", answeredView{s.Version().Number, head, p.Above})
+		}
 		return nil
 	}
 	for _, line := range aligned(r, 80) {
 		a.say("%s", line)
 	}
 	a.say("%s; version %d", countOf(int64(len(r.Rows)), "row", "rows"), s.Version().Number)
+	if older {
+		a.say("NOT the newest version: the head of the log is %d", head)
+		a.above(p.Above)
+	}
 	return nil
+}
+
+// answeredView says from which version an answer is, where that is not the head of the
+// log and nobody named it.
+type answeredView struct {
+	Version int64         `json:"version"`
+	Head    int64         `json:"head"`
+	Above   []table.Above `json:"above,omitempty"`
 }
 
 // aligned lays an answer out in columns, numbers to the right, in no more than

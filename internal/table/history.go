@@ -28,6 +28,14 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d to %d", r.First, r.Last)
 }
 
+// Words is the run with its noun: version 3, versions 3 to 5.
+func (r Range) Words() string {
+	if r.First == r.Last {
+		return "version " + r.String()
+	}
+	return "versions " + r.String()
+}
+
 // Ranges groups versions, which are in order, into runs.
 func Ranges(versions []int64) []Range {
 	return Runs(func(int64, int64) bool { return true }, versions)

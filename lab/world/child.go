@@ -27,8 +27,9 @@ type ChildCall struct {
 	With           json.RawMessage
 }
 
-// Killed applies in child processes, of which each but the last is killed: after
-// a number of progress lines, and a little later. It returns how many were killed.
+// Killed applies in child processes, of which each but the last is killed: the first one
+// as it begins, the others a little after a number of progress lines, if they get so
+// far. It returns how many were killed, which is one at least.
 func (w *World) Killed(r *rand.Rand, c ChildCall, lines int) int {
 	w.T.Helper()
 	c.Folder = w.Systems.Folder
@@ -39,7 +40,8 @@ func (w *World) Killed(r *rand.Rand, c ChildCall, lines int) int {
 	self, err := os.Executable()
 	w.Must(err)
 	kills := 0
-	for attempt := range 4 {
+	const last = 4
+	for attempt := range last + 1 {
 		cmd := exec.CommandContext(w.T.Context(), self)
 		cmd.Env = append(os.Environ(), childEnv+"="+file)
 		out, err := cmd.StdoutPipe()
@@ -48,16 +50,19 @@ func (w *World) Killed(r *rand.Rand, c ChildCall, lines int) int {
 		w.Must(cmd.Start())
 		left := r.IntN(lines + 2)
 		pause := time.Duration(r.IntN(8000)) * time.Microsecond
+		if attempt == 0 {
+			left, pause = 1, 0
+		}
 		scan := bufio.NewScanner(out)
 		for scan.Scan() {
-			if left--; left == 0 && attempt < 3 {
+			if left--; left == 0 && attempt < last {
 				<-time.After(pause)
 				w.Must(cmd.Process.Kill())
 			}
 		}
 		if err := cmd.Wait(); err == nil {
 			break
-		} else if attempt == 3 || left > 0 {
+		} else if attempt == last || left > 0 {
 			w.T.Fatalf("Apply in a process of its own: %v", err)
 		}
 		kills++

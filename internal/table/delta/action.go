@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"breakwater/internal/clip"
+	"breakwater/internal/strictjson"
 	"breakwater/internal/table"
 )
 
@@ -107,7 +108,7 @@ func readInfo(raw []byte) (info commitInfo) {
 		return &n
 	}
 	info.Timestamp, info.InCommitTimestamp = number("timestamp"), number("inCommitTimestamp")
-	if text := fields["operation"]; text != nil && unmarshal(text, &info.Operation) != nil {
+	if text := fields["operation"]; text != nil && strictjson.Unmarshal(text, &info.Operation) != nil {
 		info.odd = "the operation of its commitInfo is no text"
 	}
 	return info
@@ -200,25 +201,25 @@ func (acts *actions) member(root folder, m member) error {
 		return whole(m.body, acts.metadata, "id", "schemaString", "partitionColumns", "configuration")
 	case "txn":
 		var t txn
-		if err := unmarshal(m.body, &t); err != nil {
+		if err := strictjson.Unmarshal(m.body, &t); err != nil {
 			return err
 		}
 		acts.txns = append(acts.txns, t)
 	case "sidecar":
 		var s sidecar
-		if err := unmarshal(m.body, &s); err != nil {
+		if err := strictjson.Unmarshal(m.body, &s); err != nil {
 			return err
 		}
 		acts.sidecars = append(acts.sidecars, s)
 	case "add":
 		var f fileAction
-		if err := unmarshal(m.body, &f); err != nil {
+		if err := strictjson.Unmarshal(m.body, &f); err != nil {
 			return err
 		}
 		return acts.add(root, f)
 	case "remove":
 		var f fileAction
-		if err := unmarshal(m.body, &f); err != nil {
+		if err := strictjson.Unmarshal(m.body, &f); err != nil {
 			return err
 		}
 		add, err := newAdd(root, f)

@@ -56,7 +56,7 @@ func (l *Log) absent(v int64) error {
 func (l *Log) Covered(r table.Range) string {
 	for _, c := range l.Compactions() {
 		if c.First <= r.Last && c.Last >= r.First {
-			return fmt.Sprintf(" (%s tells of versions %s, and no engine reads it in place of a commit that is absent: bring the commit back, and use the file to see what it held)", c.Key, c.Range)
+			return fmt.Sprintf(" (%s tells of %s, and no engine reads it in place of a commit that is absent: bring the commit back, and use the file to see what it held)", inLog(c.Key), c.Words())
 		}
 	}
 	return ""
@@ -67,7 +67,7 @@ func (l *Log) Covered(r table.Range) string {
 // commit of its range is not there to compare with.
 func (l *Log) Compare(ctx context.Context, c Compaction) (string, error) {
 	if c.First < 0 || c.First > c.Last {
-		return fmt.Sprintf("its name says versions %s", c.Range), nil
+		return fmt.Sprintf("its name says %s", c.Words()), nil
 	}
 	body, err := l.get(ctx, c.object)
 	if err != nil {

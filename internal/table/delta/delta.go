@@ -77,7 +77,16 @@ type folder struct {
 
 // badLog is an error about the content of one log object.
 func badLog(key, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %w", ErrCorrupt, key, fmt.Errorf(format, args...))
+	return fmt.Errorf("%w: %s: %w", ErrCorrupt, inLog(key), fmt.Errorf(format, args...))
+}
+
+// inLog names an object of a log from the table's folder on. Whoever hands its error on
+// names the table.
+func inLog(key string) string {
+	if name, ok := NameInLog(key); ok {
+		return logName + name
+	}
+	return key
 }
 
 // Broken reports whether an error says that an object of the log is gone or

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/strictjson"
 	"breakwater/internal/table/delta/columns"
 )
 
@@ -46,7 +47,7 @@ type Hint struct {
 // ParseHint reads _last_checkpoint.
 func ParseHint(body []byte) (Hint, error) {
 	var h Hint
-	if err := json.Unmarshal(body, &h); err != nil {
+	if err := strictjson.Unmarshal(body, &h); err != nil {
 		return h, fmt.Errorf("%w: %s: %w", ErrCorrupt, hintName, err)
 	}
 	if h.Version < 0 || h.Parts < 0 || h.Size < 0 {

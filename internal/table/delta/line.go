@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"strings"
 
-	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"breakwater/internal/strictjson"
 )
 
-// The one reader of the log's lines. It uses the second version of Go's JSON package,
-// because the first one takes a name for another that differs from it in case only,
-// which no engine does, and mends what is no UTF-8 without a word.
+// The one reader of the log's lines.
 
 // kinds are the actions of the protocol, by their names in the log.
 var kinds = map[string]bool{
@@ -85,7 +84,7 @@ func unlike(what string, err error) error {
 	if err == nil {
 		return fmt.Errorf("is not %s", what)
 	}
-	return fmt.Errorf("is not %s: %w", what, err)
+	return fmt.Errorf("is not %s: %w", what, strictjson.Plain(err))
 }
 
 // spelled refuses the name of an action in another case: engines skip it as one that
@@ -120,18 +119,14 @@ func valid(body []byte) bool {
 	return jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
-// unmarshal reads JSON of the protocol: names count with their case, and none may
-// come twice.
-func unmarshal(raw []byte, v any) error { return jsonv2.Unmarshal(raw, v) }
-
-// whole is unmarshal for an object of which a field that is written in another case
+// whole is [strictjson.Unmarshal] for an object of which a field that is written in another case
 // must not be taken for one that is not there, as readerFeatures must not.
 func whole(raw []byte, v any, fields ...string) error {
-	if err := unmarshal(raw, v); err != nil {
+	if err := strictjson.Unmarshal(raw, v); err != nil {
 		return err
 	}
 	var all map[string]jsontext.Value
-	if err := unmarshal(raw, &all); err != nil {
+	if err := strictjson.Unmarshal(raw, &all); err != nil {
 		return err
 	}
 	for name := range all {

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/strictjson"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/columns"
 )
@@ -26,7 +27,7 @@ type Action struct {
 // File reads an add or remove action.
 func (l *Log) File(a Action) (Add, error) {
 	var f fileAction
-	if err := unmarshal(a.Body, &f); err != nil {
+	if err := strictjson.Unmarshal(a.Body, &f); err != nil {
 		return Add{}, fmt.Errorf("%w: %s of version %d: %w", ErrCorrupt, a.Kind, a.Version, err)
 	}
 	return newAdd(l.root, f)

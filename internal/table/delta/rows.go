@@ -12,6 +12,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"breakwater/internal/clip"
+	"breakwater/internal/strictjson"
 	"breakwater/internal/table/delta/columns"
 )
 
@@ -321,7 +322,7 @@ func numRecords(stats []byte) (n int64, odd string) {
 		return -1, ""
 	}
 	var fields map[string]jsontext.Value
-	if err := unmarshal(stats, &fields); err != nil {
+	if err := strictjson.Unmarshal(stats, &fields); err != nil {
 		return -1, "are no JSON object"
 	}
 	const name = "numRecords"

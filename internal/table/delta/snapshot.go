@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/strictjson"
 	"breakwater/internal/table"
 )
 
@@ -49,7 +50,7 @@ const mostOdd = 10
 
 func (s *Snapshot) oddity(key, format string, args ...any) {
 	if s.oddly++; len(s.odd) < mostOdd {
-		s.odd = append(s.odd, key+": "+fmt.Sprintf(format, args...))
+		s.odd = append(s.odd, inLog(key)+": "+fmt.Sprintf(format, args...))
 	}
 }
 
@@ -429,8 +430,8 @@ func (s *Snapshot) checksum(key string, body []byte) error {
 		Deleted        *int64    `json:"numDeletedRecordsOpt"`
 		Txns           []txn     `json:"setTransactions"`
 	}
-	if err := unmarshal(body, &crc); err != nil {
-		s.oddity(key, "it is no checksum file that can be read, and is left out: %v", err)
+	if err := strictjson.Unmarshal(body, &crc); err != nil {
+		s.oddity(key, "it cannot be read as a checksum file, and is left out: %v", err)
 		return nil
 	}
 	differs := func(what string, want, got any) error {

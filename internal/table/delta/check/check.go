@@ -68,7 +68,7 @@ func Table(ctx context.Context, store table.Store, l *delta.Log, o Options) (Res
 		r.problem(Log, "%v", err)
 	}
 	for _, g := range l.Gaps() {
-		r.problem(Log, "no commit of versions %s is in the log%s; time travel to them is lost", g, l.Covered(g))
+		r.problem(Log, "no commit of %s is in the log%s; time travel to there is lost", g.Words(), l.Covered(g))
 	}
 	if err := r.compactions(ctx, l); err != nil {
 		return fail("read its log compaction files", err)

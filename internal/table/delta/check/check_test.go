@@ -108,7 +108,7 @@ func TestDamages(t *testing.T) {
 		"vector gone": {d, 5, func(t *testing.T, s *tabletest.Store) { s.Delete(live(t, s, d, 5, true)) },
 			"false 1 0 []", ""},
 		"gap": {p, 13, func(_ *testing.T, s *tabletest.Store) { s.Delete(jsonKey(p, 10)) },
-			"true 0 0 [log]", "no commit of versions 10"},
+			"true 0 0 [log]", "no commit of version 10"},
 		"no way to the head": {p, 13, func(_ *testing.T, s *tabletest.Store) {
 			for _, k := range s.Keys(p + "/_delta_log/") {
 				if strings.Contains(k, ".checkpoint.") || strings.HasSuffix(k, "00010.json") {

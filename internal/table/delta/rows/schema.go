@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"breakwater/internal/strictjson"
 	"breakwater/internal/table/delta"
 )
 
@@ -74,7 +75,7 @@ func (t *Table) bad(format string, args ...any) error {
 // fields reads a struct's fields; within is the column that they are part of.
 func (t *Table) fields(raw []byte, within string) ([]column, error) {
 	var s structSchema
-	if err := json.Unmarshal(raw, &s); err != nil {
+	if err := strictjson.Unmarshal(raw, &s); err != nil {
 		return nil, t.bad("%s: %w", within, err)
 	}
 	cols := make([]column, 0, len(s.Fields))
@@ -89,12 +90,12 @@ func (t *Table) fields(raw []byte, within string) ([]column, error) {
 		}
 		c.name, c.physical, c.required = f.Name, f.Name, !f.Nullable
 		if t.mapped == "name" || t.mapped == "id" {
-			if err := json.Unmarshal(f.Metadata["delta.columnMapping.physicalName"], &c.physical); err != nil {
+			if err := strictjson.Unmarshal(f.Metadata["delta.columnMapping.physicalName"], &c.physical); err != nil {
 				return nil, t.bad("column %s has no physical name: %w", path, err)
 			}
 		}
 		if t.mapped == "id" {
-			if err := json.Unmarshal(f.Metadata["delta.columnMapping.id"], &c.id); err != nil {
+			if err := strictjson.Unmarshal(f.Metadata["delta.columnMapping.id"], &c.id); err != nil {
 				return nil, t.bad("column %s has no id: %w", path, err)
 			}
 		}
@@ -106,7 +107,7 @@ func (t *Table) fields(raw []byte, within string) ([]column, error) {
 // column reads a type: a name, or an object for a nested one.
 func (t *Table) column(raw json.RawMessage, path string) (c column, err error) {
 	var name string
-	if json.Unmarshal(raw, &name) == nil {
+	if strictjson.Unmarshal(raw, &name) == nil {
 		c.typ = plain(name)
 		if c.typ == nil {
 			return c, &TypeError{t.snap.Root.String(), path, name}
@@ -119,7 +120,7 @@ func (t *Table) column(raw json.RawMessage, path string) (c column, err error) {
 		Key     json.RawMessage `json:"keyType"`
 		Value   json.RawMessage `json:"valueType"`
 	}
-	if err := json.Unmarshal(raw, &nested); err != nil {
+	if err := strictjson.Unmarshal(raw, &nested); err != nil {
 		return c, t.bad("column %s: %w", path, err)
 	}
 	part := func(raw json.RawMessage, name string) {
