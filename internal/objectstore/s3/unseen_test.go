@@ -71,7 +71,7 @@ func TestUnseen(t *testing.T) {
 					t.Errorf("%s: %v; want %v, saying %q", doing, err, tc.want, tc.says)
 				}
 				for _, other := range []error{reach.ErrUnreachable, reach.ErrUnseen, objectstore.ErrArchived, fs.ErrPermission, fs.ErrNotExist} {
-					if other != tc.want && errors.Is(err, other) {
+					if !errors.Is(tc.want, other) && errors.Is(err, other) {
 						t.Errorf("%s: %v is also taken for %v", doing, err, other)
 					}
 				}
