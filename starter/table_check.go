@@ -175,9 +175,12 @@ func (a *app) showCheck(where string, r table.Findings) {
 
 // ranges are runs of versions, one at least, for people.
 func ranges(all []table.Range) string {
-	parts := []string{all[0].Words()}
-	for _, r := range all[1:] {
+	if len(all) == 1 {
+		return all[0].Words()
+	}
+	var parts []string
+	for _, r := range all {
 		parts = append(parts, r.String())
 	}
-	return strings.Join(parts, ", ")
+	return "versions " + strings.Join(parts, ", ")
 }
