@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -166,14 +167,16 @@ func (e *examination) bad(format string, args ...any) {
 // ends the test.
 func (e *examination) call(args ...string) (int, []json.RawMessage) {
 	var out, errs bytes.Buffer
+	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
+	defer cancel()
 	done := make(chan int, 1)
 	go func() {
-		done <- run(e.t.Context(), append([]string{"table"}, append(args, "--json")...), nil, &out, &errs)
+		done <- run(ctx, append([]string{"table"}, append(args, "--json")...), nil, &out, &errs)
 	}()
 	var code int
 	select {
 	case code = <-done:
-	case <-time.After(time.Minute):
+	case <-ctx.Done():
 		e.t.Fatalf("%q does not end", args)
 	}
 	if code != exitProven && code != exitFailed && code != exitRefused {

@@ -85,7 +85,7 @@ func (m *inMemory) choose() (recovery.Cut, error) {
 }
 
 func TestCutLiesFurtherBackThanWasRead(t *testing.T) {
-	m := &inMemory{t: t, store: &tabletest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{Now: time.Now}}
 	fast := m.table("fast", 300, 50)
 	m.table("slow", 300, 0)
 	m.lose("slow", 7, false)
@@ -110,7 +110,7 @@ func TestCutLiesFurtherBackThanWasRead(t *testing.T) {
 // has no time. What lies below it is out of reach, so there is no cut where the
 // other table holds the group further back; and looking for one ends.
 func TestNoCutBelowACheckpointWithoutItsCommit(t *testing.T) {
-	m := &inMemory{t: t, store: &tabletest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{Now: time.Now}}
 	big := m.table("big", 6, 3)
 	m.table("small", 6, 0)
 	m.lose("small", 2, false)
@@ -141,7 +141,7 @@ func TestNoCutBelowACheckpointWithoutItsCommit(t *testing.T) {
 // A version whose file was removed by a later one can be incomplete below one
 // that is complete. It is found out when the cut falls on it.
 func TestCutStepsBackFromAnIncompleteOlderVersion(t *testing.T) {
-	m := &inMemory{t: t, store: &tabletest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{Now: time.Now}}
 	big := m.table("big", 6, 0)
 	m.table("small", 6, 0)
 	m.lose("small", 5, false) // holds the group before version 5
@@ -177,7 +177,7 @@ func TestNoCutNamesTheTable(t *testing.T) {
 		"no whole version": {func(m *inMemory) { m.store.Delete(world.Entry("two", 0)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := &inMemory{t: t, store: &tabletest.Store{}}
+			m := &inMemory{t: t, store: &tabletest.Store{Now: time.Now}}
 			m.table("one", 3, 0)
 			m.table("two", 3, 0)
 			tc.breaks(m)
@@ -192,7 +192,7 @@ func TestNoCutNamesTheTable(t *testing.T) {
 
 // A store that does not answer concludes nothing.
 func TestUnreadEvidenceIsNoEvidence(t *testing.T) {
-	m := &inMemory{t: t, store: &tabletest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{Now: time.Now}}
 	m.table("one", 5, 2)
 	lost := errors.New("no answer")
 	for _, op := range []string{"list", "get"} {
@@ -210,7 +210,7 @@ func TestUnreadEvidenceIsNoEvidence(t *testing.T) {
 
 // The oldest partition of a topic holds the tables back too.
 func TestTopicBindsTheCut(t *testing.T) {
-	m := &inMemory{t: t, store: &tabletest.Store{}}
+	m := &inMemory{t: t, store: &tabletest.Store{Now: time.Now}}
 	m.table("one", 9, 0)
 	m.ev.Topics = []recovery.TopicState{{Name: "events", Partitions: []recovery.PartitionState{
 		{Partition: 0, MirroredThrough: 10, NewestAt: firstCommit.Add(time.Hour)},
