@@ -163,3 +163,48 @@ func TestInCommitTimestamps(t *testing.T) {
 		}
 	}
 }
+
+// A commit's own time counts up to the store's. A clock that is a month ahead, or that
+// counts microseconds, costs its own commit's time and no later one's, wherever reading
+// begins, and is named.
+func TestClockAhead(t *testing.T) {
+	const begun = int64(1_700_000_000)
+	for name, stamp := range map[string]int64{
+		"a month ahead": (begun + 30*24*3600) * 1000,
+		"microseconds":  (begun + 20) * 1_000_000,
+		"nanoseconds":   (begun + 20) * 1_000_000_000,
+	} {
+		s := &tabletest.Store{}
+		put(t, s, jsonKey("t", 0), strings.Join([]string{infoLine(begun * 1000), protocolLine, metadataLine}, "\n"))
+		want := []string{time.Unix(begun, 0).UTC().String()}
+		for v := int64(1); v <= 5; v++ {
+			at := (begun + 10*v) * 1000
+			if v == 2 {
+				at = stamp
+			}
+			put(t, s, fmt.Sprintf("t/f%d", v), "x")
+			put(t, s, jsonKey("t", int(v)), infoLine(at)+"\n"+addLine(fmt.Sprintf("f%d", v), 1, 1))
+			want = append(want, time.Unix(begun+10*v, 0).UTC().String())
+		}
+		for v := range 6 {
+			s.Touch(jsonKey("t", v), time.Unix(begun+10*int64(v), 0))
+		}
+		l := open(t, s, "t")
+		for from := range int64(6) {
+			var got []string
+			for c, err := range l.History(t.Context(), from) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, c.Version.Time.String())
+			}
+			if !slices.Equal(got, want[from:]) {
+				t.Errorf("%s, read from version %d:\n got %q\nwant %q", name, from, got, want[from:])
+			}
+		}
+		p, err := l.Point(t.Context(), table.Choice{})
+		if err != nil || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "_delta_log/00000000000000000002.json: its writer's clock said") {
+			t.Errorf("%s: %q, %v", name, p.Warnings, err)
+		}
+	}
+}
