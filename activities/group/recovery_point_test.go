@@ -270,3 +270,24 @@ func BenchmarkRecoveryPoint(b *testing.B) {
 		}
 	}
 }
+
+// A commit that a log store may have acknowledged, and that the log does not have, is a
+// version of which neither time nor rows are known: no cut lands there, and the source's
+// head below it does not say that nothing is lost.
+func TestPendingCommitIsAVersion(t *testing.T) {
+	for name, pending := range map[string]bool{"none": false, "one above the head": true} {
+		m := &inMemory{t: t, store: &tabletest.Store{Now: time.Now}}
+		one := m.table("one", 6, 0)
+		head := firstCommit.Add(50 * time.Second)
+		one.State.Source = &recovery.Head{Version: 5, Rows: 5, CommittedAt: head, At: head.Add(time.Second)}
+		if pending {
+			m.must(m.store.Put(t.Context(), "one/_delta_log/.tmp/00000000000000000006.json.8f3a", []byte("{}")))
+		}
+		cut, err := m.choose()
+		m.must(err)
+		last := one.State.Versions[len(one.State.Versions)-1]
+		if cut.Tables[0].Version != 5 || (last.Version == 6) != pending || pending && (last.Complete || !last.CommittedAt.IsZero() || last.Rows != recovery.Unknown) {
+			t.Errorf("%s: cut %+v, newest version %+v", name, cut.Tables, last)
+		}
+	}
+}

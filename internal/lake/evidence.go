@@ -215,6 +215,9 @@ func (t *TableEvidence) read(ctx context.Context) error {
 	if head := t.Log.Extent().Head; head > last { // a checkpoint without its log entry
 		vs, pure = append(vs, recovery.Version{Version: head, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
 	}
+	for _, p := range t.Log.Extent().Pending { // it counts perhaps, and what it holds is not known
+		vs, pure = append(vs, recovery.Version{Version: p.Number, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
+	}
 	if t.Newest != nil {
 		count(vs, pure, newest, t.Newest.Rows())
 	}

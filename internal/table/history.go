@@ -71,6 +71,11 @@ type Extent struct {
 	// Gaps are the runs of versions between the first and the head of which
 	// nothing is there, in order.
 	Gaps []Range
+	// Pending are versions above the head that may have been committed and
+	// acknowledged, and that the log does not have, in order: as a log store leaves
+	// them that enters a commit elsewhere before it publishes it. Their time is when
+	// they were written.
+	Pending []Version
 }
 
 // Times is when the versions of a table were committed, in their order.

@@ -1,10 +1,12 @@
 package delta
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A catalog or a commit coordinator can be the one who decides which commits of a
@@ -53,6 +55,36 @@ func (l *Log) unpublished() int {
 		}
 	}
 	return n
+}
+
+// Pending is a commit above the head of the log that may have been acknowledged.
+type Pending struct {
+	Version int64
+	Key     string
+	Written time.Time // by the store
+}
+
+// Pending are the commits above the head that lie in _delta_log/.tmp only, in order.
+// Spark's log store for DynamoDB writes a commit there first, enters it in its table,
+// which is when it counts, and copies it to its name in the log last, or has the next
+// reader or writer do that. So a version may be acknowledged whose name is absent, and
+// whoever writes that name buries it. Which entry the table in DynamoDB has is not asked
+// here: see Delta's PROTOCOL.md, and its S3DynamoDBLogStore.
+func (l *Log) Pending() []Pending {
+	var all []Pending
+	head := l.Head()
+	for v, o := range l.temporary {
+		if v > head {
+			all = append(all, Pending{v, o.Key, o.Modified})
+		}
+	}
+	slices.SortFunc(all, func(a, b Pending) int { return cmp.Compare(a.Version, b.Version) })
+	return all
+}
+
+func (p Pending) String() string {
+	return fmt.Sprintf("version %d may have been committed and acknowledged at %s: %s is there, and the log has no commit of that number; let a writer with the DynamoDB log store of this table finish it, or see in its DynamoDB table that it does not count",
+		p.Version, p.Written.UTC().Format(time.RFC3339), inLog(p.Key))
 }
 
 // coordinated refuses a version of a table whose coordinator has commits that the

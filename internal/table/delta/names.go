@@ -126,6 +126,7 @@ type entries struct {
 	compacted     []Compaction
 	checkpoints   []checkpoint            // newest first
 	sidecars      map[string]table.Object // by file name
+	temporary     map[int64]table.Object  // commits that a log store wrote before it gave them their number's name
 	staged        []int64                 // versions of commits of which only a catalog or coordinator can tell whether they count
 	hint          *table.Object
 }
@@ -138,7 +139,7 @@ type partsKey struct {
 func newEntries() *entries {
 	return &entries{
 		commits: map[int64]table.Object{}, crcs: map[int64]table.Object{},
-		sidecars: map[string]table.Object{},
+		sidecars: map[string]table.Object{}, temporary: map[int64]table.Object{},
 	}
 }
 
@@ -163,6 +164,10 @@ func (e *entries) sort(objects map[string]table.Object) {
 			}
 		case EntrySidecar:
 			e.sidecars[strings.TrimPrefix(name, sidecarDir)] = o
+		case EntryTemporary:
+			if was, ok := e.temporary[n.Version]; !ok || o.Modified.Before(was.Modified) { // of several one was accepted
+				e.temporary[n.Version] = o
+			}
 		case EntryStaged:
 			e.staged = append(e.staged, n.Version)
 		}

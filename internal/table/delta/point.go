@@ -40,6 +40,9 @@ func (l *Log) Point(ctx context.Context, w table.Choice) (Point, error) {
 		return Point{}, err
 	}
 	p := Point{Warnings: times.Warnings}
+	for _, c := range l.Pending() {
+		p.Warnings = append(p.Warnings, c.String())
+	}
 	if w.Version == nil && w.At.IsZero() {
 		n, err := l.NewestComplete(ctx, time.Time{})
 		if err != nil {

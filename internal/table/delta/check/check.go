@@ -56,6 +56,10 @@ func Table(ctx context.Context, store table.Store, l *delta.Log, o Options) (Res
 	}
 	p, err := l.Point(ctx, want)
 	r.Warnings = append(r.Warnings, p.Warnings...)
+	for _, c := range l.Pending() {
+		r.problem(Log, "%s", c)
+		r.Warnings = slices.DeleteFunc(r.Warnings, func(w string) bool { return w == c.String() })
+	}
 	switch {
 	case err == nil:
 		r.Complete = p.Complete

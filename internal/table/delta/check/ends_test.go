@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/check"
 	"breakwater/internal/table/delta/deltatest"
+	"breakwater/internal/table/delta/rollback"
 )
 
 // errSteps is what a store answers that was asked far more often than it has objects.
@@ -72,4 +73,35 @@ func FuzzEnds(f *testing.F) {
 		_, err = l.LaterThan(t.Context(), l.Head())
 		ends("what is later", err)
 	})
+}
+
+// A commit that lies in _delta_log/.tmp above the head may have been acknowledged: it is
+// named, and no restore takes its number. Below the head it is what the log store leaves.
+func TestPending(t *testing.T) {
+	const p = "delta/basic_part"
+	for name, tc := range map[string]struct {
+		key   string
+		wants string
+	}{
+		"above the head": {p + "/_delta_log/.tmp/00000000000000000014.json.8f3a", "version 14 may have been committed and acknowledged"},
+		"of the head":    {p + "/_delta_log/.tmp/00000000000000000013.json.8f3a", ""},
+		"of none":        {p + "/_delta_log/.tmp/14.json", ""},
+	} {
+		s := deltatest.Loaded(t, "basic_part")
+		if err := s.Put(t.Context(), tc.key, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		l := open(t, s, p)
+		r, err := check.Table(t.Context(), s, l, check.Options{})
+		if err != nil || r.Sound() != (tc.wants == "") || tc.wants != "" && (len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Text, tc.wants)) {
+			t.Errorf("%s: %+v, %v; want %q", name, r.Problems, err, tc.wants)
+		}
+		point, err := l.Point(t.Context(), table.Choice{})
+		if err != nil || point.Snapshot.Version.Number != 13 || (len(point.Warnings) > 0) != (tc.wants != "") {
+			t.Errorf("%s: %q, %v", name, point.Warnings, err)
+		}
+		if _, err := rollback.New(t.Context(), s, l, 5); tc.wants != "" && !errors.Is(err, table.ErrRefused) || tc.wants == "" && err != nil {
+			t.Errorf("%s: a restore's plan: %v", name, err)
+		}
+	}
 }

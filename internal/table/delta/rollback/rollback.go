@@ -177,6 +177,9 @@ func New(ctx context.Context, store table.Store, l *delta.Log, target int64) (*P
 		return fail("look above its head", fmt.Errorf("%w: objects of the log speak of versions above the head %d: %d, the first %s; they would be taken to speak of the restore's commit: bring the commits that they belong to, or move them aside (table.promote to version %d does)",
 			ErrRefused, l.Head(), len(beyond), beyond[0], l.Head()))
 	}
+	if pending := l.Pending(); len(pending) > 0 {
+		return fail("look above its head", fmt.Errorf("%w: %s; the restore's commit would bury it", ErrRefused, pending[0]))
+	}
 	// The listing takes longest, and most of that in the server: everything that the
 	// log says is worked out meanwhile.
 	var have map[string]int64
