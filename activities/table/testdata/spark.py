@@ -13,6 +13,9 @@ settings = {
     "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.driver.memory": "1g",
     # Tables of a few rows: less of what pays off on large ones.
     "spark.sql.shuffle.partitions": "2", "spark.databricks.delta.snapshotPartitions": "2", "spark.sql.adaptive.enabled": "false",
+    # The tables were written once, and are older each day: Spark refuses versions that
+    # are older than the table keeps deleted files, where it knows their times.
+    "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration": "false",
     "spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 builder = SparkSession.builder.master("local[2]").appName("reader")
