@@ -222,7 +222,7 @@ func (acts *actions) member(root folder, m member) error {
 		if err := strictjson.Unmarshal(m.body, &f); err != nil {
 			return err
 		}
-		add, err := newAdd(root, f)
+		add, _, err := newAdd(root, f)
 		acts.removes = append(acts.removes, add.id())
 		return err
 	}
@@ -230,21 +230,22 @@ func (acts *actions) member(root folder, m member) error {
 }
 
 func (acts *actions) add(root folder, f fileAction) error {
-	add, err := newAdd(root, f)
+	add, odd, err := newAdd(root, f)
 	acts.adds = append(acts.adds, add)
-	if _, odd := recordsIn(f.Stats); odd != "" {
+	if odd != "" {
 		acts.odd = append(acts.odd, fmt.Sprintf("the statistics of %s %s, and are left out", add.Path, odd))
 	}
 	return err
 }
 
-func newAdd(root folder, f fileAction) (Add, error) {
-	records, _ := recordsIn(f.Stats)
-	a := Add{
-		Path: f.Path, Size: f.Size, Records: records,
+// newAdd is the file of an action; odd says what is odd in its statistics.
+func newAdd(root folder, f fileAction) (a Add, odd string, err error) {
+	a = Add{
+		Path: f.Path, Size: f.Size,
 		PartitionValues: f.PartitionValues, DataChange: f.DataChange, Vector: f.DeletionVector,
 	}
-	return a, a.locate(root)
+	a.Records, odd = recordsIn(f.Stats)
+	return a, odd, a.locate(root)
 }
 
 // locate works out where the file and its vector lie.

@@ -30,7 +30,8 @@ func (l *Log) File(a Action) (Add, error) {
 	if err := strictjson.Unmarshal(a.Body, &f); err != nil {
 		return Add{}, fmt.Errorf("%w: %s of version %d: %w", ErrCorrupt, a.Kind, a.Version, err)
 	}
-	return newAdd(l.root, f)
+	add, _, err := newAdd(l.root, f)
+	return add, err
 }
 
 // Needs are the objects that this logical file stands for: its data file, and the

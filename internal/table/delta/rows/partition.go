@@ -78,11 +78,12 @@ var timeForms = []string{
 
 // instant reads a timestamp. A space before the zone is no matter.
 func instant(s string) (t time.Time, err error) {
-	if day, zone, ok := cutLast(s, ' '); ok && len(day) > len(time.DateOnly) {
-		s = day + zone
+	if at := strings.LastIndexByte(s, ' '); at > len(time.DateOnly) {
+		zone := s[at+1:]
 		if zone == "UTC" || zone == "GMT" {
-			s = day + "Z"
+			zone = "Z"
 		}
+		s = s[:at] + zone
 	}
 	for _, form := range timeForms {
 		if t, err = time.Parse(form, s); err == nil {
@@ -90,15 +91,6 @@ func instant(s string) (t time.Time, err error) {
 		}
 	}
 	return t, err
-}
-
-// cutLast cuts around the last separator.
-func cutLast(s string, by byte) (before, after string, found bool) {
-	i := strings.LastIndexByte(s, by)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+1:], true
 }
 
 // parsed reads a value once, for a builder to append many times.
