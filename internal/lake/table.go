@@ -14,7 +14,6 @@ import (
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
-	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
@@ -170,13 +169,7 @@ func (t Table) NotSeen(run action.Run, what, want string, err error) action.Obse
 // Answered reports whether an error about a table says something about the table,
 // rather than about our way to it or what we know of its format.
 func Answered(err error) bool {
-	switch {
-	case reach.Unreachable(err), errors.Is(err, reach.ErrUnseen), errors.Is(err, fs.ErrPermission), errors.Is(err, objectstore.ErrNoBucket),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, table.ErrUnsupported):
-		return false
-	}
-	return true
+	return objectstore.Answered(err) && !errors.Is(err, table.ErrUnsupported)
 }
 
 // LogBroken reports whether an error says that an object of the log is gone or

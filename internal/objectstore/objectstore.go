@@ -35,7 +35,7 @@
 //     looked: a token has expired, say, or the bucket is in another region;
 //   - [reach.ErrUnreachable]: no answer came, nothing is known.
 //
-// Only the last may be cured by asking again, and some of what is none of them, such
+// Only the last two may be cured by asking again, and some of what is none of them, such
 // as an answer 500.
 //
 // # Implementations
@@ -45,9 +45,25 @@
 package objectstore
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"time"
+
+	"breakwater/internal/reach"
 )
+
+// Answered reports whether an error says something about what was asked for, rather
+// than about our way to it: silence, a denial, a bucket that may be mistyped and a call
+// that was ended say nothing. No error is an answer.
+func Answered(err error) bool {
+	for _, no := range []error{reach.ErrUnseen, fs.ErrPermission, ErrNoBucket, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, no) {
+			return false
+		}
+	}
+	return !reach.Unreachable(err)
+}
 
 var (
 	// ErrChanged means that a conditional request was refused: what is there is

@@ -104,10 +104,7 @@ func (p Depot) Manifests(ctx context.Context, group string) ([]backup.Found, err
 
 // Answered reports whether an error says something about the backup, rather than
 // about our way to it.
-func Answered(err error) bool {
-	return err != nil && !reach.Unreachable(err) && !errors.Is(err, reach.ErrUnseen) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, objectstore.ErrNoBucket) &&
-		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
-}
+func Answered(err error) bool { return err != nil && objectstore.Answered(err) }
 
 // Verified reads which backups of a group were restored and compared. A record
 // that cannot be believed is none.
