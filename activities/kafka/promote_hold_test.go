@@ -334,7 +334,8 @@ func TestHoldOfUndo(t *testing.T) {
 
 // TestMirrorOutlivesItsStop is the trap itself, on real servers: with a source that
 // hangs, connectors that say STOPPED go on moving an idle group at the target; the
-// hold outlasts them.
+// hold outlasts them. The task lives for as long as its source hangs: the source comes
+// back when the hold has seen it.
 func TestMirrorOutlivesItsStop(t *testing.T) {
 	t.Parallel()
 	m := world.NewMirrored(t)
@@ -342,8 +343,12 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 		m.Produce(m.Source, "orders", 15)
 		m.Drained() // syncs flow with traffic alone
 	}
-	// The task asks for one group after the other, and waits for each.
-	groups := []string{"cut", "a", "b", "c", "d"}
+	// The task asks for one group after the other, and waits for each: so many that
+	// it outlives a stop however slow the machine is.
+	groups := []string{"cut"}
+	for i := range 39 {
+		groups = append(groups, fmt.Sprintf("other-%d", i))
+	}
 	for _, g := range groups {
 		m.Commit(m.Source, g, "orders", 60)
 	}
@@ -381,9 +386,13 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 	t.Log(c.Summary)
 	said := ""
 	r.Progress = func(_, _ int64, sentence string) {
-		if sentence != said {
-			said = sentence
-			m.Lap("%s", sentence)
+		if sentence == said {
+			return
+		}
+		said = sentence
+		m.Lap("%s", sentence)
+		if strings.Contains(sentence, "placed again 2 times") {
+			m.Must(server.Thaw(m.Source.Pid))
 		}
 	}
 	out, err := def.Apply(t.Context(), r, nil)
