@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"breakwater/internal/clip"
 )
 
 // event is a line of go test -json; see go doc test2json.
@@ -29,10 +31,12 @@ type result struct {
 }
 
 // show reads what go test -json says, and writes a line for each package that has
-// tests, the output of what failed, and at the end the slowest packages.
+// tests, the output of what failed, and at the end the slowest packages and once more
+// what the failed tests said last: their output may stand far above by then.
 func show(events io.Reader, out io.Writer) error {
 	said := map[string]*strings.Builder{} // by package and test, until it has ended
 	var done []result
+	var red []string
 	failed := 0
 	lines := bufio.NewScanner(events)
 	lines.Buffer(nil, 1<<24)
@@ -63,6 +67,7 @@ func show(events io.Reader, out io.Writer) error {
 			}
 			if e.Action == "fail" && said[key] != nil {
 				fmt.Fprint(out, said[key])
+				red = append(red, complaints(e, said[key].String())...)
 			}
 			if e.Test == "" && e.Action == "pass" {
 				fmt.Fprintln(out, last(said[key]))
@@ -78,7 +83,25 @@ func show(events io.Reader, out io.Writer) error {
 	for _, r := range done[:min(10, len(done))] {
 		fmt.Fprintf(out, "%7.1f s  %s\n", r.seconds, r.name)
 	}
+	for _, line := range red {
+		fmt.Fprintln(out, line)
+	}
 	return lines.Err()
+}
+
+// complaints are the name of a failed test and the last lines that it said of its own
+// file, none if it says nothing itself: a test whose subtests fail, a package.
+func complaints(e event, said string) []string {
+	var lines []string
+	for line := range strings.Lines(said) {
+		if at, _, ok := strings.Cut(line, "_test.go:"); ok && strings.HasPrefix(at, "    ") && !strings.ContainsRune(strings.TrimSpace(at), ' ') {
+			lines = append(lines, clip.Text(strings.TrimRight(line, "\n"), 300))
+		}
+	}
+	if e.Test == "" || len(lines) == 0 {
+		return nil
+	}
+	return slices.Insert(lines[max(0, len(lines)-5):], 0, fmt.Sprintf("red: %s in %s", e.Test, e.Package))
 }
 
 // last is the last line that a package said: ok, its name and its time.

@@ -13,6 +13,8 @@ const events = `{"Action":"start","Package":"m/good"}
 {"Action":"output","Package":"m/good","Output":"ok  \tm/good\t1.500s\n"}
 {"Action":"pass","Package":"m/good","Elapsed":1.5}
 {"Action":"start","Package":"m/bad"}
+{"Action":"output","Package":"m/bad","Test":"TestB","Output":"    b_test.go:7: it is wrong\n"}
+{"Action":"output","Package":"m/bad","Test":"TestB","Output":"    kafka.go:123: the end of the log\n"}
 {"Action":"output","Package":"m/bad","Test":"TestB","Output":"--- FAIL: TestB\n"}
 {"Action":"output","Package":"m/bad","Test":"TestC","Output":"quiet, too\n"}
 {"Action":"pass","Package":"m/bad","Test":"TestC","Elapsed":0.1}
@@ -44,7 +46,7 @@ func TestShow(t *testing.T) {
 	if strings.Contains(b.String(), "quiet") || strings.Contains(b.String(), "m/none") {
 		t.Error("it shows what passed, or has no tests")
 	}
-	if want := "4 packages, 3 of them red; the slowest:\n    2.5 s  m/bad\n    1.5 s  m/good\n    0.5 s  m/dies\n    0.0 s  m/broken\n"; !strings.HasSuffix(b.String(), want) {
+	if want := "4 packages, 3 of them red; the slowest:\n    2.5 s  m/bad\n    1.5 s  m/good\n    0.5 s  m/dies\n    0.0 s  m/broken\nred: TestB in m/bad\n    b_test.go:7: it is wrong\n"; !strings.HasSuffix(b.String(), want) {
 		t.Errorf("it does not end with the slowest packages:\n%s", &b)
 	}
 }
