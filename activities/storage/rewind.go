@@ -24,6 +24,7 @@ type rewindParams struct {
 	Region       string    `json:"region,omitempty" doc:"the region whose bucket it is; the run's target, else the primary, when empty"`
 	Into         string    `json:"into,omitempty" doc:"a logical bucket of the same region to put the state into, instead of rewinding in place"`
 	IntoPrefix   string    `json:"into_prefix,omitempty" doc:"what stands there in place of prefix; nothing else may be under it"`
+	Unknown      string    `json:"unknown,omitempty" doc:"what becomes of a key of which it cannot be known what it was at that moment, since a lifecycle rule may have removed that version, or none was kept: keep it as it is (the default), or hide it"`
 	UnmarkDelete bool      `json:"remove_delete_markers,omitempty" doc:"bring deleted objects back by removing their delete markers for good, where nothing else is newer: far fewer requests. The gate must accept it. Otherwise they are copied"`
 }
 
@@ -60,7 +61,14 @@ type rewindPlan struct {
 	// Lines are the changes, as package rewind encodes them.
 	Lines []byte `json:"lines,omitempty"`
 	Back  bool   `json:"back,omitempty"` // the lines take a rewind back
+	Hide  bool   `json:"hide,omitempty"` // keys of which nothing can be known are hidden
 }
+
+// What becomes of a key of which it cannot be known what it was.
+const (
+	keepUnknown = "keep"
+	hideUnknown = "hide"
+)
 
 // inPlace reports whether the bucket is brought back where it is.
 func (p rewindPlan) inPlace() bool { return p.Into == "" }
@@ -94,11 +102,14 @@ func (s room) rewindWhere(ctx context.Context, c action.Call[rewindParams]) (rew
 	if w.At.IsZero() {
 		return refuse("no time was given; set at, as in 2026-11-21T10:00:00Z")
 	}
+	if w.Unknown != "" && w.Unknown != keepUnknown && w.Unknown != hideUnknown {
+		return refuse("unknown is %q; set %s or %s", w.Unknown, keepUnknown, hideUnknown)
+	}
 	region, err := lake.RegionFor(c.Run, c.Estate, w.Region)
 	if err != nil {
 		return rewindSite{}, err
 	}
-	p := rewindPlan{At: w.At.UTC(), Region: region, Prefix: w.Prefix}
+	p := rewindPlan{At: w.At.UTC(), Region: region, Prefix: w.Prefix, Hide: w.Unknown == hideUnknown}
 	if p.Bucket, err = c.Estate.RealBucket(c.Item.Name, region); err != nil {
 		return rewindSite{}, err
 	}
@@ -158,7 +169,12 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 			return fail("bucket "+b.Name()+" keeps no versions, so that what is put over would be lost; turn versioning on", action.ErrRefused)
 		}
 	}
-	d, err := r.place.Draw(ctx, rewind.Choice{Unmark: c.With.UnmarkDelete}, shownLines)
+	forgets, err := s.forgetting(ctx, c.Estate, r.rewindPlan)
+	if err != nil {
+		return fail("ask what removes versions from it", err)
+	}
+	r.place.Losses, r.place.Except = forgets.losses, forgets.except
+	d, err := r.place.Draw(ctx, rewind.Choice{Unmark: c.With.UnmarkDelete, Hide: r.Hide}, shownLines)
 	if err != nil {
 		return fail("compare it with what it was", unfit(err))
 	}
@@ -166,13 +182,14 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 		return fail(fmt.Sprintf("%d objects are archived, the first %s; restore them from the archive first", n, d.Archived[0]), action.ErrRefused)
 	}
 	r.State, r.Objects, r.Bytes = d.State.Digest(), d.State.Objects, d.State.Bytes
-	ch := describeLines(r.place.To.URL(r.place.ToPrefix), r.place.To, d.Lines, (d.Entries+999)/1000)
-	ch.Summary = fmt.Sprintf("%s comes back to %s, when it held %d objects of %d bytes: %s, %d equal already",
-		r, r.At.Format(time.RFC3339Nano), r.Objects, r.Bytes, ch.Summary, d.Equal)
+	ch := describeLines(r.place.To.URL(r.place.ToPrefix), r.place.To, changing(d.Lines), (d.Entries+999)/1000)
+	ch.Summary = fmt.Sprintf("%s comes back to %s, when it held %s%d objects of %d bytes: %s, %d equal already",
+		r, r.At.Format(time.RFC3339Nano), forgets.atLeast(d), r.Objects, r.Bytes, ch.Summary, d.Equal)
 	ch.Preconditions = []action.Precondition{
 		{Resource: "state of " + r.place.From.URL(r.Prefix) + " at " + r.At.Format(time.RFC3339Nano), Version: r.State},
 		{Resource: "versioning of " + r.place.To.Name(), Version: "Enabled"},
 	}
+	forgets.tell(&ch, r, d)
 	if d.Unsure > 0 {
 		for _, e := range d.Ambiguous {
 			ch.Preconditions = append(ch.Preconditions, action.Precondition{
@@ -224,9 +241,10 @@ func (s room) planUnrewind(ctx context.Context, c action.Call[rewindParams]) (ac
 	if err != nil {
 		return action.Change{}, err
 	}
+	buried := 0
 	if !r.Back {
-		for i := range lines {
-			lines[i] = lines[i].Back()
+		if lines, buried, err = r.changes(lines).Back(ctx); err != nil {
+			return action.Change{}, fmt.Errorf("plan to take back the rewind of %s: %w", r.place.To.URL(r.place.ToPrefix), err)
 		}
 		r.Back = true
 	}
@@ -236,6 +254,9 @@ func (s room) planUnrewind(ctx context.Context, c action.Call[rewindParams]) (ac
 	}
 	ch := describeLines(r.place.To.URL(r.place.ToPrefix), r.place.To, todo, 1)
 	ch.Summary = fmt.Sprintf("%s comes back to what it was before the rewind: %s", r.place.To.URL(r.place.ToPrefix), ch.Summary)
+	if buried > 0 {
+		ch.Summary += fmt.Sprintf("; %d of them to what was written between its plan and its change", buried)
+	}
 	r.Lines = rewind.Encode(todo)
 	ch.Data, err = action.Encode(r.rewindPlan)
 	return ch, err

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
-	"slices"
-	"strings"
 	"time"
 
 	"breakwater/internal/action"
@@ -16,14 +13,17 @@ import (
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 	"breakwater/internal/verdict"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // keyState is a key in a fresh listing: what it is now, and what it was at a time.
 type keyState struct {
 	key       string
 	now, then *objectstore.Version // nil where there is nothing to read
+	past      bool                 // whether there is an entry as at the time
+	kept      bool                 // and one that shows that versions were kept
+	unkept    time.Time            // of the version null, if that is newer; zero otherwise
+	entries   int                  // versions and delete markers
+	heads     []rewind.Entry       // the newest
 }
 
 // statesOf reads a listing anew, key by key, with no word from the plan. The
@@ -31,7 +31,7 @@ type keyState struct {
 func statesOf(ctx context.Context, b objectstore.Bucket, prefix string, bound time.Time) iter.Seq2[keyState, error] {
 	return func(yield func(keyState, error) bool) {
 		var st keyState
-		begun, past := false, false
+		begun := false
 		for v, err := range b.ListVersions(ctx, prefix) {
 			if err != nil {
 				yield(keyState{}, err)
@@ -41,16 +41,25 @@ func statesOf(ctx context.Context, b objectstore.Bucket, prefix string, bound ti
 				return
 			}
 			if !begun || v.Key != st.key {
-				st, begun, past = keyState{key: v.Key}, true, false
+				st, begun = keyState{key: v.Key}, true
+			}
+			if st.entries++; len(st.heads) < rewind.Heads {
+				st.heads = append(st.heads, perform.Entry(v))
 			}
 			if v.Latest && !v.DeleteMarker {
 				st.now = &v
 			}
-			if !past && v.LastModified.Before(bound) {
-				if past = true; !v.DeleteMarker {
+			switch {
+			case !v.LastModified.Before(bound):
+				if v.VersionID == rewind.Null {
+					st.unkept = v.LastModified
+				}
+			case !st.past:
+				if st.past = true; !v.DeleteMarker {
 					st.then = &v
 				}
 			}
+			st.kept = st.kept || v.LastModified.Before(bound) && v.VersionID != rewind.Null
 		}
 		if begun {
 			yield(st, nil)
@@ -64,104 +73,6 @@ func bound(at time.Time) time.Time {
 		return at.Add(time.Second)
 	}
 	return at.Add(1)
-}
-
-// compared is one key to hold against what it is to be.
-type compared struct {
-	key        string
-	got        *objectstore.Version // nil: nothing to read
-	want       *objectstore.Version
-	from       objectstore.Bucket // where want lies
-	fromKey    string
-	difference string // empty: equal
-	sure       bool   // the listing alone tells
-}
-
-// differ says how they differ by what the listing shows; sure is false where only
-// the objects can tell.
-func (k compared) differ() (difference string, sure bool) {
-	switch {
-	case k.want == nil && k.got == nil:
-		return "", true
-	case k.want == nil:
-		return "is there with version " + k.got.VersionID + ", and was not", true
-	case k.got == nil:
-		return "is not there, and was with version " + k.want.VersionID, true
-	case k.got.Size != k.want.Size:
-		return fmt.Sprintf("has %d bytes, and had %d", k.got.Size, k.want.Size), true
-	case k.got.ETag != k.want.ETag:
-		return fmt.Sprintf("has ETag %s, and had %s", k.got.ETag, k.want.ETag), false
-	}
-	return "", true
-}
-
-// byObjects settles by checksum or, without one in common, by the source version
-// in the copy's metadata. It goes by no date.
-func (k compared) byObjects(ctx context.Context, to objectstore.Bucket) (equal bool, err error) {
-	got, err := to.Describe(ctx, k.key, k.got.VersionID)
-	if err != nil {
-		return false, err
-	}
-	want, err := k.from.Describe(ctx, k.fromKey, k.want.VersionID)
-	if err != nil {
-		return false, err
-	}
-	if same, known := got.SameChecksum(want); known {
-		return same && got.Size == want.Size, nil
-	}
-	return got.Size == want.Size && got.CopyOf == objectstore.SourceName(k.want.VersionID, k.want.ETag), nil
-}
-
-// comparing collects what differs. It holds no key that is as it is to be.
-type comparing struct {
-	to      objectstore.Bucket
-	counted int
-	unlike  []compared
-}
-
-func (c *comparing) add(k compared) {
-	c.counted++
-	if k.difference, k.sure = k.differ(); k.difference != "" {
-		c.unlike = append(c.unlike, k)
-	}
-}
-
-// settle asks the objects where the listing does not tell, and leaves what
-// differs.
-func (c *comparing) settle(ctx context.Context) error {
-	equal := make([]bool, len(c.unlike))
-	work, wctx := errgroup.WithContext(ctx)
-	work.SetLimit(perform.AtOnce)
-	for i, k := range c.unlike {
-		if k.sure {
-			continue
-		}
-		work.Go(func() (err error) {
-			equal[i], err = k.byObjects(wctx, c.to)
-			if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, objectstore.ErrNoBucket) { // went away meanwhile: it differs
-				err = nil
-			}
-			return err
-		})
-	}
-	err := work.Wait()
-	var left []compared
-	for i, k := range c.unlike {
-		if !equal[i] {
-			left = append(left, k)
-		}
-	}
-	c.unlike = left
-	return err
-}
-
-// got says what was found, after settle.
-func (c *comparing) got(things string) string {
-	if len(c.unlike) == 0 {
-		return fmt.Sprintf("%d %s", c.counted, things)
-	}
-	first := slices.MinFunc(c.unlike, func(a, b compared) int { return strings.Compare(a.key, b.key) })
-	return fmt.Sprintf("%d of %d differ, the first: %s %s", len(c.unlike), c.counted, c.to.URL(first.key), first.difference)
 }
 
 // observed concludes from what was compared. Nothing compared, nothing concluded,
@@ -190,7 +101,7 @@ func (r rewindSite) unseen(run action.Run, what, want string, err error) action.
 // key against it; then the state found against the one that was approved, since
 // a version of it that is gone meanwhile cannot have come back.
 func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]action.Observation, error) {
-	r, _, err := s.rewindPlanned(ctx, c)
+	r, lines, err := s.rewindPlanned(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -204,6 +115,12 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 			there[st.key] = st.now
 		}
 	}
+	forgets, err := s.forgetting(ctx, c.Estate, r.rewindPlan)
+	if err != nil {
+		return []action.Observation{r.unseen(c.Run, what, "the rules that remove versions", err)}, nil
+	}
+	var under []perform.Buried
+	j := &judging{site: r, lines: lines, losses: forgets.losses, except: forgets.except}
 	all := &comparing{to: r.place.To}
 	var state rewind.State
 	for st, err := range statesOf(ctx, r.place.From, r.Prefix, bound(r.At)) {
@@ -211,11 +128,22 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 			return []action.Observation{r.unseen(c.Run, what, "a listing", err)}, nil
 		}
 		k := compared{key: r.place.ToKey(st.key), got: st.now, want: st.then, from: r.place.From, fromKey: st.key}
+		l, planned := j.line(k.key)
+		j.see(st, l)
+		if e, ok := l.Buried(st.heads); ok && r.inPlace() {
+			under = append(under, perform.Buried{Line: l, Version: e})
+		}
+		switch {
+		case l.Do == rewind.Keep && r.inPlace(): // nobody knows what it was: it stays what the plan found
+			k.want = versionOf(l.Key, l.Now)
+		case l.Do == rewind.Keep, l.Do == rewind.Mark:
+			k.want = nil
+		}
 		if !r.inPlace() {
 			k.got = there[k.key]
 			delete(there, k.key)
 		}
-		if v := st.then; v != nil {
+		if v := st.then; v != nil && (!planned || l.Do != rewind.Keep && l.Do != rewind.Mark) {
 			state.Add(rewind.History{Key: st.key, Then: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size}})
 		}
 		all.add(k)
@@ -228,7 +156,36 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 	got := fmt.Sprintf("%d objects, %d bytes, %s", state.Objects, state.Bytes, state.Digest())
 	same := action.Saw(approved, want, got, got == want)
 	same.Item = r.place.From.URL(r.Prefix)
-	return []action.Observation{r.observed(ctx, c.Run, what, all, r.Objects == 0), same}, nil
+	obs := []action.Observation{r.observed(ctx, c.Run, what, all, r.Objects == 0), same}
+	if under, err = r.changes(lines).Sift(ctx, under); err != nil {
+		obs = append(obs, r.unseen(c.Run, whatBuried, "the versions there", err))
+	} else {
+		obs = append(obs, notBuried(r.place.To, under))
+	}
+	if r.inPlace() && j.hidden > 0 {
+		o, err := j.observed(ctx)
+		if err != nil {
+			o = r.unseen(c.Run, whatHidden, "a listing", err)
+		}
+		obs = append(obs, o)
+	}
+	return obs, nil
+}
+
+const whatBuried = "nothing was written between the plan and the change"
+
+// notBuried observes that nobody wrote between the look and the change of a line.
+func notBuried(b objectstore.Bucket, under []perform.Buried) action.Observation {
+	what := whatBuried
+	want := "under every change lies the version that the plan saw"
+	if len(under) == 0 {
+		return action.Saw(what, want, want, true)
+	}
+	first := under[0]
+	o := action.Saw(what, want, fmt.Sprintf("%d keys hold another, the first: %s, version %s of %s; to undo this step brings it back, or copy it over yourself",
+		len(under), b.URL(first.Line.Key), perform.OrNone(first.Version.Version), first.Version.Modified.UTC().Format(time.RFC3339Nano)), false)
+	o.Item = b.URL(first.Line.Key)
+	return o
 }
 
 // verifyUnrewind looks at the keys that are taken back as a reader sees them.
@@ -245,15 +202,22 @@ func (s room) verifyUnrewind(ctx context.Context, c action.Call[rewindParams]) (
 	return []action.Observation{r.observed(ctx, c.Run, what, all, len(lines) == 0)}, nil
 }
 
+// versionOf is a version of a plan as a listing has it; nil where there is nothing to
+// read.
+func versionOf(key string, v rewind.Version) *objectstore.Version {
+	if !v.There() {
+		return nil
+	}
+	return &objectstore.Version{Object: objectstore.Object{Key: key, Size: v.Size, ETag: v.ETag, VersionID: v.ID}}
+}
+
 // compareLines holds the keys of lines, which are sorted, against what they are
 // to be.
 func compareLines(ctx context.Context, to objectstore.Bucket, prefixes []string, lines []rewind.Line) (*comparing, error) {
 	all, i := &comparing{to: to}, 0
 	add := func(l rewind.Line, got *objectstore.Version) {
 		k := compared{key: l.Key, got: got, from: to, fromKey: l.Key}
-		if l.Then.There() {
-			k.want = &objectstore.Version{Object: objectstore.Object{Key: l.Key, Size: l.Then.Size, ETag: l.Then.ETag, VersionID: l.Then.ID}}
-		}
+		k.want = versionOf(l.Key, l.Then)
 		all.add(k)
 	}
 	for _, prefix := range prefixes {

@@ -247,8 +247,8 @@ func (s room) planDeleteAgain(ctx context.Context, c action.Call[undeleteParams]
 		return action.Change{}, err
 	}
 	if !u.Back {
-		for i := range u.lines {
-			u.lines[i] = u.lines[i].Back()
+		if u.lines, _, err = s.changesOf(t, u).Back(ctx); err != nil {
+			return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, err)
 		}
 		u.Back = true
 	}

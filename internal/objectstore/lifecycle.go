@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -53,6 +54,41 @@ type Removal struct {
 // Touches reports whether the rule can take anything below the prefix.
 func (r Removal) Touches(prefix string) bool {
 	return strings.HasPrefix(prefix, r.Prefix) || strings.HasPrefix(r.Prefix, prefix)
+}
+
+// Forgets reports whether the rule may have removed by now, for good, what was current
+// at a time: it was replaced or deleted after that, and has been old since then. Stores
+// wait for the end of the day (UTC) before they remove.
+func (r Removal) Forgets(at, now time.Time) bool {
+	switch r.What {
+	case RemovesOldVersions, RemovesDeleted:
+		return !at.Add(r.After).After(now)
+	case RemovesEverything:
+		return at.Before(now)
+	}
+	return false
+}
+
+// String is the rule in words.
+func (r Removal) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rule %s removes %s", r.Rule, r.What)
+	if r.Prefix != "" {
+		fmt.Fprintf(&b, " below %s", r.Prefix)
+	}
+	switch {
+	case !r.On.IsZero():
+		fmt.Fprintf(&b, " on %s", r.On.UTC().Format(time.DateOnly))
+	case r.After > 0:
+		fmt.Fprintf(&b, " after %d days", int(r.After.Hours()/24))
+	}
+	if r.Keep > 0 {
+		fmt.Fprintf(&b, ", but for the newest %d", r.Keep)
+	}
+	if r.Narrowed {
+		b.WriteString(", where a tag or size fits")
+	}
+	return b.String()
 }
 
 // Days is a number of days as a duration.

@@ -132,4 +132,7 @@ type Deletion struct {
 	// VersionID is the version or delete marker to remove for good. Without one the
 	// key is deleted, as [Remover.Delete] does it.
 	VersionID string
+	// ETag is what the current version must have, for a deletion without a version;
+	// any when empty. A store without [Traits.ConditionalDelete] ignores it.
+	ETag string
 }

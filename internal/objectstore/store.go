@@ -36,6 +36,9 @@ type Traits struct {
 	// ConditionalCopy: [CopyRequest.Over] is a condition. Without it a copy may
 	// replace what somebody wrote a moment before.
 	ConditionalCopy bool
+	// ConditionalDelete: [Deletion.ETag] is a condition. Without it a deletion may hide
+	// what somebody wrote a moment before.
+	ConditionalDelete bool
 	// ObjectLock: a version can be held, so that nobody deletes it. The store is a
 	// [Keeper].
 	ObjectLock bool
@@ -125,7 +128,8 @@ type Remover interface {
 	DeleteVersion(ctx context.Context, bucket, key, version string) error
 	// DeleteMany does many deletions in few requests and returns how many were done. A
 	// key or version that is not there counts as done. Where the store refuses some of
-	// them, the others are done, and the error names the first and tells how many.
+	// them, the others are done, and the error names the first and tells how many; it is
+	// [ErrChanged] if the first had not its ETag.
 	DeleteMany(ctx context.Context, bucket string, all []Deletion) (done int, err error)
 }
 

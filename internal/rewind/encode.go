@@ -176,7 +176,7 @@ func Decode(b []byte) ([]Line, error) {
 			return nil, errEncoding
 		}
 		l := Line{Key: last[:shared] + r.text(), Do: Do(r.byte()), Now: r.version(), Then: r.version()}
-		if len(lines) > 0 && l.Key <= last || l.Do == None || l.Do > Mark {
+		if len(lines) > 0 && l.Key <= last || l.Do == None || l.Do > Keep {
 			r.bad = true
 		}
 		for range min(r.number(), atMost+1) {

@@ -19,6 +19,7 @@ const (
 	Copy      // put the content of version Then over it
 	Unmark    // remove the delete markers that hide Then, for good
 	Mark      // add a delete marker: there was nothing at T
+	Keep      // leave it: it cannot be known what was there at T
 )
 
 // Line is one key of a plan.
@@ -26,7 +27,7 @@ type Line struct {
 	Key     string // where the content goes
 	Do      Do
 	Now     Version  // as the plan saw it
-	Then    Version  // what it is to be; zero for Mark
+	Then    Version  // what it is to be; zero for Mark and Keep
 	Markers []string // that Unmark removes, newest first
 	// Ask says that the two may be equal all the same: they have the same size,
 	// and an ETag need not be the content's. What Now is a copy of decides.
@@ -38,12 +39,22 @@ type Choice struct {
 	// Unmark allows to remove delete markers where nothing else is newer than
 	// what is to come back: far fewer requests, and the markers are gone for good.
 	Unmark bool
+	// Hide hides a key of which it cannot be known what it was at T, and whose
+	// current version is sure to survive that. Otherwise it is left as it is.
+	Hide bool
 }
 
 // Diff says what closes the difference of a key, or false where there is none.
 func Diff(h History, c Choice) (Line, bool) {
 	l := Line{Key: h.Key, Now: h.Now, Then: h.Then}
 	switch {
+	case h.Unknown != "":
+		if !h.Now.There() && !h.Then.There() {
+			return Line{}, false
+		}
+		if l.Do, l.Then = Keep, (Version{}); c.Hide && h.Now.There() && h.Now.ID != Null {
+			l.Do = Mark
+		}
 	case h.Now.Same(h.Then):
 		return Line{}, false
 	case !h.Then.There():
@@ -67,6 +78,38 @@ func (l Line) Back() Line {
 	return b
 }
 
+// Heads is how many of a key's newest entries [Line.Buried] looks at.
+const Heads = 4
+
+// Buried gives the version that was written between the look and the change of a line:
+// it lies right under what the line put over the key, and is not the one that the plan
+// saw. heads are the key's newest entries, the newest first. It is false where there is
+// none, and where something else than the line's own is on top.
+func (l Line) Buried(heads []Entry) (Entry, bool) {
+	ours := func(e Entry) bool { return e.Marker }
+	switch l.Do {
+	case Mark:
+	case Copy:
+		// A copy whose answer was lost may be there twice.
+		ours = func(e Entry) bool {
+			return !e.Marker && e.Size == l.Then.Size && (e.ETag == l.Then.ETag || e.ETag == heads[0].ETag)
+		}
+	default:
+		return Entry{}, false
+	}
+	for i, e := range heads {
+		switch {
+		case i == 0 && (!ours(e) || e.ID == l.Now.ID): // not done, or written over since
+			return Entry{}, false
+		case i > 0 && (e.ID == l.Now.ID || e.Same(l.Now)): // what the plan saw, or as good
+			return Entry{}, false
+		case !ours(e):
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
 // Totals are a plan's counts.
 type Totals struct {
 	Copies  int64 `json:"copies,omitempty"`
@@ -74,6 +117,7 @@ type Totals struct {
 	Unmarks int64 `json:"unmarks,omitempty"`
 	Markers int64 `json:"markers,omitempty"` // that are removed
 	Marks   int64 `json:"marks,omitempty"`
+	Kept    int64 `json:"kept,omitempty"` // that are left, unknown as they were
 	// Described are copies that need two requests or more: of objects uploaded
 	// in parts.
 	Described int64 `json:"described,omitempty"`
@@ -93,6 +137,8 @@ func (t *Totals) Add(l Line) {
 		t.Markers += int64(len(l.Markers))
 	case Mark:
 		t.Marks++
+	case Keep:
+		t.Kept++
 	}
 }
 

@@ -23,6 +23,13 @@
 // A replica has the time of its original, not of its arrival: at a standby, "as at
 // T" is what the primary had acknowledged at T, which may not have arrived then.
 //
+// # Unknown at T
+//
+// A listing shows what was not removed. That a key has no entry as at T does not say
+// that it was not there: see [Loss] and [History.Why]. Such a key is left as it is, or
+// hidden where people decide so, and is no part of the [State]. What somebody removed
+// for good by its version leaves no trace, and nothing here can tell.
+//
 // # Equal
 //
 // Two versions are equal if they are the same one, or have the same ETag and
@@ -100,6 +107,42 @@ type History struct {
 	Ambiguous []Entry
 	Entries   int  // how many versions and delete markers the key has
 	Watched   bool // whether the version asked for was among them
+	Found     bool // whether there is an entry as at T: a version, or a delete marker
+	Kept      bool // whether an entry as old as T shows that versions were kept then
+	// Unkept is the time of the version "null" if that is newer than T: it was written
+	// while the store kept no versions of the key, and replaced the one before. Zero
+	// otherwise.
+	Unkept time.Time
+	// Unknown says why it cannot be known what the key was at T; empty where it can.
+	// The caller sets it, from Why.
+	Unknown string
+}
+
+// Null is the version of what was written while no versions were kept.
+const Null = "null"
+
+// Loss is something that may have removed what was there at T, so that no listing
+// shows it any more.
+type Loss struct {
+	Why      string // what it is, for people
+	Prefix   string // the keys that it takes; empty for all
+	Narrowed bool   // it takes only some of a key's versions, such as large ones
+	Keep     int    // how many of the newest versions that are not current it leaves
+}
+
+// Why says why it cannot be known what the key was at T, and is empty where it can.
+func (h History) Why(losses []Loss) string {
+	if !h.Unkept.IsZero() {
+		return "its version null was written at " + h.Unkept.UTC().Format(time.RFC3339) + ", without keeping what was null before"
+	}
+	for _, l := range losses {
+		// What replaced it is newer than T, and no loss takes what is current.
+		may := !h.Found || l.Narrowed && h.Now.ID != h.Then.ID
+		if may && h.Entries > l.Keep && strings.HasPrefix(h.Key, l.Prefix) {
+			return l.Why
+		}
+	}
+	return ""
 }
 
 // ErrOrder says that a listing is not in the order that everything here relies
@@ -138,6 +181,11 @@ func Histories(listing iter.Seq2[Entry, error], at time.Time, watch func(key str
 				h.Now = e.Version
 			}
 			h.Entries++
+			if late := e.Modified.After(last); e.ID == Null && late {
+				h.Unkept = e.Modified
+			} else if e.ID != Null && !late {
+				h.Kept = true
+			}
 			h.Watched = h.Watched || wanted != "" && e.ID == wanted
 			if ambiguous(e, at, last, found) && len(h.Ambiguous) < atMost {
 				h.Ambiguous = append(h.Ambiguous, e)
@@ -145,7 +193,7 @@ func Histories(listing iter.Seq2[Entry, error], at time.Time, watch func(key str
 			switch {
 			case found:
 			case !e.Modified.After(last):
-				found, h.Then = true, e.Version
+				found, h.Found, h.Then = true, true, e.Version
 				if hidden || e.Marker {
 					h.Markers = nil
 				}

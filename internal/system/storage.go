@@ -41,7 +41,7 @@ type principal struct {
 
 func atAWS(at place, v credential.Values) (principal, error) {
 	cfg, err := s3Config(at, v)
-	cfg.ConditionalCopy = true
+	cfg.ConditionalCopy, cfg.ConditionalDelete = true, true
 	return principal{
 		key:        keyOf(cfg),
 		store:      func() (objectstore.Store, error) { return s3.New(cfg) },

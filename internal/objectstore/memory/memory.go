@@ -92,7 +92,7 @@ var (
 
 // Traits are those of [objectstore.Store]: all that there are.
 func (s *Store) Traits() objectstore.Traits {
-	return objectstore.Traits{Versions: true, DeleteMarkers: true, ConditionalCopy: true, ObjectLock: true}
+	return objectstore.Traits{Versions: true, DeleteMarkers: true, ConditionalCopy: true, ConditionalDelete: true, ObjectLock: true}
 }
 
 // Endpoint is that of [objectstore.Store].

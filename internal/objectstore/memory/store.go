@@ -246,13 +246,31 @@ func (s *Store) DeleteVersion(ctx context.Context, bucket, key, id string) error
 	})
 }
 
+// deleteIfMatch deletes a key that has the ETag; one that is not there is no error.
+func (s *Store) deleteIfMatch(ctx context.Context, bucket, key, etag string) error {
+	return s.change(ctx, "delete", bucket, key, func(b *shelf) error {
+		there, err := b.find(key, "")
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if there.ETag != etag {
+			return fmt.Errorf("what is there has not ETag %q: %w", etag, objectstore.ErrChanged)
+		}
+		s.m.delete(b, key)
+		return nil
+	})
+}
+
 // DeleteMany is that of [objectstore.Remover].
 func (s *Store) DeleteMany(ctx context.Context, bucket string, all []objectstore.Deletion) (done int, err error) {
 	var errs []error
 	for _, d := range all {
-		if d.VersionID != "" {
+		switch {
+		case d.VersionID != "":
 			err = s.DeleteVersion(ctx, bucket, d.Key, d.VersionID)
-		} else {
+		case d.ETag != "":
+			err = s.deleteIfMatch(ctx, bucket, d.Key, d.ETag)
+		default:
 			_, err = s.Delete(ctx, bucket, d.Key)
 		}
 		if err != nil {

@@ -36,15 +36,25 @@ func (c *Client) DeleteMany(ctx context.Context, bucket string, all []objectstor
 
 func (c *Client) deletePart(ctx context.Context, bucket string, part []objectstore.Deletion) (done int, err error) {
 	var left []types.ObjectIdentifier
+	etags := map[string]string{}
 	for _, d := range part {
 		if !inXML(d.Key) { // such a key would arrive as another one
-			if _, err := c.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &d.Key, VersionId: optional(d.VersionID)}); err != nil {
+			in := &s3.DeleteObjectInput{Bucket: &bucket, Key: &d.Key, VersionId: optional(d.VersionID)}
+			if d.ETag != "" {
+				in.IfMatch = quoteETag(d.ETag)
+			}
+			if _, err := c.s3.DeleteObject(ctx, in); err != nil {
 				return done, c.fail("delete", bucket, d.Key, err)
 			}
 			done++
 			continue
 		}
-		left = append(left, types.ObjectIdentifier{Key: aws.String(d.Key), VersionId: optional(d.VersionID)})
+		one := types.ObjectIdentifier{Key: aws.String(d.Key), VersionId: optional(d.VersionID)}
+		if d.ETag != "" {
+			etags[d.Key] = d.ETag
+			one.ETag = quoteETag(d.ETag)
+		}
+		left = append(left, one)
 	}
 	for attempt := 1; len(left) > 0; attempt++ {
 		out, err := c.s3.DeleteObjects(ctx, &s3.DeleteObjectsInput{
@@ -59,7 +69,11 @@ func (c *Client) deletePart(ctx context.Context, bucket string, part []objectsto
 			switch {
 			case aws.ToString(e.Code) == "NoSuchVersion" || aws.ToString(e.Code) == "NoSuchKey": // what was wanted
 			case attempt < slowAttempts && slow(&smithy.GenericAPIError{Code: aws.ToString(e.Code)}) || attempt < c.cfg.Attempts && aws.ToString(e.Code) == "InternalError":
-				again = append(again, types.ObjectIdentifier{Key: e.Key, VersionId: e.VersionId})
+				one := types.ObjectIdentifier{Key: e.Key, VersionId: e.VersionId}
+				if etag := etags[aws.ToString(e.Key)]; etag != "" {
+					one.ETag = quoteETag(etag)
+				}
+				again = append(again, one)
 			default:
 				refused = append(refused, e)
 			}
@@ -86,7 +100,10 @@ func (c *Client) refusedDeletion(bucket string, refused []types.Error) error {
 		said += ": " + m
 	}
 	r := &refusal{text: "the store answered " + said}
-	if aws.ToString(e.Code) == "AccessDenied" {
+	switch aws.ToString(e.Code) {
+	case "PreconditionFailed", "ConditionalRequestConflict":
+		r.kinds = []error{objectstore.ErrChanged}
+	case "AccessDenied":
 		r = &refusal{text: fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), kinds: []error{fs.ErrPermission, objectstore.ErrDenied}}
 	}
 	return c.fail(fmt.Sprintf("delete: refused for %d keys, the first", len(refused)), bucket, aws.ToString(e.Key), r)

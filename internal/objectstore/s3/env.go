@@ -18,7 +18,7 @@ func FromEnv(endpoint string, env func(string) string) (*Client, error) {
 	cfg := Config{
 		Endpoint: cmp.Or(endpoint, "https://s3."+region+".amazonaws.com"), Region: region,
 		AccessKey: env("AWS_ACCESS_KEY_ID"), SecretKey: env("AWS_SECRET_ACCESS_KEY"), SessionToken: env("AWS_SESSION_TOKEN"),
-		PathStyle: !aws, ConditionalCopy: aws,
+		PathStyle: !aws, ConditionalCopy: aws, ConditionalDelete: aws,
 	}
 	if cfg.AccessKey == "" || cfg.SecretKey == "" {
 		return nil, errors.New("an s3:// location needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")

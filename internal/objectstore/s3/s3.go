@@ -51,6 +51,9 @@ type Config struct {
 	// ConditionalCopy says that a copy of one request looks at what it is put over, as
 	// at AWS. MinIO ignores that condition, and copies.
 	ConditionalCopy bool
+	// ConditionalDelete says that a deletion looks at the ETag that the current version
+	// is to have, as AWS does it; MinIO ignores it.
+	ConditionalDelete bool
 
 	// ConnectTimeout bounds one connection attempt; 1 s when zero.
 	ConnectTimeout time.Duration
@@ -135,7 +138,7 @@ func itself(cfg Config) []func(*middleware.Stack) error {
 
 // Traits are those of [objectstore.Store].
 func (c *Client) Traits() objectstore.Traits {
-	return objectstore.Traits{Versions: true, DeleteMarkers: true, ConditionalCopy: c.cfg.ConditionalCopy, ObjectLock: true}
+	return objectstore.Traits{Versions: true, DeleteMarkers: true, ConditionalCopy: c.cfg.ConditionalCopy, ConditionalDelete: c.cfg.ConditionalDelete, ObjectLock: true}
 }
 
 // Endpoint is the URL that the client talks to, without a trailing slash.

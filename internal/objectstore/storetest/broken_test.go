@@ -49,6 +49,7 @@ var broken = []struct {
 	{"a condition is held against a moment ago", "race", func(r right) objectstore.Store { return stale{r} }},
 	{"a deletion takes what begins with the key", "delete", func(r right) objectstore.Store { return greedy{r} }},
 	{"what is refused counts as done", "delete many", func(r right) objectstore.Store { return boasts{r} }},
+	{"a deletion ignores the ETag", "conditional deletions", func(r right) objectstore.Store { return deaf{r} }},
 	{"a hold is not kept", "holds", func(r right) objectstore.Store { return letsGo{r} }},
 	{"it claims a lock and has none", "holds", func(r right) objectstore.Store { return lies{r} }},
 }
@@ -334,6 +335,16 @@ func (s boasts) DeleteMany(ctx context.Context, bucket string, all []objectstore
 		return 0, err
 	}
 	return len(all), nil
+}
+
+type deaf struct{ right }
+
+func (s deaf) DeleteMany(ctx context.Context, bucket string, all []objectstore.Deletion) (int, error) {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].ETag = ""
+	}
+	return s.right.DeleteMany(ctx, bucket, all)
 }
 
 // lies is a store that can do no more than every store, and claims all.

@@ -65,6 +65,9 @@ func suite(s objectstore.Store) promise.Suite[Target] {
 	if has.ConditionalCopy {
 		all = append(all, of("conditional copies", testConditionalCopy))
 	}
+	if has.ConditionalDelete {
+		all = append(all, of("conditional deletions", testConditionalDelete))
+	}
 	if has.ObjectLock {
 		all = append(all, of("holds", testHolds))
 	}

@@ -164,3 +164,18 @@ func testDeleteMany(t testing.TB, target Target, b objectstore.Bucket, p string)
 		t.Errorf("DeleteMany left %q", left)
 	}
 }
+
+func testConditionalDelete(t testing.TB, _ Target, b objectstore.Bucket, p string) {
+	old := put(t, b, p+"changed", "seen")
+	put(t, b, p+"changed", "somebody's")
+	same := put(t, b, p+"same", "seen, too")
+	n, err := b.DeleteMany(t.Context(), []objectstore.Deletion{
+		{Key: p + "changed", ETag: old.ETag}, {Key: p + "same", ETag: same.ETag}, {Key: p + "none", ETag: old.ETag},
+	})
+	is(t, "delete what changed", err, []error{objectstore.ErrChanged})
+	if n != 2 {
+		t.Errorf("DeleteMany of three, one of them changed = %d, want 2", n)
+	}
+	reads(t, "refused", b, p+"changed", "somebody's")
+	reads(t, "deleted", b, p+"same", "")
+}

@@ -23,6 +23,10 @@ type Place struct {
 	ToPrefix string
 	At       time.Time
 	Entries  rewind.Entries // as [Changes] has it
+	// Losses are what may have removed versions of that time. Except are prefixes below
+	// which the store keeps no versions, as [objectstore.Versioning] has them.
+	Losses []rewind.Loss
+	Except []string
 }
 
 // inPlace reports whether it comes back where it is.
@@ -54,6 +58,79 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("%s holds %s, which was not there at the time; choose an empty into_prefix", e.Place, e.Key)
 }
 
+// Gap says whether the store may have kept no versions at the time or since, as far as a
+// listing shows it. What was deleted then has left no trace, whatever its key. The zero
+// value has seen nothing.
+type Gap struct {
+	// Key was written without keeping versions at At, the newest such moment after the
+	// time; both are zero for none.
+	Key string
+	At  time.Time
+	// Unproven: no version in the bucket is as old as the time and was kept. Once a
+	// bucket has kept versions, a deletion leaves a trace for ever.
+	Unproven bool
+	kept     bool
+}
+
+// See looks at a key. A key that the store excepts from versioning, or that stands for
+// a folder, says nothing of others.
+func (g *Gap) See(h rewind.History, except []string) {
+	g.kept = g.kept || h.Kept
+	if !h.Unkept.After(g.At) || strings.HasSuffix(h.Key, "/") {
+		return
+	}
+	for _, e := range except {
+		if fixed, _, _ := strings.Cut(e, "*"); strings.HasPrefix(h.Key, fixed) {
+			return
+		}
+	}
+	g.Key, g.At = h.Key, h.Unkept
+}
+
+// atFirst is how many versions of a bucket are looked at for one that is old enough,
+// where the prefix has none: a page.
+const atFirst = 1000
+
+// Settle looks elsewhere in the bucket where what was seen does not show that versions
+// were kept at the time.
+func (g *Gap) Settle(ctx context.Context, b objectstore.Bucket, at time.Time) error {
+	first := func(yield func(rewind.Entry, error) bool) {
+		n := 0
+		for e, err := range Entries(ctx, b, "") {
+			if n++; n > atFirst || !yield(e, err) {
+				return
+			}
+		}
+	}
+	if g.kept {
+		return nil
+	}
+	for h, err := range rewind.Histories(first, at, nil) {
+		if err != nil {
+			return err
+		}
+		if g.kept = h.Kept; g.kept {
+			return nil
+		}
+	}
+	g.Unproven = true
+	return nil
+}
+
+// Why says it for people; empty for none.
+func (g Gap) Why() string {
+	switch {
+	case !g.At.IsZero():
+		return fmt.Sprintf("the bucket kept no versions at %s, when %s was written", g.At.UTC().Format(time.RFC3339), g.Key)
+	case g.Unproven:
+		return "nothing as old in the bucket shows that it kept versions then"
+	}
+	return ""
+}
+
+// Unknown is a key of which it cannot be known what it was.
+type Unknown struct{ Key, Why string }
+
 // Drawn is the difference of a place to what it was.
 type Drawn struct {
 	Lines     []rewind.Line
@@ -63,11 +140,21 @@ type Drawn struct {
 	Entries   int64          // versions and delete markers listed
 	Equal     int64          // keys that are as they were
 	Archived  []string       // keys that must be restored from an archive first
+	Unknown   []Unknown      // the first keys of which it cannot be known what they were
+	Unknowns  int64          // how many
+	Gap       Gap
+}
+
+// unknown counts a key of which it cannot be known what it was.
+func (d *Drawn) unknown(key, why string, shown int) {
+	if d.Unknowns++; len(d.Unknown) < shown {
+		d.Unknown = append(d.Unknown, Unknown{key, why})
+	}
 }
 
 // Draw lists the place, and works out the difference; shown is how many ambiguous
-// entries it keeps. It only reads. [rewind.ErrTooMany] says that one plan cannot hold
-// it, and [TakenError] that the other place is not empty.
+// entries and unknown keys it names. It only reads. [rewind.ErrTooMany] says that one
+// plan cannot hold it, and [TakenError] that the other place is not empty.
 func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn, error) {
 	var d Drawn
 	var there map[string]rewind.Version
@@ -77,22 +164,38 @@ func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn
 			return d, err
 		}
 	}
+	var absent []int // lines of keys without an entry as at the time
+	var gone int64   // such keys without a line
 	for h, err := range rewind.Histories(Entries(ctx, p.From, p.Prefix), p.At, nil) {
 		if err != nil {
 			return d, err
+		}
+		d.Gap.See(h, p.Except)
+		if h.Unknown = h.Why(p.Losses); h.Unknown != "" {
+			d.unknown(h.Key, h.Unknown, shown)
+		} else {
+			d.State.Add(h)
 		}
 		d.Entries += int64(h.Entries)
 		d.Unsure += int64(len(h.Ambiguous))
 		if room := shown - len(d.Ambiguous); room > 0 {
 			d.Ambiguous = append(d.Ambiguous, h.Ambiguous[:min(room, len(h.Ambiguous))]...)
 		}
-		d.State.Add(h)
 		if !p.inPlace() {
 			h.Key = p.ToKey(h.Key)
-			h.Now, h.Markers = there[h.Key], nil
-			delete(there, h.Key)
+			h.Now, h.Markers = rewind.Version{}, nil
+			if h.Then.There() && h.Unknown == "" { // else nothing may lie there
+				h.Now = there[h.Key]
+				delete(there, h.Key)
+			}
 		}
 		l, ok := rewind.Diff(h, choice)
+		switch absence := !h.Found && h.Unknown == ""; {
+		case absence && ok:
+			absent = append(absent, len(d.Lines))
+		case absence:
+			gone++
+		}
 		switch {
 		case !ok && h.Then.There():
 			d.Equal++
@@ -107,6 +210,20 @@ func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn
 	for key, v := range there {
 		if v.There() {
 			return d, &TakenError{p.To.URL(p.ToPrefix), key}
+		}
+	}
+	if len(absent) > 0 || gone > 0 {
+		if err := d.Gap.Settle(ctx, p.From, p.At); err != nil {
+			return d, err
+		}
+	}
+	if why := d.Gap.Why(); why != "" {
+		d.Unknowns += gone
+		for _, i := range absent {
+			d.unknown(d.Lines[i].Key, why, shown)
+			if !choice.Hide {
+				d.Lines[i].Do = rewind.Keep
+			}
 		}
 	}
 	return d, p.settle(ctx, &d)

@@ -133,6 +133,8 @@ func settled(f found) (left, sure bool) {
 	switch {
 	case l.Do == rewind.None:
 		return false, false
+	case l.Do == rewind.Keep:
+		return false, true
 	case l.Do == rewind.Unmark && f.now.ID == l.Then.ID, l.Do != rewind.Unmark && f.now.Same(l.Then):
 		return false, true
 	case l.Do == rewind.Unmark:

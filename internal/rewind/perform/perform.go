@@ -6,12 +6,15 @@
 // A key that is neither as planned nor as wanted is [ErrMoved], before anything was
 // changed: every key is looked at before the first change. Afterwards each change has
 // its own condition, where the store keeps such: see
-// [objectstore.Traits.ConditionalCopy].
+// [objectstore.Traits.ConditionalCopy] and ConditionalDelete. Elsewhere a write that
+// lands between the look and the change is buried: [Changes.Buried] finds it, and
+// [Changes.Back] brings it back.
 package perform
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"path"
 	"slices"
@@ -61,15 +64,20 @@ func (c *Changes) fromKey(key string) string {
 	return c.FromKey(key)
 }
 
+// Entry is a version as package rewind knows it.
+func Entry(v objectstore.Version) rewind.Entry {
+	return rewind.Entry{
+		Key: v.Key, Modified: v.LastModified, Latest: v.Latest,
+		Version: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size, Class: v.StorageClass, Marker: v.DeleteMarker},
+	}
+}
+
 // Entries lists the versions below prefixes for package rewind.
 func Entries(ctx context.Context, b objectstore.Bucket, prefixes ...string) iter.Seq2[rewind.Entry, error] {
 	return func(yield func(rewind.Entry, error) bool) {
 		for _, p := range prefixes {
 			for v, err := range b.ListVersions(ctx, p) {
-				if !yield(rewind.Entry{
-					Key: v.Key, Modified: v.LastModified, Latest: v.Latest,
-					Version: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size, Class: v.StorageClass, Marker: v.DeleteMarker},
-				}, err) {
+				if !yield(Entry(v), err) {
 					return
 				}
 			}
@@ -121,7 +129,7 @@ func (d *doing) phase(ctx context.Context, p rewind.Phase, lines []rewind.Line) 
 		case rewind.Copy:
 			copies = append(copies, l)
 		case rewind.Mark:
-			deletions = append(deletions, objectstore.Deletion{Key: l.Key})
+			deletions = append(deletions, objectstore.Deletion{Key: l.Key, ETag: l.Now.ETag})
 		case rewind.Unmark:
 			for _, m := range l.Markers {
 				deletions = append(deletions, objectstore.Deletion{Key: l.Key, VersionID: m})
@@ -138,6 +146,9 @@ func (d *doing) phase(ctx context.Context, p rewind.Phase, lines []rewind.Line) 
 			n, err := d.To.DeleteMany(wctx, part)
 			d.mutations.Add(int64(n))
 			d.Progress(d.done.Add(int64(n)), d.total, "hiding and unhiding objects")
+			if errors.Is(err, objectstore.ErrChanged) {
+				err = fmt.Errorf("%w; plan again: %w", err, ErrMoved)
+			}
 			return err
 		})
 	}

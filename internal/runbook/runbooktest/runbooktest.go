@@ -43,10 +43,15 @@ type flag struct {
 }
 
 // rewind has the parameters of storage.rewind that runbooks give.
+type point struct {
+	AssumeUnchanged string `json:"assume_unchanged,omitempty" doc:"what nobody writes to"`
+}
+
 type rewind struct {
-	At     time.Time `json:"at" doc:"the moment"`
-	Prefix string    `json:"prefix,omitempty" doc:"the keys"`
-	Region string    `json:"region,omitempty" doc:"where"`
+	Unknown string    `json:"unknown,omitempty" doc:"keep or hide"`
+	At      time.Time `json:"at" doc:"the moment"`
+	Prefix  string    `json:"prefix,omitempty" doc:"the keys"`
+	Region  string    `json:"region,omitempty" doc:"where"`
 }
 
 // rollback has the parameters of table.rollback.
@@ -82,7 +87,7 @@ func Catalogue() *action.Catalogue {
 	check("storage.late-replicas", estate.BucketKind)
 	mutates("kafka.stop-mirror", estate.Nothing)
 	records("kafka.recovery-point", estate.TopicKind, "kafka.stop-mirror")
-	records("group.recovery-point", estate.GroupKind, "storage.stop-replication", "kafka.stop-mirror")
+	add[point](c, "group.recovery-point", estate.GroupKind, action.RecordsOnly, []string{"storage.stop-replication", "kafka.stop-mirror"})
 	mutates("table.promote", estate.TableKind, "group.recovery-point")
 	check("table.history", estate.TableKind)
 	mutates("kafka.promote", estate.ConsumerGroupKind, "group.recovery-point")

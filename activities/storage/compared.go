@@ -1,0 +1,113 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"breakwater/internal/objectstore"
+	"breakwater/internal/rewind/perform"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// compared is one key to hold against what it is to be.
+type compared struct {
+	key        string
+	got        *objectstore.Version // nil: nothing to read
+	want       *objectstore.Version
+	from       objectstore.Bucket // where want lies
+	fromKey    string
+	difference string // empty: equal
+	sure       bool   // the listing alone tells
+}
+
+// differ says how they differ by what the listing shows; sure is false where only
+// the objects can tell.
+func (k compared) differ() (difference string, sure bool) {
+	switch {
+	case k.want == nil && k.got == nil:
+		return "", true
+	case k.want == nil:
+		return "is there with version " + k.got.VersionID + ", and was not", true
+	case k.got == nil:
+		return "is not there, and was with version " + k.want.VersionID, true
+	case k.got.Size != k.want.Size:
+		return fmt.Sprintf("has %d bytes, and had %d", k.got.Size, k.want.Size), true
+	case k.got.ETag != k.want.ETag:
+		return fmt.Sprintf("has ETag %s, and had %s", k.got.ETag, k.want.ETag), false
+	}
+	return "", true
+}
+
+// byObjects settles by checksum or, without one in common, by the source version
+// in the copy's metadata. It goes by no date.
+func (k compared) byObjects(ctx context.Context, to objectstore.Bucket) (equal bool, err error) {
+	got, err := to.Describe(ctx, k.key, k.got.VersionID)
+	if err != nil {
+		return false, err
+	}
+	want, err := k.from.Describe(ctx, k.fromKey, k.want.VersionID)
+	if err != nil {
+		return false, err
+	}
+	if same, known := got.SameChecksum(want); known {
+		return same && got.Size == want.Size, nil
+	}
+	return got.Size == want.Size && got.CopyOf == objectstore.SourceName(k.want.VersionID, k.want.ETag), nil
+}
+
+// comparing collects what differs. It holds no key that is as it is to be.
+type comparing struct {
+	to      objectstore.Bucket
+	counted int
+	unlike  []compared
+}
+
+func (c *comparing) add(k compared) {
+	c.counted++
+	if k.difference, k.sure = k.differ(); k.difference != "" {
+		c.unlike = append(c.unlike, k)
+	}
+}
+
+// settle asks the objects where the listing does not tell, and leaves what
+// differs.
+func (c *comparing) settle(ctx context.Context) error {
+	equal := make([]bool, len(c.unlike))
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(perform.AtOnce)
+	for i, k := range c.unlike {
+		if k.sure {
+			continue
+		}
+		work.Go(func() (err error) {
+			equal[i], err = k.byObjects(wctx, c.to)
+			if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, objectstore.ErrNoBucket) { // went away meanwhile: it differs
+				err = nil
+			}
+			return err
+		})
+	}
+	err := work.Wait()
+	var left []compared
+	for i, k := range c.unlike {
+		if !equal[i] {
+			left = append(left, k)
+		}
+	}
+	c.unlike = left
+	return err
+}
+
+// got says what was found, after settle.
+func (c *comparing) got(things string) string {
+	if len(c.unlike) == 0 {
+		return fmt.Sprintf("%d %s", c.counted, things)
+	}
+	first := slices.MinFunc(c.unlike, func(a, b compared) int { return strings.Compare(a.key, b.key) })
+	return fmt.Sprintf("%d of %d differ, the first: %s %s", len(c.unlike), c.counted, c.to.URL(first.key), first.difference)
+}
