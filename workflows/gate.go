@@ -68,7 +68,11 @@ func (r *run) planAgain(ctx workflow.Context, n, attempt int) (stagePlan, error)
 // accepted takes over what approving the plan accepted.
 func (r *run) accepted(p stagePlan) {
 	for _, a := range p.accepts {
-		if a.ID == action.AcceptSourceUnreachable {
+		switch a.ID {
+		case action.AcceptSourceDead:
+			r.Run.SourceDead = true
+			r.Status.Run = r.Run
+		case action.AcceptSourceUnreachable:
 			r.Run.SourceUnreachable = true
 			for _, i := range p.took {
 				if r.Run.SourceLost == nil || i.End.After(*r.Run.SourceLost) {

@@ -128,6 +128,7 @@ func (r *run) compile(ctx workflow.Context, input json.RawMessage, scheduled boo
 	r.Chain = ledger.NewChain(ledger.Run{Workflow: r.Run.Workflow, FirstRun: r.Run.FirstRun})
 	r.Run.Mode, r.Run.Source, r.Run.Target = in.Mode, in.Source(), in.Target()
 	r.Run.Incident, r.Run.Groups, r.Run.OutageStart, r.Run.DetectedAt = in.Incident, in.Groups, in.OutageStart, in.DetectedAt
+	r.Run.SourceDeadSince = in.SourceDeadSince
 	r.Status.Estate, r.Status.Summary = res.Compiled.Estate, res.Compiled.Summary
 	for _, s := range res.Compiled.Stages {
 		ss := wire.StageStatus{ID: s.ID, Title: s.Title, Tier: s.Tier}

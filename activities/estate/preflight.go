@@ -23,7 +23,7 @@ import (
 func (s room) preflightActions(c *action.Catalogue) {
 	action.Add(c, action.Action[preflightWith]{
 		Name: "estate.preflight", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Doc:    "What recovery will need at the target is there and works: credentials, versioned buckets, tables' logs, topics, idle consumer groups, connectors, secrets, gates that people can open, and the ledger.",
+		Doc:    "What recovery will need at the target is there and works: credentials, versioned buckets, tables' logs, a witness that saw them within their RPO, topics, idle consumer groups, connectors, secrets, gates that people can open, and the ledger.",
 		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
 		Verify: s.verifyPreflight,
 		RedWhen: []action.Red{
@@ -65,6 +65,7 @@ func (s room) verifyPreflight(ctx context.Context, c action.Call[preflightWith])
 	}{
 		{"buckets", p.buckets},
 		{"tables' logs", p.logs},
+		{"the witness", p.witnessed},
 		{"users", p.users},
 		{"kafka", p.kafka},
 		{"connectors", p.connectors},

@@ -7,17 +7,29 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/lake"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 )
 
-func (s room) recoveryPoint() action.Action[action.None] {
-	return action.Action[action.None]{
+// pointParams are what a step says about a recovery point.
+type pointParams struct {
+	AssumeUnchanged string `json:"assume_unchanged,omitempty" doc:"tables and topics, separated by commas, that nobody has written to since they were last seen or written: they do not hold the cut back. What was written to them all the same is lost, which the plan says"`
+}
+
+// call is a call without the step's parameters, as the shared looks take it.
+func call(c action.Call[pointParams]) action.Call[action.None] {
+	return action.Call[action.None]{Request: c.Request}
+}
+
+func (s room) recoveryPoint() action.Action[pointParams] {
+	return action.Action[pointParams]{
 		Name: "group.recovery-point", Over: estate.GroupKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
 		Needs:  []string{"storage.stop-replication", "kafka.stop-mirror"},
 		Doc:    "Choose the latest moment at which every table of a group is complete at the target and every topic is mirrored, and say what is lost.",
@@ -35,9 +47,12 @@ func (s room) recoveryPoint() action.Action[action.None] {
 
 // point chooses the recovery point from what the world shows now, and says what
 // choosing it accepts.
-func (s room) point(ctx context.Context, c action.Call[action.None]) (recovery.GroupPoint, []action.Acceptance, error) {
-	ev, err := s.lake.Evidence(ctx, c)
+func (s room) point(ctx context.Context, c action.Call[pointParams]) (recovery.GroupPoint, []action.Acceptance, error) {
+	ev, err := s.lake.Evidence(ctx, call(c))
 	if err != nil {
+		return recovery.GroupPoint{}, nil, err
+	}
+	if err := assume(c, ev); err != nil {
 		return recovery.GroupPoint{}, nil, err
 	}
 	accepts, err := ev.AbsolutePaths(ctx, c.Estate)
@@ -49,10 +64,42 @@ func (s room) point(ctx context.Context, c action.Call[action.None]) (recovery.G
 		return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 	}
 	losses, err := recovery.Losses(cut, ev.States(), ev.Topics, ev.Death, ev.Skew)
+	if err != nil {
+		return recovery.GroupPoint{}, nil, err
+	}
+	for i, t := range cut.Tables {
+		if !t.AssumedSince.IsZero() {
+			accepts = append(accepts, lake.AcceptUnchanged(t, losses[i]))
+		}
+	}
 	return recovery.GroupPoint{Group: c.Item.Name, Cut: cut, Losses: losses, Death: ev.Death}, accepts, err
 }
 
-func (s room) planPoint(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+// assume marks what the step takes to be unchanged.
+func assume(c action.Call[pointParams], ev *lake.GroupEvidence) error {
+	for name := range strings.SplitSeq(c.With.AssumeUnchanged, ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		known := false
+		for _, g := range c.Estate.Groups {
+			known = known || slices.ContainsFunc(g.Tables, func(t estate.Table) bool { return t.Table == name }) ||
+				slices.ContainsFunc(g.Topics, func(t estate.Topic) bool { return t.Topic == name })
+		}
+		if !known {
+			return fmt.Errorf("%w: assume_unchanged names %q, and estate %s has no table or topic of that name", action.ErrRefused, name, c.Estate.Estate)
+		}
+		for _, t := range ev.Tables {
+			t.State.Unchanged = t.State.Unchanged || t.Name == name
+		}
+		for i := range ev.Topics {
+			ev.Topics[i].Unchanged = ev.Topics[i].Unchanged || ev.Topics[i].Name == name
+		}
+	}
+	return nil
+}
+
+func (s room) planPoint(ctx context.Context, c action.Call[pointParams]) (action.Change, error) {
 	p, accepts, err := s.point(ctx, c)
 	if err != nil {
 		return action.Change{}, err
@@ -86,7 +133,7 @@ func (s room) planPoint(ctx context.Context, c action.Call[action.None]) (action
 
 // recordedPoint is what this run recorded before, as this program encodes it; nil
 // where it recorded nothing.
-func recordedPoint(ctx context.Context, c action.Call[action.None]) ([]byte, error) {
+func recordedPoint(ctx context.Context, c action.Call[pointParams]) ([]byte, error) {
 	p, _, err := record.GroupPoint.Read(ctx, c.Records, c.Item.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -99,7 +146,7 @@ func recordedPoint(ctx context.Context, c action.Call[action.None]) ([]byte, err
 
 // applyPoint records what was planned: the ledger keeps the outcome, one record
 // for each dataset.
-func applyPoint(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+func applyPoint(ctx context.Context, c action.Call[pointParams]) (action.Outcome, error) {
 	p, err := action.Decode[recovery.GroupPoint](c.Plan.Data)
 	if err != nil {
 		return action.Outcome{}, err

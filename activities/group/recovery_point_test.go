@@ -258,7 +258,7 @@ func BenchmarkRecoveryPoint(b *testing.B) {
 		}
 	}
 	s := &system.Systems{Folder: b.TempDir()}
-	c := action.Call[action.None]{Request: action.Request{
+	c := action.Call[pointParams]{Request: action.Request{
 		Run:    action.Run{Mode: action.ModeLive, Target: world.West, SourceUnreachable: true},
 		Estate: e, Item: estate.Item{Kind: estate.GroupKind, Name: "g"}, Records: world.NoRecords{},
 		Progress: func(int64, int64, string) {}, Guard: func(context.Context) error { return nil },

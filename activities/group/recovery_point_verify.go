@@ -19,7 +19,7 @@ import (
 // verifyPoint holds the recorded point against a fresh look at the target: what
 // each version needs is there, the moment is one that the evidence allows, and
 // choosing again gives the same.
-func (s room) verifyPoint(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+func (s room) verifyPoint(ctx context.Context, c action.Call[pointParams]) ([]action.Observation, error) {
 	const what = "the recorded cut is the planned one"
 	p, _, err := record.GroupPoint.Read(ctx, c.Records, c.Item.Name)
 	if err != nil {
@@ -45,12 +45,37 @@ func (s room) verifyPoint(ctx context.Context, c action.Call[action.None]) ([]ac
 		}
 		obs = append(obs, site.Whole(ctx, c.Run, l, t.Version), s.settled(ctx, c, site, l, t, p))
 	}
+	if o, ok := bounded(c.Run, p); ok {
+		obs = append(obs, o)
+	}
 	return append(obs, s.chosenAgain(ctx, c, p)), nil
+}
+
+// bounded observes whether the losses have an upper bound, for a source that does not
+// answer; false where it was asked.
+func bounded(run action.Run, p recovery.GroupPoint) (action.Observation, bool) {
+	if p.Death.Answered || !run.SourceUnreachable {
+		return action.Observation{}, false
+	}
+	const what = "it is known until when the source acknowledged writes"
+	want := "a proven fence, or people who accepted since when it is dead"
+	if !p.Death.By.IsZero() {
+		return action.Saw(what, want, "accepted: dead since "+p.Death.By.UTC().Format(time.RFC3339), true), true
+	}
+	since := ""
+	if run.SourceLost != nil {
+		since = " since " + run.SourceLost.UTC().Format(time.RFC3339)
+	}
+	return action.Observation{
+		What: what, Want: want, Got: run.Source + " is out of reach" + since + ", and may go on acknowledging: the losses have no upper bound, and no RPO is claimed to be met",
+		Verdict: verdict.Unknown, Cause: action.CauseSourceUnreachable,
+		Obligation: fmt.Sprintf("When %s answers again, read what it acknowledged after the cut, and state what group %s lost", run.Source, p.Group),
+	}, true
 }
 
 // settled observes that at the moment of the cut the table was at the version
 // chosen, from the log entries beside it and the sightings of its heads alone.
-func (s room) settled(ctx context.Context, c action.Call[action.None], t lake.Table, l table.Table, at recovery.TablePoint, p recovery.GroupPoint) action.Observation {
+func (s room) settled(ctx context.Context, c action.Call[pointParams], t lake.Table, l table.Table, at recovery.TablePoint, p recovery.GroupPoint) action.Observation {
 	what := fmt.Sprintf("at the cut the table was at version %d", at.Version)
 	want := "committed no later than " + p.Cut.At.Format(time.RFC3339Nano) + ", and nothing after it by then"
 	if at.CommittedAt.After(p.Cut.At) {
@@ -84,8 +109,11 @@ func (s room) settled(ctx context.Context, c action.Call[action.None], t lake.Ta
 			}
 		}
 	}
+	if since := at.AssumedSince; !since.IsZero() {
+		return t.About(action.Saw(what, want, fmt.Sprintf("nothing newer by %s (%s), and accepted to be unchanged since", known.Format(time.RFC3339Nano), on), !since.After(known)))
+	}
 	if p.Death.Answered && p.Cut.At.After(known) {
-		switch h, err := s.lake.SourceHead(ctx, c, t.Name); {
+		switch h, err := s.lake.SourceHead(ctx, call(c), t.Name); {
 		case err != nil:
 			return t.About(action.Unknown(c.Run, c.Run.Source, what, want, err, fmt.Sprintf("see whether version %d was the last of table %s when %s was fenced", at.Version, t.Name, c.Run.Source)))
 		case h.Version <= at.Version:
@@ -118,7 +146,7 @@ func nextStamp(ctx context.Context, l table.Table, at recovery.TablePoint) (time
 // chosenAgain observes that the evidence as it is now leads to the same versions
 // and the same losses. The moment may have moved between the same versions, where
 // the witness goes on looking at a source that answers.
-func (s room) chosenAgain(ctx context.Context, c action.Call[action.None], p recovery.GroupPoint) action.Observation {
+func (s room) chosenAgain(ctx context.Context, c action.Call[pointParams], p recovery.GroupPoint) action.Observation {
 	const what = "choosing again gives the recorded cut"
 	want := pointWords(p)
 	again, _, err := s.point(ctx, c)

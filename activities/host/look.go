@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
@@ -69,11 +70,17 @@ func accepts(run action.Run, obs []action.Observation) []action.Acceptance {
 	if run.SourceUnreachable || !action.OnlySourceUnreachable(obs) {
 		return nil
 	}
-	return []action.Acceptance{{
+	all := []action.Acceptance{{
 		ID: action.AcceptSourceUnreachable,
 		Sentence: fmt.Sprintf("%s does not answer. What cannot be proven there becomes an obligation, to be closed when it returns.",
 			run.Source),
 	}}
+	if run.SourceDeadSince != nil {
+		all = append(all, action.Acceptance{ID: action.AcceptSourceDead, Sentence: fmt.Sprintf(
+			"%s has been dead since %s: nobody's write was acknowledged there after that. If it only was out of reach, more is lost than this run says.",
+			run.Source, run.SourceDeadSince.UTC().Format(time.RFC3339))})
+	}
+	return all
 }
 
 // records reads the results of earlier steps out of the ledger.

@@ -2,7 +2,9 @@ package host
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/verdict"
@@ -21,6 +23,11 @@ func TestADeadSourceIsAcceptedOnce(t *testing.T) {
 	}
 	if l := summarize(obs); !slices.Equal(l.Obligations, []string{owed}) || l.Unknown != 2 || l.Passed != 1 || !l.OnlySource {
 		t.Errorf("summary %+v", l)
+	}
+	since := time.Date(2026, 11, 21, 3, 4, 5, 0, time.UTC)
+	run.SourceDeadSince = &since
+	if got := accepts(run, obs); len(got) != 2 || got[1].ID != action.AcceptSourceDead || !strings.Contains(got[1].Sentence, "2026-11-21T03:04:05Z") {
+		t.Errorf("said to be dead, and the gate accepts %+v", got)
 	}
 	run.SourceUnreachable = true
 	if got := accepts(run, obs); len(got) != 0 {

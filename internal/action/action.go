@@ -142,10 +142,14 @@ type Run struct {
 	// does not answer. From then on an unknown with only this cause is an
 	// obligation.
 	SourceUnreachable bool `json:"source_unreachable,omitempty"`
-	// SourceLost is when the probes of the accepted plan had failed: the latest
-	// moment at which the source may have acknowledged a write, unless it goes on
-	// out of reach. Set together with SourceUnreachable.
+	// SourceLost is when the probes of the accepted plan had failed. It says nothing of
+	// what the source acknowledges out of reach. Set together with SourceUnreachable.
 	SourceLost *time.Time `json:"source_lost,omitempty"`
+	// SourceDeadSince is since when the source is dead, as who started the run says:
+	// not only out of reach, but acknowledging no more writes. It counts once the
+	// Declare gate has accepted it, which SourceDead says.
+	SourceDeadSince *time.Time `json:"source_dead_since,omitempty"`
+	SourceDead      bool       `json:"source_dead,omitempty"`
 }
 
 // Name is how the journal and the quarantine name a run.
@@ -227,6 +231,9 @@ type Acceptance struct {
 // AcceptSourceUnreachable is the acceptance after which an unknown that has only
 // this cause becomes an obligation.
 const AcceptSourceUnreachable = "source-unreachable"
+
+// AcceptSourceDead is the acceptance after which [Run.SourceDeadSince] bounds losses.
+const AcceptSourceDead = "source-dead"
 
 // Outcome is what Apply did.
 type Outcome struct {

@@ -323,8 +323,9 @@ func (ev *GroupEvidence) Choose(ctx context.Context) (recovery.Cut, error) {
 // too. The moment taken is the newest commit of all the tables plus the skew, so
 // that it depends on the world and not on when it is read.
 func (s Lake) source(ctx context.Context, c action.Call[action.None], ev *GroupEvidence) error {
-	if c.Run.SourceLost != nil {
-		ev.Death.By = *c.Run.SourceLost
+	// Out of reach is not dead: a source behind a broken line goes on acknowledging.
+	if c.Run.SourceDead && c.Run.SourceDeadSince != nil {
+		ev.Death.By = *c.Run.SourceDeadSince
 	}
 	if c.Run.SourceUnreachable || !fenced(ctx, c, ev) {
 		return nil

@@ -3,6 +3,7 @@ package lake
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/record"
@@ -32,4 +33,12 @@ func (s Lake) PointOf(ctx context.Context, c action.Call[action.None]) (TablePoi
 		return TablePoint{}, fmt.Errorf("%w: the recovery point of group %s says nothing about table %s", action.ErrRefused, p.Group, c.Item.Name)
 	}
 	return TablePoint{Site: site, TablePoint: t, Loss: l, Cut: p.Cut}, nil
+}
+
+// AcceptUnchanged asks people to accept that a table is taken to be unchanged, with the
+// loss that it risks.
+func AcceptUnchanged(p recovery.TablePoint, l recovery.Loss) action.Acceptance {
+	return action.Acceptance{ID: "unchanged " + p.Name, Sentence: fmt.Sprintf(
+		"Table %s is taken to be unchanged since %s, up to when it is known. What was written to it after that is lost: %s.",
+		p.Name, p.AssumedSince.UTC().Format(time.RFC3339Nano), l.Words())}
 }

@@ -34,7 +34,10 @@ type TablePoint struct {
 	Rows        int64     `json:"rows"` // or Unknown
 	// KnownThrough is the moment up to which nothing newer than NewestComplete
 	// existed, before the skew is taken off.
-	KnownThrough   time.Time `json:"known_through"`
+	KnownThrough time.Time `json:"known_through"`
+	// AssumedSince is set where the cut is later than what is known of the table, since
+	// people take it that nothing was written: from then on, the skew taken off.
+	AssumedSince   time.Time `json:"assumed_since,omitzero"`
 	NewestComplete int64     `json:"newest_complete"`
 	GivesUp        GivesUp   `json:"gives_up"`
 }
@@ -106,12 +109,16 @@ type chooser struct {
 	tables []TableState
 	topics []TopicState
 	dated  [][]Version // per table: the versions with a commit time, ascending
-	skew   int64
+	skew   int64       // between any two clocks
+	apart  int64       // between the cut and a table's own stamps: the skew, or zero for a table that is alone
 	bans   []ban
+	// waived are the bans of datasets that people take to be unchanged.
+	waived []ban
 }
 
 // ChooseCut returns the latest moment, less the skew, at which every table's
-// version is complete at the target and every partition is mirrored.
+// version is complete at the target and every partition is mirrored. For a table that
+// is alone the skew is taken off sightings only: its own stamps are on the cut's clock.
 //
 // A table is known through the latest of: its newest complete version's commit
 // time; the last observation of the source at or below that version; and the
@@ -128,7 +135,10 @@ func ChooseCut(tables []TableState, topics []TopicState, skew time.Duration) (Cu
 	if err := distinct(tables, topics); err != nil {
 		return Cut{}, err
 	}
-	c := &chooser{tables: tables, topics: topics, skew: int64(skew)}
+	c := &chooser{tables: tables, topics: topics, skew: int64(skew), apart: int64(skew)}
+	if len(tables) == 1 && len(topics) == 0 {
+		c.apart = 0
+	}
 	cut := Cut{SkewSeconds: skew.Seconds(), Tables: make([]TablePoint, len(tables)), Topics: make([]TopicPoint, len(topics))}
 	newest := make([]int, len(tables)) // index into dated
 	for i := range tables {
@@ -158,6 +168,11 @@ func ChooseCut(tables []TableState, topics []TopicState, skew time.Duration) (Cu
 	cut.Binding = Binding{Dataset: c.name(by.owner), Reason: c.reason(by)}
 	for i := range tables {
 		cut.Tables[i].place(tables[i].Name, c.dated[i], newest[i], at)
+	}
+	for _, w := range c.waived {
+		if w.owner.partition < 0 && w.from <= at {
+			cut.Tables[w.owner.set].AssumedSince = moment(w.from - 1)
+		}
 	}
 	slices.SortFunc(cut.Tables, func(a, b TablePoint) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(cut.Topics, func(a, b TopicPoint) int { return cmp.Compare(a.Name, b.Name) })
@@ -244,7 +259,7 @@ func (c *chooser) table(i int) (known int64, newest int, err error) {
 	beyond := bound{at: math.MaxInt64}
 	for h := range t.observations {
 		if h.Version <= head.Version {
-			through.raise(bound{h.At.UnixNano(), whySeen, head.Version})
+			through.raise(bound{h.At.UnixNano() - c.skew + c.apart, whySeen, head.Version})
 		} else if at := h.At.UnixNano(); at < beyond.at {
 			beyond = bound{at, whyBeyond, h.Version}
 		}
@@ -257,11 +272,16 @@ func (c *chooser) table(i int) (known int64, newest int, err error) {
 		}
 		c.ban(at, math.MaxInt64, me, bound{at, whyIncomplete, next.Version})
 	}
-	c.ban(through.at-c.skew+1, math.MaxInt64, me, through)
+	later := slices.ContainsFunc(t.Versions, func(v Version) bool { return v.Version > head.Version })
+	if known := (ban{through.at - c.apart + 1, math.MaxInt64, me, through}); t.Unchanged && !later && beyond.at == math.MaxInt64 {
+		c.waived = append(c.waived, known)
+	} else {
+		c.bans = append(c.bans, known)
+	}
 	if beyond.at < math.MaxInt64 {
 		// Within the declared skew this forbids nothing that is not forbidden
 		// already; it holds the cut back when the clocks break that declaration.
-		c.ban(beyond.at, math.MaxInt64, me, beyond)
+		c.ban(beyond.at+c.skew-c.apart, math.MaxInt64, me, beyond)
 	}
 	for n := range newest {
 		v, next := vs[n], vs[n+1]
@@ -304,7 +324,11 @@ func (c *chooser) partition(i, j int) (int64, error) {
 		return 0, &NoCutError{c.name(me), "it holds no mirrored record and no source end was ever journalled",
 			"let the witness journal its end while the source answers, or take the topic out of the group"}
 	}
-	c.ban(through.at-c.skew+1, math.MaxInt64, me, through)
+	if known := (ban{through.at - c.skew + 1, math.MaxInt64, me, through}); c.topics[i].Unchanged && beyond == math.MaxInt64 {
+		c.waived = append(c.waived, known)
+	} else {
+		c.bans = append(c.bans, known)
+	}
 	if beyond < math.MaxInt64 {
 		c.ban(beyond+1, math.MaxInt64, me, bound{at: beyond, why: whyBeyond}) // clocks beyond the declared skew
 	}
@@ -321,6 +345,10 @@ func (c *chooser) ban(from, to int64, by owner, b bound) {
 // from being later. By falling upper end, each ban either holds the candidate,
 // which then moves before it, or ends before it, and so do all that follow.
 func (c *chooser) latest() (int64, ban, error) {
+	if !slices.ContainsFunc(c.bans, func(b ban) bool { return b.to == math.MaxInt64 }) && len(c.waived) > 0 {
+		// All of them are taken to be unchanged: the one that is known longest says when.
+		c.bans = append(c.bans, slices.MaxFunc(c.waived, func(a, b ban) int { return cmp.Compare(a.from, b.from) }))
+	}
 	slices.SortFunc(c.bans, func(a, b ban) int {
 		return cmp.Or(cmp.Compare(b.to, a.to), cmp.Compare(a.from, b.from),
 			cmp.Compare(a.owner.set, b.owner.set), cmp.Compare(a.owner.partition, b.owner.partition))
@@ -337,7 +365,7 @@ func (c *chooser) latest() (int64, ban, error) {
 			return 0, ban{}, &NoCutError{c.name(b.owner),
 				fmt.Sprintf("it is known only since version %d of %s, and the group can come back to no moment after %s because of %s: %s",
 					b.bound.version, stamp(moment(b.bound.at)), stamp(moment(at)), c.name(by.owner), c.reason(by)),
-				"restore its older versions, wait for the other's replication, or put the two in separate groups"}
+				fmt.Sprintf("restore its older versions, wait for the other's replication, take %s to be unchanged if nobody writes to it (input assume_unchanged), or put the two in separate groups", c.dataset(by.owner))}
 		}
 		at, by = b.from-1, b
 	}
@@ -349,6 +377,14 @@ func (c *chooser) name(o owner) string {
 		return c.tables[o.set].Name
 	}
 	return fmt.Sprintf("%s/%d", c.topics[o.set].Name, c.topics[o.set].Partitions[o.partition].Partition)
+}
+
+// dataset is the table or the topic that an owner is of.
+func (c *chooser) dataset(o owner) string {
+	if o.partition < 0 {
+		return c.tables[o.set].Name
+	}
+	return c.topics[o.set].Name
 }
 
 // reason says in a sentence why b forbids what it forbids.

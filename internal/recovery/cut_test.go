@@ -64,10 +64,15 @@ func TestChooseCut(t *testing.T) {
 		reason  string
 	}{
 		"one table, until its next log entry": {[]recovery.TableState{orders()}, nil, 0, at(30).Add(-1), "orders", "not complete"},
-		"the skew is taken off":               {[]recovery.TableState{orders()}, nil, 2 * time.Second, at(28).Add(-1), "orders", "not complete"},
-		"two tables":                          {[]recovery.TableState{orders(), payments()}, nil, 0, at(22), "payments", "newest complete"},
-		"a topic":                             {nil, []recovery.TopicState{events()}, time.Second, at(23), "events/0", "last seen mirrored"},
-		"all of it":                           {[]recovery.TableState{orders(), payments()}, []recovery.TopicState{events()}, time.Second, at(21), "payments", "newest complete"},
+		"the skew is taken off": {[]recovery.TableState{orders(), {Name: "resting", Versions: []recovery.Version{whole(1, 5, 1)},
+			Heads: []recovery.Head{saw(60, 1, 1)}}}, nil, 2 * time.Second, at(28).Add(-1), "orders", "not complete"},
+		"not of a table that is alone": {[]recovery.TableState{orders()}, nil, 2 * time.Second, at(30).Add(-1), "orders", "not complete"},
+		"alone, with one version":      {[]recovery.TableState{{Name: "a", Versions: []recovery.Version{whole(0, 10, 1)}}}, nil, 2 * time.Second, at(10), "a", "newest complete"},
+		"alone, what a reader saw is on another clock": {[]recovery.TableState{{Name: "a", Versions: []recovery.Version{whole(0, 10, 1)},
+			Heads: []recovery.Head{saw(40, 0, 1)}}}, nil, 2 * time.Second, at(38), "a", "last seen"},
+		"two tables": {[]recovery.TableState{orders(), payments()}, nil, 0, at(22), "payments", "newest complete"},
+		"a topic":    {nil, []recovery.TopicState{events()}, time.Second, at(23), "events/0", "last seen mirrored"},
+		"all of it":  {[]recovery.TableState{orders(), payments()}, []recovery.TopicState{events()}, time.Second, at(21), "payments", "newest complete"},
 		"a sighting beyond does not count": {[]recovery.TableState{{Name: "a", Versions: []recovery.Version{whole(1, 10, 1)},
 			Heads: []recovery.Head{saw(14, 1, 1), saw(19, 2, 2)}}}, nil, 0, at(14), "a", "last seen at or below"},
 		"a hole in the versions": {[]recovery.TableState{payments(), {Name: "a", Versions: []recovery.Version{whole(1, 10, 1), torn(2, 15, 1), whole(3, 40, 3)}}},
@@ -77,7 +82,7 @@ func TestChooseCut(t *testing.T) {
 		"a version without a time": {[]recovery.TableState{{Name: "a", Versions: []recovery.Version{whole(1, 10, 1), {Version: 2, Rows: 2, Complete: true}}}},
 			nil, 0, at(10), "a", "Version 1"},
 		"clocks beyond the skew hold it back": {[]recovery.TableState{{Name: "a", Versions: []recovery.Version{whole(1, 5, 1), whole(2, 10, 1)},
-			Heads: []recovery.Head{saw(7, 3, 1)}}}, nil, time.Second, at(7).Add(-1), "a", "differ by more than the declared skew"},
+			Heads: []recovery.Head{saw(7, 3, 1)}}}, nil, time.Second, at(8).Add(-1), "a", "differ by more than the declared skew"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cut, err := recovery.ChooseCut(tc.tables, tc.topics, tc.skew)
@@ -219,5 +224,55 @@ func BenchmarkLosses100000(b *testing.B) {
 		if _, err := recovery.Losses(cut, tables, nil, recovery.Death{By: at(300)}, 0); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestUnchanged: what people take to be unchanged does not hold the cut back, and what
+// contradicts them does.
+func TestUnchanged(t *testing.T) {
+	busy := recovery.TableState{Name: "busy", Versions: []recovery.Version{whole(1, 10, 10), whole(2, 3600, 20)}, Heads: []recovery.Head{saw(3700, 2, 20)}}
+	peak := &recovery.Peak{PerSecond: 2, Burst: 10}
+	for name, tc := range map[string]struct {
+		resting recovery.TableState
+		want    time.Time
+		assumed time.Time // zero: not
+	}{
+		"not said":           {recovery.TableState{Versions: []recovery.Version{whole(0, 40, 1)}}, at(38), time.Time{}},
+		"one version":        {recovery.TableState{Versions: []recovery.Version{whole(0, 40, 1)}, Unchanged: true}, at(3698), at(38)},
+		"seen once":          {recovery.TableState{Versions: []recovery.Version{whole(0, 40, 1)}, Heads: []recovery.Head{saw(60, 0, 1)}, Unchanged: true}, at(3698), at(58)},
+		"a later log entry":  {recovery.TableState{Versions: []recovery.Version{whole(0, 40, 1), torn(1, 50, 1)}, Unchanged: true}, at(48).Add(-1), time.Time{}},
+		"a later checkpoint": {recovery.TableState{Versions: []recovery.Version{whole(0, 40, 1), {Version: 1, Rows: 2}}, Unchanged: true}, at(38), time.Time{}},
+		"seen to change":     {recovery.TableState{Versions: []recovery.Version{whole(0, 40, 1)}, Heads: []recovery.Head{saw(90, 1, 2)}, Unchanged: true}, at(38), time.Time{}},
+	} {
+		tc.resting.Name, tc.resting.Peak = "resting", peak
+		tables := []recovery.TableState{busy, tc.resting}
+		cut, err := recovery.ChooseCut(tables, nil, 2*time.Second)
+		if tc.want.Before(at(40)) { // before its first version: no cut, and a way out
+			if !errors.Is(err, recovery.ErrNoCut) || !strings.Contains(err.Error(), "assume_unchanged") {
+				t.Errorf("%s: ChooseCut = %+v, %v; want a way out", name, cut, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if p := cut.Tables[1]; !cut.At.Equal(tc.want) || !p.AssumedSince.Equal(tc.assumed) {
+			t.Errorf("%s: cut at %s, assumed since %s; want %s, %s", name, cut.At, p.AssumedSince, tc.want, tc.assumed)
+		}
+		losses, err := recovery.Losses(cut, tables, nil, recovery.Death{By: at(3800)}, 2*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What is assumed bounds nothing: twice a second for as long as nobody looked.
+		if l := losses[1]; !tc.assumed.IsZero() && (l.Count.AtMost == nil || *l.Count.AtMost < 2*3700 || *l.Seconds.AtMost < 3700 || !l.RecoveryPoint.Equal(tc.assumed)) {
+			t.Errorf("%s: it risks only %+v", name, l)
+		}
+	}
+	// All of them at rest: the one that is known longest says when.
+	lone := recovery.TableState{Name: "a", Versions: []recovery.Version{whole(0, 10, 1)}, Unchanged: true}
+	other := recovery.TableState{Name: "b", Versions: []recovery.Version{whole(0, 5, 1)}, Heads: []recovery.Head{saw(50, 0, 1)}, Unchanged: true}
+	if cut, err := recovery.ChooseCut([]recovery.TableState{lone, other}, nil, time.Second); err != nil || !cut.At.Equal(at(49)) || cut.Binding.Dataset != "b" {
+		t.Errorf("all unchanged: %+v, %v", cut, err)
 	}
 }

@@ -97,6 +97,9 @@ type TableState struct {
 	// nil when it did not answer.
 	Source *Head `json:"source,omitempty"`
 	Peak   *Peak `json:"peak,omitempty"`
+	// Unchanged means that people take it that nothing was written since the table was
+	// last known: then it does not hold the cut back, and they risk what was.
+	Unchanged bool `json:"unchanged,omitzero"`
 	// RPOSeconds is the objective; zero means that none is declared.
 	RPOSeconds float64 `json:"rpo_seconds,omitzero"`
 }
@@ -130,7 +133,8 @@ type PartitionState struct {
 type TopicState struct {
 	Name       string           `json:"name"`
 	Partitions []PartitionState `json:"partitions"`
-	Peak       *Peak            `json:"peak,omitempty"` // of all partitions together
+	Peak       *Peak            `json:"peak,omitempty"`     // of all partitions together
+	Unchanged  bool             `json:"unchanged,omitzero"` // as of a table
 	RPOSeconds float64          `json:"rpo_seconds,omitzero"`
 }
 

@@ -11,8 +11,9 @@ import (
 
 // Death says until when the source may have acknowledged a write.
 type Death struct {
-	// By is the latest such moment, on the worker's clock: the first probe that
-	// failed for good, or the proven fence. Zero when neither is known.
+	// By is the latest such moment, on the worker's clock: since when people accepted
+	// that the source is dead, or the proven fence. Zero when neither is known: a source
+	// that does not answer may go on acknowledging.
 	By time.Time `json:"by,omitzero"`
 	// Answered means that the source was read after its writers were fenced. Only
 	// then do the Source fields count as the end of its history.
@@ -48,7 +49,8 @@ type Loss struct {
 	Dataset string `json:"dataset"`
 	Kind    string `json:"kind"` // "table" or "topic"
 	Unit    string `json:"unit"` // "rows" or "messages"
-	// RecoveryPoint is the cut for a table. A topic's log is not cut: for it, it
+	// RecoveryPoint is the cut for a table, or the moment since which it is taken to be
+	// unchanged, if that is earlier. A topic's log is not cut: for it, it
 	// is the moment before which every record of its worst partition is mirrored.
 	RecoveryPoint time.Time       `json:"recovery_point"`
 	Version       *int64          `json:"version,omitempty"` // of a table
@@ -107,6 +109,9 @@ type proof struct{ rows, appended, committed int64 } // committed 0: not known
 
 func tableLoss(at time.Time, p TablePoint, t *TableState, death Death, skew time.Duration) Loss {
 	version := p.Version
+	if !p.AssumedSince.IsZero() {
+		at = p.AssumedSince // what is assumed bounds nothing
+	}
 	l := Loss{Dataset: p.Name, Kind: "table", Unit: "rows", RecoveryPoint: at, Version: &version, RPOSeconds: t.RPOSeconds}
 	beyond, head := beyondTable(p, t)
 	least, shrunk, chained := rowsBeyond(p, beyond)

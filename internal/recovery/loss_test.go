@@ -83,7 +83,7 @@ func TestTableLoss(t *testing.T) {
 		}), recovery.Death{By: at(60), Answered: true}, count(40), secs(30, 31), false, verdict.Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tables := []recovery.TableState{tc.table}
+			tables := []recovery.TableState{tc.table, beside()}
 			cut, err := recovery.ChooseCut(tables, nil, time.Second)
 			if err != nil {
 				t.Fatal(err)
@@ -179,8 +179,13 @@ func TestLossesNeedTheEvidenceOfTheCut(t *testing.T) {
 	}
 }
 
+// beside is a table that holds no cut back: a table that is alone needs no skew.
+func beside() recovery.TableState {
+	return recovery.TableState{Name: "zz", Versions: []recovery.Version{whole(0, 1, 0)}, Heads: []recovery.Head{saw(3600, 0, 0)}}
+}
+
 func TestLossAsJSON(t *testing.T) {
-	tables := []recovery.TableState{orders()}
+	tables := []recovery.TableState{orders(), beside()}
 	cut, err := recovery.ChooseCut(tables, nil, time.Second)
 	if err != nil {
 		t.Fatal(err)

@@ -26,8 +26,9 @@ func TestMain(m *testing.M) {
 }
 
 // settled says by definition, one moment at a time and looking at everything
-// known, whether a table's version at m is known and complete at the target.
-func settled(t recovery.TableState, m time.Time, skew time.Duration) bool {
+// known, whether a table's version at m is known and complete at the target. Apart is
+// the skew, or zero for a table that is alone, whose own stamps are on the cut's clock.
+func settled(t recovery.TableState, m time.Time, skew, apart time.Duration) bool {
 	var at, newest, next *recovery.Version
 	for i := range t.Versions {
 		v := &t.Versions[i]
@@ -63,13 +64,13 @@ func settled(t recovery.TableState, m time.Time, skew time.Duration) bool {
 	if at.Version < newest.Version {
 		return at.CommittedAt.Equal(m) || next.Version == at.Version+1 || seen(at.Version)
 	}
-	return !newest.CommittedAt.Before(m.Add(skew)) || seen(newest.Version) ||
-		next != nil && next.Version == newest.Version+1 && next.CommittedAt.After(m.Add(skew))
+	return !newest.CommittedAt.Before(m.Add(apart)) || seen(newest.Version) ||
+		next != nil && next.Version == newest.Version+1 && next.CommittedAt.After(m.Add(apart))
 }
 
 // known says by definition whether a table is known through m plus the skew: the
 // cut is the latest such moment of the whole group, less the skew.
-func known(t recovery.TableState, m time.Time, skew time.Duration) bool {
+func known(t recovery.TableState, m time.Time, skew, apart time.Duration) bool {
 	newest := recovery.Version{Version: -1}
 	for _, v := range t.Versions {
 		if v.Complete && !v.CommittedAt.IsZero() && v.Version > newest.Version {
@@ -80,7 +81,7 @@ func known(t recovery.TableState, m time.Time, skew time.Duration) bool {
 		return false
 	}
 	end := m.Add(skew)
-	if !newest.CommittedAt.Before(end) {
+	if !newest.CommittedAt.Before(m.Add(apart)) {
 		return true
 	}
 	for _, h := range t.Heads {
@@ -92,7 +93,7 @@ func known(t recovery.TableState, m time.Time, skew time.Duration) bool {
 		return true
 	}
 	for _, v := range t.Versions {
-		if v.Version == newest.Version+1 && v.CommittedAt.After(end) {
+		if v.Version == newest.Version+1 && v.CommittedAt.After(m.Add(apart)) {
 			return true
 		}
 	}
@@ -118,11 +119,15 @@ func mirrored(p recovery.PartitionState, m time.Time, skew time.Duration) bool {
 
 // bruteForce tries every moment of the world, latest first.
 func bruteForce(tables []recovery.TableState, topics []recovery.TopicState, skew time.Duration) (time.Time, bool) {
+	apart := skew
+	if len(tables) == 1 && len(topics) == 0 {
+		apart = 0
+	}
 candidates:
 	for n := 100; n >= -20; n-- {
 		m := tick(n)
 		for _, t := range tables {
-			if !settled(t, m, skew) || !known(t, m, skew) {
+			if !settled(t, m, skew, apart) || !known(t, m, skew, apart) {
 				continue candidates
 			}
 		}

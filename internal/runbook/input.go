@@ -19,18 +19,21 @@ import (
 // Input is what a person types to start a run: one flat JSON object with the
 // common fields below and the runbook's own.
 type Input struct {
-	Estate      string            `json:"estate"`
-	Mode        action.Mode       `json:"mode"`
-	Groups      []string          `json:"groups,omitempty"`
-	Incident    string            `json:"incident,omitempty"`
-	OutageStart *time.Time        `json:"outage_start,omitempty"`
-	DetectedAt  *time.Time        `json:"detected_at,omitempty"`
-	Own         map[string]string `json:"own,omitempty"` // the runbook's own inputs, by name, checked against their types
+	Estate      string      `json:"estate"`
+	Mode        action.Mode `json:"mode"`
+	Groups      []string    `json:"groups,omitempty"`
+	Incident    string      `json:"incident,omitempty"`
+	OutageStart *time.Time  `json:"outage_start,omitempty"`
+	DetectedAt  *time.Time  `json:"detected_at,omitempty"`
+	// SourceDeadSince is [action.Run.SourceDeadSince], for a runbook with a source.
+	SourceDeadSince *time.Time `json:"source_dead_since,omitempty"`
+
+	Own map[string]string `json:"own,omitempty"` // the runbook's own inputs, by name, checked against their types
 }
 
 // commonInputs are the names that every runbook takes.
 func commonInputs() []string {
-	return []string{"estate", "mode", "groups", "incident", "outage_start", "detected_at"}
+	return []string{"estate", "mode", "groups", "incident", "outage_start", "detected_at", "source_dead_since"}
 }
 
 // Source and Target are the two inputs that most runbooks have.
@@ -109,6 +112,10 @@ func ParseInput(rb *Runbook, e *estate.Estate, raw json.RawMessage) (Input, erro
 	in.OutageStart, in.DetectedAt = moment("outage_start"), moment("detected_at")
 	if in.OutageStart != nil && in.DetectedAt != nil && in.DetectedAt.Before(*in.OutageStart) {
 		bad("detected_at %s is before outage_start %s", in.DetectedAt.Format(time.RFC3339), in.OutageStart.Format(time.RFC3339))
+	}
+	in.SourceDeadSince = moment("source_dead_since")
+	if in.SourceDeadSince != nil && !slices.ContainsFunc(rb.Inputs, func(d InputDecl) bool { return d.Name == "source" }) {
+		bad("source_dead_since is given, and %s has no source", rb.Name)
 	}
 	for _, decl := range rb.Inputs {
 		v, given := fields[decl.Name]

@@ -50,10 +50,13 @@ var ErrMalformed = errors.New("malformed journal")
 
 // Record is what one version of a table holds.
 type Record struct {
-	Table       string    `json:"table"`
-	Version     int64     `json:"version"`
-	Rows        int64     `json:"rows"`
-	Hash        string    `json:"hash"` // of all rows: package scan's digest, in hexadecimal
+	Table   string `json:"table"`
+	Version int64  `json:"version"`
+	Rows    int64  `json:"rows"`
+	// Hash is that of all rows: package scan's digest, in hexadecimal. It is empty where
+	// a column's type cannot be read; Rows are then those of the log, or
+	// [recovery.Unknown].
+	Hash        string    `json:"hash"`
 	CommittedAt time.Time `json:"committed_at"`
 	SeenAt      time.Time `json:"seen_at"` // on the reader's clock, before it began to read
 	Run         string    `json:"run"`
@@ -68,8 +71,11 @@ func (r Record) Same(o Record) bool {
 // Sighting is a version as the head of its table, seen at First, at Last, and as
 // nothing else in between. Times are on the readers' clocks.
 type Sighting struct {
-	Version     int64     `json:"version"`
-	Rows        int64     `json:"rows"` // or recovery.Unknown
+	Version int64 `json:"version"`
+	Rows    int64 `json:"rows"` // or recovery.Unknown
+	// Hash is the record's, once there is one: whoever changes one of the two is found
+	// out by the other.
+	Hash        string    `json:"hash,omitempty"`
 	CommittedAt time.Time `json:"committed_at"`
 	First       time.Time `json:"first"`
 	Last        time.Time `json:"last"`
@@ -186,8 +192,8 @@ func (j Journal) Sightings(ctx context.Context, table string) ([]Sighting, error
 }
 
 // See adds one observation, made at s.Last. An observation of the same run that
-// is there already is not made newer, so that a repeated call changes nothing;
-// changed tells.
+// is there already is not made newer, so that a repeated call changes nothing, but it
+// takes rows and hash where it had none; changed tells.
 func (j Journal) See(ctx context.Context, table string, s Sighting) (changed bool, err error) {
 	s.First = s.Last
 	return j.sightings(table).change(ctx, func(all []Sighting) ([]Sighting, bool) { return add(all, s) })
@@ -202,11 +208,16 @@ func add(all []Sighting, s Sighting) ([]Sighting, bool) {
 		return out[max(0, len(out)-Kept):], true
 	}
 	have := &out[i]
-	if s.Run != "" && have.Run == s.Run {
+	more := have.Hash == "" && s.Hash != "" || have.Rows < 0 && s.Rows >= 0
+	if s.Run != "" && have.Run == s.Run && !more {
 		return all, false
 	}
-	if have.Rows < 0 {
+	if have.Rows < 0 || have.Hash == "" && s.Hash != "" {
 		have.Rows = s.Rows
+	}
+	have.Hash = cmp.Or(have.Hash, s.Hash)
+	if s.Run != "" && have.Run == s.Run {
+		return out, true
 	}
 	if s.First.Before(have.First) {
 		have.First = s.First

@@ -115,10 +115,11 @@ func NewLake(t *testing.T) *Lake {
 	return l
 }
 
-// Lost sets that the source is gone since the clock's time.
+// Lost sets that the source is gone since the clock's time, and accepted to be dead.
 func (l *Lake) Lost() {
 	at := l.Clock
 	l.Run.SourceUnreachable, l.Run.SourceLost = true, &at
+	l.Run.SourceDeadSince, l.Run.SourceDead = &at, true
 }
 
 // Empty removes what a world furnishes below a prefix, for good.

@@ -29,7 +29,7 @@ func Kinds() []Kind {
 		{"empty-value", `owner is empty: give it a text`},
 		{"escalate-without-reminder", `escalate without reminder is never reached: add reminder: 5m`},
 		{"estate-wide-in-tier", `region.probe acts on the whole estate and stands inside per: tier: move its stage out`},
-		{"input-common", `input "incident" is one that every runbook takes: the common ones are estate, mode, groups, incident, outage_start, detected_at`},
+		{"input-common", `input "incident" is one that every runbook takes: the common ones are estate, mode, groups, incident, outage_start, detected_at, source_dead_since`},
 		{"input-name", `input "Source" must be small letters, digits and _, as in source`},
 		{"input-type", `type "regoin" of input "source" is not known: allowed are region, string, table, group, time, integer, bool, duration; did you mean "region"?`},
 		{"inputs-not-a-map", `inputs must be a map of names to {type, help}`},

@@ -1,0 +1,109 @@
+package estate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/reach"
+	"breakwater/internal/witness"
+)
+
+// witnessed holds the witness's last sightings against the objectives: what was not
+// seen for longer than a tier may lose bounds no loss within its RPO, and a table that
+// rests keeps the cut of its group where it was last seen.
+func (p *preflight) witnessed(ctx context.Context) {
+	if p.c.Estate.Witness.Bucket == "" {
+		return
+	}
+	for _, g := range p.groups() {
+		tier, ok := p.c.Estate.Tier(g.Tier)
+		if !ok || tier.RPO <= 0 || len(g.Tables) == 0 {
+			continue
+		}
+		what := fmt.Sprintf("the witness saw every table of %s within its RPO", g.Group)
+		want := fmt.Sprintf("a sighting in the %s before %s", tier.RPO.Std(), p.lastMoment())
+		stale, err := p.unseen(ctx, g, tier.RPO.Std())
+		switch {
+		case err != nil:
+			p.err(what, want, err)
+		case len(stale) == 0:
+			p.saw(what, want, fmt.Sprintf("%d of %d tables", len(g.Tables), len(g.Tables)), true)
+		default:
+			p.stale(ctx, what, want, g, stale)
+		}
+	}
+}
+
+// outage is when sightings may have ended, as far as it was said.
+func (p *preflight) outage() (time.Time, bool) {
+	for _, at := range []*time.Time{p.c.Run.OutageStart, p.c.Run.DetectedAt} {
+		if at != nil {
+			return *at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func (p *preflight) lastMoment() string {
+	if at, said := p.outage(); said {
+		return at.UTC().Format(time.RFC3339)
+	}
+	return "now"
+}
+
+// unseen are the tables of a group that were last seen too long ago, in words.
+func (p *preflight) unseen(ctx context.Context, g *estate.Group, rpo time.Duration) ([]string, error) {
+	j, err := p.s.lake.Journal(ctx, p.c.Estate, p.r.Region)
+	if err != nil {
+		return nil, err
+	}
+	until, said := p.outage()
+	if !said {
+		until = time.Now()
+	}
+	var stale []string
+	for _, t := range g.Tables {
+		all, err := j.Sightings(ctx, t.Table)
+		if err != nil {
+			return nil, err
+		}
+		switch last := lastOf(all); {
+		case last.IsZero():
+			stale = append(stale, t.Table+", never")
+		case last.Before(until.Add(-rpo)):
+			stale = append(stale, fmt.Sprintf("%s, at %s", t.Table, last.UTC().Format(time.RFC3339)))
+		}
+	}
+	return stale, nil
+}
+
+func lastOf(all []witness.Sighting) (last time.Time) {
+	for _, s := range all {
+		if s.Last.After(last) {
+			last = s.Last
+		}
+	}
+	return last
+}
+
+// stale says that sightings are too old. Where nobody said when the outage began and
+// the source does not answer, the witness may have been in time.
+func (p *preflight) stale(ctx context.Context, what, want string, g *estate.Group, stale []string) {
+	got := fmt.Sprintf("%d of %d tables were not seen: %s; see why the Schedule of Witness does not run", len(stale), len(g.Tables), action.Few(stale))
+	if _, said := p.outage(); !said && p.c.Run.Source != "" {
+		b, err := p.s.Bucket(ctx, p.c.Estate, p.c.Run.Source, g.Tables[0].Bucket)
+		if err == nil {
+			_, err = b.Versioned(ctx)
+		}
+		if reach.Unreachable(err) {
+			o := action.Unknown(p.c.Run, p.c.Run.Source, what, want, err, fmt.Sprintf("Find out how long the witness had not seen %s before %s fell silent", g.Group, p.c.Run.Source))
+			o.Got = got + "; " + p.c.Run.Source + " does not answer, and no outage_start was given"
+			p.obs = append(p.obs, o)
+			return
+		}
+	}
+	p.saw(what, want, got, false)
+}
