@@ -1,12 +1,17 @@
 package group
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -123,5 +128,113 @@ func TestRandomArrivals(t *testing.T) {
 	t.Logf("%d of 50 subsets had a cut, %d promotions", cuts, promoted)
 	if cuts < 10 {
 		t.Errorf("only %d of 50 subsets had a cut: the test shows too little", cuts)
+	}
+}
+
+// TestOutOfReachIsNotDead: a source behind a broken line goes on acknowledging. No
+// bound is claimed that the truth then breaks, and the run owes the true number, until
+// people say that the source is dead.
+func TestOutOfReachIsNotDead(t *testing.T) {
+	t.Parallel()
+	l := world.NewLake(t)
+	for range 4 {
+		l.Tick(10 * time.Second)
+		for _, name := range []string{"orders", "payments"} {
+			if l.Writers[name] == nil {
+				l.Create(name, 0)
+			} else {
+				l.Append(name, 5)
+			}
+			l.See(name)
+		}
+	}
+	l.Replicate("orders", nil)
+	l.Replicate("payments", nil)
+	lost := l.Clock
+	l.Lost()
+	l.Run.SourceDead = false // nobody accepted it
+	// The line is down, and the writers go on.
+	for range 5 {
+		l.Tick(time.Minute)
+		l.Append("orders", 50)
+	}
+	r, _ := l.Do("group.recovery-point", "orders")
+	for _, loss := range l.Point("orders").Losses {
+		if loss.Count.AtMost != nil || loss.Seconds.AtMost != nil || loss.Met == verdict.Pass {
+			t.Errorf("%s: %+v is claimed, and the source lives", loss.Dataset, loss)
+		}
+	}
+	obs := l.Verified("group.recovery-point", r, verdict.Unknown)
+	if !action.OnlySourceUnreachable(obs) || !strings.Contains(prove.Told(obs), "may go on acknowledging") {
+		t.Errorf("it owes the true number:\n%s", prove.Told(obs))
+	}
+	owed := slices.ContainsFunc(obs, func(o action.Observation) bool { return strings.Contains(o.Obligation, "state what group orders lost") })
+	if !owed {
+		t.Error("there is no obligation to state the loss")
+	}
+	// Accepted to be dead: then there is a bound, on their word.
+	l.Run.FirstRun, l.Run.SourceDead, l.Run.SourceDeadSince = "said-dead", true, &lost
+	r, _ = l.Do("group.recovery-point", "orders")
+	for _, loss := range l.Point("orders").Losses {
+		if loss.Count.AtMost == nil || loss.Seconds.AtMost == nil {
+			t.Errorf("%s: %+v; want bounds on the word of people", loss.Dataset, loss)
+		}
+	}
+	if told := prove.Told(l.Verified("group.recovery-point", r, verdict.Pass)); !strings.Contains(told, "accepted: dead since "+lost.Format(time.RFC3339)) {
+		t.Errorf("it does not say on whose word:\n%s", told)
+	}
+}
+
+// TestAssumeUnchanged: a table that nobody saw for long gives up hours of its neighbour,
+// or leaves no cut; people can take it to be unchanged, and see what that risks.
+func TestAssumeUnchanged(t *testing.T) {
+	t.Parallel()
+	l := world.NewLake(t)
+	l.Tick(time.Second)
+	l.Create("orders", 0)
+	l.Tick(time.Minute)
+	l.Create("payments", 0) // and nobody writes to it, or sees it
+	for range 3 {
+		l.Tick(time.Hour)
+		l.Append("orders", 5)
+	}
+	l.Tick(time.Minute)
+	l.See("orders")
+	l.Replicate("orders", nil)
+	l.Replicate("payments", nil)
+	l.Lost()
+	d := l.Recorded("group.recovery-point")
+	r := l.Request(d, "orders")
+	if _, err := d.Plan(t.Context(), r, nil); !errors.Is(err, recovery.ErrNoCut) || !strings.Contains(err.Error(), "take payments to be unchanged") {
+		t.Errorf("Plan = %v; want that payments leaves no cut, and the way out", err)
+	}
+	with := json.RawMessage(`{"assume_unchanged": "payments, nobody"}`)
+	if _, err := d.Plan(t.Context(), r, with); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), `"nobody"`) {
+		t.Errorf("Plan with a name of nothing = %v", err)
+	}
+	with = json.RawMessage(`{"assume_unchanged": "payments"}`)
+	ch, err := d.Plan(t.Context(), r, with)
+	l.Must(err)
+	if len(ch.Accepts) != 1 || ch.Accepts[0].ID != "unchanged payments" || !strings.Contains(ch.Accepts[0].Sentence, "What was written to it after that is lost") {
+		t.Errorf("it asks for %+v", ch.Accepts)
+	}
+	r.Plan = &ch
+	_, err = d.Apply(t.Context(), r, with)
+	l.Must(err)
+	obs, err := d.Verify(t.Context(), r, with)
+	l.Must(err)
+	if action.Worst(obs) != verdict.Pass {
+		t.Errorf("Verify:\n%s", prove.Told(obs))
+	}
+	p := l.Point("orders")
+	if orders, _, _ := p.Table("orders"); orders.Version != 3 {
+		t.Errorf("%s: orders could have kept version 3", versionsOf(p))
+	}
+	promote := l.World.Action("table.promote")
+	pr := l.Request(promote, "payments")
+	asked, err := promote.Plan(t.Context(), pr, nil)
+	l.Must(err)
+	if !slices.ContainsFunc(asked.Accepts, func(a action.Acceptance) bool { return a.ID == "unchanged payments" }) {
+		t.Errorf("the gate of the promotion is not told: %+v", asked.Accepts)
 	}
 }

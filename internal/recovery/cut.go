@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -364,7 +365,7 @@ func (c *chooser) latest() (int64, ban, error) {
 		if b.bound.why == whyBefore {
 			return 0, ban{}, &NoCutError{c.name(b.owner),
 				fmt.Sprintf("it is known only since version %d of %s, and the group can come back to no moment after %s because of %s: %s",
-					b.bound.version, stamp(moment(b.bound.at)), stamp(moment(at)), c.name(by.owner), c.reason(by)),
+					b.bound.version, stamp(moment(b.bound.at)), stamp(moment(at)), c.name(by.owner), strings.TrimSuffix(c.reason(by), ".")),
 				fmt.Sprintf("restore its older versions, wait for the other's replication, take %s to be unchanged if nobody writes to it (input assume_unchanged), or put the two in separate groups", c.dataset(by.owner))}
 		}
 		at, by = b.from-1, b
