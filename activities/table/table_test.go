@@ -128,6 +128,36 @@ func TestProveWitness(t *testing.T) {
 	}
 }
 
+// TestWitnessSeesFirst: the rows of a large table take long to read, and may not be
+// readable at all; that it was seen is in the journal before.
+func TestWitnessSeesFirst(t *testing.T) {
+	t.Parallel()
+	l := world.NewLake(t)
+	l.Tick(time.Second)
+	l.Create("orders", 0)
+	l.Append("orders", 12)
+	for _, key := range l.Objects("orders") {
+		if strings.HasSuffix(key, ".parquet") { // nobody can read the rows
+			_, err := l.RootBucket(world.East).Delete(t.Context(), key)
+			l.Must(err)
+		}
+	}
+	d := l.Recorded("table.witness")
+	r := l.Request(d, "orders")
+	ch, err := d.Plan(t.Context(), r, nil)
+	l.Must(err)
+	r.Plan = &ch
+	if _, err := d.Apply(t.Context(), r, nil); err == nil {
+		t.Error("the rows were read, and their files are gone")
+	}
+	j := witness.Journal{Bucket: l.RootBucket(world.West), Prefix: "_witness"}
+	all, err := j.Sightings(t.Context(), "orders")
+	l.Must(err)
+	if len(all) != 1 || all[0].Version != 1 || all[0].Rows != l.Truth["orders"][1].Rows || all[0].Hash != "" || all[0].CommittedAt.IsZero() {
+		t.Errorf("the journal has %+v; want a sighting of version 1 with the rows of its log", all)
+	}
+}
+
 // A promotion that moved half and died is finished by the next attempt, planned
 // anew or not, and all of it can be taken back.
 func TestPromotionResumes(t *testing.T) {
