@@ -331,6 +331,30 @@ func TestUnreachableSourceBecomesObligations(t *testing.T) {
 	}
 }
 
+// TestDeadIsAcceptedByItself: that the source is dead bounds losses, and counts only
+// once the gate has accepted it.
+func TestDeadIsAcceptedByItself(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, shipped(t))
+	sourceGone(b.model, "region.probe/lab", "storage.fence/lake")
+	r := b.start("RegionalFailover", strings.Replace(liveInput, `"mode"`, `"source_dead_since":"2026-11-21T03:04:05Z","mode"`, 1))
+	s := b.until(r, "declare", func(s wire.Status) bool { return s.Gate != nil })
+	if len(s.Gate.Accepts) != 2 || s.Gate.Accepts[1].ID != action.AcceptSourceDead || s.Run.SourceDead || s.Run.SourceDeadSince == nil {
+		t.Fatalf("the gate accepts %+v, and the run says %+v", s.Gate.Accepts, s.Run)
+	}
+	accepted := false
+	res, err := b.carry(r, func(s wire.Status) approval.Decision {
+		accepted = accepted || s.Run.SourceDead && s.Run.SourceUnreachable
+		return approval.Decision{}
+	})
+	if err != nil || res.Verdict != verdict.Pass {
+		t.Fatalf("the run ended with %+v, %v", res, err)
+	}
+	if s := b.until(r, "the end", func(wire.Status) bool { return true }); !accepted && !s.Run.SourceDead {
+		t.Errorf("nobody's word counts: %+v", s.Run)
+	}
+}
+
 func TestUnknownOfAnotherCauseAsks(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, shipped(t))

@@ -5,10 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/verdict"
+	"breakwater/internal/witness"
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -90,5 +93,63 @@ func TestPreflight(t *testing.T) {
 				t.Errorf("want a failure that says %q, got %s, %v\n%s", tc.say, action.Worst(obs), err, prove.Told(prove.OnlyBad(obs)))
 			}
 		})
+	}
+}
+
+// TestPreflightWitness: a witness that lags behind an objective bounds no loss within it.
+func TestPreflightWitness(t *testing.T) {
+	t.Parallel()
+	w := world.New(t)
+	w.Brokers()
+	w.Estate.Witness = estate.Witness{Bucket: "lake", Prefix: "_witness"}
+	w.Estate.Tiers[0].RPO = estate.Duration(time.Minute)
+	j := witness.Journal{Bucket: objectstore.Bind(w.Minio[world.West].Client(t), w.Bucket(world.West)), Prefix: "_witness"}
+	def := w.Action("estate.preflight")
+	east, _ := w.Estate.Region(world.East)
+	group := w.Estate.Groups[0]
+	look := func(run string, at time.Time) {
+		t.Helper()
+		for _, tb := range group.Tables {
+			_, err := j.See(t.Context(), tb.Table, witness.Sighting{Version: 1, Rows: 1, Last: at, Run: run})
+			w.Must(err)
+		}
+	}
+	now := time.Now().UTC()
+	hour := now.Add(-time.Hour)
+	for _, tc := range []struct {
+		name   string
+		before func()
+		outage *time.Time
+		silent bool
+		want   verdict.Verdict
+		say    string
+	}{
+		{"never seen", func() {}, nil, false, verdict.Fail, ", never"},
+		{"seen long ago", func() { look("a", hour) }, nil, false, verdict.Fail, "at " + hour.Format(time.RFC3339)},
+		{"seen long ago, and the source is silent for who knows how long", func() {}, nil, true, verdict.Unknown, "no outage_start was given"},
+		{"seen before the outage", func() {}, &hour, true, verdict.Pass, ""},
+		{"seen now", func() { look("b", now.Add(time.Minute)) }, nil, false, verdict.Pass, ""},
+	} {
+		tc.before()
+		east.Storage.Endpoint = "http://" + w.Address(world.East)
+		if tc.silent {
+			east.Storage.Endpoint = "http://127.0.0.1:9"
+		}
+		r := w.Request(def, "")
+		r.Run.Groups, r.Run.OutageStart = []string{group.Group}, tc.outage
+		obs, err := def.Verify(t.Context(), r, nil)
+		w.Must(err)
+		looked := false
+		for _, o := range obs {
+			if !strings.Contains(o.What, "within its RPO") {
+				continue
+			}
+			if looked = true; o.Verdict != tc.want || !strings.Contains(o.Got, tc.say) {
+				t.Errorf("%s: %s", tc.name, action.Finding(o))
+			}
+		}
+		if !looked {
+			t.Errorf("%s: nobody looked:\n%s", tc.name, prove.Told(obs))
+		}
 	}
 }

@@ -55,6 +55,16 @@ func TestParseInput(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	got, err = runbook.ParseInput(rb, runbooktest.Estate(), json.RawMessage(`{
+		"estate": "example", "source": "us-east-1", "target": "us-west-2", "source_dead_since": "2026-11-21T03:04:05Z"}`))
+	if err != nil || got.SourceDeadSince == nil || !got.SourceDeadSince.Equal(detected) {
+		t.Errorf("dead since %v, %v; want %v", got.SourceDeadSince, err, detected)
+	}
+	if _, err = runbook.ParseInput(shipped(t, "StorageRewind"), runbooktest.Estate(), json.RawMessage(`{
+		"estate": "example", "region": "us-east-1", "bucket": "lake", "at": "2026-11-21T03:00:00Z", "source_dead_since": "2026-11-21T03:04:05Z"}`)); err == nil ||
+		!strings.Contains(err.Error(), "StorageRewind has no source") {
+		t.Errorf("a runbook without a source takes it: %v", err)
+	}
 	got, err = runbook.ParseInput(rb, runbooktest.Estate(), runbooktest.Input())
 	if err != nil || got.Mode != action.ModePlan {
 		t.Errorf("an omitted mode is %q, %v", got.Mode, err)
