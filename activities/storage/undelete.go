@@ -174,13 +174,18 @@ func missing(ctx context.Context, t lake.Table, snap table.Snapshot, byCopy bool
 		switch {
 		case p.fit.ID == "":
 			u.lost = append(u.lost, key)
-		case ok && l.Do == rewind.Copy && rewind.Archived(l.Then.Class):
-			return u, fmt.Errorf("%w: %s is archived; restore it from the archive first", action.ErrRefused, t.Bucket.URL(key))
 		case ok:
 			u.lines = append(u.lines, l)
 		}
 	}
 	sortLines(u.lines)
+	archived, err := perform.Archived(ctx, t.Bucket, u.lines, func(key string) string { return key })
+	if err == nil && len(archived) > 0 {
+		err = fmt.Errorf("%w: %s is archived; restore it from the archive first", action.ErrRefused, t.Bucket.URL(archived[0]))
+	}
+	if err != nil {
+		return u, err
+	}
 	slices.Sort(u.lost)
 	if len(u.lines) > rewind.MaxLines {
 		return u, fmt.Errorf("%w: %d objects of one version are deleted, and one plan holds %d; use storage.rewind on a part of the prefix at a time", action.ErrRefused, len(u.lines), rewind.MaxLines)

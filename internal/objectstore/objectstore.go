@@ -106,7 +106,16 @@ type Object struct {
 	// empty where no rule applies or where the store does not say, as in listings.
 	ReplicationStatus string
 	StorageClass      string // as listings say it; empty elsewhere
+	// Archived: it must be restored from an archive before anybody reads it. Head and
+	// HeadVersion tell; of a listed object see [ArchiveClass].
+	Archived bool
 }
+
+// ArchiveClass reports whether objects of a storage class lie in an archive. A single
+// one may have been restored from it for a while, which [Object.Archived] tells. Objects
+// of other classes can lie in an archive too (S3 Intelligent-Tiering), and no listing
+// shows it.
+func ArchiveClass(class string) bool { return class == "GLACIER" || class == "DEEP_ARCHIVE" }
 
 // Version is one entry of a key's history.
 type Version struct {

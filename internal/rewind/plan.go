@@ -147,10 +147,6 @@ func (t Totals) Requests(perDelete int64) int64 {
 	return t.Copies + t.Described + (t.Markers+perDelete-1)/perDelete + (t.Marks+perDelete-1)/perDelete
 }
 
-// Archived reports whether a storage class must be restored before it can be
-// copied.
-func Archived(class string) bool { return class == "GLACIER" || class == "DEEP_ARCHIVE" }
-
 // Phase is the order in which lines are done so that no reader of a table sees a
 // log that names data which is not there: data comes back first, then
 // checkpoints, commits in ascending order and the pointers; then the log's later

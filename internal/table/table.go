@@ -101,6 +101,20 @@ type Object struct {
 	Modified  time.Time
 	ETag      string
 	VersionID string
+	// Archived: it is there, and nobody can read it before it is restored from an
+	// archive. Listings tell, too.
+	Archived bool
+}
+
+// InArchive is what [Judge] takes for the size of an object in an archive.
+const InArchive int64 = -2
+
+// Found is the object's size as [Judge] takes it.
+func (o Object) Found() int64 {
+	if o.Archived {
+		return InArchive
+	}
+	return o.Size
 }
 
 // Fault says how an object falls short.
@@ -111,6 +125,7 @@ const (
 	Absent    Fault = "absent"
 	Resized   Fault = "has another size"
 	Elsewhere Fault = "lies in another bucket"
+	Archived  Fault = "lies in an archive"
 )
 
 // Lack is one object that a version needs and that is not there as recorded.
@@ -128,6 +143,8 @@ func (l Lack) String() string {
 	switch l.Fault {
 	case Resized:
 		return fmt.Sprintf("%s %s has %d bytes, recorded %d", l.File.Why, l.File.URI(), l.Found, l.File.Size)
+	case Archived:
+		return fmt.Sprintf("%s %s lies in an archive: restore it from there first", l.File.Why, l.File.URI())
 	case Elsewhere:
 		return fmt.Sprintf("%s %s lies in another bucket", l.File.Why, l.File.URI())
 	}
@@ -135,11 +152,14 @@ func (l Lack) String() string {
 }
 
 // Judge compares a file with what a listing shows under its key; found is -1
-// where it shows nothing. It reports false where nothing is lacking.
+// where it shows nothing, and [InArchive] where nobody can read it. It reports false
+// where nothing is lacking.
 func Judge(f File, found int64) (Lack, bool) {
 	switch {
 	case f.Bucket != "":
 		return Lack{File: f, Fault: Elsewhere, Found: -1}, true
+	case found == InArchive:
+		return Lack{File: f, Fault: Archived, Found: -1}, true
 	case found < 0:
 		return Lack{File: f, Fault: Absent, Found: -1}, true
 	case found < f.Size, found > f.Size && !f.AtLeast:
@@ -176,7 +196,7 @@ func Lacking(closure Closure, listing iter.Seq2[Object, error]) (lacks []Lack, c
 			return nil, 0, fmt.Errorf("list what exists: %w", err)
 		}
 		if i, ok := at[o.Key]; ok {
-			wants[i].found = o.Size
+			wants[i].found = o.Found()
 		}
 	}
 	for _, w := range wants {

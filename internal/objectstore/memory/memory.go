@@ -52,6 +52,20 @@ type version struct {
 	body   []byte
 	marker bool
 	hold   objectstore.Hold
+	// archived: it must be restored from an archive before it is read.
+	archived bool
+}
+
+// Archive moves the current version of a key to a storage class that archives, and
+// restores it from there for a while if asked. A key that is not there panics.
+func (m *Server) Archive(bucket, key, class string, restored bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, err := m.buckets[bucket].find(key, "")
+	if err != nil {
+		panic(fmt.Sprintf("archive s3://%s/%s: %v", bucket, key, err))
+	}
+	v.StorageClass, v.archived = class, !restored
 }
 
 // New is a server without buckets.

@@ -23,12 +23,23 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, objectstor
 func (s *Store) GetVersion(ctx context.Context, bucket, key, id string) (body []byte, o objectstore.Object, err error) {
 	err = s.do(ctx, "get", bucket, key, func(b *shelf) error {
 		v, err := b.find(key, id)
-		if err == nil {
-			body, o = bytes.Clone(v.body), v.Object
+		switch {
+		case err != nil:
+		case v.archived:
+			err = objectstore.ErrArchived
+		default:
+			body, o = bytes.Clone(v.body), v.described()
 		}
 		return err
 	})
 	return body, o, err
+}
+
+// described is the version as other answers than a listing have it.
+func (v *version) described() objectstore.Object {
+	o := v.Object
+	o.StorageClass, o.Archived = "", v.archived
+	return o
 }
 
 // Head is that of [objectstore.Reader].
@@ -38,7 +49,14 @@ func (s *Store) Head(ctx context.Context, bucket, key string) (objectstore.Objec
 
 // HeadVersion is that of [objectstore.Versions].
 func (s *Store) HeadVersion(ctx context.Context, bucket, key, id string) (objectstore.Object, error) {
-	_, o, err := s.GetVersion(ctx, bucket, key, id)
+	var o objectstore.Object
+	err := s.do(ctx, "head", bucket, key, func(b *shelf) error {
+		v, err := b.find(key, id)
+		if err == nil {
+			o = v.described()
+		}
+		return err
+	})
 	return o, err
 }
 

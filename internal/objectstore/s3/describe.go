@@ -46,7 +46,7 @@ func (c *Client) describe(ctx context.Context, bucket, key, version string) (des
 	d := description{head: out, Description: objectstore.Description{
 		Object: objectstore.Object{
 			Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId),
-			LastModified: aws.ToTime(out.LastModified), ReplicationStatus: string(out.ReplicationStatus), StorageClass: string(out.StorageClass),
+			LastModified: aws.ToTime(out.LastModified), ReplicationStatus: string(out.ReplicationStatus), StorageClass: string(out.StorageClass), Archived: archived(out),
 		},
 		Checksums: map[string]string{}, Metadata: map[string]string{}, Headers: map[string]string{},
 		Tags:       int(aws.ToInt32(out.TagCount)),

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -65,8 +66,15 @@ func (c *Client) HeadVersion(ctx context.Context, bucket, key, version string) (
 	}
 	return objectstore.Object{
 		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId),
-		LastModified: aws.ToTime(out.LastModified), ReplicationStatus: string(out.ReplicationStatus),
+		LastModified: aws.ToTime(out.LastModified), ReplicationStatus: string(out.ReplicationStatus), Archived: archived(out),
 	}, nil
+}
+
+// archived reports whether an object must be restored before it can be read. A restored
+// one says so, with the day until which it is.
+func archived(out *s3.HeadObjectOutput) bool {
+	restored := strings.Contains(aws.ToString(out.Restore), `ongoing-request="false"`)
+	return (objectstore.ArchiveClass(string(out.StorageClass)) || out.ArchiveStatus != "") && !restored
 }
 
 // orNoBucket replaces the answer "not found", which a HEAD gives without saying

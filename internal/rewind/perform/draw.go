@@ -3,7 +3,9 @@ package perform
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"breakwater/internal/objectstore"
@@ -158,8 +160,8 @@ func (d *Drawn) unknown(key, why string, shown int) {
 func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn, error) {
 	var d Drawn
 	var there map[string]rewind.Version
+	var err error
 	if !p.inPlace() {
-		var err error
 		if there, err = p.present(ctx); err != nil {
 			return d, err
 		}
@@ -199,8 +201,6 @@ func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn
 		switch {
 		case !ok && h.Then.There():
 			d.Equal++
-		case ok && l.Do == rewind.Copy && rewind.Archived(l.Then.Class):
-			d.Archived = append(d.Archived, l.Key)
 		case ok && len(d.Lines) == rewind.MaxLines:
 			return d, rewind.ErrTooMany
 		case ok:
@@ -226,7 +226,37 @@ func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn
 			}
 		}
 	}
-	return d, p.settle(ctx, &d)
+	if err := p.settle(ctx, &d); err != nil {
+		return d, err
+	}
+	d.Archived, err = Archived(ctx, p.From, d.Lines, p.fromKey)
+	return d, err
+}
+
+// Archived are the keys of lines whose version to copy lies in an archive, and has not
+// been restored from it.
+func Archived(ctx context.Context, from objectstore.Bucket, lines []rewind.Line, fromKey func(string) string) ([]string, error) {
+	var mu sync.Mutex
+	var all []string
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(AtOnce)
+	for _, l := range lines {
+		if l.Do != rewind.Copy || !objectstore.ArchiveClass(l.Then.Class) {
+			continue
+		}
+		work.Go(func() error {
+			o, err := from.HeadVersion(wctx, fromKey(l.Key), l.Then.ID)
+			if err == nil && o.Archived {
+				mu.Lock()
+				all = append(all, l.Key)
+				mu.Unlock()
+			}
+			return err
+		})
+	}
+	err := work.Wait()
+	slices.Sort(all)
+	return all, err
 }
 
 // present is what lies where the state is to be put.

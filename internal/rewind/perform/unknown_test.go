@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/memory"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 	"breakwater/internal/table/delta/port"
@@ -245,6 +246,31 @@ func TestUnknownIsLeft(t *testing.T) {
 		}
 		if !tc.hide && d.Unknowns != keeps || int64(len(d.Unknown)) != d.Unknowns || strings.Contains(fmt.Sprint(d.Unknown), "{p/ }") {
 			t.Errorf("%s: %d of %d are named: %+v", name, len(d.Unknown), d.Unknowns, d.Unknown)
+		}
+	}
+}
+
+// TestArchivedThen: a version in an archive cannot come back before it is restored from
+// there, and one that is restored can.
+func TestArchivedThen(t *testing.T) {
+	for _, restored := range []bool{false, true} {
+		m := memory.New()
+		m.Create("lake", memory.Versioned)
+		b := objectstore.Bind(m.Owner(), "lake")
+		put := func(key, body string) {
+			t.Helper()
+			if _, err := b.Put(t.Context(), key, []byte(body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("p/a", "one")
+		put("p/b", "stays")
+		m.Archive("lake", "p/a", "GLACIER", restored)
+		at := time.Now()
+		put("p/a", "two!")
+		d, err := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: port.Format{}.Entry}.Draw(t.Context(), rewind.Choice{}, 5)
+		if err != nil || (len(d.Archived) == 0) != restored || len(d.Lines) != 1 || d.Lines[0].Do != rewind.Copy {
+			t.Errorf("restored %v: archived %v, lines %+v, %v", restored, d.Archived, d.Lines, err)
 		}
 	}
 }

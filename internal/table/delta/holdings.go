@@ -71,7 +71,7 @@ func (h *holdings) add(objects iter.Seq2[table.Object, error]) error {
 		if err != nil {
 			return fmt.Errorf("list the data of delta table %s: %w", h.l.root, reach.Mark(err))
 		}
-		h.sizes[h.hash(o.Key)] = o.Size
+		h.sizes[h.hash(o.Key)] = o.Found()
 	}
 	return nil
 }

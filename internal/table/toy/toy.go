@@ -168,7 +168,7 @@ func (o opened) Newest(ctx context.Context, notAfter time.Time) (table.Newest, e
 		if err != nil {
 			return n, fmt.Errorf("list toy table %s: %w", o.root, err)
 		}
-		have[obj.Key] = obj.Size
+		have[obj.Key] = obj.Found()
 	}
 	for _, number := range slices.Backward(o.numbers()) {
 		above := table.Above{Version: table.Version{Number: number}, Commit: true, Through: number, Rows: -1}

@@ -311,7 +311,7 @@ func listed(ctx context.Context, store table.Store, root table.Root) (map[string
 		if err != nil {
 			return nil, fmt.Errorf("list its objects: %w", reach.Mark(err))
 		}
-		have[o.Key] = o.Size
+		have[o.Key] = o.Found()
 	}
 	return have, nil
 }
