@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
@@ -102,7 +103,7 @@ type reading struct {
 // the log as it is, if that can be read or could be with its deleted parts, and
 // the head of the deleted log only where nothing else is left. What was deleted
 // above a head may have been moved aside on purpose.
-func revivedLog(ctx context.Context, t lake.Table, version *int64) (reading, table.Snapshot, error) {
+func revivedLog(ctx context.Context, t lake.Table, with undeleteParams) (reading, table.Snapshot, error) {
 	store, err := revive(ctx, t)
 	if err != nil {
 		return reading{}, nil, err
@@ -119,8 +120,12 @@ func revivedLog(ctx context.Context, t lake.Table, version *int64) (reading, tab
 	}
 	v := r.all.Extent().Head
 	switch {
-	case version != nil:
-		v = *version
+	case with.Version != nil:
+		v = *with.Version
+	case with.ToTime != nil:
+		if v, err = r.versionAt(ctx, *with.ToTime); err != nil {
+			return r, nil, err
+		}
 	case r.now != nil:
 		v = r.now.Extent().Head
 	}
@@ -129,6 +134,24 @@ func revivedLog(ctx context.Context, t lake.Table, version *int64) (reading, tab
 		return r, nil, fmt.Errorf("%w: version %d cannot be read even with everything undeleted: %w", action.ErrRefused, v, err)
 	}
 	return r, snap, err
+}
+
+// versionAt is the last version committed at or before a moment: of the log as it is,
+// which is what a rollback will go by, or where there is none, of the deleted one.
+func (r reading) versionAt(ctx context.Context, at time.Time) (int64, error) {
+	l := r.now
+	if l == nil {
+		l = r.all
+	}
+	times, err := l.Times(ctx)
+	if err != nil {
+		return 0, err
+	}
+	v, err := times.At(at)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", action.ErrRefused, err)
+	}
+	return v.Number, err
 }
 
 // accepts is what the end of the log asks people to accept.

@@ -20,9 +20,10 @@ import (
 
 // undeleteParams are what a step says about an undeletion.
 type undeleteParams struct {
-	Version *int64 `json:"version,omitempty" doc:"the version of the table whose objects are needed; the newest that the log gives when absent"`
-	Region  string `json:"region,omitempty" doc:"the region whose copy of the table it is; the run's target, else the primary, when empty"`
-	Copy    bool   `json:"copy,omitempty" doc:"put deleted objects back by copying, which needs no right to delete versions, instead of removing their delete markers"`
+	Version *int64     `json:"version,omitempty" doc:"the version of the table whose objects are needed; the newest that the log gives when absent"`
+	ToTime  *time.Time `json:"to_time,omitempty" doc:"instead of a version: the last one committed at or before this moment, as table.rollback finds it"`
+	Region  string     `json:"region,omitempty" doc:"the region whose copy of the table it is; the run's target, else the primary, when empty"`
+	Copy    bool       `json:"copy,omitempty" doc:"put deleted objects back by copying, which needs no right to delete versions, instead of removing their delete markers"`
 }
 
 func (s room) undeleteActions(c *action.Catalogue) {
@@ -116,7 +117,10 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	} else if !versioned {
 		return fail("bucket "+t.Bucket.Name()+" keeps no versions: there is nothing to bring back from", action.ErrRefused)
 	}
-	log, snap, err := revivedLog(ctx, t, c.With.Version)
+	if c.With.Version != nil && c.With.ToTime != nil {
+		return fail("choose the version", fmt.Errorf("%w: version and to_time are both given; leave one out", action.ErrRefused))
+	}
+	log, snap, err := revivedLog(ctx, t, c.With)
 	if err != nil {
 		return fail("find the version", err)
 	}
@@ -132,7 +136,7 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, (u.entries+999)/1000)
 	ch.Summary = fmt.Sprintf("version %d of %s needs %d objects: %s, the others are there", u.Version, t.Name, u.Objects, ch.Summary)
 	ch.Preconditions = []action.Precondition{{Resource: "versioning of " + t.Bucket.Name(), Version: "Enabled"}}
-	more, err := log.accepts(ctx, u.Version, c.With.Version != nil)
+	more, err := log.accepts(ctx, u.Version, c.With.Version != nil || c.With.ToTime != nil)
 	if err != nil {
 		return fail("read the end of its log", err)
 	}

@@ -100,6 +100,34 @@ func TestUndeleteRefuses(t *testing.T) {
 	}
 }
 
+// TestUndeleteByTime brings back what the version of a moment needs, which is the one
+// that a rollback to that moment will commit.
+func TestUndeleteByTime(t *testing.T) {
+	t.Parallel()
+	l := undeletable(t, 100, 3)
+	l.Deletes(l.DataOf("orders", 1)...)
+	log, _ := l.Log(world.West, "orders")
+	times, err := log.Times(t.Context())
+	l.Must(err)
+	at, version := times.Versions[2].Time, int64(1)
+	def := l.World.Action("storage.undelete")
+	r := l.Request(def, "orders")
+	if _, err := def.Plan(t.Context(), r, prove.With(t, undeleteParams{ToTime: &at, Version: &version})); !errors.Is(err, action.ErrRefused) {
+		t.Errorf("Plan of a version and a moment = %v", err)
+	}
+	early := times.Versions[0].Time.Add(-time.Hour)
+	if _, err := def.Plan(t.Context(), r, prove.With(t, undeleteParams{ToTime: &early})); !errors.Is(err, action.ErrRefused) {
+		t.Errorf("Plan of a moment before the table = %v", err)
+	}
+	p := prove.With(t, undeleteParams{ToTime: &at})
+	l.Act(def, &r, p)
+	if plan, err := action.Decode[undeletePlan](r.Plan.Data); err != nil || plan.Version != 2 || len(plan.Lines) == 0 {
+		t.Errorf("planned %+v, %v; want version 2", plan, err)
+	}
+	prove.Passes(t, def, r, p)
+	l.Reads("orders", 2)
+}
+
 // TestUndeleteNewest takes the newest version that the log, as it is, means.
 func TestUndeleteNewest(t *testing.T) {
 	t.Parallel()

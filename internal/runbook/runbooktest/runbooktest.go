@@ -63,8 +63,9 @@ type rollback struct {
 
 // undelete has the parameters of storage.undelete that runbooks give.
 type undelete struct {
-	Version *int64 `json:"version,omitempty" doc:"the version"`
-	Region  string `json:"region,omitempty" doc:"where"`
+	Version *int64     `json:"version,omitempty" doc:"the version"`
+	ToTime  *time.Time `json:"to_time,omitempty" doc:"the moment"`
+	Region  string     `json:"region,omitempty" doc:"where"`
 }
 
 // Catalogue has every action of the shipped runbooks, with phases that do
