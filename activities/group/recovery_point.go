@@ -63,6 +63,7 @@ func (s room) point(ctx context.Context, c action.Call[pointParams]) (recovery.G
 	if err != nil {
 		return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 	}
+	accepts = append(accepts, ev.OddTimes()...)
 	losses, err := recovery.Losses(cut, ev.States(), ev.Topics, ev.Death, ev.Skew)
 	if err != nil {
 		return recovery.GroupPoint{}, nil, err

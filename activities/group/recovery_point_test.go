@@ -291,3 +291,43 @@ func TestPendingCommitIsAVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestOneClockFarAhead: a commit that is stamped a year ahead drags no other along, is
+// named, and a version's time is the same wherever reading begins.
+func TestOneClockFarAhead(t *testing.T) {
+	m := &inMemory{t: t, store: &tabletest.Store{Now: time.Now}}
+	root := table.Root{Bucket: "lake", Prefix: "odd"}
+	clock := firstCommit
+	w, err := write.Create(t.Context(), m.store, root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{Now: func() time.Time { return clock }})
+	m.must(err)
+	for v := 1; v < 8; v++ {
+		clock = firstCommit.Add(time.Duration(v) * 10 * time.Second)
+		if v == 3 {
+			clock = clock.AddDate(1, 0, 0)
+		}
+		_, err := w.Append(t.Context(), []write.Row{{int64(v)}})
+		m.must(err)
+	}
+	odd := &lake.TableEvidence{Table: lake.Table{Name: "odd", Format: port.Format{}, Store: m.store, Root: root}, Incomplete: map[int64]bool{}, Skew: time.Second}
+	odd.State.Name = "odd"
+	m.ev.Tables = append(m.ev.Tables, odd)
+	m.table("zz", 20, 0)
+	cut, err := m.choose()
+	m.must(err)
+	if want := firstCommit.Add(70 * time.Second); !cut.At.Equal(want) || cut.Tables[0].Version != 7 || cut.Tables[1].Version != 7 {
+		t.Errorf("cut at %s, %+v; want %s", cut.At, cut.Tables, want)
+	}
+	if all := m.ev.OddTimes(); len(all) != 1 || all[0].ID != "odd-times odd" || !strings.Contains(all[0].Sentence, ": 3 of 2026-") {
+		t.Errorf("it is not named: %+v", all)
+	}
+	times := map[int64]time.Time{}
+	for from := range int64(8) {
+		for c, err := range odd.Log.History(t.Context(), from) {
+			m.must(err)
+			if was, ok := times[c.Version.Number]; ok && !was.Equal(c.Version.Time) {
+				t.Errorf("version %d is of %s, and of %s read from %d on", c.Version.Number, was, c.Version.Time, from)
+			}
+			times[c.Version.Number] = c.Version.Time
+		}
+	}
+}

@@ -134,7 +134,7 @@ func nextStamp(ctx context.Context, l table.Table, at recovery.TablePoint) (time
 			return time.Time{}, err
 		case h.Version.Number == at.Version+1 && h.Version.From == table.InCommit, h.Version.Number == at.Version+1 && h.Version.Time.After(at.CommittedAt):
 			return h.Version.Time, nil
-		case h.Version.Number == at.Version+1: // moved past the one before, as the protocol does
+		case h.Version.Number == at.Version+1: // by a clock that differs: no time is known but that it came after
 			return at.CommittedAt.Add(time.Millisecond), nil
 		case h.Version.Number > at.Version:
 			return time.Time{}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,10 @@ type TableEvidence struct {
 	bottom     bool           // nothing below from can be read
 	Incomplete map[int64]bool // found out only when the cut fell there
 	State      recovery.TableState
+	// Skew is what clocks may differ by before a version's time is odd: see
+	// [recovery.InOrder]. Odd are the versions that lost their time by it.
+	Skew time.Duration
+	Odd  []recovery.Version
 }
 
 // GroupEvidence is what is known of a group: what a cut is chosen from.
@@ -68,7 +73,10 @@ func (s Lake) Evidence(ctx context.Context, c action.Call[action.None]) (*GroupE
 			if err != nil {
 				return err
 			}
-			t := &TableEvidence{Table: site, Incomplete: map[int64]bool{}}
+			t := &TableEvidence{Table: site, Incomplete: map[int64]bool{}, Skew: ev.Skew}
+			if len(g.Tables) == 1 && len(g.Topics) == 0 { // a table that is alone has no other to be held against
+				t.Skew = math.MaxInt64
+			}
 			t.State = recovery.TableState{Name: decl.Table, RPOSeconds: rpo}
 			if decl.PeakRows > 0 {
 				t.State.Peak = &recovery.Peak{PerSecond: decl.PeakRows, Burst: decl.PeakBurst}
@@ -182,7 +190,7 @@ func (t *TableEvidence) read(ctx context.Context) error {
 	}
 	var vs []recovery.Version
 	var pure []bool // the version only adds rows
-	last, prev := int64(-1), time.Time{}
+	last := int64(-1)
 	for h, err := range t.Log.History(ctx, t.From) {
 		if err != nil {
 			if !LogBroken(err) {
@@ -196,7 +204,7 @@ func (t *TableEvidence) read(ctx context.Context) error {
 		}
 		v.Complete = v.Version <= newest && !t.Incomplete[v.Version] && slices.ContainsFunc(reconstructible, func(r table.Range) bool { return r.Has(v.Version) })
 		vs, pure = append(vs, v), append(pure, h.Removed == 0 && h.Rows >= 0)
-		last, prev = v.Version, v.CommittedAt
+		last = v.Version
 	}
 	if last < newest && t.From < newest {
 		t.From, t.bottom = newest, true // an old log entry cannot be read: what lies below it is out of reach
@@ -204,12 +212,8 @@ func (t *TableEvidence) read(ctx context.Context) error {
 	}
 	for _, a := range t.above {
 		if n := a.Version.Number; n > last && a.Commit && !a.Version.Time.IsZero() {
-			at := a.Version.Time
-			if !at.After(prev) {
-				at = prev.Add(time.Millisecond)
-			}
-			vs, pure = append(vs, recovery.Version{Version: n, CommittedAt: at, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
-			last, prev = n, at
+			vs, pure = append(vs, recovery.Version{Version: n, CommittedAt: a.Version.Time, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
+			last = n
 		}
 	}
 	if head := t.Log.Extent().Head; head > last { // a checkpoint without its log entry
@@ -221,8 +225,27 @@ func (t *TableEvidence) read(ctx context.Context) error {
 	if t.Newest != nil {
 		count(vs, pure, newest, t.Newest.Rows())
 	}
+	t.Odd = recovery.InOrder(vs, t.Skew)
 	t.State.Versions = vs
 	return nil
+}
+
+// OddTimes asks people to accept that versions are left out whose times contradict those
+// of the others by more than clocks differ.
+func (ev *GroupEvidence) OddTimes() []action.Acceptance {
+	var all []action.Acceptance
+	for _, t := range ev.Tables {
+		if len(t.Odd) == 0 {
+			continue
+		}
+		var words []string
+		for _, v := range t.Odd {
+			words = append(words, fmt.Sprintf("%d of %s", v.Version, v.CommittedAt.UTC().Format(time.RFC3339)))
+		}
+		all = append(all, action.Acceptance{ID: "odd-times " + t.Name, Sentence: fmt.Sprintf(
+			"Table %s cannot come back to these versions, whose times contradict those around them by more than the clock skew of %s: %s.", t.Name, t.Skew, action.Few(words))})
+	}
+	return all
 }
 
 // count fills in the rows of the versions around one whose rows are known, as

@@ -326,24 +326,18 @@ func (acts *actions) appended() int64 {
 // timeOf is when a version was committed. In-commit timestamps hold only while
 // the table's configuration enables them. The clock of whoever committed counts up to
 // the time at which the store wrote the commit: it may be set wrong, or count something
-// else than milliseconds. Times that are not in-commit are moved past the previous
-// version's where they are not already, as the protocol does, so that they never
-// contradict the order of versions.
-func timeOf(n int64, info commitInfo, meta *Metadata, o table.Object, prev time.Time) table.Version {
+// else than milliseconds. A version's time is its own: it does not depend on where
+// reading began, and may contradict the order of versions, which package recovery
+// settles where that matters.
+func timeOf(n int64, info commitInfo, meta *Metadata, o table.Object) table.Version {
 	v := table.Version{Number: n}
 	switch {
 	case info.InCommitTimestamp != nil && meta != nil && meta.Configuration["delta.enableInCommitTimestamps"] == "true":
 		v.Time, v.From = time.UnixMilli(*info.InCommitTimestamp).UTC(), table.InCommit
-		return v
 	case info.Timestamp != nil && info.ahead(o) <= 0:
 		v.Time, v.From = time.UnixMilli(*info.Timestamp).UTC(), table.CommitInfo
 	case !o.Modified.IsZero():
 		v.Time, v.From = o.Modified.UTC(), table.ObjectTime
-	default:
-		return v
-	}
-	if !prev.IsZero() && !v.Time.After(prev) {
-		v.Time = prev.Add(time.Millisecond)
 	}
 	return v
 }

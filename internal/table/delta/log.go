@@ -158,15 +158,14 @@ func (l *Log) commitsOf(ctx context.Context, versions iter.Seq[int64]) iter.Seq[
 	}
 }
 
-// Commit reads one log entry. Its time is not moved past the previous version's,
-// which it does not read, and is in-commit only if it sets the table's metadata
+// Commit reads one log entry. Its time is in-commit only if it sets the table's metadata
 // itself; [Log.History] knows better.
 func (l *Log) Commit(ctx context.Context, v int64) (table.Commit, error) {
 	acts, err := l.commit(ctx, v)
 	if err != nil {
 		return table.Commit{}, err
 	}
-	return newCommit(acts, timeOf(v, acts.info, acts.metadata, l.commits[v], time.Time{})), nil
+	return newCommit(acts, timeOf(v, acts.info, acts.metadata, l.commits[v])), nil
 }
 
 // CommitRows is how many rows the commit brought: see [Commit].
@@ -197,7 +196,6 @@ func newCommit(acts *actions, v table.Version) table.Commit {
 // over, and [Log.Gaps] tells of it.
 func (l *Log) History(ctx context.Context, from int64) iter.Seq2[table.Commit, error] {
 	return func(yield func(table.Commit, error) bool) {
-		var prev time.Time
 		var meta *Metadata
 		if s, err := l.Snapshot(ctx, from); err == nil { // for whether in-commit timestamps hold
 			meta = &s.Metadata
@@ -220,8 +218,7 @@ func (l *Log) History(ctx context.Context, from int64) iter.Seq2[table.Commit, e
 			if f.metadata != nil {
 				meta = f.metadata
 			}
-			c := newCommit(f.actions, timeOf(f.version, f.info, meta, l.commits[f.version], prev))
-			prev = c.Version.Time
+			c := newCommit(f.actions, timeOf(f.version, f.info, meta, l.commits[f.version]))
 			if !yield(c, nil) {
 				return
 			}

@@ -227,7 +227,7 @@ func (n *newest) evidence(ctx context.Context, v int64) ([]table.Above, error) {
 			e.Fault = f.err.Error()
 			continue
 		}
-		e.Version = timeOf(f.version, f.info, f.metadata, n.l.commits[f.version], time.Time{})
+		e.Version = timeOf(f.version, f.info, f.metadata, n.l.commits[f.version])
 		e.Rows = f.appended()
 		if e.Fault == "" {
 			e.Fault = "cannot be reconstructed: a part of the log before it is absent or corrupt"

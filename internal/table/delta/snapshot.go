@@ -331,7 +331,7 @@ func (r *replayer) apply(acts *actions, info commitInfo, v int64, o table.Object
 	for _, t := range acts.txns {
 		s.Txns[t.AppID] = t.Version
 	}
-	s.Version = timeOf(v, info, &s.Metadata, o, s.Version.Time)
+	s.Version = timeOf(v, info, &s.Metadata, o)
 	return nil
 }
 
