@@ -131,9 +131,16 @@ func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (acti
 			ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf(do, n), To: to})
 		}
 	}
+	lost, err := r.givesUp(ctx)
+	if err != nil {
+		return action.Change{}, err
+	}
 	line(len(p.Hidden), "hide %d files of its log that the backup does not have", "delete markers, which can be taken away")
 	line(len(p.Replaced), "write %d objects over what is there", "new versions; the bucket keeps the old ones")
 	line(p.Write, "write %d objects that are not there", fmt.Sprintf("%d bytes in all", bytes))
+	if len(ch.Effects) > 0 && lost != "" {
+		ch.Accepts = append(ch.Accepts, action.Acceptance{ID: "gives-up " + r.site.Name, Sentence: lost})
+	}
 	if len(ch.Effects) > 0 {
 		ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(notesOf(c)), Do: fmt.Sprintf("note before all that, as number %d, what is there now", p.Attempt)})
 	}

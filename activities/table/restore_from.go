@@ -204,3 +204,40 @@ func (r *restoring) same(ctx context.Context, o backup.Object, have table.Object
 func moved(t lake.Table, key, how string) error {
 	return fmt.Errorf("table %s: %s %s; plan again: %w", t.Name, t.Bucket.URL(key), how, action.ErrMoved)
 }
+
+// givesUp says what the place holds now that the restored version does not; empty for a
+// place that holds no table. A table whose commits somebody else decides is refused: that
+// one would go on from where it is.
+func (r restoring) givesUp(ctx context.Context) (string, error) {
+	m, t := r.found.Manifest, r.site
+	goes := fmt.Sprintf("It comes back to version %d of backup %s, cut at %s; what was committed after that is given up, and stays in the bucket's versions.",
+		r.from.Version, m.Name(), m.Cut.Format(time.RFC3339))
+	var snap table.Snapshot
+	l, err := t.Open(ctx)
+	if err == nil {
+		snap, err = l.Snapshot(ctx, l.Extent().Head)
+	}
+	managed := interface{ Managed() bool }(nil)
+	switch {
+	case l == nil && errors.Is(err, fs.ErrNotExist) && lake.Answered(err):
+		return "", nil
+	case errors.As(err, &managed) && managed.Managed():
+		return "", fmt.Errorf("%w: restore table %s in %s: %w", action.ErrRefused, t.Name, t.Region, err)
+	case err != nil && !lake.LogBroken(err) && !errors.Is(err, table.ErrUnsupported):
+		return "", err
+	case err != nil:
+		return fmt.Sprintf("What table %s holds now cannot be read, so that nobody can say what is lost: %v. %s", t.Name, err, goes), nil
+	}
+	if c, ok := snap.(table.Coordinated); ok && c.Coordinator() != "" {
+		return "", fmt.Errorf("%w: restore table %s in %s: its commits are decided by another (%s), who would go on from version %d; have that one drop the table first, or restore it beside",
+			action.ErrRefused, t.Name, t.Region, c.Coordinator(), snap.Version().Number)
+	}
+	is := fmt.Sprintf("Table %s is now at version %d of %s", t.Name, snap.Version().Number, snap.Version().Time.Format(time.RFC3339))
+	if n := snap.Rows(); n >= 0 {
+		is += fmt.Sprintf(", with %d rows", n)
+	}
+	for _, p := range l.Extent().Pending {
+		is += fmt.Sprintf("; version %d above it may have been acknowledged by another log store, and is given up, too", p.Number)
+	}
+	return is + ". " + goes, nil
+}

@@ -3,6 +3,7 @@ package table
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,38 @@ func TestRestore(t *testing.T) {
 	t.Run("broken off", func(t *testing.T) {
 		d := v.Lake.World.Action("table.restore")
 		prove.Halfway(t, d, v.Request(d, "payments"))
+	})
+	t.Run("in place, the plan says what is given up", func(t *testing.T) {
+		v.As("in place")
+		d := v.Lake.World.Action("table.restore")
+		ch, err := d.Plan(t.Context(), v.Request(d, "orders"), nil)
+		v.Must(err)
+		if len(ch.Accepts) != 1 || !strings.Contains(ch.Accepts[0].Sentence, "cannot be read, so that nobody can say what is lost") {
+			t.Errorf("over what cannot be read it asks for %+v", ch.Accepts)
+		}
+		_, err = v.RootBucket(world.West).Delete(t.Context(), world.Entry("orders/orders", 9))
+		v.Must(err)
+		v.Replicate("orders", nil)
+		ch, err = d.Plan(t.Context(), v.Request(d, "orders"), json.RawMessage(`{"manifest":"orders/1"}`))
+		v.Must(err)
+		last := len(v.Truth["orders"]) - 1
+		says := fmt.Sprintf("is now at version %d", last)
+		if len(ch.Accepts) != 1 || ch.Accepts[0].ID != "gives-up orders" || !strings.Contains(ch.Accepts[0].Sentence, says) ||
+			!strings.Contains(ch.Accepts[0].Sentence, fmt.Sprintf("with %d rows", v.Truth["orders"][last].Rows)) {
+			t.Errorf("it asks for %+v; want that it %s", ch.Accepts, says)
+		}
+		if ch, err := d.Plan(t.Context(), v.Request(d, "orders"), json.RawMessage(`{"manifest":"orders/1","prefix":"restored/empty"}`)); err != nil || len(ch.Accepts) > 0 {
+			t.Errorf("in an empty place it asks for %+v, %v", ch.Accepts, err)
+		}
+		// A coordinator decides its commits.
+		entry := fmt.Sprintf("orders/orders/_delta_log/%020d.json", last+1)
+		_, err = v.RootBucket(world.West).Put(t.Context(), entry, []byte(`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":[],"writerFeatures":["coordinatedCommits-preview"]}}`))
+		v.Must(err)
+		if _, err := d.Plan(t.Context(), v.Request(d, "orders"), json.RawMessage(`{"manifest":"orders/1"}`)); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "coordinatedCommits") {
+			t.Errorf("over a table that is coordinated: %v", err)
+		}
+		_, err = v.RootBucket(world.West).Delete(t.Context(), entry)
+		v.Must(err)
 	})
 	t.Run("by name and by time, beside", func(t *testing.T) {
 		v.As("beside")

@@ -88,6 +88,14 @@ type RowReader interface {
 	Sum(ctx context.Context) (Digest, error)
 }
 
+// Coordinated is a [Snapshot] that may belong to a table whose commits somebody else
+// decides than the log: a catalog, or a commit coordinator.
+type Coordinated interface {
+	// Coordinator names the feature or property that says so; empty where the log
+	// decides.
+	Coordinator() string
+}
+
 // Portable is a [Snapshot] of which a copy can stand for itself. It only reads.
 type Portable interface {
 	// Beside tells what a copy holds beside the closure.
