@@ -82,7 +82,7 @@ func (s room) backupCut(ctx context.Context, c action.Call[action.None], b lake.
 		at = listed
 	}
 	for _, t := range ev.Tables {
-		if t.Newest != nil && t.Newest.Version().Number == t.Log.Extent().Head {
+		if t.Newest != nil && t.Newest.Version.Number == t.Log.Extent().Head {
 			t.State.Heads = []recovery.Head{{At: at, Version: t.Log.Extent().Head, Rows: recovery.Unknown}}
 		}
 	}

@@ -133,8 +133,8 @@ func TestNoCutBelowACheckpointWithoutItsCommit(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("it looks further and further back without an end")
 	}
-	if big.Newest.Version().Number != 3 {
-		t.Errorf("newest complete is %d, want 3, from the checkpoint", big.Newest.Version().Number)
+	if big.Newest.Version.Number != 3 {
+		t.Errorf("newest complete is %d, want 3, from the checkpoint", big.Newest.Version.Number)
 	}
 }
 
@@ -161,8 +161,8 @@ func TestCutStepsBackFromAnIncompleteOlderVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if big.Newest.Version().Number != 6 || cut.Tables[0].Version != 2 || cut.Tables[1].Version != 2 {
-		t.Errorf("newest complete %d, cut %+v; want 6, and both at 2: versions 3 to 5 of big need the file", big.Newest.Version().Number, cut.Tables)
+	if big.Newest.Version.Number != 6 || cut.Tables[0].Version != 2 || cut.Tables[1].Version != 2 {
+		t.Errorf("newest complete %d, cut %+v; want 6, and both at 2: versions 3 to 5 of big need the file", big.Newest.Version.Number, cut.Tables)
 	}
 	if cut.Tables[0].Rows != 2 {
 		t.Errorf("big has %d rows at version 2, want 2", cut.Tables[0].Rows)

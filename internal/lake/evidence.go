@@ -29,8 +29,8 @@ const firstDepth = 32
 // TableEvidence is what is known of one table of a group.
 type TableEvidence struct {
 	Table
-	Log        table.Table    // nil where the target has none
-	Newest     table.Snapshot // nil where no version is complete
+	Log        table.Table // nil where the target has none
+	Newest     *Newest     // nil where no version is complete
 	above      []table.Above
 	From       int64          // versions from here on were read
 	looked     bool           // at least once
@@ -41,6 +41,13 @@ type TableEvidence struct {
 	// [recovery.InOrder]. Odd are the versions that lost their time by it.
 	Skew time.Duration
 	Odd  []recovery.Version
+}
+
+// Newest is the newest complete version of a table. Its files are not kept: a group has
+// many tables, and each may have a million.
+type Newest struct {
+	Version table.Version
+	Rows    int64 // or [recovery.Unknown]
 }
 
 // GroupEvidence is what is known of a group: what a cut is chosen from.
@@ -149,10 +156,18 @@ func (t *TableEvidence) Look(ctx context.Context) error {
 	if err != nil && !errors.Is(err, table.ErrNoneComplete) {
 		return err
 	}
-	t.Newest, t.above = n.Snapshot, n.Above
+	if t.above = n.Above; n.Snapshot != nil {
+		t.Newest = &Newest{n.Snapshot.Version(), n.Snapshot.Rows()}
+	}
+	for i, a := range t.above { // of what lacks, only what lies elsewhere is asked for later
+		t.above[i].Lacks = nil
+		if n := slices.IndexFunc(a.Lacks, func(l table.Lack) bool { return l.Fault == table.Elsewhere }); n >= 0 {
+			t.above[i].Lacks = []table.Lack{a.Lacks[n]}
+		}
+	}
 	t.From = l.Extent().Head
 	if t.Newest != nil {
-		t.From = t.Newest.Version().Number
+		t.From = t.Newest.Version.Number
 	}
 	_, err = t.deepen(ctx, firstDepth)
 	return err
@@ -186,7 +201,7 @@ func (t *TableEvidence) read(ctx context.Context) error {
 	reconstructible := t.Log.Extent().Readable
 	newest := int64(-1)
 	if t.Newest != nil {
-		newest = t.Newest.Version().Number
+		newest = t.Newest.Version.Number
 	}
 	var vs []recovery.Version
 	var pure []bool // the version only adds rows
@@ -223,7 +238,7 @@ func (t *TableEvidence) read(ctx context.Context) error {
 		vs, pure = append(vs, recovery.Version{Version: p.Number, Rows: recovery.Unknown, Appended: recovery.Unknown}), append(pure, false)
 	}
 	if t.Newest != nil {
-		count(vs, pure, newest, t.Newest.Rows())
+		count(vs, pure, newest, t.Newest.Rows)
 	}
 	t.Odd = recovery.InOrder(vs, t.Skew)
 	t.State.Versions = vs
@@ -267,7 +282,7 @@ func count(vs []recovery.Version, pure []bool, known, rows int64) {
 // prove looks whether a version that a cut fell on is complete, and forgets it
 // where it is not.
 func (t *TableEvidence) prove(ctx context.Context, version int64) (bool, error) {
-	if t.Newest != nil && version == t.Newest.Version().Number {
+	if t.Newest != nil && version == t.Newest.Version.Number {
 		return true, nil // found by looking for exactly this
 	}
 	i := slices.IndexFunc(t.State.Versions, func(v recovery.Version) bool { return v.Version == version })
