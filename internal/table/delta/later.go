@@ -84,7 +84,7 @@ func (l *Log) Hinted(ctx context.Context) (Hint, HintState, error) {
 }
 
 // LaterThan works out what must move aside so that v becomes the head. It reads
-// the hint and the footer of the checkpoint that the hint should name, and
+// the hint and the checkpoint that the hint names or should name, which must open, and
 // nothing else; it does not check that v can be read: open the log again
 // afterwards and see. Sidecars stay: nothing names them any more.
 func (l *Log) LaterThan(ctx context.Context, v int64) (Later, error) {
@@ -98,9 +98,15 @@ func (l *Log) LaterThan(ctx context.Context, v int64) (Later, error) {
 		if err != nil {
 			return Later{}, err
 		}
-		if h, err := ParseHint(body); err == nil && h.Version <= v && l.checkpointed(h) {
-			later.KeepHint = true
-			return later, nil
+		if h, err := ParseHint(body); err == nil && h.Version <= v {
+			good, err := l.follows(ctx, h)
+			if err != nil {
+				return Later{}, err
+			}
+			if good {
+				later.KeepHint = true
+				return later, nil
+			}
 		}
 	}
 	for _, c := range l.checkpoints {
@@ -111,6 +117,11 @@ func (l *Log) LaterThan(ctx context.Context, v int64) (Later, error) {
 		}
 		if c.v2 {
 			break
+		}
+		if opens, err := l.opens(ctx, c); err != nil {
+			return Later{}, err
+		} else if !opens {
+			continue // readers fail there
 		}
 		h, err := l.hintAt(ctx, c)
 		if errors.Is(err, columns.ErrMalformed) {
@@ -142,12 +153,70 @@ func (l *Log) hintAt(ctx context.Context, c checkpoint) (Hint, error) {
 	return h, nil
 }
 
+// named reports whether a checkpoint is the one, or one of those, that a hint names.
+func (c checkpoint) named(h Hint) bool {
+	return c.version == h.Version && c.whole() && (c.v2 || len(c.parts) == max(h.Parts, 1))
+}
+
 // checkpointed reports whether the listing has the whole checkpoint that a hint
 // names.
 func (l *Log) checkpointed(h Hint) bool {
-	return slices.ContainsFunc(l.checkpoints, func(c checkpoint) bool {
-		return c.version == h.Version && c.whole() && (c.v2 || len(c.parts) == max(h.Parts, 1))
-	})
+	return slices.ContainsFunc(l.checkpoints, func(c checkpoint) bool { return c.named(h) })
+}
+
+// follows reports whether readers that believe a hint find a checkpoint that opens.
+func (l *Log) follows(ctx context.Context, h Hint) (bool, error) {
+	found := false
+	for _, c := range l.checkpoints {
+		if !c.named(h) {
+			continue
+		}
+		if opens, err := l.opens(ctx, c); err != nil || !opens {
+			return false, err
+		}
+		found = true
+	}
+	return found, nil
+}
+
+// opens reads a checkpoint as its readers do, with its sidecars.
+func (l *Log) opens(ctx context.Context, c checkpoint) (bool, error) {
+	_, err := l.start(ctx, c)
+	if err != nil && broken(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Unopenable reads the checkpoints that other engines start from: those of the newest
+// version that has whole ones, and those that the hint names. It gives why they cannot
+// be read; Spark and delta-rs do not look for another one then.
+func (l *Log) Unopenable(ctx context.Context) ([]error, error) {
+	h, state, err := l.Hinted(ctx)
+	if err != nil && !broken(err) {
+		return nil, err
+	}
+	var bad []error
+	newest := int64(-1)
+	for _, c := range l.checkpoints {
+		if c.version < 0 || c.version > l.Head() || !c.whole() {
+			continue
+		}
+		if newest < 0 {
+			newest = c.version
+		}
+		if c.version != newest && (err != nil || state != HintGood || !c.named(h)) {
+			continue
+		}
+		switch _, err := l.start(ctx, c); {
+		case err == nil:
+		case broken(err):
+			bad = append(bad, fmt.Errorf("checkpoint %s of version %d cannot be read, and engines that start from it fail: %w", c.parts[0].Key, c.version, err))
+		default:
+			return bad, err
+		}
+	}
+	return bad, nil
 }
 
 // above orders what lies above v as [Later] asks.

@@ -108,3 +108,24 @@ func TestLaterReplacesAHintAtHalfACheckpoint(t *testing.T) {
 		t.Errorf("%+v %s, %v", later, later.HintBody, err)
 	}
 }
+
+// A hint at a checkpoint that does not open is not kept: readers that believe it fail.
+func TestLaterKeepsNoHintThatCannotBeFollowed(t *testing.T) {
+	const p = "delta/basic_part"
+	s := deltatest.Loaded(t, "basic_part")
+	v := open(t, s, p).Head()
+	if later, err := open(t, s, p).LaterThan(t.Context(), v); err != nil || !later.KeepHint {
+		t.Fatalf("a good hint is not kept: %+v, %v", later, err)
+	}
+	var hinted string
+	for _, k := range s.Keys(p + "/_delta_log/") {
+		if strings.HasSuffix(k, ".checkpoint.parquet") {
+			hinted = k // the newest
+		}
+	}
+	s.Damage(hinted, func(b []byte) { b[len(b)-6] ^= 0xff })
+	later, err := open(t, s, p).LaterThan(t.Context(), v)
+	if err != nil || later.KeepHint || strings.Contains(string(later.HintBody), strings.TrimLeft(strings.TrimSuffix(strings.TrimPrefix(hinted, p+"/_delta_log/"), ".checkpoint.parquet"), "0")) {
+		t.Errorf("%s is damaged, and the hint stays: %+v %s, %v", hinted, later, later.HintBody, err)
+	}
+}

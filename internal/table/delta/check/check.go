@@ -80,6 +80,13 @@ func Table(ctx context.Context, store table.Store, l *delta.Log, o Options) (Res
 	if err := r.hint(ctx, l); err != nil {
 		return fail("read the hint", err)
 	}
+	bad, err := l.Unopenable(ctx)
+	if err != nil {
+		return fail("read its checkpoints", err)
+	}
+	for _, b := range bad {
+		r.problem(Log, "%v; move it aside, with the hint that names it", b)
+	}
 	if !o.Now.IsZero() {
 		if err := r.travel(ctx, l, o.Now); err != nil {
 			return fail("look at older versions", err)

@@ -135,6 +135,13 @@ func TestDamages(t *testing.T) {
 		"hint at nothing": {p, 13, func(t *testing.T, s *tabletest.Store) {
 			put(t, s, p+"/_delta_log/_last_checkpoint", `{"version":6,"size":1}`)
 		}, "true 0 0 [hint]", "not there whole"},
+		"checkpoint that does not open": {p, 13, func(t *testing.T, s *tabletest.Store) {
+			for _, k := range s.Keys(p + "/_delta_log/") {
+				if strings.HasSuffix(k, ".checkpoint.parquet") {
+					s.Damage(k, func(b []byte) { b[len(b)-6] ^= 0xff })
+				}
+			}
+		}, "true 0 0 [log]", "engines that start from it fail"},
 		"hint of noise": {p, 13, func(t *testing.T, s *tabletest.Store) { put(t, s, p+"/_delta_log/_last_checkpoint", "noise") },
 			"true 0 0 [hint]", "_last_checkpoint"},
 	} {
