@@ -57,15 +57,16 @@ type version struct {
 }
 
 // Archive moves the current version of a key to a storage class that archives, and
-// restores it from there for a while if asked. A key that is not there panics.
-func (m *Server) Archive(bucket, key, class string, restored bool) {
+// restores it from there for a while if asked.
+func (m *Server) Archive(bucket, key, class string, restored bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, err := m.buckets[bucket].find(key, "")
 	if err != nil {
-		panic(fmt.Sprintf("archive s3://%s/%s: %v", bucket, key, err))
+		return fmt.Errorf("archive s3://%s/%s: %w", bucket, key, err)
 	}
 	v.StorageClass, v.archived = class, !restored
+	return nil
 }
 
 // New is a server without buckets.

@@ -265,7 +265,9 @@ func TestArchivedThen(t *testing.T) {
 		}
 		put("p/a", "one")
 		put("p/b", "stays")
-		m.Archive("lake", "p/a", "GLACIER", restored)
+		if err := m.Archive("lake", "p/a", "GLACIER", restored); err != nil {
+			t.Fatal(err)
+		}
 		at := time.Now()
 		put("p/a", "two!")
 		d, err := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: port.Format{}.Entry}.Draw(t.Context(), rewind.Choice{}, 5)

@@ -47,7 +47,9 @@ func TestArchivedIsNotComplete(t *testing.T) {
 				t.Fatal(err)
 			}
 			if strings.HasSuffix(o.Key, ".parquet") {
-				m.Archive("lake", o.Key, tc.class, tc.restored)
+				if err := m.Archive("lake", o.Key, tc.class, tc.restored); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		l, err := delta.Open(t.Context(), b, root)
