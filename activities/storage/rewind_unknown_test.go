@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -147,5 +148,43 @@ func TestRewindOfWhatWasNotVersioned(t *testing.T) {
 	s.Put("suspended", "three") // it was to stay
 	if obs, err := def.Verify(t.Context(), r, p); err != nil || action.Worst(obs) != verdict.Fail {
 		t.Errorf("Verify after a write: %v\n%s", err, prove.Told(obs))
+	}
+}
+
+// TestRewindRace writes after the look and before the change, on a store that takes
+// conditions for granted: what came in between is found, and undo brings it back.
+func TestRewindRace(t *testing.T) {
+	t.Parallel()
+	s := world.NewShelf(t, "clicks/")
+	s.Put("over", "one")
+	at := s.Moment()
+	s.Put("over", "two!")
+	s.Put("new", "three")
+	def := s.World.Action("storage.rewind")
+	p := prove.With(t, rewindParams{At: at, Prefix: s.Prefix})
+	r := s.Request(def, "lake")
+	ch, err := def.Plan(t.Context(), r, p)
+	s.Must(err)
+	r.Plan = &ch
+	raced := false
+	r.Guard = func(context.Context) error {
+		if !raced {
+			raced = true
+			s.Put("over", "somebody's")
+			s.Put("new", "somebody's, too")
+		}
+		return nil
+	}
+	if _, err := def.Apply(t.Context(), r, p); err != nil && !errors.Is(err, action.ErrMoved) {
+		t.Fatal(err)
+	}
+	obs, err := def.Verify(t.Context(), r, p)
+	s.Must(err)
+	if action.Worst(obs) != verdict.Fail {
+		t.Errorf("what was written in between is buried unseen:\n%s", prove.Told(obs))
+	}
+	s.TakenBack(def, &r, p)
+	if got := s.Holds(s.Bucket, s.Prefix); got["over"] != "somebody's" || got["new"] != "somebody's, too" {
+		t.Errorf("after the rewind was taken back: %q", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/rewind"
@@ -158,9 +159,9 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 	same.Item = r.place.From.URL(r.Prefix)
 	obs := []action.Observation{r.observed(ctx, c.Run, what, all, r.Objects == 0), same}
 	if under, err = r.changes(lines).Sift(ctx, under); err != nil {
-		obs = append(obs, r.unseen(c.Run, whatBuried, "the versions there", err))
+		obs = append(obs, r.unseen(c.Run, lake.WhatBuried, "the versions there", err))
 	} else {
-		obs = append(obs, notBuried(r.place.To, under))
+		obs = append(obs, lake.NotBuried(r.place.To, under))
 	}
 	if r.inPlace() && j.hidden > 0 {
 		o, err := j.observed(ctx)
@@ -170,22 +171,6 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 		obs = append(obs, o)
 	}
 	return obs, nil
-}
-
-const whatBuried = "nothing was written between the plan and the change"
-
-// notBuried observes that nobody wrote between the look and the change of a line.
-func notBuried(b objectstore.Bucket, under []perform.Buried) action.Observation {
-	what := whatBuried
-	want := "under every change lies the version that the plan saw"
-	if len(under) == 0 {
-		return action.Saw(what, want, want, true)
-	}
-	first := under[0]
-	o := action.Saw(what, want, fmt.Sprintf("%d keys hold another, the first: %s, version %s of %s; to undo this step brings it back, or copy it over yourself",
-		len(under), b.URL(first.Line.Key), perform.OrNone(first.Version.Version), first.Version.Modified.UTC().Format(time.RFC3339Nano)), false)
-	o.Item = b.URL(first.Line.Key)
-	return o
 }
 
 // verifyUnrewind looks at the keys that are taken back as a reader sees them.

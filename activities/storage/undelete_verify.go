@@ -24,9 +24,9 @@ func (s room) verifyUndelete(ctx context.Context, c action.Call[undeleteParams])
 	obs := []action.Observation{t.Whole(ctx, c.Run, l, u.Version), asPlannedThen(ctx, t, c.Run, "what was brought back is what was planned", u)}
 	under, err := s.changesOf(t, u).Buried(ctx)
 	if err != nil {
-		return append(obs, t.NotSeen(c.Run, whatBuried, "a listing of versions", err)), nil
+		return append(obs, t.NotSeen(c.Run, lake.WhatBuried, "a listing of versions", err)), nil
 	}
-	return append(obs, notBuried(t.Bucket, under)), nil
+	return append(obs, lake.NotBuried(t.Bucket, under)), nil
 }
 
 // asPlannedThen observes that every line of a plan is reached.

@@ -129,7 +129,10 @@ func (r *restoring) hide(ctx context.Context, guard func(context.Context) error,
 			}
 			asked = true
 		}
-		if _, err := r.site.Bucket.Delete(ctx, k.Key); err != nil {
+		switch err := r.site.Site().Store.Hide(ctx, k.Key, k.ETag); {
+		case errors.Is(err, table.ErrChanged):
+			return n, moved(r.site, k.Key, "changed while the log was hidden")
+		case err != nil:
 			return n, err
 		}
 		n++

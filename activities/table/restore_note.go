@@ -75,7 +75,7 @@ func (s room) doneBefore(ctx context.Context, c action.Call[restoreWith], r *res
 	for _, line := range p.Done {
 		before[line.Key], kept[line.Key] = line.Now, true
 	}
-	for _, line := range earlier.wayBack(p) {
+	for _, line := range earlier.wayBack(p, nil) {
 		i, writes := wrote[line.Key]
 		now, there := have[line.Key]
 		theirs := !writes && !there // it was hidden

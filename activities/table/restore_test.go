@@ -1,6 +1,7 @@
 package table
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
+	"breakwater/internal/lake"
 	"breakwater/internal/table/delta/scan"
+	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
 
@@ -74,6 +77,35 @@ func TestRestore(t *testing.T) {
 		if ch, err := d.Plan(t.Context(), v.Request(d, "orders"), json.RawMessage(`{"manifest":"orders/1","prefix":"restored/empty"}`)); err != nil || len(ch.Accepts) > 0 {
 			t.Errorf("in an empty place it asks for %+v, %v", ch.Accepts, err)
 		}
+		// Somebody commits between the look and the change.
+		r := v.Request(d, "orders")
+		r.Plan = &ch
+		late := world.Entry("orders/orders", last)
+		r.Guard = func(context.Context) error {
+			if !strings.HasPrefix(late, "-") {
+				_, err := v.RootBucket(world.West).Put(t.Context(), late, []byte(`{"commitInfo":{"operation":"WRITE"}}`))
+				v.Must(err)
+				late = "-"
+			}
+			return nil
+		}
+		if _, err := d.Apply(t.Context(), r, json.RawMessage(`{"manifest":"orders/1"}`)); err != nil && !errors.Is(err, action.ErrMoved) {
+			t.Fatal(err)
+		}
+		obs, err := d.Verify(t.Context(), r, json.RawMessage(`{"manifest":"orders/1"}`))
+		v.Must(err)
+		if action.Worst(obs) != verdict.Fail || !strings.Contains(prove.Told(obs), lake.WhatBuried) {
+			t.Errorf("a commit in between is buried unseen:\n%s", prove.Told(obs))
+		}
+		back, err := d.UndoPlan(t.Context(), r, json.RawMessage(`{"manifest":"orders/1"}`))
+		v.Must(err)
+		r.Plan = &back
+		_, err = d.UndoApply(t.Context(), r, json.RawMessage(`{"manifest":"orders/1"}`))
+		v.Must(err)
+		if body, _, err := v.RootBucket(world.West).Get(t.Context(), world.Entry("orders/orders", last)); err != nil || !strings.Contains(string(body), `"WRITE"`) || len(body) > 60 {
+			t.Errorf("after undo the commit in between reads %q, %v", body, err)
+		}
+		v.Replicate("orders", nil)
 		// A coordinator decides its commits.
 		entry := fmt.Sprintf("orders/orders/_delta_log/%020d.json", last+1)
 		_, err = v.RootBucket(world.West).Put(t.Context(), entry, []byte(`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":[],"writerFeatures":["coordinatedCommits-preview"]}}`))

@@ -30,13 +30,15 @@ type doneLine struct {
 type backPlan struct {
 	restorePlan
 	Lines []backLine `json:"lines,omitempty"` // in the order of doing
+	// Between is what somebody wrote between the restore's look and its change.
+	Between []backLine `json:"between,omitempty"`
 }
 
 // wayBack is everything that a restore may have changed, with all attempts of its
 // step, in an order in which no reader takes one table's log for the other's data:
 // what of the log was not there goes first, then comes the data, then the log as it
-// was, the lowest first.
-func (r *restoring) wayBack(p restorePlan) []backLine {
+// was, the lowest first. Where somebody wrote in between, it leads back to that.
+func (r *restoring) wayBack(p restorePlan, between []backLine) []backLine {
 	was, left := map[string]*table.ObjectVersion{}, map[string]bool{}
 	for _, k := range slices.Concat(p.Replaced, p.Hidden) {
 		was[k.Key] = &k.ObjectVersion
@@ -45,6 +47,9 @@ func (r *restoring) wayBack(p restorePlan) []backLine {
 		left[k] = true
 	}
 	for _, line := range p.Done { // what was there before the first attempt counts
+		was[line.Key] = line.Was
+	}
+	for _, line := range between {
 		was[line.Key] = line.Was
 	}
 	var gone, data, back []backLine
@@ -118,8 +123,19 @@ func (s room) planUnrestore(ctx context.Context, c action.Call[restoreWith]) (ac
 		return action.Change{}, err
 	}
 	b := backPlan{restorePlan: p}
+	under, err := r.buried(ctx, p)
+	if err != nil {
+		return action.Change{}, err
+	}
+	for _, u := range under {
+		line := backLine{Key: u.Line.Key}
+		if v := u.Version; v.There() {
+			line.Was = &table.ObjectVersion{ETag: v.ETag, VersionID: v.ID, Size: v.Size}
+		}
+		b.Between = append(b.Between, line)
+	}
 	back, gone := 0, 0
-	for _, line := range r.wayBack(p) {
+	for _, line := range r.wayBack(p, b.Between) {
 		ok, err := r.isBack(ctx, line, have)
 		if err != nil {
 			return action.Change{}, err
@@ -207,7 +223,7 @@ func (s room) verifyUnrestore(ctx context.Context, c action.Call[restoreWith]) (
 		return []action.Observation{r.site.NotSeen(c.Run, what, want, err)}, nil
 	}
 	var not []string
-	lines := r.wayBack(b.restorePlan)
+	lines := r.wayBack(b.restorePlan, b.Between)
 	for _, line := range lines {
 		ok, err := r.isBack(ctx, line, have)
 		if err != nil {

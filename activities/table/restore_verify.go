@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"breakwater/internal/action"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/lake"
+	"breakwater/internal/rewind"
+	"breakwater/internal/rewind/perform"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -39,6 +42,7 @@ func (s room) verifyRestore(ctx context.Context, c action.Call[restoreWith]) ([]
 	obs := []action.Observation{t.About(action.Saw(head, fmt.Sprint(p.Version), fmt.Sprint(l.Extent().Head), l.Extent().Head == p.Version)), r.logIsThe(ctx, c)}
 	obs = append(obs, t.Whole(ctx, c.Run, l, p.Version))
 	obs = append(append(obs, t.Looked(c.Run, r.format.Restored(ctx, t.Store, t.Root, p.Version)...)...), r.bytesAre(ctx, c))
+	obs = append(obs, r.notBuried(ctx, c, p))
 	rows, want := "its rows are those that were backed up", lake.RowWords(r.from.Rows, r.from.Hash)
 	snap, err := l.Snapshot(ctx, p.Version)
 	if err == nil {
@@ -99,4 +103,61 @@ func (r *restoring) bytesAre(ctx context.Context, c action.Call[restoreWith]) ac
 		got = fmt.Sprintf("%d of %d have not, the first: %s", len(bad), len(r.objects), bad[0])
 	}
 	return r.site.About(action.Saw(what, want, got, len(bad) == 0))
+}
+
+// notBuried observes that what the restore hid and wrote over is what its plan saw: no
+// store here takes every write on a condition.
+func (r *restoring) notBuried(ctx context.Context, c action.Call[restoreWith], p restorePlan) action.Observation {
+	under, err := r.buried(ctx, p)
+	if err != nil {
+		return r.site.NotSeen(c.Run, lake.WhatBuried, "a listing of versions", err)
+	}
+	return lake.NotBuried(r.site.Bucket, under)
+}
+
+// buried finds what lies under the restore's changes that its plan did not see.
+func (r *restoring) buried(ctx context.Context, p restorePlan) ([]perform.Buried, error) {
+	seen, equal := map[string]rewind.Version{}, map[string]bool{}
+	for _, key := range p.Equal {
+		equal[key] = true
+	}
+	for _, d := range p.Done { // as an earlier attempt of this step had left it
+		if d.Now != nil {
+			seen[d.Key] = rewind.Version{ID: d.Now.VersionID, ETag: d.Now.ETag, Size: d.Now.Size}
+		}
+	}
+	for _, k := range slices.Concat(p.Hidden, p.Replaced) {
+		seen[k.Key] = rewind.Version{ID: k.VersionID, ETag: k.ETag, Size: k.Size}
+	}
+	var lines []rewind.Line
+	for _, k := range p.Hidden {
+		lines = append(lines, rewind.Line{Key: k.Key, Do: rewind.Mark, Now: seen[k.Key]})
+	}
+	sums := map[string]string{}
+	for _, o := range r.objects {
+		if sums[o.Key] = o.Copy.SHA256; !equal[o.Key] {
+			lines = append(lines, rewind.Line{Key: o.Key, Do: rewind.Copy, Now: seen[o.Key], Then: rewind.Version{Size: o.Copy.Size}})
+		}
+	}
+	slices.SortFunc(lines, func(a, b rewind.Line) int { return strings.Compare(a.Key, b.Key) })
+	b := r.site.Bucket
+	all, err := (&perform.Changes{To: b, From: b, Prefixes: []string{r.site.Root.Prefix + "/"}, Lines: lines}).Buried(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// What lies on top must be the restore's own: not what an undo brought back since.
+	var under []perform.Buried
+	for _, u := range all {
+		if u.Line.Do == rewind.Copy {
+			sum, err := depot.Sum(ctx, b.Client(), b.Name(), u.Line.Key, "")
+			if err != nil && (!errors.Is(err, fs.ErrNotExist) || !lake.Answered(err)) {
+				return nil, err
+			}
+			if sum != sums[u.Line.Key] {
+				continue
+			}
+		}
+		under = append(under, u)
+	}
+	return under, nil
 }

@@ -58,8 +58,10 @@ type Changer interface {
 	// Copy writes what was an object under another key. [ErrChanged] says that the
 	// version has another ETag than was, [io/fs.ErrNotExist] that it is gone.
 	Copy(ctx context.Context, key string, was ObjectVersion, to string) error
-	// Hide puts a delete marker over an object; without one there it may add one.
-	Hide(ctx context.Context, key string) error
+	// Hide puts a delete marker over an object; without one there it may add one. With
+	// an ETag it hides only the object that has it, and [ErrChanged] says that another
+	// is there, where the store takes conditions on deletions; elsewhere it ignores it.
+	Hide(ctx context.Context, key, etag string) error
 	// PutIfAbsent writes an object where there is none. [io/fs.ErrExist] says that
 	// something else is there; these very bytes are no error.
 	PutIfAbsent(ctx context.Context, key string, body []byte) error

@@ -89,7 +89,11 @@ func (b Bucket) Copy(ctx context.Context, key string, was table.ObjectVersion, t
 }
 
 // Hide puts a delete marker over an object.
-func (b Bucket) Hide(ctx context.Context, key string) error {
+func (b Bucket) Hide(ctx context.Context, key, etag string) error {
+	if etag != "" && b.Of.Client().Traits().ConditionalDelete {
+		_, err := b.Of.DeleteMany(ctx, []objectstore.Deletion{{Key: key, ETag: etag}})
+		return written(err)
+	}
 	_, err := b.Of.Delete(ctx, key)
 	return err
 }

@@ -27,7 +27,7 @@ func finding() promise.Suite[World] {
 		{Name: "a version that lacks an object is not complete", Check: func(t testing.TB, w World) {
 			for name, fault := range map[string]func(b *bed, key string){
 				"gone":      func(b *bed, key string) { b.store.Delete(key) },
-				"hidden":    func(b *bed, key string) { b.must(b.store.Hide(b.ctx(), key), "hide") },
+				"hidden":    func(b *bed, key string) { b.must(b.store.Hide(b.ctx(), key, ""), "hide") },
 				"cut short": func(b *bed, key string) { b.must(b.store.Put(b.ctx(), key, []byte("x")), "cut short") },
 			} {
 				for i := 2; i < len(appended); i++ {

@@ -233,9 +233,17 @@ func (s *Store) Copy(ctx context.Context, key string, was table.ObjectVersion, t
 }
 
 // Hide puts a delete marker over an object.
-func (s *Store) Hide(ctx context.Context, key string) error {
+func (s *Store) Hide(ctx context.Context, key, etag string) error {
 	if err := s.fail(ctx, "put", key); err != nil {
 		return err
+	}
+	if etag != "" {
+		switch v, err := s.read(ctx, key, ""); {
+		case err == nil && v.object(key).ETag != etag:
+			return fmt.Errorf("hide %s: %w", key, table.ErrChanged)
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

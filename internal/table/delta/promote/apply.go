@@ -43,8 +43,8 @@ func Apply(ctx context.Context, s table.Site, plan Plan, w table.Work) (changes 
 		if _, there := st.present[a.Key]; !there {
 			continue
 		}
-		// No store offers a delete on a condition: look again, then delete. What
-		// comes in between stays under the marker, and Promoted finds it there.
+		// Not every store deletes on a condition: look again, then delete. What comes in
+		// between stays under the marker, and Promoted finds it there.
 		switch o, err := s.Store.Stat(ctx, a.Key); {
 		case absent(err):
 			continue
@@ -56,7 +56,10 @@ func Apply(ctx context.Context, s table.Site, plan Plan, w table.Work) (changes 
 		if err := w.Guard(ctx); err != nil {
 			return changes, err
 		}
-		if err := s.Store.Hide(ctx, a.Key); err != nil {
+		switch err := s.Store.Hide(ctx, a.Key, st.present[a.Key].ETag); {
+		case errors.Is(err, table.ErrChanged):
+			return changes, moved(s, a.Key, "changed while it was moved aside")
+		case err != nil:
 			return changes, err
 		}
 		changes++
@@ -175,7 +178,7 @@ func replace(ctx context.Context, s table.Site, w table.Work, key, etag string, 
 	switch {
 	case err != nil:
 	case body == nil:
-		err = s.Store.Hide(ctx, key)
+		err = s.Store.Hide(ctx, key, etag)
 	case etag == "":
 		err = s.Store.PutIfAbsent(ctx, key, body)
 	default:

@@ -290,7 +290,7 @@ func TestLooksGoRed(t *testing.T) {
 		}, []string{kept}},
 		"a late write under the mark": {func(g ground, p promote.Plan) {
 			g.must(g.store.Put(t.Context(), p.Aside[0].Key, []byte("late")))
-			g.must(g.store.Hide(t.Context(), p.Aside[0].Key))
+			g.must(g.store.Hide(t.Context(), p.Aside[0].Key, ""))
 		}, []string{over}},
 		"a write that is seen": {func(g ground, p promote.Plan) {
 			g.must(g.store.Put(t.Context(), p.Aside[0].Key, []byte("late")))
