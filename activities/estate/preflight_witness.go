@@ -1,6 +1,7 @@
 package estate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -18,14 +19,18 @@ func (p *preflight) witnessed(ctx context.Context) {
 	if p.c.Estate.Witness.Bucket == "" {
 		return
 	}
+	until, words := time.Now(), "now"
+	if at := p.outage(); at != nil {
+		until, words = *at, at.UTC().Format(time.RFC3339)
+	}
 	for _, g := range p.groups() {
 		tier, ok := p.c.Estate.Tier(g.Tier)
 		if !ok || tier.RPO <= 0 || len(g.Tables) == 0 {
 			continue
 		}
 		what := fmt.Sprintf("the witness saw every table of %s within its RPO", g.Group)
-		want := fmt.Sprintf("a sighting in the %s before %s", tier.RPO.Std(), p.lastMoment())
-		stale, err := p.unseen(ctx, g, tier.RPO.Std())
+		want := fmt.Sprintf("a sighting in the %s before %s", tier.RPO.Std(), words)
+		stale, err := p.unseen(ctx, g, until.Add(-tier.RPO.Std()))
 		switch {
 		case err != nil:
 			p.err(what, want, err)
@@ -37,32 +42,14 @@ func (p *preflight) witnessed(ctx context.Context) {
 	}
 }
 
-// outage is when sightings may have ended, as far as it was said.
-func (p *preflight) outage() (time.Time, bool) {
-	for _, at := range []*time.Time{p.c.Run.OutageStart, p.c.Run.DetectedAt} {
-		if at != nil {
-			return *at, true
-		}
-	}
-	return time.Time{}, false
-}
+// outage is when sightings may have ended, as far as it was said; nil where nobody did.
+func (p *preflight) outage() *time.Time { return cmp.Or(p.c.Run.OutageStart, p.c.Run.DetectedAt) }
 
-func (p *preflight) lastMoment() string {
-	if at, said := p.outage(); said {
-		return at.UTC().Format(time.RFC3339)
-	}
-	return "now"
-}
-
-// unseen are the tables of a group that were last seen too long ago, in words.
-func (p *preflight) unseen(ctx context.Context, g *estate.Group, rpo time.Duration) ([]string, error) {
+// unseen are the tables of a group that were last seen before a moment, in words.
+func (p *preflight) unseen(ctx context.Context, g *estate.Group, since time.Time) ([]string, error) {
 	j, err := p.s.lake.Journal(ctx, p.c.Estate, p.r.Region)
 	if err != nil {
 		return nil, err
-	}
-	until, said := p.outage()
-	if !said {
-		until = time.Now()
 	}
 	var stale []string
 	for _, t := range g.Tables {
@@ -73,7 +60,7 @@ func (p *preflight) unseen(ctx context.Context, g *estate.Group, rpo time.Durati
 		switch last := lastOf(all); {
 		case last.IsZero():
 			stale = append(stale, t.Table+", never")
-		case last.Before(until.Add(-rpo)):
+		case last.Before(since):
 			stale = append(stale, fmt.Sprintf("%s, at %s", t.Table, last.UTC().Format(time.RFC3339)))
 		}
 	}
@@ -93,7 +80,7 @@ func lastOf(all []witness.Sighting) (last time.Time) {
 // the source does not answer, the witness may have been in time.
 func (p *preflight) stale(ctx context.Context, what, want string, g *estate.Group, stale []string) {
 	got := fmt.Sprintf("%d of %d tables were not seen: %s; see why the Schedule of Witness does not run", len(stale), len(g.Tables), action.Few(stale))
-	if _, said := p.outage(); !said && p.c.Run.Source != "" {
+	if p.outage() == nil && p.c.Run.Source != "" {
 		b, err := p.s.Bucket(ctx, p.c.Estate, p.c.Run.Source, g.Tables[0].Bucket)
 		if err == nil {
 			_, err = b.Versioned(ctx)

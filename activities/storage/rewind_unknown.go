@@ -121,12 +121,10 @@ type judging struct {
 	except []string
 
 	gap     perform.Gap
-	hidden  int       // keys that the plan hides
-	absent  int       // of them, those without an entry as at the time
-	guessed []unknown // of them, those of which it cannot be known that they were not there
+	hidden  int               // keys that the plan hides
+	absent  int               // of them, those without an entry as at the time
+	guessed []perform.Unknown // of them, those of which it cannot be known that they were not there
 }
-
-type unknown struct{ key, why string }
 
 // line is the plan's line of a key, false where it has none. Keys come in order.
 func (j *judging) line(key string) (rewind.Line, bool) {
@@ -151,7 +149,7 @@ func (j *judging) see(st keyState, l rewind.Line) {
 		h.Entries-- // the delete marker that this run added
 	}
 	if why := h.Why(j.losses); why != "" {
-		j.guessed = append(j.guessed, unknown{j.site.place.From.URL(st.key), why})
+		j.guessed = append(j.guessed, perform.Unknown{Key: j.site.place.From.URL(st.key), Why: why})
 	} else if !st.past {
 		j.absent++
 	}
@@ -167,14 +165,14 @@ func (j *judging) observed(ctx context.Context) (action.Observation, error) {
 		}
 	}
 	want := fmt.Sprintf("%d keys", j.hidden)
-	n, first := len(j.guessed), unknown{}
+	n, first := len(j.guessed), perform.Unknown{}
 	if n > 0 {
 		first = j.guessed[0]
 	}
 	if why := j.gap.Why(); why != "" && j.absent > 0 {
 		n += j.absent
-		if first.key == "" {
-			first = unknown{fmt.Sprintf("%d keys", j.absent), why}
+		if first.Key == "" {
+			first = perform.Unknown{Key: fmt.Sprintf("%d keys", j.absent), Why: why}
 		}
 	}
 	what := whatHidden
@@ -184,7 +182,7 @@ func (j *judging) observed(ctx context.Context) (action.Observation, error) {
 		o = action.Saw(what, want, fmt.Sprintf("%d keys; of %d it cannot be known, and people accepted to hide them", j.hidden-n, n), true)
 	case n > 0:
 		o = action.Observation{What: what, Want: want, Verdict: verdict.Unknown, Got: fmt.Sprintf(
-			"of %d keys it cannot be known, the first: %s: %s; take the rewind back, or look for what they held", n, first.key, first.why)}
+			"of %d keys it cannot be known, the first: %s: %s; take the rewind back, or look for what they held", n, first.Key, first.Why)}
 	}
 	o.Item = j.site.place.From.URL(j.site.Prefix)
 	return o, nil

@@ -24,7 +24,7 @@ type keyState struct {
 	kept      bool                 // and one that shows that versions were kept
 	unkept    time.Time            // of the version null, if that is newer; zero otherwise
 	entries   int                  // versions and delete markers
-	heads     []rewind.Entry       // the newest
+	heads     []rewind.Entry       // the newest, until the next key
 }
 
 // statesOf reads a listing anew, key by key, with no word from the plan. The
@@ -42,7 +42,7 @@ func statesOf(ctx context.Context, b objectstore.Bucket, prefix string, bound ti
 				return
 			}
 			if !begun || v.Key != st.key {
-				st, begun = keyState{key: v.Key}, true
+				st, begun = keyState{key: v.Key, heads: st.heads[:0]}, true
 			}
 			if st.entries++; len(st.heads) < rewind.Heads {
 				st.heads = append(st.heads, perform.Entry(v))

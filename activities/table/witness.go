@@ -98,46 +98,53 @@ func (s room) applyWitness(ctx context.Context, c action.Call[action.None]) (act
 		return action.Outcome{}, err
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s was at version %d", h.site.Name, h.version)}
-	// Seen first: the rows of a large table take long to read, and that it was there
-	// bounds a loss without them.
 	seen := witness.Sighting{Version: h.version, Rows: recovery.Unknown, Last: h.at, Run: c.Run.Name()}
-	snap, err := h.log.Snapshot(ctx, h.version)
-	switch {
-	case err == nil:
-		seen.Rows, seen.CommittedAt = snap.Rows(), snap.Version().Time
-	case !lake.LogBroken(err):
-		return out, err
-	}
-	if err := s.see(ctx, c, h, seen, &out); err != nil {
-		return out, err
-	}
 	var r witness.Record
 	if h.known {
-		if r, err = h.journal.Record(ctx, h.site.Name, h.version); err != nil {
-			return out, err
-		}
+		r, err = h.journal.Record(ctx, h.site.Name, h.version)
 	} else {
-		c.Progress(0, 1, fmt.Sprintf("reading version %d", h.version))
-		if r, err = lake.ReadVersion(ctx, h.site, h.log, h.version); err != nil {
-			return out, err
-		}
-		r.SeenAt, r.Run = h.at, c.Run.Name()
-		if err := c.Guard(ctx); err != nil {
-			return out, err
-		}
-		written, err := h.journal.Put(ctx, r)
-		if err != nil {
-			return out, err
-		}
-		if written {
-			out.Mutations++
-		}
+		r, err = s.readHead(ctx, c, h, seen, &out)
+	}
+	if err != nil {
+		return out, err
 	}
 	seen.Rows, seen.Hash, seen.CommittedAt = r.Rows, r.Hash, r.CommittedAt
 	if r.Hash == "" {
 		out.Summary += ", " + lake.RowWords(r.Rows, r.Hash)
 	}
 	return out, s.see(ctx, c, h, seen, &out)
+}
+
+// readHead notes a head that has no record, and then makes one of its rows: those of a
+// large table take long to read, and that it was there bounds a loss without them.
+func (s room) readHead(ctx context.Context, c action.Call[action.None], h headSeen, seen witness.Sighting, out *action.Outcome) (witness.Record, error) {
+	snap, unread := h.log.Snapshot(ctx, h.version)
+	switch {
+	case unread == nil:
+		seen.Rows, seen.CommittedAt = snap.Rows(), snap.Version().Time
+	case !lake.LogBroken(unread):
+		return witness.Record{}, unread
+	}
+	if err := s.see(ctx, c, h, seen, out); err != nil {
+		return witness.Record{}, err
+	}
+	if unread != nil {
+		return witness.Record{}, unread
+	}
+	c.Progress(0, 1, fmt.Sprintf("reading version %d", h.version))
+	r, err := lake.RecordOf(ctx, h.site, snap)
+	if err != nil {
+		return r, err
+	}
+	r.SeenAt, r.Run = h.at, c.Run.Name()
+	if err := c.Guard(ctx); err != nil {
+		return r, err
+	}
+	written, err := h.journal.Put(ctx, r)
+	if written {
+		out.Mutations++
+	}
+	return r, err
 }
 
 // see notes the head.
@@ -152,9 +159,8 @@ func (s room) see(ctx context.Context, c action.Call[action.None], h headSeen, s
 	return err
 }
 
-// verifyWitness reads the journal back and holds it against the source. The rows
-// of a record that this run wrote are read a second time; of an older one, only
-// the log is asked.
+// verifyWitness reads the journal back, and holds record and sighting against each other
+// and against the source's log. The rows are not read a second time.
 func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	site, err := s.lake.Table(ctx, c.Estate, c.Run.Source, c.Item.Name)
 	if err != nil {

@@ -200,14 +200,19 @@ func sum(ctx context.Context, format string, snap table.Snapshot) (table.Digest,
 	return r.Sum(ctx)
 }
 
-// ReadVersion reads all rows of a version. Where a column's type cannot be read, the
-// record has no hash, and the rows that the log says.
+// ReadVersion is [RecordOf] a version by its number.
 func ReadVersion(ctx context.Context, t Table, l table.Table, version int64) (witness.Record, error) {
 	snap, err := l.Snapshot(ctx, version)
 	if err != nil {
 		return witness.Record{}, err
 	}
-	r := witness.Record{Table: t.Name, Version: version, CommittedAt: snap.Version().Time}
+	return RecordOf(ctx, t, snap)
+}
+
+// RecordOf reads all rows of a version. Where a column's type cannot be read, the record
+// has no hash, and the rows that the log says.
+func RecordOf(ctx context.Context, t Table, snap table.Snapshot) (r witness.Record, err error) {
+	r = witness.Record{Table: t.Name, Version: snap.Version().Number, CommittedAt: snap.Version().Time}
 	r.Rows, r.Hash, err = RowsOf(ctx, t.Format.Name(), snap)
 	return r, err
 }

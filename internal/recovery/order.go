@@ -13,6 +13,12 @@ import (
 // than the versions that are given.
 func InOrder(vs []Version, skew time.Duration) (odd []Version) {
 	keep := longestInOrder(vs)
+	nexts := make([]time.Time, len(vs)) // of the next that stays; zero for none
+	for i := len(vs) - 1; i > 0; i-- {
+		if nexts[i-1] = nexts[i]; keep[i] {
+			nexts[i-1] = vs[i].CommittedAt
+		}
+	}
 	last := time.Time{}
 	for i := range vs {
 		v := &vs[i]
@@ -23,14 +29,7 @@ func InOrder(vs []Version, skew time.Duration) (odd []Version) {
 			last = v.CommittedAt
 			continue
 		}
-		next := time.Time{}
-		for j := i + 1; j < len(vs); j++ {
-			if keep[j] {
-				next = vs[j].CommittedAt
-				break
-			}
-		}
-		at := v.CommittedAt
+		at, next := v.CommittedAt, nexts[i]
 		switch ahead, behind := at.Sub(next), last.Sub(at); {
 		case !next.IsZero() && ahead > 0 && ahead <= skew:
 			at = next

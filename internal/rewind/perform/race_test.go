@@ -97,7 +97,7 @@ func TestNothingIsBuriedUnseen(t *testing.T) {
 		deaf := seed%2 == 0
 		w := newWorld(t, seed)
 		lines := w.draw(t, seed%3 == 0)
-		m := &meddled{Store: w.server.Owner(), t: t, deaf: deaf, r: rand.New(rand.NewPCG(seed, 3)), wrote: map[string]string{}} //nolint:gosec // to be drawn again
+		m := &meddled{Store: w.server.Owner(), t: t, deaf: deaf, r: rand.New(rand.NewPCG(seed, 3)), wrote: map[string]string{}}
 		b := objectstore.Bind(m, "lake")
 		p := w.place
 		p.From, p.To = b, b

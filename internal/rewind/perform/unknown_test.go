@@ -124,7 +124,7 @@ func (b forgetful) listing() (all []objectstore.Version) {
 func TestNothingIsTakenForNeverThere(t *testing.T) {
 	known, unknowns := 0, 0
 	for seed := range uint64(3000) {
-		r := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // to be drawn again
+		r := rand.New(rand.NewPCG(seed, 7))
 		const days = 12
 		at := time.Date(2026, 11, 21, 12, 0, 0, 500, time.UTC)
 		now := at.Add(days * 24 * time.Hour)
