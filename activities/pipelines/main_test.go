@@ -9,9 +9,10 @@ import (
 
 // proofs names the test that takes each action of this room through prove.Action.
 var proofs = map[string]string{
-	"pipelines.canary": "TestCanary",
-	"pipelines.pause":  "TestPipelines/pause",
-	"pipelines.resume": "TestPipelines/resume",
+	"pipelines.canary":  "TestCanary",
+	"pipelines.pause":   "TestPipelines/pause",
+	"pipelines.resume":  "TestPipelines/resume",
+	"pipelines.unpause": "TestPipelines/unpause",
 }
 
 func TestMain(m *testing.M) { world.Main(m, Add) }

@@ -3,7 +3,6 @@ package pipelines
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"breakwater/internal/action"
@@ -16,7 +15,7 @@ import (
 func (r room) pause() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "pipelines.pause", Over: estate.Nothing, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Doc:    "Pause every pipeline of the run's groups in both regions, and see that none of their runs goes on.",
+		Doc:    "Pause every pipeline of the run's groups in both regions, or in every region where the run moves nothing, and see that none of their runs goes on.",
 		Timing: action.Timing{Timeout: 5 * time.Minute, Estimate: 10 * time.Second},
 		Plan:   r.planPause, Apply: r.applyPause, Verify: r.verifyPause,
 		Undo: &action.Undo[action.None]{Plan: r.planUnpause, Apply: r.applyUnpause, Verify: r.verifyUnpause},
@@ -152,28 +151,4 @@ func (r room) verifyPause(ctx context.Context, c call) ([]action.Observation, er
 		return noPipelines("pipelines are paused"), nil
 	}
 	return action.Together(all, func(p scheduled) []action.Observation { return r.quiet(ctx, c, p) }), nil
-}
-
-// planUnpause resumes exactly what this run paused, where its note still says so.
-func (r room) planUnpause(ctx context.Context, c call) (action.Change, error) {
-	was, err := action.Decode[[]found](c.Plan.Undo)
-	if err != nil {
-		return action.Change{}, err
-	}
-	was = slices.DeleteFunc(was, func(f found) bool { return f.State != pipeline.Running })
-	d, back, err := planBack(ctx, r, c, unpause, was)
-	if err != nil {
-		return action.Change{}, err
-	}
-	summary := fmt.Sprintf("Resume %d schedules that this run paused", len(d.Effects))
-	return d.plan(summary, "; paused by somebody else since, and left as they are: ", back, nil)
-}
-
-func (r room) applyUnpause(ctx context.Context, c call) (action.Outcome, error) {
-	return applyBack[found](ctx, r, c, unpause, "resumed %d of %d schedules")
-}
-
-// verifyUnpause observes that what this run paused runs again.
-func (r room) verifyUnpause(ctx context.Context, c call) ([]action.Observation, error) {
-	return verifyBack[found](ctx, c, "what this run paused runs again", r.seenRunning)
 }

@@ -89,6 +89,14 @@ func TestPipelines(t *testing.T) {
 		is("rollup-west", true, standby)
 		is("backfill-east", true, person)
 	})
+	t.Run("pause in a run that moves nothing", func(t *testing.T) {
+		still := request(stop, "")
+		still.Run.Source, still.Run.Target = "", ""
+		c, err := stop.Plan(t.Context(), still, nil)
+		if err != nil || len(c.Effects) != 2 || !strings.Contains(c.Summary, "backfill-west") {
+			t.Errorf("Plan = %+v, %v; want the schedules of every region", c, err)
+		}
+	})
 	t.Run("pause broken off", func(t *testing.T) { prove.Halfway(t, stop, request(stop, "")) })
 
 	r := request(stop, "")
@@ -136,6 +144,13 @@ func TestPipelines(t *testing.T) {
 	if _, err := stop.Apply(t.Context(), r, nil); err != nil {
 		t.Fatal(err)
 	}
+	t.Run("unpause", func(t *testing.T) {
+		back := w.Action("pipelines.unpause")
+		prove.Action(t, back, request(back, ""), set())
+		is("rollup-east", true, pipeline.Note(w.Run.Name(), pipeline.PausedIt, "runs while "+world.East+" is active"))
+		is("backfill-east", true, person)
+		is("rollup-west", true, standby)
+	})
 	t.Run("resume", func(t *testing.T) {
 		prove.Action(t, resume, request(resume, "orders"), set())
 		is("rollup-west", true, standby)

@@ -24,6 +24,7 @@ type room struct{ systems }
 func Add(c *action.Catalogue, s *system.Systems) {
 	r := room{s}
 	action.Add(c, r.pause())
+	action.Add(c, r.unpause())
 	action.Add(c, r.resume())
 	action.Add(c, r.canary())
 }

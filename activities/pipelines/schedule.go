@@ -31,6 +31,19 @@ func (p scheduled) String() string { return "schedule " + p.Schedule + " in " + 
 // missing is the state of a schedule that is not there.
 const missing pipeline.State = "not there"
 
+// regions are those of which a run pauses the pipelines: its source and its target, or
+// all of the estate where it moves nothing.
+func regions(c call) []string {
+	if c.Run.Source != "" || c.Run.Target != "" {
+		return []string{c.Run.Source, c.Run.Target}
+	}
+	var all []string
+	for _, r := range c.Estate.Regions {
+		all = append(all, r.Region)
+	}
+	return all
+}
+
 // schedules lists the schedules of the pipelines of the run's groups, in the order
 // of the estate, the source's before the target's.
 func (r room) schedules(ctx context.Context, c call) ([]scheduled, error) {
@@ -40,7 +53,7 @@ func (r room) schedules(ctx context.Context, c call) ([]scheduled, error) {
 			continue
 		}
 		for _, p := range g.Pipelines {
-			for _, region := range []string{c.Run.Source, c.Run.Target} {
+			for _, region := range regions(c) {
 				if _, err := r.Pipelines(ctx, c.Estate, region, p.Connector, c.Run); errors.Is(err, errors.ErrUnsupported) {
 					return nil, fmt.Errorf("%w: pipeline %s runs in %q, which this release cannot pause; pause it by hand and take it out of the estate",
 						action.ErrRefused, p.Pipeline, p.Connector)

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,29 +19,46 @@ import (
 
 func (s room) storageActions(c *action.Catalogue) {
 	writers := barring{s: s, region: source, principals: writersOf, who: "writers"}
-	action.Add(c, action.Action[action.None]{
+	action.Add(c, action.Action[barringWith]{
 		Name: "storage.fence", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Doc:  "Deny the source's writers every write to a bucket, and prove it with their own credentials; an obligation where the source does not answer.",
 		Plan: writers.plan, Apply: writers.apply, Verify: writers.verify,
-		Undo: &action.Undo[action.None]{Plan: writers.planBack, Apply: writers.applyBack, Verify: writers.verifyBack},
+		Undo: &action.Undo[barringWith]{Plan: writers.planBack, Apply: writers.applyBack, Verify: writers.verifyBack},
 		RedWhen: []action.Red{
 			{Fault: "storage.fence-opened", Want: verdict.Fail},
 			{Fault: "storage.writer-key-changed", Want: verdict.Unknown},
 			{Fault: "region.source-unreachable", Want: verdict.Unknown},
 		},
 	})
+	action.Add(c, action.Action[barringWith]{
+		Name: "storage.unfence", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
+		Needs: []string{"storage.fence"},
+		Doc:   "Take this run's fence of a bucket away, and prove with their own credentials that the writers of its tables write there again.",
+		Plan:  writers.planOpen, Apply: writers.applyBack, Verify: writers.verifyBack,
+		Undo: &action.Undo[barringWith]{Plan: writers.plan, Apply: writers.apply, Verify: writers.verify},
+		RedWhen: []action.Red{
+			{Fault: "storage.writer-detached", Want: verdict.Fail},
+			{Fault: "storage.writer-key-changed", Want: verdict.Fail},
+			{Fault: "region.source-unreachable", Want: verdict.Unknown},
+		},
+	})
 	intake := barring{s: s, region: target, principals: replicationOf, who: "replication"}
-	action.Add(c, action.Action[action.None]{
+	action.Add(c, action.Action[barringWith]{
 		Name: "storage.stop-replication", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Doc:  "Close the target's intake of objects: the principal that delivers replicas loses its rights there, proven with its own credentials. Works while the source is dead.",
 		Plan: intake.plan, Apply: intake.apply, Verify: intake.verify,
-		Undo: &action.Undo[action.None]{Plan: intake.planBack, Apply: intake.applyBack, Verify: intake.verifyBack},
+		Undo: &action.Undo[barringWith]{Plan: intake.planBack, Apply: intake.applyBack, Verify: intake.verifyBack},
 		RedWhen: []action.Red{
 			{Fault: "storage.intake-opened", Want: verdict.Fail},
 			{Fault: "storage.replicator-key-changed", Want: verdict.Unknown},
 			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
 		},
 	})
+}
+
+// barringWith are what a step says about a fence.
+type barringWith struct {
+	Region string `json:"region,omitempty" doc:"the region whose bucket it is, for a run that moves nothing; the run's source, or for replicas its target, when empty"`
 }
 
 func source(r action.Run) string { return r.Source }
@@ -66,6 +84,11 @@ type barring struct {
 	region     func(action.Run) string
 	principals func(estate.Storage) []estate.Principal
 	who        string
+}
+
+// where is the region that a step is about.
+func (f barring) where(c action.Call[barringWith]) string {
+	return cmp.Or(c.With.Region, f.region(c.Run))
 }
 
 // barringPlan is what Plan saw, and Undo's plan after it.
@@ -97,8 +120,8 @@ func (b barrier) names() string {
 func (b barrier) String() string { return fmt.Sprintf("s3://%s in %s", b.bucket, b.region) }
 
 // at resolves the item. It asks nothing of the region.
-func (f barring) at(ctx context.Context, c action.Call[action.None]) (barrier, error) {
-	b := barrier{region: f.region(c.Run), logical: c.Item.Name, run: c.Run.FirstRun}
+func (f barring) at(ctx context.Context, c action.Call[barringWith]) (barrier, error) {
+	b := barrier{region: f.where(c), logical: c.Item.Name, run: c.Run.FirstRun}
 	r, err := c.Estate.RegionNamed(b.region)
 	if err != nil {
 		return b, err
@@ -124,11 +147,11 @@ func (f barring) at(ctx context.Context, c action.Call[action.None]) (barrier, e
 
 // gone reports whether err is the silence of a source that the run's gate has
 // accepted to be unreachable.
-func (f barring) gone(c action.Call[action.None], err error) bool {
-	return c.Run.SourceUnreachable && f.region(c.Run) == c.Run.Source && reach.Unreachable(err)
+func (f barring) gone(c action.Call[barringWith], err error) bool {
+	return c.Run.SourceUnreachable && f.where(c) == c.Run.Source && reach.Unreachable(err)
 }
 
-func (f barring) plan(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+func (f barring) plan(ctx context.Context, c action.Call[barringWith]) (action.Change, error) {
 	b, err := f.at(ctx, c)
 	var p barringPlan
 	if err == nil {
@@ -136,7 +159,7 @@ func (f barring) plan(ctx context.Context, c action.Call[action.None]) (action.C
 	}
 	if f.gone(c, err) {
 		p.Unreachable = true
-		ch := action.Change{Summary: fmt.Sprintf("%s does not answer: its writers of %s cannot be denied now, which becomes an obligation", f.region(c.Run), c.Item)}
+		ch := action.Change{Summary: fmt.Sprintf("%s does not answer: its writers of %s cannot be denied now, which becomes an obligation", f.where(c), c.Item)}
 		ch.Data, err = action.Encode(p)
 		return ch, err
 	}
@@ -171,7 +194,7 @@ func (b barrier) precondition(st objectstore.FenceState) action.Precondition {
 	return action.Precondition{Resource: fmt.Sprintf("policies for %s at %s", b.names(), b), Version: hex.EncodeToString(sum[:6])}
 }
 
-func (f barring) apply(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+func (f barring) apply(ctx context.Context, c action.Call[barringWith]) (action.Outcome, error) {
 	p, err := action.Decode[barringPlan](c.Plan.Data)
 	if err != nil {
 		return action.Outcome{}, err
@@ -183,9 +206,9 @@ func (f barring) apply(ctx context.Context, c action.Call[action.None]) (action.
 	}
 	switch {
 	case p.Unreachable && f.gone(c, err):
-		return action.Outcome{Summary: fmt.Sprintf("nothing was done: %s does not answer", f.region(c.Run))}, nil
+		return action.Outcome{Summary: fmt.Sprintf("nothing was done: %s does not answer", f.where(c))}, nil
 	case p.Unreachable && !reach.Unreachable(err):
-		return action.Outcome{}, fmt.Errorf("%w: %s answers again, so that its writers of %s can be denied; plan again", action.ErrMoved, f.region(c.Run), c.Item)
+		return action.Outcome{}, fmt.Errorf("%w: %s answers again, so that its writers of %s can be denied; plan again", action.ErrMoved, f.where(c), c.Item)
 	case err != nil:
 		return action.Outcome{}, err
 	case now.Closed && (p.Others || now.Run == b.run):

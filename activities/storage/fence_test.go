@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -23,9 +24,44 @@ func TestStorageFence(t *testing.T) {
 	prove.Action(t, def, w.Request(def, "lake"), slices.Concat(faults.Storages(w.Faults), faults.Regions(w.Faults)))
 	w.NothingLeft(world.East, "lake-east")
 
+	t.Run("and opened by a later step", func(t *testing.T) { openedAgain(t, w, def) })
+	t.Run("in a region of the step's own", func(t *testing.T) { fencedWhere(t, w, def) })
 	t.Run("half of the writers are left out", func(t *testing.T) { halfFence(t, w, def) })
 	t.Run("two buckets share their writers", func(t *testing.T) { twoFences(t, w, def) })
 	t.Run("the source is dead", func(t *testing.T) { deadSource(t, w, def) })
+}
+
+// openedAgain takes the fence away by a step of its own. Another run's stays.
+func openedAgain(t *testing.T, w *world.World, def *action.Definition) {
+	fenced := w.Applied("storage.fence", "lake")
+	open := w.Action("storage.unfence")
+	prove.Action(t, open, w.Request(open, "lake"), slices.Concat(faults.Storages(w.Faults), faults.Regions(w.Faults)))
+	if obs, err := def.Verify(t.Context(), fenced, nil); err != nil || action.Worst(obs) != verdict.Pass {
+		t.Errorf("taking the opening back does not fence again: %v\n%s", err, prove.Told(obs))
+	}
+
+	other := w.Request(open, "lake")
+	other.Run.FirstRun = "6f0d1a52-0009"
+	plan, err := open.Plan(t.Context(), other, nil)
+	if err != nil || len(plan.Effects) > 0 || !strings.Contains(plan.Summary, fenced.Run.FirstRun) {
+		t.Errorf("another run plans %+v, %v; want this run's fence to stay", plan, err)
+	}
+	w.Undone("storage.fence", fenced)
+	w.NothingLeft(world.East, "lake-east")
+}
+
+// fencedWhere fences the region that the step names, in a run that names none.
+func fencedWhere(t *testing.T, w *world.World, def *action.Definition) {
+	with := json.RawMessage(`{"region":"` + world.West + `"}`)
+	r := w.Request(def, "lake")
+	r.Run.Source, r.Run.Target = "", ""
+	w.Act(def, &r, with)
+	if obs, err := def.Verify(t.Context(), r, with); err != nil || action.Worst(obs) != verdict.Pass {
+		t.Errorf("Verify: %v\n%s", err, prove.Told(obs))
+	}
+	w.NothingLeft(world.East, "lake-east")
+	w.TakenBack(def, &r, with)
+	w.NothingLeft(world.West, "lake-west")
 }
 
 // halfFence is what an Apply leaves that dies between two writers: Apply again

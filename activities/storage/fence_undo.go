@@ -9,21 +9,42 @@ import (
 	"breakwater/internal/action"
 )
 
-func (f barring) planBack(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+func (f barring) planBack(ctx context.Context, c action.Call[barringWith]) (action.Change, error) {
 	p, err := action.Decode[barringPlan](c.Plan.Data)
 	if err != nil {
 		return action.Change{}, err
 	}
-	where := f.region(c.Run)
-	ch := action.Change{Data: c.Plan.Data}
 	if p.Unreachable {
-		ch.Summary = fmt.Sprintf("Nothing was done in %s, which did not answer", where)
-		return ch, nil
+		return action.Change{Data: c.Plan.Data, Summary: fmt.Sprintf("Nothing was done in %s, which did not answer", f.where(c))}, nil
 	}
 	if p.Others {
-		ch.Summary = fmt.Sprintf("The fence of run %s in %s was there before and stays", p.Seen.Run, where)
-		return ch, nil
+		return action.Change{Data: c.Plan.Data, Summary: fmt.Sprintf("The fence of run %s in %s was there before and stays", p.Seen.Run, f.where(c))}, nil
 	}
+	return f.planOpening(ctx, c, p)
+}
+
+// planOpen plans, in a later step of the run, to take its fence away. Another run's
+// stays, as it did when this run came upon it.
+func (f barring) planOpen(ctx context.Context, c action.Call[barringWith]) (action.Change, error) {
+	b, err := f.at(ctx, c)
+	var p barringPlan
+	if err == nil {
+		p.Seen, err = b.fence.Read(ctx)
+	}
+	if err != nil {
+		return action.Change{}, err
+	}
+	if p.Others = p.Seen.Closed && p.Seen.Run != b.run; p.Others {
+		ch := action.Change{Summary: fmt.Sprintf("%s is closed by run %s, whose fence stays", b, p.Seen.Run)}
+		ch.Data, err = action.Encode(p)
+		return ch, err
+	}
+	return f.planOpening(ctx, c, p)
+}
+
+// planOpening plans to take away what there is of this run's fence.
+func (f barring) planOpening(ctx context.Context, c action.Call[barringWith], p barringPlan) (action.Change, error) {
+	var ch action.Change
 	b, err := f.at(ctx, c)
 	if err != nil {
 		return ch, err
@@ -33,9 +54,15 @@ func (f barring) planBack(ctx context.Context, c action.Call[action.None]) (acti
 		return ch, err
 	}
 	ch.Preconditions = []action.Precondition{b.precondition(now)}
+	if ch.Data, err = action.Encode(p); err != nil {
+		return ch, err
+	}
 	switch now.Run {
 	case "":
 		ch.Summary = fmt.Sprintf("%s has no fence of this run", b)
+		if c.Run.Mode != action.ModeLive {
+			ch.Summary += "; in mode live it would have one here, which is taken away"
+		}
 		return ch, nil
 	case b.run:
 	default:
@@ -52,7 +79,7 @@ func (f barring) planBack(ctx context.Context, c action.Call[action.None]) (acti
 	return ch, err
 }
 
-func (f barring) applyBack(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+func (f barring) applyBack(ctx context.Context, c action.Call[barringWith]) (action.Outcome, error) {
 	p, err := action.Decode[barringPlan](c.Plan.Data)
 	if err != nil {
 		return action.Outcome{}, err

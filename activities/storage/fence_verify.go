@@ -12,8 +12,8 @@ import (
 	"breakwater/internal/objectstore"
 )
 
-func (f barring) verify(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
-	where := f.region(c.Run)
+func (f barring) verify(ctx context.Context, c action.Call[barringWith]) ([]action.Observation, error) {
+	where := f.where(c)
 	obligation := fmt.Sprintf("Fence the writers of %s in %s before its network returns", c.Item, where)
 	bucket, err := c.Estate.RealBucket(c.Item.Name, where)
 	if err != nil {
@@ -66,13 +66,14 @@ func placesOf(e *estate.Estate, logical, region, name string) []string {
 }
 
 // verifyBack proves that this run's fence is gone: no denial of it is left, and
-// those who write for a group write there again.
-func (f barring) verifyBack(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+// those who write for a group write there again. In a region that is neither the run's
+// source nor the estate's primary, nobody need have written before.
+func (f barring) verifyBack(ctx context.Context, c action.Call[barringWith]) ([]action.Observation, error) {
 	p, err := action.Decode[barringPlan](c.Plan.Data)
 	if err != nil {
 		return nil, err
 	}
-	where := f.region(c.Run)
+	where := f.where(c)
 	const what, want = "this run's fence is gone", "no fence of this run"
 	if p.Unreachable || p.Others {
 		return []action.Observation{action.Saw(what, want, c.Plan.Summary, true)}, nil
@@ -90,11 +91,12 @@ func (f barring) verifyBack(ctx context.Context, c action.Call[action.None]) ([]
 	if err != nil {
 		return nil, err
 	}
+	active := where == c.Run.Source || r.Role == estate.Primary
 	try := lake.Trial{S: f.s.lake, Run: c.Run, Estate: c.Estate, Region: r, Bucket: b.bucket}
 	for _, p := range b.principals {
 		places := placesOf(c.Estate, b.logical, where, p.Name)
-		if f.who == "writers" && !writesAnything(c.Estate, b.logical, where, p.Name) {
-			continue // where it may write is not known
+		if f.who == "writers" && (!active || !writesAnything(c.Estate, b.logical, where, p.Name)) {
+			continue // whether and where it wrote before is not known
 		}
 		obs = append(obs, try.CanWrite(ctx, p.Name, p.Credentials, places[:1]))
 	}

@@ -16,6 +16,7 @@ var proofs = map[string]string{
 	"storage.standby-ready":    "TestStandbyReady",
 	"storage.stop-replication": "TestStopReplication",
 	"storage.undelete":         "TestProveUndelete",
+	"storage.unfence":          "TestStorageFence",
 }
 
 func TestMain(m *testing.M) { world.Main(m, Add) }

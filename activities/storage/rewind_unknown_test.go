@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"breakwater/internal/action"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/server/miniotest"
@@ -186,5 +188,41 @@ func TestRewindRace(t *testing.T) {
 	s.TakenBack(def, &r, p)
 	if got := s.Holds(s.Bucket, s.Prefix); got["over"] != "somebody's" || got["new"] != "somebody's, too" {
 		t.Errorf("after the rewind was taken back: %q", got)
+	}
+}
+
+// TestRewindBehindTheFence is StorageRewind's order: the writers are denied, the rewind
+// is not, and afterwards they write again.
+func TestRewindBehindTheFence(t *testing.T) {
+	t.Parallel()
+	s := world.NewShelf(t, "orders/orders/")
+	s.World.Put(world.East, s.Prefix+"a", "one")
+	at := s.Moment() // of one machine's clock
+	s.World.Put(world.East, s.Prefix+"a", "two!")
+	writer := s.World.Minio[world.East].As(t, "orders-writer", world.SecretOf("orders-writer"))
+	write := func() objectstore.ProbeOutcome {
+		_, err := writer.Put(t.Context(), s.World.Bucket(world.East), s.Prefix+"late", []byte("late"))
+		return objectstore.Attempted(err)
+	}
+	where := prove.With(t, barringWith{Region: world.East})
+	p := prove.With(t, rewindParams{At: at, Prefix: s.Prefix, Region: world.East})
+	for _, step := range []struct {
+		action string
+		with   json.RawMessage
+		denied bool
+	}{
+		{"storage.fence", where, true},
+		{"storage.rewind", p, true},
+		{"storage.unfence", where, false},
+	} {
+		def := s.World.Action(step.action)
+		r := s.Request(def, "lake")
+		s.Act(def, &r, step.with)
+		if obs, err := def.Verify(t.Context(), r, step.with); err != nil || action.Worst(obs) != verdict.Pass {
+			t.Errorf("%s: %v\n%s", step.action, err, prove.Told(obs))
+		}
+		if got := write(); (got == objectstore.ProbeDenied) != step.denied {
+			t.Errorf("after %s a write is %v", step.action, got)
+		}
 	}
 }

@@ -28,6 +28,7 @@ type Pipelines struct {
 func Schedules(p Pipelines) fault.Set {
 	return fault.Set{
 		p.flipped("pipelines.source-unpaused", "somebody resumes a pipeline at the source", p.Source, true),
+		p.flipped("pipelines.source-paused", "somebody pauses a pipeline at the source", p.Source, false),
 		p.flipped("pipelines.target-paused", "somebody pauses a pipeline at the target", p.Target, false),
 		p.flipped("pipelines.person-overruled", "somebody resumes what a person had paused", p.Person, true),
 		p.runByHand(),

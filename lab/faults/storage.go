@@ -21,6 +21,7 @@ func Storages(e Env) fault.Set {
 	source, target := e.Source.Storage, e.Target.Storage
 	return fault.Set{
 		detached("storage.fence-opened", "somebody takes the fence from one of the source's writers", source, e.Writer.Name, fencePolicy),
+		detached("storage.writer-detached", "somebody takes its rights from one of the source's writers", source, e.Writer.Name, anyPolicy),
 		rekeyed("storage.writer-key-changed", "a writer's secret key at the source is another", source, e.Writer),
 		detached("storage.intake-opened", "somebody gives the replicating user its rights back", target, e.Replicator.Name, fencePolicy),
 		rekeyed("storage.replicator-key-changed", "the replicating user's secret key is another", target, e.Replicator),
