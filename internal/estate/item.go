@@ -51,11 +51,17 @@ func (i Item) String() string {
 type Filter struct {
 	Tier   int               `json:"tier,omitempty"`   // only this tier
 	Groups []string          `json:"groups,omitempty"` // only these consistency groups; empty means all
-	Where  map[string]string `json:"where,omitempty"`  // equality on group, tier and name
+	Where  map[string]string `json:"where,omitempty"`  // equality on the kind's [FilterFields]
 }
 
-// FilterFields are the names that [Filter.Where] may use.
-func FilterFields() []string { return []string{"group", "name", "tier"} }
+// FilterFields are the names that [Filter.Where] may use for items of a kind. A bucket
+// is of the groups and tiers of the tables that it holds.
+func FilterFields(k Kind) []string {
+	if k == BucketKind {
+		return []string{"group", "name", "table", "tier"}
+	}
+	return []string{"group", "name", "tier"}
+}
 
 func (f Filter) takes(i Item) bool {
 	if f.Tier != 0 && i.Tier != 0 && i.Tier != f.Tier {
@@ -64,13 +70,41 @@ func (f Filter) takes(i Item) bool {
 	if len(f.Groups) > 0 && i.Group != "" && !slices.Contains(f.Groups, i.Group) {
 		return false
 	}
-	fields := map[string]string{"group": i.Group, "name": i.Name, "tier": fmt.Sprint(i.Tier)}
+	return f.holds(map[string]string{"group": i.Group, "name": i.Name, "tier": fmt.Sprint(i.Tier)})
+}
+
+// holds reports whether an item with these fields is as Where demands.
+func (f Filter) holds(fields map[string]string) bool {
 	for k, v := range f.Where {
 		if got, known := fields[k]; !known || got != v {
 			return false
 		}
 	}
 	return true
+}
+
+// takesBucket reports whether the bucket is meant: by its name, and by one of the tables
+// that it holds. One that holds no table is of every group.
+func (f Filter) takesBucket(e *Estate, bucket string) bool {
+	name, named := f.Where["name"]
+	if named && name != bucket {
+		return false
+	}
+	holdsNone := true
+	for gi := range e.Groups {
+		g := &e.Groups[gi]
+		for _, t := range g.Tables {
+			if t.Bucket != bucket {
+				continue
+			}
+			holdsNone = false
+			fields := map[string]string{"name": bucket, "table": t.Table, "group": g.Group, "tier": fmt.Sprint(g.Tier)}
+			if (len(f.Groups) == 0 || slices.Contains(f.Groups, g.Group)) && f.holds(fields) {
+				return true
+			}
+		}
+	}
+	return holdsNone && f.holds(map[string]string{"name": bucket})
 }
 
 // Items enumerates the estate's items of a kind, sorted by name. Kind Nothing
@@ -91,7 +125,9 @@ func (e *Estate) Items(kind Kind, f Filter) []Item {
 	}
 	if kind == BucketKind {
 		for _, b := range e.Buckets {
-			add(b.Bucket, nil)
+			if f.takesBucket(e, b.Bucket) {
+				items = append(items, Item{Kind: kind, Name: b.Bucket})
+			}
 		}
 	}
 	for gi := range e.Groups {

@@ -197,7 +197,7 @@ func (l *linter) where(d StepDecl, perTier bool) {
 		l.bad(d.Keys.At("where", d.At), "where narrows each, and the step has no each")
 		return
 	}
-	fields := estate.FilterFields()
+	fields := estate.FilterFields(d.Each)
 	for _, key := range slices.Sorted(maps.Keys(d.Where)) {
 		at, value := d.Keys.At("where."+key, d.At), d.Where[key]
 		switch {
@@ -232,6 +232,8 @@ func (l *linter) inEstate(at Position, d StepDecl, key, value string) {
 		for _, n := range l.estate.TierNumbers() {
 			there = append(there, fmt.Sprint(n))
 		}
+	case "table":
+		there = namesOf(l.estate, estate.TableKind)
 	case "name":
 		there = namesOf(l.estate, d.Each)
 	}

@@ -155,7 +155,7 @@ func (l *linter) whereInput(at Position, d StepDecl, key, name string) {
 		want = IntegerInput
 	case key == "group", d.Each == estate.GroupKind:
 		want = GroupInput
-	case d.Each == estate.TableKind:
+	case key == "table", d.Each == estate.TableKind:
 		want = TableInput
 	}
 	if ok && decl.Type != want {

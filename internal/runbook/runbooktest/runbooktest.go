@@ -42,11 +42,17 @@ type flag struct {
 	Wait  estate.Duration `json:"wait,omitempty" doc:"how long to wait for readers"`
 }
 
-// rewind has the parameters of storage.rewind that runbooks give.
+// barring has the parameters of fences.
+type barring struct {
+	Region string `json:"region,omitempty" doc:"where"`
+}
+
+// point has the parameters of group.recovery-point.
 type point struct {
 	AssumeUnchanged string `json:"assume_unchanged,omitempty" doc:"what nobody writes to"`
 }
 
+// rewind has the parameters of storage.rewind that runbooks give.
 type rewind struct {
 	Unknown string    `json:"unknown,omitempty" doc:"keep or hide"`
 	At      time.Time `json:"at" doc:"the moment"`
@@ -81,8 +87,9 @@ func Catalogue() *action.Catalogue {
 	check("region.probe", estate.Nothing)
 	add[preflight](c, "estate.preflight", estate.Nothing, action.ReadOnly, nil)
 	check("secrets.readable", estate.Nothing)
-	mutates("storage.fence", estate.BucketKind)
-	mutates("storage.stop-replication", estate.BucketKind)
+	add[barring](c, "storage.fence", estate.BucketKind, action.Mutates, nil)
+	add[barring](c, "storage.unfence", estate.BucketKind, action.Mutates, []string{"storage.fence"})
+	add[barring](c, "storage.stop-replication", estate.BucketKind, action.Mutates, nil)
 	check("storage.replication", estate.BucketKind)
 	check("storage.standby-ready", estate.BucketKind)
 	check("storage.late-replicas", estate.BucketKind)
@@ -94,6 +101,7 @@ func Catalogue() *action.Catalogue {
 	mutates("kafka.promote", estate.ConsumerGroupKind, "group.recovery-point")
 	mutates("routing.secret", estate.GroupKind, "table.promote")
 	mutates("pipelines.pause", estate.Nothing)
+	mutates("pipelines.unpause", estate.Nothing, "pipelines.pause")
 	mutates("pipelines.resume", estate.GroupKind, "pipelines.pause")
 	check("pipelines.canary", estate.GroupKind)
 	mutates("access.read-only", estate.GroupKind, "table.promote")
