@@ -42,7 +42,7 @@ func (c *Client) SendCanary(ctx context.Context, topic, run, key string, value [
 		kgo.DisableIdempotentWrite(),
 	)...)
 	if err != nil {
-		return Canary{}, c.explain(doing, err)
+		return Canary{}, c.explain(ctx, doing, err)
 	}
 	defer cl.Close()
 	r, err := cl.ProduceSync(ctx, &kgo.Record{
@@ -50,7 +50,7 @@ func (c *Client) SendCanary(ctx context.Context, topic, run, key string, value [
 		Headers: []kgo.RecordHeader{{Key: CanaryHeader, Value: []byte(run)}},
 	}).First()
 	if err != nil {
-		return Canary{}, c.explain(doing, err)
+		return Canary{}, c.explain(ctx, doing, err)
 	}
 	return Canary{Partition{r.Topic, r.Partition}, r.Offset, run, key, r.Timestamp.UTC()}, nil
 }

@@ -80,7 +80,7 @@ func (c *Client) OffsetsAtOrBefore(ctx context.Context, t time.Time, topics ...s
 	for p, e := range ends {
 		from, ok := found[p]
 		if !ok {
-			return nil, c.explain(fmt.Sprintf("list offsets of %v", p), kerr.UnknownTopicOrPartition)
+			return nil, c.explain(ctx, fmt.Sprintf("list offsets of %v", p), kerr.UnknownTopicOrPartition)
 		}
 		out[p] = e.Stable
 		spans[p] = span{max(from, e.Start), e.Stable}
@@ -120,23 +120,23 @@ func (c *Client) listed(ctx context.Context, doing string, topics []string, ask 
 	out := make(Offsets)
 	for _, topic := range topics {
 		if err == nil && len(listed[topic]) == 0 {
-			return nil, c.explain(doing+" of topic "+topic, kerr.UnknownTopicOrPartition)
+			return nil, c.explain(ctx, doing+" of topic "+topic, kerr.UnknownTopicOrPartition)
 		}
 		for id, l := range listed[topic] {
 			p := Partition{topic, id}
 			switch {
 			case errors.Is(l.Err, kerr.UnknownTopicOrPartition) && id < 0:
-				return nil, c.explain(doing+" of topic "+topic, l.Err)
+				return nil, c.explain(ctx, doing+" of topic "+topic, l.Err)
 			case l.Err != nil:
-				return nil, c.explain(fmt.Sprintf("%s of %v", doing, p), l.Err)
+				return nil, c.explain(ctx, fmt.Sprintf("%s of %v", doing, p), l.Err)
 			case l.Offset < 0 && err == nil:
-				return nil, c.explain(fmt.Sprintf("%s of %v", doing, p), errors.New("the broker answered without an offset"))
+				return nil, c.explain(ctx, fmt.Sprintf("%s of %v", doing, p), errors.New("the broker answered without an offset"))
 			}
 			out[p] = l.Offset
 		}
 	}
 	if err != nil {
-		return nil, c.explain(doing, err)
+		return nil, c.explain(ctx, doing, err)
 	}
 	return out, nil
 }
@@ -201,7 +201,7 @@ func (c *Client) Remaining(ctx context.Context, from Offsets) (map[Partition]int
 	for p, o := range from {
 		e, ok := ends[p]
 		if !ok {
-			return nil, c.explain(fmt.Sprintf("count records of %v", p), kerr.UnknownTopicOrPartition)
+			return nil, c.explain(ctx, fmt.Sprintf("count records of %v", p), kerr.UnknownTopicOrPartition)
 		}
 		spans[p] = span{max(o, e.Start), e.Stable}
 		count[p] = 0

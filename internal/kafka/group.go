@@ -58,9 +58,9 @@ func (c *Client) groupState(ctx context.Context, group string) (Group, error) {
 	// Only "I have no such group of this protocol" leads to the other protocol: a
 	// group that merely could not be described must not look dead.
 	case ok && d.Err != nil && !otherProtocol(d.Err):
-		return Group{}, c.explain(doing, d.Err)
+		return Group{}, c.explain(ctx, doing, d.Err)
 	case err != nil && !otherProtocol(err):
-		return Group{}, c.explain(doing, err)
+		return Group{}, c.explain(ctx, doing, err)
 	}
 	classic, err := c.adm.DescribeGroups(ctx, group)
 	switch d, ok := classic[group]; {
@@ -69,14 +69,14 @@ func (c *Client) groupState(ctx context.Context, group string) (Group, error) {
 		fallthrough
 	case err != nil:
 		if errors.Is(err, kerr.GroupIDNotFound) {
-			return none, c.explain(doing, err)
+			return none, c.explain(ctx, doing, err)
 		}
-		return Group{}, c.explain(doing, err)
+		return Group{}, c.explain(ctx, doing, err)
 	case !ok:
-		return Group{}, c.explain(doing, errors.New("the broker answered without the group"))
+		return Group{}, c.explain(ctx, doing, errors.New("the broker answered without the group"))
 	case d.State == "Dead" && len(d.Members) == 0:
 		// Before Kafka 4 a group that never was is described as dead.
-		return none, c.explain(doing, kerr.GroupIDNotFound)
+		return none, c.explain(ctx, doing, kerr.GroupIDNotFound)
 	default:
 		return Group{group, d.State, len(d.Members)}, nil
 	}
@@ -109,13 +109,13 @@ func (c *Client) committedOffsets(ctx context.Context, group string) (Offsets, e
 		if errors.Is(err, kerr.GroupIDNotFound) {
 			return Offsets{}, nil
 		}
-		return nil, c.explain(doing, err)
+		return nil, c.explain(ctx, doing, err)
 	}
 	out := make(Offsets)
 	for topic, parts := range got {
 		for id, o := range parts {
 			if o.Err != nil {
-				return nil, c.explain(fmt.Sprintf("%s in %v", doing, Partition{topic, id}), o.Err)
+				return nil, c.explain(ctx, fmt.Sprintf("%s in %v", doing, Partition{topic, id}), o.Err)
 			}
 			if o.At >= 0 {
 				out[Partition{topic, id}] = o.At
@@ -156,7 +156,7 @@ func (c *Client) CommitOffsets(ctx context.Context, group string, offsets Offset
 	for p, o := range offsets {
 		e, ok := ends[p]
 		if !ok {
-			return c.explain(fmt.Sprintf("%s in %v", doing, p), kerr.UnknownTopicOrPartition)
+			return c.explain(ctx, fmt.Sprintf("%s in %v", doing, p), kerr.UnknownTopicOrPartition)
 		}
 		if o < e.Start || o > e.End {
 			return fmt.Errorf("kafka %s: %s in %v: %d, the log is from %d to %d: %w", c.brokers, doing, p, o, e.Start, e.End, ErrOutOfLog)
@@ -184,17 +184,17 @@ func (c *Client) CommitOffsets(ctx context.Context, group string, offsets Offset
 func (c *Client) commit(ctx context.Context, doing, group string, commit kadm.Offsets) error {
 	done, err := c.adm.CommitOffsets(ctx, group, commit)
 	if err != nil {
-		return c.explain(doing, err)
+		return c.explain(ctx, doing, err)
 	}
 	for topic, parts := range commit {
 		for id := range parts {
 			p := Partition{topic, id}
 			o, ok := done.Lookup(topic, id)
 			if !ok {
-				return c.explain(fmt.Sprintf("%s in %v", doing, p), errors.New("the broker answered without the partition"))
+				return c.explain(ctx, fmt.Sprintf("%s in %v", doing, p), errors.New("the broker answered without the partition"))
 			}
 			if o.Err != nil {
-				return c.explain(fmt.Sprintf("%s in %v", doing, p), o.Err)
+				return c.explain(ctx, fmt.Sprintf("%s in %v", doing, p), o.Err)
 			}
 		}
 	}
@@ -218,7 +218,7 @@ func (c *Client) DeleteOffsets(ctx context.Context, group string, partitions []P
 	return c.coordinated(ctx, func(ctx context.Context) error {
 		done, err := c.adm.DeleteOffsets(ctx, group, set)
 		if err != nil {
-			return c.explain(doing, err)
+			return c.explain(ctx, doing, err)
 		}
 		for _, p := range partitions {
 			err, ok := done.Lookup(p.Topic, p.ID)
@@ -226,7 +226,7 @@ func (c *Client) DeleteOffsets(ctx context.Context, group string, partitions []P
 				err = errors.New("the broker answered without the partition")
 			}
 			if err != nil {
-				return c.explain(fmt.Sprintf("%s in %v", doing, p), err)
+				return c.explain(ctx, fmt.Sprintf("%s in %v", doing, p), err)
 			}
 		}
 		return nil

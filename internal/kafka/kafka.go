@@ -24,6 +24,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding"
@@ -69,6 +70,10 @@ type Client struct {
 	adm     *kadm.Client
 	brokers string
 	timeout time.Duration
+
+	seeds     []string
+	tls       bool
+	mechanism string // of SASL; empty for none
 }
 
 // again is the pause before a broker is asked again.
@@ -101,8 +106,9 @@ func New(c Config) (*Client, error) {
 		opts = append(opts, kgo.DialTLSConfig(c.TLS.Clone()))
 	}
 	if c.User != "" {
+		c.Mechanism = cmp.Or(c.Mechanism, "PLAIN")
 		switch c.Mechanism {
-		case "", "PLAIN":
+		case "PLAIN":
 			opts = append(opts, kgo.SASL(plain.Auth{User: c.User, Pass: c.Password}.AsMechanism()))
 		case "SCRAM-SHA-256":
 			opts = append(opts, kgo.SASL(scram.Auth{User: c.User, Pass: c.Password}.AsSha256Mechanism()))
@@ -116,7 +122,11 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafka client for %s: %w", name, err)
 	}
-	return &Client{opts: opts, cl: cl, adm: kadm.NewClient(cl), brokers: name, timeout: c.Timeout}, nil
+	known := &Client{opts: opts, cl: cl, adm: kadm.NewClient(cl), brokers: name, timeout: c.Timeout, seeds: c.Brokers, tls: c.TLS != nil}
+	if c.User != "" {
+		known.mechanism = c.Mechanism
+	}
+	return known, nil
 }
 
 // Close ends the connections.
@@ -130,7 +140,7 @@ func (c *Client) ClusterID(ctx context.Context) (string, error) {
 	// Without this kadm answers from its cache, also for a cluster that is gone.
 	m, err := c.adm.BrokerMetadata(kadm.WithAuthorizedOps(ctx))
 	if err != nil {
-		return "", c.explain("ask for the cluster id", err)
+		return "", c.explain(ctx, "ask for the cluster id", err)
 	}
 	return m.Cluster, nil
 }
@@ -145,20 +155,20 @@ func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]i
 	defer cancel()
 	found, err := c.adm.ListTopicsWithInternal(kadm.WithAuthorizedOps(ctx), topics...) // not from the cache
 	if err != nil {
-		return nil, c.explain("list topics", err)
+		return nil, c.explain(ctx, "list topics", err)
 	}
 	counts := make(map[string]int, len(topics))
 	for _, name := range topics {
 		d, ok := found[name]
 		switch {
 		case !ok:
-			return nil, c.explain("list topic "+name, kerr.UnknownTopicOrPartition)
+			return nil, c.explain(ctx, "list topic "+name, kerr.UnknownTopicOrPartition)
 		case d.Err != nil:
-			return nil, c.explain("list topic "+name, d.Err)
+			return nil, c.explain(ctx, "list topic "+name, d.Err)
 		}
 		for _, p := range d.Partitions {
 			if p.Err != nil {
-				return nil, c.explain(fmt.Sprintf("list partition %d of topic %s", p.Partition, name), p.Err)
+				return nil, c.explain(ctx, fmt.Sprintf("list partition %d of topic %s", p.Partition, name), p.Err)
 			}
 		}
 		counts[name] = len(d.Partitions)
@@ -175,9 +185,12 @@ func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc
 }
 
 // explain gives an error the house's sentinels and names what was being done.
-func (c *Client) explain(doing string, err error) error {
+func (c *Client) explain(ctx context.Context, doing string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if why := c.closed(ctx, err); why != nil {
+		return fmt.Errorf("kafka %s: %s: %w (%s)", c.brokers, doing, why, err.Error())
 	}
 	return fmt.Errorf("kafka %s: %s: %w", c.brokers, doing, classify(err))
 }
@@ -195,6 +208,9 @@ func classify(err error) error {
 	}
 	is := func(targets ...error) bool {
 		return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
+	}
+	if why := unfit(err); why != nil {
+		return why
 	}
 	switch {
 	case is(kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.GroupIDNotFound):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -41,6 +42,17 @@ func (c *Client) EachRecord(ctx context.Context, topic string, each func(Record)
 	})
 }
 
+// batches counts what a reader was given, whether it had anything to hand on or not: of
+// aborted transactions nobody sees a record, and yet the reading goes on.
+type batches struct{ n atomic.Int64 }
+
+var _ kgo.HookFetchBatchRead = (*batches)(nil)
+
+// OnFetchBatchRead is called for every batch.
+func (b *batches) OnFetchBatchRead(kgo.BrokerMetadata, string, int32, kgo.FetchBatchMetrics) {
+	b.n.Add(1)
+}
+
 // read hands every committed data record of the spans to each and returns when
 // all spans were passed; errEnough from each passes the rest of a span, and any
 // other error ends the reading. Control markers are followed but not handed on: a
@@ -64,7 +76,9 @@ func (c *Client) read(ctx context.Context, spans map[Partition]span, each func(*
 	if len(open) == 0 {
 		return nil
 	}
+	var given batches
 	cl, err := kgo.NewClient(append(c.opts[:len(c.opts):len(c.opts)],
+		kgo.WithHooks(&given),
 		kgo.ConsumePartitions(at),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
@@ -78,12 +92,13 @@ func (c *Client) read(ctx context.Context, spans map[Partition]span, each func(*
 	}
 	defer cl.Close()
 	for len(open) > 0 {
+		before := given.n.Load()
 		progress, err := c.readSome(ctx, cl, open, each)
 		if err != nil {
 			return err
 		}
-		if !progress {
-			return c.explain(fmt.Sprintf("read %s", describe(open)), errSilent)
+		if !progress && given.n.Load() == before {
+			return c.explain(ctx, fmt.Sprintf("read %s", describe(open)), errSilent)
 		}
 	}
 	return nil
@@ -100,7 +115,7 @@ func (c *Client) readSome(ctx context.Context, cl *kgo.Client, open map[Partitio
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 			p := Partition{f.Topic, f.Partition}
 			if f.Err != nil && !errors.Is(f.Err, context.DeadlineExceeded) && failed == nil {
-				failed = c.explain(fmt.Sprintf("read %v", p), f.Err)
+				failed = c.explain(ctx, fmt.Sprintf("read %v", p), f.Err)
 			}
 			for _, r := range f.Records {
 				s, wanted := open[p]
@@ -124,7 +139,7 @@ func (c *Client) readSome(ctx context.Context, cl *kgo.Client, open map[Partitio
 		})
 		switch {
 		case ctx.Err() != nil:
-			return false, c.explain(fmt.Sprintf("read %s", describe(open)), context.Cause(ctx))
+			return false, c.explain(ctx, fmt.Sprintf("read %s", describe(open)), context.Cause(ctx))
 		case failed != nil:
 			return false, failed
 		case moved:

@@ -53,6 +53,8 @@ func Unreachable(err error) bool {
 		ue  *url.Error
 	)
 	switch {
+	case errors.As(err, &op) && op.Op == "remote error":
+		return false // a TLS alert: somebody is there, and does not like how we come in
 	case errors.As(err, &op), errors.As(err, &dns):
 		return true
 	case errors.As(err, &ne) && ne.Timeout():

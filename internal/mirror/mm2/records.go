@@ -97,33 +97,34 @@ type sourceOffset struct {
 	Offset *int64 `json:"offset"`
 }
 
-// errOther means that a Connect offset belongs to another kind of connector.
-var errOther = errors.New("not the offset of a mirrored partition")
+// errOther means that a Connect offset is another connector's.
+var errOther = errors.New("not the offset of a partition that this connector mirrors")
 
 // decodeConnectOffset reads a record of a worker's offset topic, whose key is
 // ["<connector>",{"cluster":…,"partition":…,"topic":…}]. An empty value means
 // that the offset was deleted (Delivered is -1).
-func decodeConnectOffset(key, value []byte) (connectOffset, error) {
-	var o connectOffset
+//
+// Every connector of the worker keeps its offsets there, in a form of its own: whose
+// record it is comes first, and what is another's ([errOther]) is not looked into.
+func decodeConnectOffset(connector string, key, value []byte) (connectOffset, error) {
+	o := connectOffset{Connector: connector}
 	fail := func(err error) (connectOffset, error) {
 		return connectOffset{}, fmt.Errorf("decode connect offset %.200q: %w", key, err)
 	}
 	var parts []json.RawMessage
-	if err := json.Unmarshal(key, &parts); err != nil {
-		return fail(err)
+	var name string
+	if json.Unmarshal(key, &parts) != nil || len(parts) == 0 || json.Unmarshal(parts[0], &name) != nil || name != connector {
+		return fail(errOther)
 	}
 	if len(parts) != 2 {
 		return fail(fmt.Errorf("the key has %d elements, want the connector and its partition", len(parts)))
-	}
-	if err := json.Unmarshal(parts[0], &o.Connector); err != nil {
-		return fail(err)
 	}
 	var at sourcePartition
 	if err := json.Unmarshal(parts[1], &at); err != nil {
 		return fail(err)
 	}
 	if at.Cluster == nil || at.Partition == nil || at.Topic == nil {
-		return connectOffset{Connector: o.Connector}, fmt.Errorf("decode connect offset %.200q: %w", key, errOther)
+		return fail(errOther) // no partition of a topic: as a heartbeat connector keeps it
 	}
 	o.Cluster, o.Partition = *at.Cluster, kafka.Partition{Topic: *at.Topic, ID: *at.Partition}
 	if o.Partition.ID < 0 {

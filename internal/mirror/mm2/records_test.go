@@ -107,8 +107,14 @@ func TestDecodeConnectOffset(t *testing.T) {
 		"as Connect writes it":       {key, `{"offset":2499}`, at, true, false},
 		"deleted":                    {key, ``, deleted, true, false},
 		"deleted as JSON":            {key, `null`, deleted, true, false},
-		"of a checkpoint connector":  {`["mm2-checkpoint",{"group":"g","topic":"orders","partition":2}]`, `{"offset":0}`, connectOffset{Connector: "mm2-checkpoint"}, false, true},
-		"no array":                   {`{}`, `{"offset":1}`, connectOffset{}, false, false},
+		"of a checkpoint connector":  {`["mm2-checkpoint",{"group":"g","topic":"orders","partition":2}]`, `{"offset":0}`, connectOffset{}, false, true},
+		"of a hub's reader":          {`["hub-reader",{"hub":"meters","partition":"3"}]`, `{"offset":"3:17"}`, connectOffset{}, false, true},
+		"of a file's reader":         {`["files",{"filename":"/a"}]`, `{"position":7}`, connectOffset{}, false, true},
+		"of three parts":             {`["files","a","b"]`, `1`, connectOffset{}, false, true},
+		"of another mirror":          {`["mm2-back",{"cluster":"standby","partition":2,"topic":"orders"}]`, `{"offset":1}`, connectOffset{}, false, true},
+		"no array":                   {`{}`, `{"offset":1}`, connectOffset{}, false, true},
+		"no JSON":                    {`x`, `{"offset":1}`, connectOffset{}, false, true},
+		"a key that lacks its topic": {`["mm2-source",{"cluster":"primary","partition":2}]`, `{"offset":1}`, connectOffset{}, false, true},
 		"one element":                {`["mm2-source"]`, `{"offset":1}`, connectOffset{}, false, false},
 		"a partition that is text":   {`["mm2-source",{"cluster":"primary","partition":"2","topic":"orders"}]`, `{"offset":1}`, connectOffset{}, false, false},
 		"a negative partition":       {`["mm2-source",{"cluster":"primary","partition":-2,"topic":"orders"}]`, `{"offset":1}`, connectOffset{}, false, false},
@@ -118,7 +124,7 @@ func TestDecodeConnectOffset(t *testing.T) {
 		"broken":                     {key, `{"offset":1`, connectOffset{}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := decodeConnectOffset([]byte(tc.key), []byte(tc.value))
+			got, err := decodeConnectOffset("mm2-source", []byte(tc.key), []byte(tc.value))
 			if got != tc.want || (err == nil) != tc.ok || errors.Is(err, errOther) != tc.other {
 				t.Fatalf("got %+v, %v; want %+v, ok %t, another's %t", got, err, tc.want, tc.ok, tc.other)
 			}
@@ -129,7 +135,7 @@ func TestDecodeConnectOffset(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if again, err := decodeConnectOffset(k, v); again != got || err != nil {
+			if again, err := decodeConnectOffset("mm2-source", k, v); again != got || err != nil {
 				t.Errorf("round trip gave %+v, %v", again, err)
 			}
 			if string(k) != tc.key {
@@ -181,7 +187,7 @@ func FuzzConnectOffset(f *testing.F) {
 	f.Add([]byte(`["mm2-source",{"cluster":"primary","partition":2,"topic":"orders"}]`), []byte{})
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		// JSON has many spellings of the same: what is accepted must mean the same again.
-		o, err := decodeConnectOffset(key, value)
+		o, err := decodeConnectOffset("mm2-source", key, value)
 		if err != nil {
 			return
 		}
@@ -189,7 +195,7 @@ func FuzzConnectOffset(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := decodeConnectOffset(k, v); again != o || err != nil {
+		if again, err := decodeConnectOffset("mm2-source", k, v); again != o || err != nil {
 			t.Errorf("%+v became %+v, %v", o, again, err)
 		}
 	})

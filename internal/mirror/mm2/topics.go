@@ -79,13 +79,12 @@ func offsetSyncs(ctx context.Context, target *kafka.Client, alias string) (map[k
 func connectOffsets(ctx context.Context, target *kafka.Client, topic, connector string) (map[kafka.Partition]connectOffset, error) {
 	out := make(map[kafka.Partition]connectOffset)
 	err := target.EachRecord(ctx, topic, func(r kafka.Record) error {
-		o, err := decodeConnectOffset(r.Key, r.Value)
+		o, err := decodeConnectOffset(connector, r.Key, r.Value)
 		switch {
 		case errors.Is(err, errOther):
 			return nil
 		case err != nil:
 			return at(r, err)
-		case o.Connector != connector:
 		case o.Delivered < 0:
 			delete(out, o.Partition)
 		default:

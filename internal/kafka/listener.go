@@ -1,0 +1,130 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"breakwater/internal/reach"
+)
+
+// speech is what answers at an address.
+type speech int
+
+const (
+	nothing   speech = iota // nobody, or somebody who ends the connection without a word
+	plainly                 // a broker, without encryption
+	encrypted               // a server that speaks TLS
+)
+
+// listenFor is how long a listener is listened to.
+const listenFor = time.Second
+
+// closed tells why brokers end our connections, where they are there and do so because
+// of how we come in: such a broker is neither gone nor silent. It is nil where nobody
+// answers at any address, as behind a proxy whose broker is dead.
+func (c *Client) closed(ctx context.Context, err error) error {
+	first := (*kgo.ErrFirstReadEOF)(nil)
+	ended := errors.As(err, &first) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if !ended && (!c.tls || !reach.Unreachable(err)) { // who expects no TLS may wait for the rest of a strange request
+		return nil
+	}
+	for _, addr := range c.seeds {
+		switch speaks := heard(context.WithoutCancel(ctx), addr); {
+		case speaks == encrypted && !c.tls:
+			return fmt.Errorf("the listener %s speaks TLS, and this client comes without: give the estate a listener without TLS: %w", addr, reach.ErrUnseen)
+		case speaks == plainly && c.tls:
+			return fmt.Errorf("the listener %s speaks without TLS, and this client comes with it: give the estate a listener with TLS: %w", addr, reach.ErrUnseen)
+		case speaks != nothing && c.mechanism == "":
+			return fmt.Errorf("the listener %s wants authentication (SASL), and this client comes without: name credentials for this kafka in the estate: %w", addr, reach.ErrUnseen)
+		case speaks != nothing:
+			return fmt.Errorf("the listener %s ends the connection when this client authenticates by SASL %s: give the estate a listener that takes it: %w", addr, c.mechanism, reach.ErrUnseen)
+		}
+	}
+	return nil
+}
+
+// heard asks an address, without credentials, what speaks there. Kafka answers the
+// question for its API's versions before anybody is known.
+func heard(ctx context.Context, addr string) speech {
+	dial := net.Dialer{Timeout: listenFor, Deadline: time.Now().Add(2 * listenFor)}
+	ask := func(question []byte) []byte {
+		conn, err := dial.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil
+		}
+		defer func() { _ = conn.Close() }() // it was only listened to
+		if conn.SetDeadline(time.Now().Add(listenFor)) != nil {
+			return nil
+		}
+		if _, err := conn.Write(question); err != nil {
+			return nil
+		}
+		head := make([]byte, 8)
+		n, err := io.ReadFull(conn, head)
+		if err != nil {
+			return head[:n]
+		}
+		return head
+	}
+	const number = 0x6272 // ties the answer to the question
+	versions := kmsg.NewPtrApiVersionsRequest()
+	versions.Version = 0
+	question := kmsg.NewRequestFormatter(kmsg.FormatterClientID("breakwater")).AppendRequest(nil, versions, number)
+	if a := ask(question); len(a) == 8 && binary.BigEndian.Uint32(a[4:]) == number {
+		return plainly
+	}
+	//nolint:gosec // nothing is said and nothing believed: does it speak TLS at all?
+	secure := tls.Dialer{NetDialer: &dial, Config: &tls.Config{InsecureSkipVerify: true}}
+	conn, err := secure.DialContext(ctx, "tcp", addr)
+	if err == nil {
+		_ = conn.Close() // it was only listened to
+		return encrypted
+	}
+	if alert := tls.AlertError(0); errors.As(err, &alert) || remoteAlert(err) {
+		return encrypted
+	}
+	return nothing
+}
+
+// remoteAlert reports whether err is an alert that the other side sent.
+func remoteAlert(err error) bool {
+	op := (*net.OpError)(nil)
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
+// unfit tells what answers in a way that says that we come in wrongly; nil if it is no
+// such answer.
+func unfit(err error) error {
+	var (
+		record    tls.RecordHeaderError
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &record):
+		return fmt.Errorf("the listener speaks without TLS: give the estate a listener with TLS: %w: %w", reach.ErrUnseen, err)
+	case errors.As(err, &authority), errors.As(err, &host), errors.As(err, &invalid):
+		return fmt.Errorf("the listener's certificate is not trusted: %w: %w", reach.ErrUnseen, err)
+	case remoteAlert(err):
+		return fmt.Errorf("the listener refuses this client's TLS: %w: %w", reach.ErrUnseen, err)
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return fmt.Errorf("the listener does not take this client's SASL mechanism: give the estate a listener that does: %w: %w", reach.ErrUnseen, err)
+	case errors.Is(err, kerr.IllegalSaslState):
+		return fmt.Errorf("the listener takes no SASL: take the credentials out of the estate, or give it a listener that wants them: %w: %w", reach.ErrUnseen, err)
+	case errors.Is(err, kerr.ThrottlingQuotaExceeded):
+		return fmt.Errorf("the broker is too busy for this client: try again, or raise its quota: %w: %w", reach.ErrUnseen, err)
+	}
+	return nil
+}
