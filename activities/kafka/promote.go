@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"breakwater/internal/action"
@@ -11,9 +10,6 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/hold"
 	"breakwater/internal/kafka/place"
-	"breakwater/internal/mirror"
-	"breakwater/internal/reach"
-	"breakwater/internal/record"
 	"breakwater/internal/verdict"
 )
 
@@ -56,72 +52,12 @@ type consumerWas struct {
 	Committed kafka.Offsets `json:"committed"`
 }
 
-// facts gathers what is known of a group in every partition of its topics.
-func (s room) facts(ctx context.Context, c action.Call[action.None], g consumer) (map[kafka.Partition]place.Facts, error) {
-	m, err := s.mirrorOf(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	at, silence, err := m.positions(ctx, g.topics...)
-	if err != nil {
-		return nil, err
-	}
-	known, err := m.translation(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var commits kafka.Offsets
-	if m.source != nil && silence == nil {
-		if commits, err = m.source.CommittedOffsets(ctx, g.Name); err != nil && !reach.Unreachable(err) {
-			return nil, err
-		}
-	}
-	cut, err := s.cutOf(ctx, c, m.target, g.topics)
-	if err != nil {
-		return nil, err
-	}
-	facts := make(map[kafka.Partition]place.Facts, len(at))
-	for p, pos := range at {
-		in := place.Facts{Start: pos.Target.Start, End: pos.Target.Stable, Numbers: known.Numbers[p]}
-		if i := slices.IndexFunc(known.Checkpoints, func(cp mirror.Checkpoint) bool {
-			return cp.Group == g.Name && cp.Partition == p
-		}); i >= 0 {
-			in.Checkpoint = &known.Checkpoints[i]
-		}
-		if o, ok := commits[p]; ok {
-			in.SourceCommit = &o
-		}
-		if drained, known := pos.Drained(); drained && known {
-			in.SourceEnd = &pos.Source.End
-		}
-		if o, ok := cut[p]; ok {
-			in.Cut = &o
-		}
-		facts[p] = in
-	}
-	return facts, nil
-}
-
-// cutOf finds in every partition the first record that the tables of the group's
-// cut may lack, by its time less the clock skew. A cut without tables holds
-// nothing back: there is no output that replaying must meet again.
-//
-// Times are the records': a group that lags by more than the skew has tables that
-// lack older ones. Its own commits and checkpoints are what keeps it there.
-func (s room) cutOf(ctx context.Context, c action.Call[action.None], k *kafka.Client, topics []string) (kafka.Offsets, error) {
-	point, _, err := record.GroupPoint.Read(ctx, c.Records, c.Item.Group)
-	if err != nil || len(point.Cut.Tables) == 0 {
-		return nil, err
-	}
-	return k.OffsetsAtOrBefore(ctx, point.Cut.At.Add(-c.Estate.ClockSkew.Std()), topics...)
-}
-
 func (s room) planPromoteGroup(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
 	g, err := s.toPlace(ctx, c)
 	if err != nil {
 		return action.Change{}, err
 	}
-	facts, err := s.facts(ctx, c, g)
+	facts, accepts, err := s.facts(ctx, c, g)
 	if err != nil {
 		return action.Change{}, err
 	}
@@ -129,7 +65,7 @@ func (s room) planPromoteGroup(ctx context.Context, c action.Call[action.None]) 
 	if p.Placements, err = place.Group(facts); err != nil {
 		return action.Change{}, err
 	}
-	ch := action.Change{Preconditions: []action.Precondition{g.seen()}}
+	ch := action.Change{Preconditions: []action.Precondition{g.seen()}, Accepts: accepts}
 	var again int64
 	for _, pl := range p.Placements {
 		in := facts[pl.Partition]

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 	"breakwater/internal/record"
@@ -96,15 +98,37 @@ func (s room) topicState(ctx context.Context, c action.Call[action.None]) (recov
 	if t.PeakMessages > 0 {
 		state.Peak = &recovery.Peak{PerSecond: t.PeakMessages, Burst: t.PeakBurst}
 	}
-	latest := time.Now().Add(c.Estate.ClockSkew.Std())
+	for id := range seen { // what the witness saw and the target has not
+		p := kafka.Partition{Topic: t.Topic, ID: id}
+		if _, ok := at[p]; !ok {
+			at[p] = mirror.Position{Missing: true}
+		}
+	}
+	left, err := m.left(ctx, at, source)
+	var anew string
+	if err == nil && source != nil {
+		anew, err = s.createdAnew(ctx, c, m, t.Topic)
+	}
+	if err != nil {
+		return recovery.TopicState{}, err
+	}
 	for _, p := range slices.SortedFunc(maps.Keys(at), kafka.Partition.Compare) {
 		pos := at[p]
-		ps := recovery.PartitionState{Partition: p.ID, MirroredThrough: pos.Next, TargetEnd: pos.Target.End, Journal: seen[p.ID]}
-		if !pos.Newest.After(latest) {
-			ps.NewestAt = pos.Newest.UTC()
+		ps := recovery.PartitionState{Partition: p.ID, MirroredThrough: pos.Next, TargetEnd: pos.Target.End, Journal: seen[p.ID], Lacking: pos.Missing}
+		ps.NewestAt, ps.Untimed = newestOf(pos.Newest, time.Now(), c.Estate.ClockSkew.Std())
+		rest := pos.Rest()
+		if rest.From != pos.Next {
+			ps.From = &rest.From
+		}
+		ps.Anew = rest.Anew || anew != ""
+		if ps.Odd = cmp.Or(rest.Odd, anew); ps.Odd != "" {
+			ps.Journal = nil // it may be of the other log
 		}
 		if e, ok := source[p]; ok {
-			ps.Source = &recovery.End{Offset: e.Data}
+			ps.Source = &recovery.End{Offset: ended(ps, e)}
+		}
+		if n, ok := left[p]; ok {
+			ps.Left = &recovery.Counted{Records: n.Records, Whole: n.Whole}
 		}
 		state.Partitions = append(state.Partitions, ps)
 	}
@@ -135,20 +159,37 @@ func sameState(a, b recovery.TopicState) (bool, error) {
 // sums says a state in a few words.
 func sums(st recovery.TopicState) string {
 	var through, behind int64
-	told := len(st.Partitions) > 0
+	told, whole := len(st.Partitions) > 0, true
 	for _, p := range st.Partitions {
 		through += p.MirroredThrough
 		if p.Source == nil {
 			told = false
-		} else {
-			behind += max(0, p.Source.Offset-p.MirroredThrough)
+			continue
 		}
+		if p.Left == nil {
+			whole = false
+			continue
+		}
+		behind, whole = behind+p.Left.Records, whole && p.Left.Whole
 	}
 	s := fmt.Sprintf("%d partitions, mirrored through %d source offsets in all", len(st.Partitions), through)
-	if !told {
-		return s + "; the source does not say where it ends, or has not ended"
+	switch {
+	case !told:
+		s += "; the source does not say where it ends, or has not ended"
+	case whole:
+		s += fmt.Sprintf("; the source has %d more records", behind)
+	default:
+		s += fmt.Sprintf("; the source has at least %d more records", behind)
 	}
-	return fmt.Sprintf("%s; the source has %d more", s, behind)
+	for _, p := range st.Partitions {
+		switch {
+		case p.Odd != "":
+			s += fmt.Sprintf("; partition %d: %s", p.Partition, p.Odd)
+		case p.Lacking:
+			s += fmt.Sprintf("; partition %d is not at the target: let the mirror refresh its topics, or add it there", p.Partition)
+		}
+	}
+	return s
 }
 
 func (s room) planTopicPoint(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
@@ -226,7 +267,7 @@ func (s room) timed(ctx context.Context, c action.Call[action.None], st recovery
 	}
 	for i, p := range st.Partitions {
 		e, ok := ends[kafka.Partition{Topic: st.Name, ID: p.Partition}]
-		if p.Source == nil || !ok || e.Data != p.Source.Offset || e.Stable != e.End {
+		if p.Source == nil || !ok || ended(p, e) != p.Source.Offset || e.Stable != e.End {
 			return endless(st), nil
 		}
 		st.Partitions[i].Source.At = now

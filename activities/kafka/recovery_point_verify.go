@@ -82,7 +82,9 @@ func (s room) targetSame(ctx context.Context, c action.Call[action.None], st rec
 		return action.Saw(what, want, err.Error(), false)
 	case err != nil:
 		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
-	case len(ends) != len(st.Partitions):
+	}
+	st.Partitions = slices.DeleteFunc(slices.Clone(st.Partitions), func(p recovery.PartitionState) bool { return p.Lacking })
+	if len(ends) != len(st.Partitions) {
 		return action.Saw(what, want, fmt.Sprintf("%d partitions", len(ends)), false)
 	}
 	return compare(c, what, want, st, func(p recovery.PartitionState) (was, now int64) {

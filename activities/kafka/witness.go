@@ -38,9 +38,9 @@ func (s room) endsSeen(ctx context.Context, c action.Call[action.None], topic st
 	seen := map[int32][]recovery.End{}
 	for _, e := range all {
 		for _, p := range e.Partitions {
-			seen[p.Partition] = append(seen[p.Partition], recovery.End{At: e.First, Offset: p.Data})
+			seen[p.Partition] = append(seen[p.Partition], recovery.End{At: e.First, Offset: p.Data, Open: p.Stable < p.End})
 			if e.Last.After(e.First) {
-				seen[p.Partition] = append(seen[p.Partition], recovery.End{At: e.Last, Offset: p.Data})
+				seen[p.Partition] = append(seen[p.Partition], recovery.End{At: e.Last, Offset: p.Data, Open: p.Stable < p.End})
 			}
 		}
 	}
@@ -110,9 +110,12 @@ func (s room) applyTopicWitness(ctx context.Context, c action.Call[action.None])
 		return action.Outcome{}, err
 	}
 	now := witness.TopicEnds{First: at, Last: at, Run: c.Run.Name()}
+	if now.ID, err = k.TopicID(ctx, topic); err != nil {
+		return action.Outcome{}, err
+	}
 	for _, p := range slices.SortedFunc(maps.Keys(ends), kafka.Partition.Compare) {
 		e := ends[p]
-		now.Partitions = append(now.Partitions, witness.PartitionEnds{Partition: p.ID, Data: e.Data, Stable: e.Stable, End: e.End, Newest: newest[p].UTC()})
+		now.Partitions = append(now.Partitions, witness.PartitionEnds{Partition: p.ID, Data: e.Data, Stable: e.Stable, End: e.End, Newest: newest[p].Newest.UTC()})
 	}
 	if err := c.Guard(ctx); err != nil {
 		return action.Outcome{}, err

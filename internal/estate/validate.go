@@ -154,6 +154,9 @@ func (v *validator) regions() {
 			if r.Kafka == nil {
 				v.bad(at+"/connect", "region %q has connect and no kafka: MirrorMaker 2 writes into a cluster of its region", r.Region)
 			}
+			if !c.PolicyIdentity {
+				v.bad(at+"/connect/identity_policy", "identity_policy: false: topics that a mirror renames are not supported; give both connectors the IdentityReplicationPolicy")
+			}
 		}
 		if r.Vault != nil {
 			v.url(at+"/vault/address", "address", r.Vault.Address)

@@ -53,7 +53,7 @@ func TestEnds(t *testing.T) {
 		t.Errorf("ends (-want +got), error %v:\n%s", err, diff)
 	}
 	newest, err := cl.Newest(t.Context(), "orders")
-	if len(newest) != 1 || !newest[p0].Equal(t0.Add(time.Minute)) || err != nil {
+	if len(newest) != 1 || !newest[p0].Newest.Equal(t0.Add(time.Minute)) || err != nil {
 		t.Errorf("newest committed data is of %v, %v; want %v in %v alone", newest, err, t0.Add(time.Minute), p0)
 	}
 	left, err := cl.Remaining(t.Context(), kafka.Offsets{p0: 4, p1: 0})

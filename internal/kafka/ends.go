@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -141,53 +142,99 @@ func (c *Client) listed(ctx context.Context, doing string, topics []string, ask 
 	return out, nil
 }
 
-// Newest reads per partition the highest timestamp among its newest committed
-// data records; a partition without any is missing from the answer.
+// Stamps is what the newest committed data records of a partition say of time.
+type Stamps struct {
+	Newest time.Time     // the highest timestamp; zero if none has one
+	Fell   time.Duration // how far a timestamp lies before that of an earlier record, at most
+	// Appended means that a broker stamped a record with the time at which it arrived
+	// (LogAppendTime): in a copy, that is when it was copied.
+	Appended bool
+	Undated  bool // a record has no timestamp (-1)
+}
+
+// add takes in the next record.
+func (s *Stamps) add(r *kgo.Record) {
+	if r.Timestamp.UnixMilli() < 0 {
+		s.Undated = true
+		return
+	}
+	s.Appended = s.Appended || r.Attrs.TimestampType() == 1
+	if r.Timestamp.After(s.Newest) {
+		s.Newest = r.Timestamp
+	} else {
+		s.Fell = max(s.Fell, s.Newest.Sub(r.Timestamp))
+	}
+}
+
+// Newest reads per partition the timestamps of its newest committed data records; a
+// partition without any is missing from the answer.
 //
 // It reads records, because the broker's own listing of the highest timestamp
 // counts control markers, which are as young as the copying: it would call a
 // mirror fresh that delivers old records.
-func (c *Client) Newest(ctx context.Context, topics ...string) (map[Partition]time.Time, error) {
+func (c *Client) Newest(ctx context.Context, topics ...string) (map[Partition]Stamps, error) {
 	ends, err := c.Ends(ctx, topics...)
 	if err != nil {
 		return nil, err
 	}
-	newest := make(map[Partition]time.Time, len(ends))
-	// Most tails hold a data record among the last few numbers; where they do
-	// not, look back twice as far, until the start.
-	todo := slices.Collect(maps.Keys(ends))
-	for back := int64(64); len(todo) > 0; back *= 8 {
-		spans := make(map[Partition]span, len(todo))
-		var again []Partition
-		for _, p := range todo {
-			e := ends[p]
-			from := max(e.Start, e.Stable-back)
-			spans[p] = span{from, e.Stable}
-		}
-		err := c.read(ctx, spans, func(r *kgo.Record) error {
-			p := Partition{r.Topic, r.Partition}
-			if r.Timestamp.After(newest[p]) {
-				newest[p] = r.Timestamp
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range todo {
-			if _, found := newest[p]; !found && spans[p].from > ends[p].Start {
-				again = append(again, p)
-			}
-		}
-		todo = again
+	newest := make(map[Partition]Stamps, len(ends))
+	return newest, c.tails(ctx, ends, slices.Collect(maps.Keys(ends)), func(r *kgo.Record) {
+		p := Partition{r.Topic, r.Partition}
+		s := newest[p]
+		s.add(r)
+		newest[p] = s
+	})
+}
+
+// Fall finds per partition the first committed data record from one offset to another
+// whose timestamp lies before what it should: by more than slack before that of an
+// earlier record there, or before since; or that has none. Where there is no such
+// record it is the end.
+//
+// Up to there, the order of timestamps is that in which records came.
+func (c *Client) Fall(ctx context.Context, from, to Offsets, since map[Partition]time.Time, slack time.Duration) (Offsets, error) {
+	out := maps.Clone(to)
+	spans := make(map[Partition]span, len(to))
+	for p, end := range to {
+		spans[p] = span{from[p], end}
 	}
-	return newest, nil
+	highest := maps.Clone(since)
+	if highest == nil {
+		highest = map[Partition]time.Time{}
+	}
+	return out, c.read(ctx, spans, func(r *kgo.Record) error {
+		p := Partition{r.Topic, r.Partition}
+		if r.Timestamp.UnixMilli() < 0 || r.Timestamp.Add(slack).Before(highest[p]) {
+			out[p] = r.Offset
+			return errEnough
+		}
+		if r.Timestamp.After(highest[p]) {
+			highest[p] = r.Timestamp
+		}
+		return nil
+	})
 }
 
 // Remaining counts per partition the committed data records from the given
 // position to the stable end, by reading them: numbers are not counts. On a
 // source it is what its mirror has not delivered.
 func (c *Client) Remaining(ctx context.Context, from Offsets) (map[Partition]int64, error) {
+	n, err := c.Count(ctx, from, math.MaxInt64)
+	count := make(map[Partition]int64, len(n))
+	for p, c := range n {
+		count[p] = c.Records
+	}
+	return count, err
+}
+
+// Counted is how many committed data records there are.
+type Counted struct {
+	Records int64
+	Whole   bool // all were counted; else there are at least so many
+}
+
+// Count is [Client.Remaining], of each partition up to a limit.
+func (c *Client) Count(ctx context.Context, from Offsets, limit int64) (map[Partition]Counted, error) {
 	topics := make(map[string]bool)
 	for p := range from {
 		topics[p.Topic] = true
@@ -197,17 +244,24 @@ func (c *Client) Remaining(ctx context.Context, from Offsets) (map[Partition]int
 		return nil, err
 	}
 	spans := make(map[Partition]span, len(from))
-	count := make(map[Partition]int64, len(from))
+	count := make(map[Partition]Counted, len(from))
 	for p, o := range from {
 		e, ok := ends[p]
 		if !ok {
 			return nil, c.explain(ctx, fmt.Sprintf("count records of %v", p), kerr.UnknownTopicOrPartition)
 		}
 		spans[p] = span{max(o, e.Start), e.Stable}
-		count[p] = 0
+		count[p] = Counted{Whole: true}
 	}
 	return count, c.read(ctx, spans, func(r *kgo.Record) error {
-		count[Partition{r.Topic, r.Partition}]++
+		p := Partition{r.Topic, r.Partition}
+		n := count[p]
+		if n.Records >= limit {
+			count[p] = Counted{Records: n.Records}
+			return errEnough
+		}
+		n.Records++
+		count[p] = n
 		return nil
 	})
 }

@@ -176,6 +176,25 @@ func (c *Client) Partitions(ctx context.Context, topics ...string) (map[string]i
 	return counts, nil
 }
 
+// TopicID is the id of a topic (KIP-516): one that was created anew has another. It is
+// empty where the brokers are too old to give any. A topic that does not exist is
+// fs.ErrNotExist.
+func (c *Client) TopicID(ctx context.Context, topic string) (string, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	found, err := c.adm.ListTopicsWithInternal(kadm.WithAuthorizedOps(ctx), topic) // not from the cache
+	if err == nil {
+		err = found[topic].Err
+		if _, ok := found[topic]; !ok {
+			err = kerr.UnknownTopicOrPartition
+		}
+	}
+	if err != nil || found[topic].ID == (kadm.TopicID{}) {
+		return "", c.explain(ctx, "ask for the id of topic "+topic, err)
+	}
+	return found[topic].ID.String(), nil
+}
+
 // errSilent is the cause of a deadline set here: it says whose patience ended.
 var errSilent = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 

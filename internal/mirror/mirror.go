@@ -105,8 +105,8 @@ type Mirror interface {
 	// Positions reads how far every partition of the topics has come, from the
 	// target. The source may be nil, or not answer: then its part of each position
 	// is unknown, and silence is the error of that. Any other refusal by the source
-	// is an error, and so is a topic that the target lacks or whose partitions are
-	// not the source's: fs.ErrNotExist.
+	// is an error, and so is a topic that the target lacks, or a partition that the
+	// source lacks: fs.ErrNotExist. A partition that the target alone lacks is Missing.
 	//
 	// Each position holds when the call returns, and later ones are the same or
 	// better: what is copied meanwhile can only make the mirror look worse than it is.
@@ -117,12 +117,39 @@ type Mirror interface {
 type Position struct {
 	Next int64 // first offset of the source not known to be at the target; 0 if none is known
 
-	Target kafka.Ends // the copy's log
-	Newest time.Time  // newest timestamp of a copied record; zero if there is none
+	Target kafka.Ends   // the copy's log
+	Newest kafka.Stamps // of the newest copied records; zero if there is none
+	// Missing means that the target has no such partition, and the source does.
+	Missing bool
 
 	// Source is nil when the source did not answer: then nothing is known about
 	// the records from Next on, not even whether there are any.
 	Source *kafka.Ends
+}
+
+// Rest is what of a source is yet to be looked for in the target.
+type Rest struct {
+	From int64  // the first offset of the source that the target may lack
+	Odd  string // what contradicts [Position].Next, for people; empty if nothing does
+	Anew bool   // Next, and every sync and commit of its time, are of another log
+}
+
+// Rest begins at Next, unless that is of another log, or of records that the source has
+// no more.
+func (p Position) Rest() Rest {
+	s := p.Source
+	switch {
+	case s == nil:
+		return Rest{From: p.Next}
+	case p.Next > s.End:
+		return Rest{s.Start, fmt.Sprintf("the mirror had come to %d, and the source ends at %d: its topic was created anew, or its log was cut", p.Next, s.End), true}
+	case p.Next > 0 && p.Next < s.Start:
+		return Rest{s.Start, fmt.Sprintf("the mirror had come to %d, and the source begins at %d: %d to %d are at neither side, since retention was faster than the mirror",
+			p.Next, s.Start, p.Next, s.Start-1), false}
+	case p.Next > 0 && p.Target.End == 0 && !p.Missing:
+		return Rest{s.Start, fmt.Sprintf("the mirror had come to %d, and the target's log is empty: its topic was created anew", p.Next), true}
+	}
+	return Rest{From: max(p.Next, s.Start)}
 }
 
 // Drained reports whether every committed record of the source is at the
@@ -133,8 +160,7 @@ func (p Position) Drained() (drained, known bool) {
 	if p.Source == nil {
 		return false, false
 	}
-	empty := p.Source.Start == p.Source.End
-	return p.Source.Stable == p.Source.End && (empty || p.Next >= p.Source.End), true
+	return p.Source.Stable == p.Source.End && p.Rest().From >= p.Source.End, true
 }
 
 // Teller is the ability of a mirror to say in its own words what it delivered,

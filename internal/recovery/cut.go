@@ -58,6 +58,9 @@ type GivesUp struct {
 type TopicPoint struct {
 	Name       string           `json:"name"`
 	Partitions []PartitionPoint `json:"partitions"`
+	// Assumed is set where the cut is later than what is known of a partition, since
+	// people take the topic to be unchanged.
+	Assumed bool `json:"assumed,omitzero"`
 }
 
 // PartitionPoint is how far one partition is known to be mirrored, before the
@@ -65,7 +68,7 @@ type TopicPoint struct {
 type PartitionPoint struct {
 	Partition       int32     `json:"partition"`
 	MirroredThrough int64     `json:"mirrored_through"`
-	KnownThrough    time.Time `json:"known_through"`
+	KnownThrough    time.Time `json:"known_through,omitzero"` // zero: nothing is known, and people took it to be unchanged
 }
 
 // why says on what a bound rests.
@@ -157,7 +160,11 @@ func ChooseCut(tables []TableState, topics []TopicState, skew time.Duration) (Cu
 			if err != nil {
 				return Cut{}, err
 			}
-			cut.Topics[i].Partitions = append(cut.Topics[i].Partitions, PartitionPoint{p.Partition, p.MirroredThrough, moment(known)})
+			point := PartitionPoint{Partition: p.Partition, MirroredThrough: p.MirroredThrough}
+			if known > math.MinInt64 {
+				point.KnownThrough = moment(known)
+			}
+			cut.Topics[i].Partitions = append(cut.Topics[i].Partitions, point)
 		}
 		slices.SortFunc(cut.Topics[i].Partitions, func(a, b PartitionPoint) int { return cmp.Compare(a.Partition, b.Partition) })
 	}
@@ -171,8 +178,12 @@ func ChooseCut(tables []TableState, topics []TopicState, skew time.Duration) (Cu
 		cut.Tables[i].place(tables[i].Name, c.dated[i], newest[i], at)
 	}
 	for _, w := range c.waived {
-		if w.owner.partition < 0 && w.from <= at {
+		switch {
+		case w.from > at:
+		case w.owner.partition < 0:
 			cut.Tables[w.owner.set].AssumedSince = moment(w.from - 1)
+		default:
+			cut.Topics[w.owner.set].Assumed = true
 		}
 	}
 	slices.SortFunc(cut.Tables, func(a, b TablePoint) int { return cmp.Compare(a.Name, b.Name) })
@@ -315,15 +326,24 @@ func (c *chooser) partition(i, j int) (int64, error) {
 	}
 	beyond := int64(math.MaxInt64)
 	for e := range p.observations {
-		if at := e.At.UnixNano(); e.Offset <= p.MirroredThrough {
+		if at := e.At.UnixNano(); e.Offset <= p.from() {
 			through.raise(bound{at: at, why: whySeen})
 		} else {
 			beyond = min(beyond, at)
 		}
 	}
-	if through.at == math.MinInt64 {
-		return 0, &NoCutError{c.name(me), "it holds no mirrored record and no source end was ever journalled",
-			"let the witness journal its end while the source answers, or take the topic out of the group"}
+	switch {
+	case through.at > math.MinInt64:
+	case c.topics[i].Unchanged && beyond == math.MaxInt64:
+		c.waived = append(c.waived, ban{math.MinInt64, math.MaxInt64, me, through})
+		return through.at, nil
+	default:
+		why := "it holds no mirrored record and no source end was ever journalled"
+		if p.Untimed != "" {
+			why = p.Untimed + ", and no source end that is mirrored was ever journalled"
+		}
+		return 0, &NoCutError{c.name(me), why, fmt.Sprintf(
+			"let the witness journal its end while the source answers, take %s to be unchanged if nobody writes to it (input assume_unchanged), or take the topic out of the group", c.dataset(me))}
 	}
 	if known := (ban{through.at - c.skew + 1, math.MaxInt64, me, through}); c.topics[i].Unchanged && beyond == math.MaxInt64 {
 		c.waived = append(c.waived, known)
@@ -348,7 +368,12 @@ func (c *chooser) ban(from, to int64, by owner, b bound) {
 func (c *chooser) latest() (int64, ban, error) {
 	if !slices.ContainsFunc(c.bans, func(b ban) bool { return b.to == math.MaxInt64 }) && len(c.waived) > 0 {
 		// All of them are taken to be unchanged: the one that is known longest says when.
-		c.bans = append(c.bans, slices.MaxFunc(c.waived, func(a, b ban) int { return cmp.Compare(a.from, b.from) }))
+		longest := slices.MaxFunc(c.waived, func(a, b ban) int { return cmp.Compare(a.from, b.from) })
+		if longest.from == math.MinInt64 {
+			return 0, ban{}, &NoCutError{c.name(longest.owner), "nothing is known of it or of anything else in its group, which people take to be unchanged",
+				"let the witness journal its end while the source answers"}
+		}
+		c.bans = append(c.bans, longest)
 	}
 	slices.SortFunc(c.bans, func(a, b ban) int {
 		return cmp.Or(cmp.Compare(b.to, a.to), cmp.Compare(a.from, b.from),

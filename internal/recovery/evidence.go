@@ -108,6 +108,15 @@ type TableState struct {
 type End struct {
 	At     time.Time `json:"at"` // on the reader's clock
 	Offset int64     `json:"offset"`
+	// Open means that a transaction was open, so that what lies below the offset may
+	// yet be no record.
+	Open bool `json:"open,omitzero"`
+}
+
+// Counted is how many records were counted.
+type Counted struct {
+	Records int64 `json:"records"`
+	Whole   bool  `json:"whole"` // all of them; else there are at least so many
 }
 
 // PartitionState is what is known of one partition.
@@ -115,18 +124,39 @@ type PartitionState struct {
 	Partition int32 `json:"partition"`
 	// MirroredThrough is the first source offset that is not at the target.
 	MirroredThrough int64 `json:"mirrored_through"`
+	// From is the first source offset that the target may lack, where that is another
+	// than MirroredThrough: of a log that was created anew, or begins later.
+	From *int64 `json:"from,omitempty"`
+	// Odd says for people what contradicts MirroredThrough. What was lost is then not
+	// known, whatever was counted.
+	Odd string `json:"odd,omitempty"`
+	// Anew means that MirroredThrough is of another log: the topic was created anew.
+	Anew bool `json:"anew,omitzero"`
+	// Lacking means that the target has no such partition.
+	Lacking bool `json:"lacking,omitzero"`
+	// Left are the committed records that the source has from there on, if it was asked.
+	Left *Counted `json:"left,omitempty"`
 	// TargetEnd is the end offset at the target. It is recorded, never compared:
 	// the two clusters number the same records differently.
 	TargetEnd int64 `json:"target_end"`
 	// NewestAt is the largest timestamp of a mirrored record; zero when there is
-	// none. Leave out a timestamp that lies in the reader's future by more than
-	// the skew: such a producer's clock proves nothing.
+	// none, or where the timestamps are not those of the source, in order: then
+	// Untimed says why not, for people.
 	NewestAt time.Time `json:"newest_at,omitzero"`
+	Untimed  string    `json:"untimed,omitempty"`
 	// Journal holds the source's ends as seen before the outage, in any order.
 	Journal []End `json:"journal,omitempty"`
 	// Source is the end as the source told it after its producers were fenced;
 	// nil when it did not answer.
 	Source *End `json:"source,omitempty"`
+}
+
+// from is the first source offset that the target may lack.
+func (p *PartitionState) from() int64 {
+	if p.From != nil {
+		return *p.From
+	}
+	return p.MirroredThrough
 }
 
 // TopicState is what is known of one topic.

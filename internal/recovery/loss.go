@@ -37,8 +37,9 @@ type SecondsInterval struct {
 // Of a table it counts the rows written to the source after the recovery
 // point; totals are compared as if rows were only appended, and where the
 // evidence shows a table shrinking they bound the loss from below only. Of a
-// topic it counts source offsets not mirrored, in all partitions; offsets that
-// transaction markers or compaction took are counted too.
+// topic it counts records not mirrored, in all partitions: exactly where they were
+// read and counted; else from offsets, of which transaction markers, aborted and
+// compacted records take some, so that one record of many offsets is all that is proven.
 //
 // Seconds are the age of the recovery point at the moment of loss: from
 // RecoveryPoint to the stamp of the newest write that is lost, both on the
@@ -56,6 +57,12 @@ type Loss struct {
 	Version       *int64          `json:"version,omitempty"` // of a table
 	Count         CountInterval   `json:"lost"`
 	Seconds       SecondsInterval `json:"lost_seconds"`
+	// Offsets of a topic's source lie beyond what is mirrored, as far as was seen. They
+	// are as many as the records that are lost, or more.
+	Offsets int64 `json:"lost_offsets,omitzero"`
+	// Odd says per partition, for people, what contradicts the evidence. The loss has
+	// then no upper bound.
+	Odd []string `json:"odd,omitempty"`
 	// Exact means that the source answered and Count is the truth.
 	Exact      bool    `json:"exact"`
 	RPOSeconds float64 `json:"rpo_seconds,omitzero"`
@@ -267,69 +274,110 @@ func topicLoss(p TopicPoint, t *TopicState, death Death, skew time.Duration) (Lo
 	// Since all partitions share one declared peak, the topic is bounded from the
 	// oldest of their last known moments.
 	start := anchor{at: math.MaxInt64}
+	odd, counted := false, new(int64) // counted: offsets up to the source's end; nil where it is not known
 	for _, point := range p.Partitions {
 		s := states[point.Partition]
 		if s == nil {
 			return Loss{}, fmt.Errorf("state the loss: %w: the cut holds %s/%d, the evidence does not; pass what the cut was chosen from", ErrEvidence, t.Name, point.Partition)
 		}
 		from := point.KnownThrough.Add(-skew)
+		if point.KnownThrough.IsZero() {
+			from = time.Time{}
+		}
 		if l.RecoveryPoint.IsZero() || from.Before(l.RecoveryPoint) {
 			l.RecoveryPoint = from
 		}
-		lost, known, exact := partitionLoss(from, s, death, skew)
-		l.Count.AtLeast += lost.count.AtLeast
-		l.Exact = l.Exact && exact
+		lost := partitionLoss(from, s, death, skew)
+		l.Count.AtLeast += lost.atLeast
+		l.Offsets += lost.offsets
+		l.Exact = l.Exact && lost.exact
 		l.Seconds.AtLeast = max(l.Seconds.AtLeast, lost.seconds.AtLeast)
 		if most := lost.seconds.AtMost; most == nil || l.Seconds.AtMost == nil {
 			l.Seconds.AtMost = nil
 		} else if *most > *l.Seconds.AtMost {
 			l.Seconds.AtMost = most
 		}
-		start = anchor{min(start.at, known.at), start.count + known.count}
+		if counted != nil {
+			*counted += lost.offsets
+		}
+		if !lost.answered {
+			counted = nil
+		}
+		start = anchor{min(start.at, lost.known.at), start.count + lost.known.count}
+		if s.Odd != "" {
+			l.Odd = append(l.Odd, fmt.Sprintf("%s/%d: %s", t.Name, s.Partition, s.Odd))
+		} else if s.Lacking {
+			l.Odd = append(l.Odd, fmt.Sprintf("%s/%d: the target has no such partition", t.Name, s.Partition))
+		}
+		odd = odd || s.Odd != ""
 	}
-	if l.Exact = l.Exact && len(p.Partitions) > 0; l.Exact {
+	switch l.Exact = l.Exact && len(p.Partitions) > 0; {
+	case odd:
+		l.Exact, l.Seconds.AtMost = false, nil
+	case l.Exact:
 		l.settleCount(l.Count.AtLeast)
-	} else {
+	case counted != nil:
+		l.Count.AtMost = counted
+	default:
 		l.Count.AtMost = atMost(l.Count.AtLeast, []anchor{start}, t.Peak, death.By, skew)
 	}
 	l.Met = within(l.Seconds, l.RPOSeconds)
 	return l, nil
 }
 
+// partitionLost is what a partition lost after a moment.
 type partitionLost struct {
-	count   CountInterval
+	atLeast int64  // records
+	offsets int64  // offsets seen beyond what is mirrored
+	known   anchor // the last moment at which no more than its count was lost
 	seconds SecondsInterval
+	// answered means that the source said where it ends; exact, that atLeast is the truth.
+	answered, exact bool
 }
 
-// partitionLoss returns what a partition lost after from, the last moment at
-// which that number is exactly known, and whether the source gave it.
-func partitionLoss(from time.Time, p *PartitionState, death Death, skew time.Duration) (partitionLost, anchor, bool) {
-	var l partitionLost
-	known := anchor{from.Add(skew).UnixNano(), 0}
+// partitionLoss returns what a partition lost after from. An end that lies beyond what
+// is mirrored proves that one record is lost, the one before it, and no more.
+func partitionLoss(from time.Time, p *PartitionState, death Death, skew time.Duration) partitionLost {
+	l := partitionLost{known: anchor{from.Add(skew).UnixNano(), 0}, answered: death.Answered && p.Source != nil}
+	if from.IsZero() {
+		l.known.at = math.MinInt64
+	}
+	var proven int64 // offsets beyond what is mirrored, of which the last is a record
 	for e := range p.observations {
-		lost := max(0, e.Offset-p.MirroredThrough)
-		l.count.AtLeast = max(l.count.AtLeast, lost)
-		if at := e.At.UnixNano(); at >= known.at {
-			known = anchor{at, max(lost, known.count)}
+		lost := max(0, e.Offset-p.from())
+		l.offsets = max(l.offsets, lost)
+		if !e.Open {
+			proven = max(proven, lost)
+		}
+		if at := e.At.UnixNano(); at >= l.known.at {
+			l.known = anchor{at, max(lost, l.known.count)}
 		}
 	}
+	l.atLeast = min(proven, 1)
 	newest := from.UnixNano()
 	for e := range p.observations {
-		if e.Offset < p.MirroredThrough+l.count.AtLeast && l.count.AtLeast > 0 {
+		if proven > 0 && e.Offset < p.from()+proven {
 			newest = max(newest, e.At.UnixNano()-int64(skew))
 		}
 	}
-	l.seconds.AtLeast = seconds(newest - from.UnixNano())
-	exact := death.Answered && p.Source != nil && max(0, p.Source.Offset-p.MirroredThrough) == l.count.AtLeast
+	if !from.IsZero() {
+		l.seconds.AtLeast = seconds(newest - from.UnixNano())
+	}
+	ended := l.answered && max(0, p.Source.Offset-p.from()) == l.offsets
+	if p.Left != nil && l.answered {
+		l.atLeast = p.Left.Records
+	}
+	l.exact = ended && (l.offsets == 0 || p.Left != nil && p.Left.Whole)
 	switch {
-	case exact && l.count.AtLeast == 0:
-		l.seconds.AtMost = new(float64)
-	case exact:
+	case l.exact && l.atLeast == 0:
+		l.seconds = SecondsInterval{AtMost: new(float64)}
+	case from.IsZero():
+	case ended:
 		l.seconds.AtMost = longest(from, latestWrite(death, p.Source.At), skew, l.seconds.AtLeast)
 	default:
 		l.seconds.AtMost = longest(from, death.By, skew, l.seconds.AtLeast)
 	}
-	return l, known, exact
+	return l
 }
 
 // settle makes the loss exact.

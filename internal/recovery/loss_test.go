@@ -111,6 +111,21 @@ func TestTopicLoss(t *testing.T) {
 	answered := events()
 	answered.Partitions[0].Source = &recovery.End{At: at(61), Offset: 42}
 	answered.Partitions[1].Source = &recovery.End{At: at(61), Offset: 99}
+	answered.Partitions[0].Left = &recovery.Counted{Records: 2, Whole: true}
+	answered.Partitions[1].Left = &recovery.Counted{Records: 9, Whole: true}
+	aborted := events()
+	aborted.Partitions[0].Source, aborted.Partitions[0].Left = &recovery.End{At: at(61), Offset: 185}, &recovery.Counted{Whole: true}
+	aborted.Partitions[1].Source, aborted.Partitions[1].Left = &recovery.End{At: at(61), Offset: 97}, &recovery.Counted{Records: 3, Whole: true}
+	many := events()
+	many.Partitions[0].Source, many.Partitions[0].Left = &recovery.End{At: at(61), Offset: 185}, &recovery.Counted{Records: 100}
+	many.Partitions[1].Source, many.Partitions[1].Left = &recovery.End{At: at(61), Offset: 97}, &recovery.Counted{Records: 7, Whole: true}
+	zero := int64(0)
+	anew := events()
+	anew.Partitions[0].From, anew.Partitions[0].Odd = &zero, "created anew"
+	anew.Partitions[0].Source, anew.Partitions[0].Left = &recovery.End{At: at(61), Offset: 12}, &recovery.Counted{Records: 12, Whole: true}
+	anew.Partitions[1].Source, anew.Partitions[1].Left = &recovery.End{At: at(61), Offset: 97}, &recovery.Counted{Records: 7, Whole: true}
+	open := events()
+	open.Partitions[0].Journal = []recovery.End{{At: at(50), Offset: 200, Open: true}}
 	drained := events()
 	drained.Partitions[0].Source = &recovery.End{At: at(61), Offset: 40}
 	drained.Partitions[1].Source = &recovery.End{At: at(61), Offset: 90}
@@ -128,11 +143,15 @@ func TestTopicLoss(t *testing.T) {
 	}{
 		// Partition 0 is known through 24 s and was then seen at 97, partition 1
 		// through 26 s: known on the topic's whole since 26 s.
-		"silent":           {events(), recovery.Death{By: at(60)}, count(7), secs(0, 38), false},
-		"a declared peak":  {peak, recovery.Death{By: at(60)}, count(7, 7+2*35), secs(0, 38), false},
-		"answered":         {answered, recovery.Death{By: at(60), Answered: true}, count(11, 11), secs(29-1-23, 38), true},
-		"drained":          {drained, recovery.Death{By: at(60), Answered: true}, count(0, 0), secs(0, 0), true},
-		"one half answers": {half, recovery.Death{By: at(60), Answered: true}, count(9), secs(0, 38), false},
+		"silent":             {events(), recovery.Death{By: at(60)}, count(1), secs(0, 38), false},
+		"a declared peak":    {peak, recovery.Death{By: at(60)}, count(1, 7+2*35), secs(0, 38), false},
+		"none but aborted":   {aborted, recovery.Death{By: at(60), Answered: true}, count(3, 3), secs(0, 38), true},
+		"too many to count":  {many, recovery.Death{By: at(60), Answered: true}, count(107, 145+7), secs(0, 38), false},
+		"created anew":       {anew, recovery.Death{By: at(60), Answered: true}, count(19), recovery.SecondsInterval{}, false},
+		"a transaction open": {open, recovery.Death{By: at(60)}, count(1), secs(0, 38), false},
+		"answered":           {answered, recovery.Death{By: at(60), Answered: true}, count(11, 11), secs(29-1-23, 38), true},
+		"drained":            {drained, recovery.Death{By: at(60), Answered: true}, count(0, 0), secs(0, 0), true},
+		"one half answers":   {half, recovery.Death{By: at(60), Answered: true}, count(2), secs(0, 38), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			topics := []recovery.TopicState{tc.topic}

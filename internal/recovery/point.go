@@ -23,3 +23,13 @@ func (p GroupPoint) Table(name string) (TablePoint, Loss, bool) {
 	}
 	return p.Cut.Tables[i], p.Losses[n], true
 }
+
+// Topic returns how far a topic is mirrored, and its loss.
+func (p GroupPoint) Topic(name string) (TopicPoint, Loss, bool) {
+	i := slices.IndexFunc(p.Cut.Topics, func(t TopicPoint) bool { return t.Name == name })
+	n := slices.IndexFunc(p.Losses, func(l Loss) bool { return l.Kind == "topic" && l.Dataset == name })
+	if i < 0 || n < 0 {
+		return TopicPoint{}, Loss{}, false
+	}
+	return p.Cut.Topics[i], p.Losses[n], true
+}

@@ -14,13 +14,15 @@ type Given struct {
 	AtMost         *int64   `json:"at_most"` // nil: no bound is known
 	SecondsAtLeast float64  `json:"seconds_at_least"`
 	SecondsAtMost  *float64 `json:"seconds_at_most"`
+	Offsets        int64    `json:"offsets,omitzero"` // seen beyond what is mirrored, of a topic
+	Odd            []string `json:"odd,omitempty"`    // what contradicts the evidence
 }
 
 // Given is the loss as a plan carries it.
 func (l Loss) Given() *Given {
 	return &Given{
 		Dataset: l.Dataset, Unit: l.Unit, AtLeast: l.Count.AtLeast, AtMost: l.Count.AtMost,
-		SecondsAtLeast: l.Seconds.AtLeast, SecondsAtMost: l.Seconds.AtMost,
+		SecondsAtLeast: l.Seconds.AtLeast, SecondsAtMost: l.Seconds.AtMost, Offsets: l.Offsets, Odd: l.Odd,
 	}
 }
 
@@ -37,6 +39,12 @@ func (g Given) Words() string {
 	}
 	if g.SecondsAtMost != nil {
 		fmt.Fprintf(b, ", at most %.1f s", *g.SecondsAtMost)
+	}
+	if g.Offsets > g.AtLeast {
+		fmt.Fprintf(b, "; %d offsets were seen beyond what is mirrored, each a message or none", g.Offsets)
+	}
+	for _, o := range g.Odd {
+		fmt.Fprintf(b, "; %s", o)
 	}
 	return b.String()
 }

@@ -46,6 +46,8 @@ type record struct{ real, stamp int }
 
 type partition struct {
 	records []record
+	width   int64 // offsets that a record takes, with the markers that follow it
+	partly  bool  // so many records are left at the source that not all are counted
 	arrives []int // real time at which record i is mirrored; never falls
 }
 
@@ -105,7 +107,7 @@ func drawWorld(t *rapid.T) world {
 	for range topics {
 		var parts []partition
 		for range n(1, 2, "partitions") {
-			var p partition
+			p := partition{width: int64(n(1, 3, "offsets of a record")), partly: n(0, 3, "partly counted") == 0}
 			done := 0
 			for real := n(0, 20, "first record"); real < w.death && len(p.records) < 12; real += n(0, 12, "between records") {
 				p.records = append(p.records, record{real, real + off("producer")})
@@ -240,7 +242,7 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 				if p.arrives[k] > now {
 					continue
 				}
-				ps.MirroredThrough = int64(k + 1)
+				ps.MirroredThrough = p.through(k + 1)
 				if ps.NewestAt.IsZero() || tick(r.stamp).After(ps.NewestAt) {
 					ps.NewestAt = tick(r.stamp)
 				}
@@ -251,6 +253,11 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 			}
 			if w.read {
 				ps.Source = &recovery.End{At: tick(w.source.at), Offset: p.end(w.source.real)}
+				left := (ps.Source.Offset - ps.MirroredThrough + p.width - 1) / p.width
+				ps.Left = &recovery.Counted{Records: left, Whole: true}
+				if p.partly && left > 1 {
+					ps.Left = &recovery.Counted{Records: left - 1}
+				}
 			}
 			s.Partitions = append(s.Partitions, ps)
 		}
@@ -273,8 +280,19 @@ func (p *partition) end(real int) int64 {
 			n++
 		}
 	}
-	return int64(n)
+	return p.through(n)
 }
+
+// through is the offset after the first n records, before what follows the last.
+func (p *partition) through(n int) int64 {
+	if n == 0 {
+		return 0
+	}
+	return int64(n-1)*p.width + 1
+}
+
+// mirrored is how many records lie below an offset.
+func (p *partition) mirrored(through int64) int64 { return (through + p.width - 1) / p.width }
 
 func (t *table) needs(rate int) int64 {
 	var reals, counts []int

@@ -15,6 +15,9 @@ type TopicEnds struct {
 	Last       time.Time       `json:"last"`
 	Partitions []PartitionEnds `json:"partitions"` // by number
 	Run        string          `json:"run"`        // that saw them last
+	// ID is the topic's id (KIP-516), another one for a topic that was created anew;
+	// empty where a journal or a broker is too old to know it.
+	ID string `json:"id,omitempty"`
 }
 
 // PartitionEnds is where one partition ends at its source.
@@ -68,7 +71,7 @@ func (j TopicJournal) See(ctx context.Context, topic string, now TopicEnds) (cha
 // seen on, and only the newest are kept.
 func addEnds(all []TopicEnds, now TopicEnds) []TopicEnds {
 	out := slices.Clone(all)
-	if n := len(out); n > 0 && slices.Equal(out[n-1].Partitions, now.Partitions) && !now.Last.Before(out[n-1].Last) {
+	if n := len(out); n > 0 && out[n-1].ID == now.ID && slices.Equal(out[n-1].Partitions, now.Partitions) && !now.Last.Before(out[n-1].Last) {
 		out[n-1].Last, out[n-1].Run = now.Last, now.Run
 		return out
 	}

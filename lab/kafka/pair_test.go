@@ -156,10 +156,10 @@ func TestPair(t *testing.T) {
 		if pos.Next != int64(sent) {
 			t.Errorf("%v: delivered up to %d, want %d", p, pos.Next, sent)
 		}
-		if pos.Newest.Before(began) || pos.Newest.After(killed) {
+		if pos.Newest.Newest.Before(began) || pos.Newest.Newest.After(killed) {
 			t.Errorf("%v: newest mirrored record is of %v, want between %v and %v", p, pos.Newest, began, killed)
 		}
-		t.Logf("%v: next %d of %d, target %+v, newest %v before the kill", p, pos.Next, acked, pos.Target, killed.Sub(pos.Newest))
+		t.Logf("%v: next %d of %d, target %+v, newest %v before the kill", p, pos.Next, acked, pos.Target, killed.Sub(pos.Newest.Newest))
 	}
 	told(t, m, at)
 	placed(t, l, m, dst, at, map[string]int64{"whole": int64(sent), "half": int64(sent / 2), "begun": 1})

@@ -33,6 +33,7 @@ func Kinds() []Kind {
 		{"fence-without-admin", `storage of region "us-west-2" has writers or replication and no admin: a fence changes policies with it`},
 		{"group-declared-twice", `group "payments" is declared twice: it stands at group-declared-twice.yaml:100:12 already`},
 		{"group-empty", `group "clickstream" has nothing in it: give it tables, topics, consumer_groups or pipelines`},
+		{"identity-policy", `identity_policy: false: topics that a mirror renames are not supported; give both connectors the IdentityReplicationPolicy`},
 		{"key-malformed", `key of "ben" does not parse: SSH public key "ssh-ed25519 AAAA ben": ssh: no key found; last parsing error for ignored line: illegal base64 data at input byte 0; write it as in a .pub file: ssh-ed25519 AAAA…`},
 		{"key-missing", `member "ben" has no key: role "incident-commander" signs its approvals`},
 		{"key-shared", `member "ben" has another member's key: it stands at key-shared.yaml:75:14 already`},

@@ -174,7 +174,7 @@ func (m *memory) positions() map[kafka.Partition]mirror.Position {
 	for i, next := range m.next {
 		pos := mirror.Position{Next: next, Target: kafka.Ends{Stable: m.end(i), End: m.end(i)}}
 		if next > 0 {
-			pos.Newest = time.Unix(next, 0)
+			pos.Newest.Newest = time.Unix(next, 0)
 		}
 		at[m.partition(i)] = pos
 	}

@@ -195,8 +195,8 @@ func (t *trial) positions() map[kafka.Partition]mirror.Position {
 			t.Errorf("%v is said to be mirrored through %d, and the target holds %d records", p, pos.Next, len(records))
 		case pos.Source == nil || pos.Source.End > int64(t.sent):
 			t.Errorf("%v is said to end at %+v in the source, which has %d records", p, pos.Source, t.sent)
-		case len(records) > 0 && pos.Next > 0 && (pos.Newest.IsZero() || pos.Target.End <= records[pos.Next-1]):
-			t.Errorf("%v is said to be mirrored through %d, with a log of %+v and the newest record of %v", p, pos.Next, pos.Target, pos.Newest)
+		case len(records) > 0 && pos.Next > 0 && (pos.Newest.Newest.IsZero() || pos.Target.End <= records[pos.Next-1]):
+			t.Errorf("%v is said to be mirrored through %d, with a log of %+v and the newest record of %v", p, pos.Next, pos.Target, pos.Newest.Newest)
 		}
 	}
 	if len(at) != len(held) {

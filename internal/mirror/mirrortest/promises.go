@@ -69,7 +69,7 @@ func silent(t *trial) {
 			if _, known := pos.Drained(); !ok || known || pos.Source != nil {
 				t.Errorf("with %s, %v is said to be %+v: of the source nothing is known", name, p, pos)
 			}
-			if pos.Next < w.Next || pos.Target.End < w.Target.End || !pos.Newest.Equal(w.Newest) {
+			if pos.Next < w.Next || pos.Target.End < w.Target.End || !pos.Newest.Newest.Equal(w.Newest.Newest) {
 				t.Errorf("with %s, %v is said to be %+v, and was %+v", name, p, pos, w)
 			}
 		}

@@ -217,9 +217,9 @@ func (m *Mirror) Positions(ctx context.Context, source mirror.Source, topics ...
 		}
 		at[p] = pos
 	}
-	for p := range ends {
+	for p, s := range ends {
 		if _, ok := logs[p]; !ok {
-			return fail(fmt.Errorf("the target has no partition %v: the topics do not match: %w", p, fs.ErrNotExist))
+			at[p] = mirror.Position{Missing: true, Source: &s}
 		}
 	}
 	return at, silence, nil

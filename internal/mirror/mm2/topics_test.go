@@ -124,7 +124,7 @@ func TestPositions(t *testing.T) {
 	delivered("primary", 7)
 	at, silence, err := m.Positions(t.Context(), source, "orders")
 	want := map[kafka.Partition]mirror.Position{
-		p0: {Next: 8, Target: kafka.Ends{Stable: 9, End: 9}, Newest: t0.Add(7 * time.Second), Source: &kafka.Ends{Stable: 10, End: 10}},
+		p0: {Next: 8, Target: kafka.Ends{Stable: 9, End: 9}, Newest: kafka.Stamps{Newest: t0.Add(7 * time.Second)}, Source: &kafka.Ends{Stable: 10, End: 10}},
 		p1: {Source: &kafka.Ends{}},
 	}
 	if diff := cmp.Diff(want, at); diff != "" || silence != nil || err != nil {
