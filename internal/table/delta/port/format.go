@@ -26,9 +26,9 @@ var (
 	_ table.Rollbacker      = Format{}
 	_ table.RollbackChecker = Format{}
 
-	_ table.RowReader = snapshot{}
-	_ table.Portable  = snapshot{}
-	_ query.Source    = snapshot{}
+	_ table.FileReader = snapshot{}
+	_ table.Portable   = snapshot{}
+	_ query.Source     = snapshot{}
 )
 
 // Name is the estate's word.
@@ -138,6 +138,14 @@ func (s snapshot) Retention() table.Retention {
 // Sum reads all live rows.
 func (s snapshot) Sum(ctx context.Context) (table.Digest, error) {
 	return scan.Sum(ctx, s.of.store, s.Snapshot)
+}
+
+// Reading tells what digests of files go with.
+func (s snapshot) Reading() ([32]byte, error) { return scan.Reading(s.Snapshot) }
+
+// SumWith reads the files that are not known.
+func (s snapshot) SumWith(ctx context.Context, files table.Digests) (table.Digest, int, error) {
+	return scan.SumWith(ctx, s.of.store, s.Snapshot, files)
 }
 
 // Queryable reads the schema.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -65,6 +66,22 @@ func (t *Table) parse() error {
 	}
 	t.columns = cols
 	return nil
+}
+
+// Reading says in full how columns are looked for in files and what they become. Two
+// versions that read in the same way give the same rows of the same file.
+func (t *Table) Reading() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "columns mapped by %q\n", t.mapped)
+	var each func(cols []column, in string)
+	each = func(cols []column, in string) {
+		for _, c := range cols {
+			fmt.Fprintf(&text, "%s%q in files %q or %d: %s, required %t, partition %t\n", in, c.name, c.physical, c.id, c.typ, c.required, c.partition)
+			each(c.parts, in+" ")
+		}
+	}
+	each(t.columns, "")
+	return text.String()
 }
 
 // bad is an error about the table's metadata.

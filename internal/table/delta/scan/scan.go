@@ -18,6 +18,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
 	"slices"
 	"sync"
@@ -52,9 +53,22 @@ func (d *digest) add(n [32]byte) {
 // Sum reads all live rows of a snapshot, several files at once. Any error means
 // that nothing is known of the rows.
 func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (table.Digest, error) {
+	d, _, err := SumWith(ctx, store, s, none{})
+	return d, err
+}
+
+// none knows no file.
+type none struct{}
+
+func (none) Known(table.FileID) (d table.Digest, known bool)               { return d, false }
+func (none) Learn(context.Context, table.FileID, table.Digest) (err error) { return nil }
+
+// SumWith is [Sum], and reads only the files of which no digest is known. Digests are
+// of one [Reading].
+func SumWith(ctx context.Context, store table.Store, s *delta.Snapshot, files table.Digests) (d table.Digest, read int, err error) {
 	t, err := rows.Of(store, s)
 	if err != nil {
-		return table.Digest{}, err
+		return table.Digest{}, 0, err
 	}
 	// By name, so that a column's place has no say.
 	columns := []string{}
@@ -64,23 +78,27 @@ func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (table.Diges
 	slices.Sort(columns)
 	var mu sync.Mutex
 	var all digest
+	for a := range s.Each() {
+		if known, ok := files.Known(idOf(a)); ok {
+			all.plus(digest(known))
+		} else {
+			read++
+		}
+	}
 	group, each := errgroup.WithContext(ctx)
 	group.SetLimit(rows.AtOnce)
-	for a := range s.Files() {
-		if each.Err() != nil {
+	now := 0
+	for a := range unknown(s, files, read) {
+		if now++; now > read || each.Err() != nil {
 			break
 		}
 		group.Go(func() error {
-			var d digest
-			var enc []byte
-			for batch, err := range t.File(each, a, columns) {
-				if err == nil {
-					enc, err = d.take(batch, enc)
-					batch.Release()
-				}
-				if err != nil {
-					return err
-				}
+			d, err := ofFile(each, t, a, columns)
+			if err == nil {
+				err = files.Learn(each, idOf(a), table.Digest(d))
+			}
+			if err != nil {
+				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -89,9 +107,43 @@ func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (table.Diges
 		})
 	}
 	if err := errors.Join(group.Wait(), ctx.Err()); err != nil {
-		return table.Digest{}, err
+		return table.Digest{}, read, err
 	}
-	return table.Digest(all), nil
+	if now != read { // which leaves a file out or counts one twice
+		return table.Digest{}, read, fmt.Errorf("read delta table %s at version %d: of %d files no digest was known, and then of others; read it again", s.Root, s.Version.Number, read)
+	}
+	return table.Digest(all), read, nil
+}
+
+// unknown yields the files that are to be read, if there are any, in the order of their
+// paths.
+func unknown(s *delta.Snapshot, files table.Digests, n int) iter.Seq[delta.Add] {
+	return func(yield func(delta.Add) bool) {
+		if n == 0 {
+			return
+		}
+		for a := range s.Files() {
+			if _, known := files.Known(idOf(a)); !known && !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// ofFile reads one file.
+func ofFile(ctx context.Context, t *rows.Table, a delta.Add, columns []string) (digest, error) {
+	var d digest
+	var enc []byte
+	for batch, err := range t.File(ctx, a, columns) {
+		if err == nil {
+			enc, err = d.take(batch, enc)
+			batch.Release()
+		}
+		if err != nil {
+			return digest{}, err
+		}
+	}
+	return d, nil
 }
 
 // take adds the rows of a batch. A row's encoding is every column, each as the
