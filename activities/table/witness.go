@@ -79,6 +79,8 @@ func (s room) planWitness(ctx context.Context, c action.Call[action.None]) (acti
 	if !h.known {
 		ch.Effects = append(ch.Effects, action.EffectLine{
 			On: h.journal.Bucket.URL(h.journal.RecordKey(h.site.Name, h.version)), Do: "journal rows and hash", To: fmt.Sprintf("version %d", h.version),
+		}, action.EffectLine{
+			On: h.journal.Bucket.URL(h.journal.FilesKey(h.site.Name, 0)), Do: "keep what new files came to, here and in the parts beside it, for the next head",
 		})
 	}
 	if !h.noted {
@@ -132,9 +134,16 @@ func (s room) readHead(ctx context.Context, c action.Call[action.None], h headSe
 		return witness.Record{}, unread
 	}
 	c.Progress(0, 1, fmt.Sprintf("reading version %d", h.version))
-	r, err := lake.RecordOf(ctx, h.site, snap)
+	r, read, err := lake.RecordKept(ctx, h.site, snap, h.journal, c.Guard)
+	out.Mutations += read.Writes
 	if err != nil {
 		return r, err
+	}
+	if read.Words != "" {
+		out.Summary += ", " + read.Words
+	}
+	for _, note := range read.Notes {
+		out.Summary += "; " + note
 	}
 	r.SeenAt, r.Run = h.at, c.Run.Name()
 	if err := c.Guard(ctx); err != nil {

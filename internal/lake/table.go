@@ -5,6 +5,7 @@ package lake
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -215,4 +216,41 @@ func RecordOf(ctx context.Context, t Table, snap table.Snapshot) (r witness.Reco
 	r = witness.Record{Table: t.Name, Version: snap.Version().Number, CommittedAt: snap.Version().Time}
 	r.Rows, r.Hash, err = RowsOf(ctx, t.Format.Name(), snap)
 	return r, err
+}
+
+// Read is how a version was read beside what is kept of its files.
+type Read struct {
+	Writes int64    // objects that keep what was read
+	Words  string   // how many files were read
+	Notes  []string // see [witness.Files]
+}
+
+// RecordKept is [RecordOf] that reads only the files of which the journal has not kept
+// what they came to, and keeps that of those. Guard is asked before each write.
+func RecordKept(ctx context.Context, t Table, snap table.Snapshot, j witness.Journal, guard func(context.Context) error) (r witness.Record, read Read, err error) {
+	files, err := table.Able[table.FileReader](t.Format.Name(), snap, "read file by file")
+	if err != nil {
+		r, err = RecordOf(ctx, t, snap)
+		return r, read, err
+	}
+	r = witness.Record{Table: t.Name, Version: snap.Version().Number, CommittedAt: snap.Version().Time}
+	reading, err := files.Reading()
+	if errors.Is(err, table.ErrColumn) {
+		r.Rows = snap.Rows()
+		return r, read, nil
+	}
+	if err != nil {
+		return r, read, err
+	}
+	of := sha256.Sum256(append([]byte(t.Region+" "+t.Name+" "), reading[:]...)) // files of another region may be others of the same name
+	kept, err := j.Files(ctx, t.Name, of, guard)
+	if err != nil {
+		return r, read, err
+	}
+	d, n, err := files.SumWith(ctx, kept)
+	if err == nil {
+		err = kept.Save(ctx)
+	}
+	r.Rows, r.Hash = d.Rows, d.Hash()
+	return r, Read{kept.Writes, fmt.Sprintf("read %d of its %d files", n, n+kept.Reused), kept.Notes}, err
 }

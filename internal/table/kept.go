@@ -7,7 +7,7 @@ import "context"
 type FileID [16]byte
 
 // Digests are what single files of a table came to when they were read. Its methods may
-// be called concurrently. What is known or learnt once stays known.
+// be called concurrently. What is known stays known.
 type Digests interface {
 	// Known is the digest of a file; false where it was not read.
 	Known(FileID) (Digest, bool)
