@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/memory"
@@ -141,7 +143,7 @@ func TestFilesAddUp(t *testing.T) {
 		if len(of) > 1 {
 			readings++
 		}
-		for seed := range uint64(6) {
+		for seed := range uint64(4) {
 			r := rand.New(rand.NewPCG(seed, 11))
 			j := memoryJournal()
 			at, clean := 0, false // clean: the last step left all that it read
@@ -207,12 +209,24 @@ func TestFilesAddUp(t *testing.T) {
 				if clean && (what == "nothing" || what == "died") && read > fresh {
 					t.Errorf("%s %d, seed %d, step %d: %d files were read, and %d are new since version %d", truth.Name, s.number, seed, step, read, fresh, before.number)
 				}
+				if what == "nothing" {
+					digests := 0
+					for o, err := range j.Bucket.List(t.Context(), "witness/files/") {
+						if err != nil {
+							t.Fatal(err)
+						}
+						digests += int(o.Size) / len(entry{})
+					}
+					if digests > 2*len(s.files)+f.room+2*len(f.parts) {
+						t.Errorf("%s %d, seed %d, step %d: %d digests are kept of %d files", truth.Name, s.number, seed, step, digests, len(s.files))
+					}
+				}
 				saved += f.Reused
 				before, clean = s, what != "somebody else"
 			}
 		}
 	}
-	if steps < 1000 || saved < 1000 || readings < 3 || noted < 50 || vectors == 0 {
+	if steps < 700 || saved < 1000 || readings < 3 || noted < 50 || vectors == 0 {
 		t.Errorf("too little seen: %d steps, %d digests reused, %d tables of several schemas, %d notes, %d vectors", steps, saved, readings, noted, vectors)
 	}
 }
@@ -370,4 +384,32 @@ func TestFilesOfADeniedJournal(t *testing.T) {
 	if err != nil || d.Rows != 6 || read != 3 || len(f.Notes) != 1 || !strings.Contains(f.Notes[0], "is not kept") {
 		t.Errorf("%v, %d read, %+v, %v", d, read, f, err)
 	}
+}
+
+// What a head of one new file costs beside the first one, which reads all. It prints a
+// ratio and is part of make bench alone.
+func TestSpeedOfANewHead(t *testing.T) {
+	if os.Getenv("BREAKWATER_BENCH") == "" {
+		return
+	}
+	const files = 2000
+	store, w := grown(t, files)
+	j := memoryJournal()
+	step := func() time.Duration {
+		l := opened(t, store, "t")
+		r := at1(t, l, l.Extent().Head)
+		at := time.Now()
+		if _, _, _, err := summed(t.Context(), j, r, free); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(at)
+	}
+	first := step()
+	var heads []time.Duration
+	for n := range 9 {
+		grow(t, w, files+n)
+		heads = append(heads, step())
+	}
+	slices.Sort(heads)
+	t.Logf("%d files of 2 rows: %v; a head of one file more: %v (%v to %v), 1/%.0f", files, first, heads[4], heads[0], heads[8], first.Seconds()/heads[4].Seconds())
 }
