@@ -1,10 +1,13 @@
 package table
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 	"breakwater/lab/world"
 )
@@ -41,11 +44,67 @@ func TestWitnessReadsWhatIsNew(t *testing.T) {
 			l.Must(err)
 		}
 	}
-	witnessed(l, "orders", "witness-2")
+	if o := witnessed(l, "orders", "witness-2"); !strings.Contains(o.Summary, "read 1 of its 3 files") {
+		t.Errorf("the outcome is %q; want it said how many files were read", o.Summary)
+	}
 	j := witness.Journal{Bucket: l.RootBucket(world.West), Prefix: "_witness"}
 	r, err := j.Record(t.Context(), "orders", 3)
 	l.Must(err)
 	if want := l.Truth["orders"][3]; r.Rows != want.Rows || r.Hash != want.Hash() {
 		t.Errorf("the journal has %d rows with hash %s, the source %v", r.Rows, r.Hash, want)
 	}
+}
+
+// TestWitnessDamagedFiles: what is kept of files is a cache, and one that is damaged
+// costs that they are read, which is said.
+func TestWitnessDamagedFiles(t *testing.T) {
+	t.Parallel()
+	l := world.NewLake(t)
+	l.Tick(time.Second)
+	l.Create("orders", 0)
+	l.Append("orders", 12)
+	witnessed(l, "orders", "witness-1")
+	j := witness.Journal{Bucket: l.RootBucket(world.West), Prefix: "_witness"}
+	body, _, err := j.Bucket.Get(t.Context(), j.FilesKey("orders", 0))
+	l.Must(err)
+	body[len(body)/2] ^= 1
+	_, err = j.Bucket.Put(t.Context(), j.FilesKey("orders", 0), body)
+	l.Must(err)
+	l.Append("orders", 3)
+	for run, want := range []string{"read 2 of its 2 files; what is kept", "read 1 of its 3 files"} {
+		if o := witnessed(l, "orders", "damaged-"+string(rune('a'+run))); !strings.Contains(o.Summary, want) {
+			t.Errorf("the outcome is %q; want %q", o.Summary, want)
+		}
+		r, err := j.Record(t.Context(), "orders", int64(2+run))
+		l.Must(err)
+		if want := l.Truth["orders"][2+run]; r.Rows != want.Rows || r.Hash != want.Hash() {
+			t.Errorf("the journal has %d rows with hash %s, the source %v", r.Rows, r.Hash, want)
+		}
+		l.Append("orders", 1)
+	}
+}
+
+// TestWitnessOfAnUnknownType: a column that nobody can read here leaves no hash, and the
+// rows of the log.
+func TestWitnessOfAnUnknownType(t *testing.T) {
+	t.Parallel()
+	l := world.NewLake(t)
+	l.Tick(time.Second)
+	l.Create("orders", 0)
+	l.Append("orders", 12)
+	decl, _, _ := l.Estate.Table("orders")
+	b := l.RootBucket(world.East)
+	body, _, err := b.Get(t.Context(), world.Entry(decl.Path, 0))
+	l.Must(err)
+	other := bytes.Replace(body, []byte(`\"long\"`), []byte(`\"variant\"`), 1)
+	if bytes.Equal(body, other) {
+		t.Fatalf("no column of type long in %s", body)
+	}
+	_, err = b.Put(t.Context(), world.Entry(decl.Path, 0), other)
+	l.Must(err)
+	r, o := l.Do("table.witness", "orders")
+	if !strings.Contains(o.Summary, "12 rows by the log: a column's type cannot be read") {
+		t.Errorf("the outcome is %q", o.Summary)
+	}
+	l.Verified("table.witness", r, verdict.Pass)
 }
