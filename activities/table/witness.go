@@ -19,7 +19,7 @@ import (
 func (s room) witnessActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "table.witness", Over: estate.TableKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
-		Doc:    "Journal at the target what a reader sees of a table at the source: its head, and the rows and hash of a head not journalled yet.",
+		Doc:    "Journal at the target what a reader sees of a table at the source: its head, and the rows and hash of a head not journalled yet, of which it reads the files that no head before it had.",
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planWitness, Apply: s.applyWitness, Verify: s.verifyWitness,
 		RedWhen: []action.Red{

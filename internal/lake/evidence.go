@@ -152,12 +152,8 @@ func (t *TableEvidence) Look(ctx context.Context) error {
 		return err
 	}
 	t.Log = l
-	n, err := l.Newest(ctx, time.Time{})
-	if err != nil && !errors.Is(err, table.ErrNoneComplete) {
+	if err := t.newest(ctx); err != nil {
 		return err
-	}
-	if t.above = n.Above; n.Snapshot != nil {
-		t.Newest = &Newest{n.Snapshot.Version(), n.Snapshot.Rows()}
 	}
 	for i, a := range t.above { // of what lacks, only what lies elsewhere is asked for later
 		t.above[i].Lacks = nil
@@ -171,6 +167,23 @@ func (t *TableEvidence) Look(ctx context.Context) error {
 	}
 	_, err = t.deepen(ctx, firstDepth)
 	return err
+}
+
+// newest finds the newest complete version, of which its files are not kept.
+func (t *TableEvidence) newest(ctx context.Context) error {
+	done, err := reading(ctx, t.Log)
+	if err != nil {
+		return err
+	}
+	defer done()
+	n, err := t.Log.Newest(ctx, time.Time{})
+	if err != nil && !errors.Is(err, table.ErrNoneComplete) {
+		return err
+	}
+	if t.above = n.Above; n.Snapshot != nil {
+		t.Newest = &Newest{n.Snapshot.Version(), n.Snapshot.Rows()}
+	}
+	return nil
 }
 
 // deepen reads n versions more, further back, and reports whether there were any.
@@ -193,6 +206,11 @@ func (t *TableEvidence) deepen(ctx context.Context, n int64) (bool, error) {
 		return false, nil
 	}
 	t.From, t.looked = from, true
+	done, err := reading(ctx, t.Log)
+	if err != nil {
+		return false, err
+	}
+	defer done()
 	return true, t.read(ctx)
 }
 
@@ -286,6 +304,11 @@ func (t *TableEvidence) prove(ctx context.Context, version int64) (bool, error) 
 		return true, nil // found by looking for exactly this
 	}
 	i := slices.IndexFunc(t.State.Versions, func(v recovery.Version) bool { return v.Version == version })
+	done, err := reading(ctx, t.Log)
+	if err != nil {
+		return false, err
+	}
+	defer done()
 	s, err := t.Log.Snapshot(ctx, version)
 	if err == nil {
 		lacks, n, err := t.Lacking(ctx, s)
@@ -418,6 +441,11 @@ func (s Lake) SourceHead(ctx context.Context, c action.Call[action.None], name s
 	if err != nil {
 		return nil, fmt.Errorf("table %s in %s: %w", name, c.Run.Source, err)
 	}
+	done, err := reading(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	snap, err := l.Snapshot(ctx, l.Extent().Head)
 	if err != nil {
 		return nil, fmt.Errorf("head of table %s in %s: %w", name, c.Run.Source, err)

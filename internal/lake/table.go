@@ -137,6 +137,11 @@ func (t Table) Lacking(ctx context.Context, s table.Snapshot) ([]table.Lack, int
 // Whole observes that every object of a version is present at its size.
 func (t Table) Whole(ctx context.Context, run action.Run, l table.Table, version int64) action.Observation {
 	what := fmt.Sprintf("every object of version %d is present at its size", version)
+	done, err := reading(ctx, l)
+	if err != nil {
+		return t.NotSeen(run, what, "memory to read it in", err)
+	}
+	defer done()
 	s, err := l.Snapshot(ctx, version)
 	if err != nil {
 		return t.NotSeen(run, what, "a version that its log gives", err)

@@ -76,6 +76,10 @@ type Extent struct {
 	// them that enters a commit elsewhere before it publishes it. Their time is when
 	// they were written.
 	Pending []Version
+	// Memory is about how many bytes it takes to read the head and hold it against a
+	// listing, by the sizes of the log's objects: whoever reads several tables at once
+	// plans with it.
+	Memory int64
 }
 
 // Times is when the versions of a table were committed, in their order.

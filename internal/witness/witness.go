@@ -17,6 +17,11 @@
 // bucket keeps versions, a lifecycle rule for noncurrent ones under
 // <prefix>/heads/ bounds what replacing leaves behind.
 //
+// # Files
+//
+// What single files of a table came to is kept below <prefix>/files/<table>/, so that
+// the next head costs the files that are new: see [Files]. It is a cache.
+//
 // Table names are escaped as in a URL's path.
 package witness
 

@@ -60,6 +60,43 @@ func (l *Log) Head() int64 {
 	return head
 }
 
+// perByte is how many bytes of memory a byte of a checkpoint comes to, with what was
+// read and not yet collected, and with a listing that has not much more than its files:
+// as measured for a million of them (see docs/performance.md).
+const perByte = 10
+
+// Memory is about what it takes to read the head and hold it against a listing. Commits
+// are text, a fraction of which remains.
+func (l *Log) Memory() int64 {
+	var start checkpoint
+	var whole, bytes int64
+	v2 := int64(0)
+	for _, c := range l.starts(l.Head()) { // the newest comes first
+		if c.version >= 0 && c.whole() && start.parts == nil {
+			start = c
+		}
+		if c.v2 {
+			v2++
+		}
+	}
+	for _, o := range start.parts {
+		whole += o.Size
+	}
+	if start.v2 { // which of them are the checkpoint's, only reading tells
+		var sidecars int64
+		for _, o := range l.sidecars {
+			sidecars += o.Size
+		}
+		whole += sidecars / v2
+	}
+	for v, o := range l.commits {
+		if start.parts == nil || v > start.version {
+			bytes += o.Size
+		}
+	}
+	return perByte*whole + bytes
+}
+
 // Versions returns, in order, the runs of versions that the listing lets
 // reconstruct: from 0 or from a checkpoint with all its parts, through commits
 // without a gap. Only reading can show that a part of it is corrupt.
