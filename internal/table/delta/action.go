@@ -146,6 +146,7 @@ type actions struct {
 	txns     []txn
 	sidecars []sidecar
 	count    int64 // of actions, as _last_checkpoint's size counts them
+	inParts  int64 // of them in a checkpoint's own parts
 	odd      []string
 }
 

@@ -29,6 +29,7 @@ func (l *Log) readCheckpoint(ctx context.Context, c checkpoint) (*actions, []tab
 			return nil, nil, err
 		}
 	}
+	all.inParts = all.count
 	for _, s := range all.sidecars {
 		o, err := l.sidecar(c, s)
 		if err != nil {

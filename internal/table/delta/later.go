@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 
-	"breakwater/internal/reach"
 	"breakwater/internal/strictjson"
-	"breakwater/internal/table/delta/columns"
 )
 
 // Later is what of a log speaks of versions after one, and must go so that the one
@@ -118,39 +115,22 @@ func (l *Log) LaterThan(ctx context.Context, v int64) (Later, error) {
 		if c.v2 {
 			break
 		}
-		if opens, err := l.opens(ctx, c); err != nil {
-			return Later{}, err
-		} else if !opens {
-			continue // readers fail there
-		}
-		h, err := l.hintAt(ctx, c)
-		if errors.Is(err, columns.ErrMalformed) {
-			continue // no hint should name it
-		}
+		actions, opens, err := l.opens(ctx, c)
 		if err != nil {
 			return Later{}, err
+		}
+		if !opens {
+			continue // readers fail there
+		}
+		h := Hint{Version: c.version, Size: actions}
+		if len(c.parts) > 1 {
+			h.Parts = len(c.parts)
 		}
 		later.HintBody, err = json.Marshal(h)
 		return later, err
 	}
 	later.KeepHint = l.hint == nil
 	return later, nil
-}
-
-// hintAt makes the hint for a checkpoint from the footers of its parts.
-func (l *Log) hintAt(ctx context.Context, c checkpoint) (Hint, error) {
-	h := Hint{Version: c.version}
-	if len(c.parts) > 1 {
-		h.Parts = len(c.parts)
-	}
-	for _, o := range c.parts {
-		f, err := columns.Open(ReaderAt(ctx, l.store, o.Key, o.Size), o.Size)
-		if err != nil {
-			return h, fmt.Errorf("read checkpoint %s of %s for its size: %w", o.Key, l.root, reach.Mark(err))
-		}
-		h.Size += f.NumRows()
-	}
-	return h, nil
 }
 
 // named reports whether a checkpoint is the one, or one of those, that a hint names.
@@ -171,7 +151,7 @@ func (l *Log) follows(ctx context.Context, h Hint) (bool, error) {
 		if !c.named(h) {
 			continue
 		}
-		if opens, err := l.opens(ctx, c); err != nil || !opens {
+		if _, opens, err := l.opens(ctx, c); err != nil || !opens {
 			return false, err
 		}
 		found = true
@@ -179,13 +159,17 @@ func (l *Log) follows(ctx context.Context, h Hint) (bool, error) {
 	return found, nil
 }
 
-// opens reads a checkpoint as its readers do, with its sidecars.
-func (l *Log) opens(ctx context.Context, c checkpoint) (bool, error) {
-	_, err := l.start(ctx, c)
+// opens reads a checkpoint as its readers do, with its sidecars, and counts the actions
+// of its parts.
+func (l *Log) opens(ctx context.Context, c checkpoint) (actions int64, opens bool, err error) {
+	r, err := l.start(ctx, c)
 	if err != nil && broken(err) {
-		return false, nil
+		return 0, false, nil
 	}
-	return err == nil, err
+	if err != nil {
+		return 0, false, err
+	}
+	return r.actions, true, nil
 }
 
 // Unopenable reads the checkpoints that other engines start from: those of the newest

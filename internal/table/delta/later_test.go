@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/tabletest"
@@ -127,5 +128,32 @@ func TestLaterKeepsNoHintThatCannotBeFollowed(t *testing.T) {
 	later, err := open(t, s, p).LaterThan(t.Context(), v)
 	if err != nil || later.KeepHint || strings.Contains(string(later.HintBody), strings.TrimLeft(strings.TrimSuffix(strings.TrimPrefix(hinted, p+"/_delta_log/"), ".checkpoint.parquet"), "0")) {
 		t.Errorf("%s is damaged, and the hint stays: %+v %s, %v", hinted, later, later.HintBody, err)
+	}
+}
+
+// A checkpoint that a hint should name is read once, to see that it opens, and not again
+// for its size.
+func TestLaterReadsACheckpointOnce(t *testing.T) {
+	s := large(t, 2000)
+	put(t, s, jsonKey("t", 11), infoLine(1100))
+	put(t, s, delta.HintKey(table.Root{Prefix: "t"}), `{"version":11,"size":1}`)
+	reads := 0
+	s.Fail = func(op, key string) error {
+		if op == "get" && strings.Contains(key, ".checkpoint.") {
+			reads++
+		}
+		return nil
+	}
+	l := open(t, s, "t")
+	if _, err := l.Snapshot(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	once := reads
+	later, err := l.LaterThan(t.Context(), 10)
+	if err != nil || string(later.HintBody) != `{"version":10,"size":2002}` {
+		t.Fatalf("%+v with hint %s, %v", later, later.HintBody, err)
+	}
+	if reads != 2*once {
+		t.Errorf("%d requests for the checkpoint, and %d read it whole", reads-once, once)
 	}
 }

@@ -218,7 +218,7 @@ func (l *Log) Snapshot(ctx context.Context, v int64) (*Snapshot, error) {
 // start than that one's.
 func (l *Log) SnapshotAfter(ctx context.Context, s *Snapshot, v int64) (*Snapshot, error) {
 	if starts := l.starts(v); v <= l.Head() && v >= s.Version.Number && len(starts) > 0 && starts[0].version <= s.Version.Number {
-		r := &replayer{l, s.clone()}
+		r := &replayer{l: l, s: s.clone()}
 		err := l.replay(ctx, r, v, nil)
 		if err == nil {
 			err = l.audit(ctx, r.s)
@@ -263,13 +263,15 @@ func (l *Log) starts(v int64) []checkpoint {
 type replayer struct {
 	l *Log
 	s *Snapshot
+	// actions are those of the checkpoint's parts, as its hint counts them.
+	actions int64
 }
 
 // start reads a checkpoint, or begins with nothing.
 func (l *Log) start(ctx context.Context, c checkpoint) (*replayer, error) {
 	s := &Snapshot{Root: l.root.Root, Start: c.version, Txns: map[string]int64{}}
 	s.Version.Number = c.version
-	r := &replayer{l, s}
+	r := &replayer{l: l, s: s}
 	if c.version < 0 {
 		s.files, _ = newFileSet(fileList{})
 		return r, nil
@@ -278,6 +280,7 @@ func (l *Log) start(ctx context.Context, c checkpoint) (*replayer, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.actions = acts.inParts
 	var twice *Add
 	if s.files, twice = newFileSet(acts.files); twice != nil {
 		return nil, badLog(c.parts[0].Key, "adds %s with deletion vector %q twice", twice.Path, twice.Vector.ID())
