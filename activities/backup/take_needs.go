@@ -84,6 +84,7 @@ func (s room) needs(ctx context.Context, c action.Call[action.None], name string
 		}
 	}
 	var needs []backup.Need
+	var listed []objectstore.Object
 	prefixes := []string{site.Root.Prefix + "/"}
 	for _, uri := range from.snap.Outside() {
 		if dir, ok := strings.CutPrefix(uri, "s3://"+site.Root.Bucket+"/"); ok {
@@ -105,6 +106,7 @@ func (s room) needs(ctx context.Context, c action.Call[action.None], name string
 				}
 			}
 			delete(want, o.Key)
+			listed = append(listed, o)
 			needs = append(needs, backup.Need{Key: o.Key, Role: site.Format.Entry(o.Key).Role, Size: o.Size, ETag: o.ETag, Version: o.VersionID})
 		}
 	}
@@ -112,6 +114,13 @@ func (s room) needs(ctx context.Context, c action.Call[action.None], name string
 		if f.Size >= 0 {
 			return from, nil, fmt.Errorf("%w: %s is gone; plan again", action.ErrMoved, f.URI())
 		}
+	}
+	archived, err := site.Bucket.Archived(ctx, listed)
+	if err != nil {
+		return from, nil, err
+	}
+	if len(archived) > 0 {
+		return from, nil, fmt.Errorf("%w: %s", action.ErrRefused, site.Bucket.Restoring(archived))
 	}
 	backup.Order(needs)
 	return from, needs, nil

@@ -67,7 +67,7 @@ func leads(ctx context.Context, b lake.Backups, c action.Call[action.None], m ba
 	if err != nil {
 		return lake.About(t.Table, b.Unseen(c.Run, what, want, err))
 	}
-	lacks, n, err := table.Lacking(snap.Closure(), tables.List(ctx, ""))
+	lacks, n, err := table.Lacking(ctx, snap.Closure(), tables.List(ctx, ""))
 	if err != nil {
 		return lake.About(t.Table, b.Unseen(c.Run, what, want, err))
 	}

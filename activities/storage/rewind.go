@@ -178,8 +178,8 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 	if err != nil {
 		return fail("compare it with what it was", unfit(err))
 	}
-	if n := len(d.Archived); n > 0 {
-		return fail(fmt.Sprintf("%d objects are archived, the first %s; restore them from the archive first", n, d.Archived[0]), action.ErrRefused)
+	if len(d.Archived) > 0 {
+		return fail(r.place.From.Restoring(d.Archived), action.ErrRefused)
 	}
 	r.State, r.Objects, r.Bytes = d.State.Digest(), d.State.Objects, d.State.Bytes
 	ch := describeLines(r.place.To.URL(r.place.ToPrefix), r.place.To, changing(d.Lines), (d.Entries+999)/1000)

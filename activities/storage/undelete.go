@@ -173,7 +173,9 @@ func missing(ctx context.Context, t lake.Table, snap table.Snapshot, byCopy bool
 		}
 		p.see(e)
 	}
+	needs := make([]rewind.Line, 0, len(all)) // as if all were copied: nobody reads what lies in an archive, deleted or not
 	for key, p := range all {
+		needs = append(needs, rewind.Line{Key: key, Do: rewind.Copy, Then: p.fit})
 		l, ok := p.line(key, byCopy)
 		switch {
 		case p.fit.ID == "":
@@ -183,9 +185,10 @@ func missing(ctx context.Context, t lake.Table, snap table.Snapshot, byCopy bool
 		}
 	}
 	sortLines(u.lines)
-	archived, err := perform.Archived(ctx, t.Bucket, u.lines, func(key string) string { return key })
+	sortLines(needs)
+	archived, err := perform.Archived(ctx, t.Bucket, needs, func(key string) string { return key })
 	if err == nil && len(archived) > 0 {
-		err = fmt.Errorf("%w: %s is archived; restore it from the archive first", action.ErrRefused, t.Bucket.URL(archived[0]))
+		err = fmt.Errorf("%w: %s", action.ErrRefused, t.Bucket.Restoring(archived))
 	}
 	if err != nil {
 		return u, err

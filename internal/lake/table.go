@@ -123,7 +123,7 @@ func (t Table) Lacking(ctx context.Context, s table.Snapshot) ([]table.Lack, int
 			prefixes = append(prefixes, dir+"/")
 		}
 	}
-	return table.Lacking(s.Closure(), func(yield func(table.Object, error) bool) {
+	return table.Lacking(ctx, s.Closure(), func(yield func(table.Object, error) bool) {
 		for _, p := range prefixes {
 			for o, err := range t.Store.List(ctx, p) {
 				if !yield(o, err) {

@@ -107,15 +107,18 @@ type Object struct {
 	ReplicationStatus string
 	StorageClass      string // as listings say it; empty elsewhere
 	// Archived: it must be restored from an archive before anybody reads it. Head and
-	// HeadVersion tell; of a listed object see [ArchiveClass].
+	// HeadVersion tell; of a listed object see [MayArchive].
 	Archived bool
 }
 
 // ArchiveClass reports whether objects of a storage class lie in an archive. A single
-// one may have been restored from it for a while, which [Object.Archived] tells. Objects
-// of other classes can lie in an archive too (S3 Intelligent-Tiering), and no listing
-// shows it.
+// one may have been restored from it for a while, which [Object.Archived] tells.
 func ArchiveClass(class string) bool { return class == "GLACIER" || class == "DEEP_ARCHIVE" }
+
+// MayArchive reports whether objects of a storage class can lie in an archive, which
+// [Object.Archived] tells of each and no listing does: those of [ArchiveClass], and those
+// that S3 Intelligent-Tiering moves to its archive tiers by itself.
+func MayArchive(class string) bool { return ArchiveClass(class) || class == "INTELLIGENT_TIERING" }
 
 // Version is one entry of a key's history.
 type Version struct {

@@ -21,10 +21,17 @@
 package table
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // TimeSource says where a version's time comes from, which decides how far it
@@ -102,8 +109,11 @@ type Object struct {
 	ETag      string
 	VersionID string
 	// Archived: it is there, and nobody can read it before it is restored from an
-	// archive. Listings tell, too.
+	// archive.
 	Archived bool
+	// Ask tells Archived of a listed object whose listing does not, with one request;
+	// nil where the listing does. [io/fs.ErrNotExist] says that it is gone since.
+	Ask func(context.Context) (archived bool, err error)
 }
 
 // InArchive is what [Judge] takes for the size of an object in an archive.
@@ -168,14 +178,48 @@ func Judge(f File, found int64) (Lack, bool) {
 	return Lack{}, false
 }
 
-// Lacking returns what of the closure the listing does not show at its size.
-// counted is how many objects the closure has: with zero objects counted
-// nothing was proven.
+// askedAtOnce is how many objects are asked side by side whether they lie in an archive.
+const askedAtOnce = 32
+
+// Ask asks of listed objects, side by side, what their listing did not tell, and calls
+// found with the size of each as [Judge] takes it, one call at a time.
+func Ask(ctx context.Context, listed iter.Seq[Object], found func(key string, size int64)) error {
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(askedAtOnce)
+	var mu sync.Mutex
+	for o := range listed {
+		if wctx.Err() != nil {
+			break
+		}
+		work.Go(func() (err error) {
+			size := o.Size
+			if o.Ask != nil {
+				o.Archived, err = o.Ask(wctx)
+				size = o.Found()
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				size, err = -1, nil
+			}
+			if err != nil {
+				return fmt.Errorf("ask whether %s lies in an archive: %w", o.Key, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found(o.Key, size)
+			return nil
+		})
+	}
+	return errors.Join(work.Wait(), ctx.Err())
+}
+
+// Lacking returns what of the closure the listing does not show at its size, or shows
+// and nobody can read. counted is how many objects the closure has: with zero objects
+// counted nothing was proven.
 //
 // The closure is held in memory and the listing is streamed, so a prefix full
 // of old files costs nothing. A listing that ends with an error concludes
 // nothing, and neither does a closure that does.
-func Lacking(closure Closure, listing iter.Seq2[Object, error]) (lacks []Lack, counted int, err error) {
+func Lacking(ctx context.Context, closure Closure, listing iter.Seq2[Object, error]) (lacks []Lack, counted int, err error) {
 	type want struct {
 		File
 		found int64
@@ -191,13 +235,19 @@ func Lacking(closure Closure, listing iter.Seq2[Object, error]) (lacks []Lack, c
 		}
 		wants = append(wants, want{f, -1})
 	}
+	var asked []Object
 	for o, err := range listing {
 		if err != nil {
 			return nil, 0, fmt.Errorf("list what exists: %w", err)
 		}
 		if i, ok := at[o.Key]; ok {
-			wants[i].found = o.Found()
+			if wants[i].found = o.Found(); o.Ask != nil {
+				asked = append(asked, o)
+			}
 		}
+	}
+	if err := Ask(ctx, slices.Values(asked), func(key string, size int64) { wants[at[key]].found = size }); err != nil {
+		return nil, 0, err
 	}
 	for _, w := range wants {
 		if l, lacks1 := Judge(w.File, w.found); lacks1 {

@@ -42,7 +42,7 @@ func TestLacking(t *testing.T) {
 		"other bucket, same key": {[]table.File{away, a}, []table.Object{{Key: "t/a", Size: 10}}, []table.Lack{{away, table.Elsewhere, -1}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, counted, err := table.Lacking(seq(nil, tc.closure...), seq(nil, tc.listing...))
+			got, counted, err := table.Lacking(t.Context(), seq(nil, tc.closure...), seq(nil, tc.listing...))
 			if err != nil || counted != len(tc.closure) {
 				t.Fatalf("Lacking = %d counted, %v", counted, err)
 			}
@@ -56,10 +56,10 @@ func TestLacking(t *testing.T) {
 // A walk or a listing that broke off must not read as "nothing else is lacking".
 func TestLackingConcludesNothingFromHalfAnAnswer(t *testing.T) {
 	cut := errors.New("connection reset")
-	if _, _, err := table.Lacking(seq(cut, table.File{Key: "a"}), seq(nil, table.Object{Key: "a"})); !errors.Is(err, cut) {
+	if _, _, err := table.Lacking(t.Context(), seq(cut, table.File{Key: "a"}), seq(nil, table.Object{Key: "a"})); !errors.Is(err, cut) {
 		t.Errorf("broken closure: %v", err)
 	}
-	if _, _, err := table.Lacking(seq(nil, table.File{Key: "a"}), seq(cut, table.Object{Key: "a"})); !errors.Is(err, cut) {
+	if _, _, err := table.Lacking(t.Context(), seq(nil, table.File{Key: "a"}), seq(cut, table.Object{Key: "a"})); !errors.Is(err, cut) {
 		t.Errorf("broken listing: %v", err)
 	}
 }
@@ -75,7 +75,7 @@ func BenchmarkLacking(b *testing.B) {
 	objects = objects[1:]
 	b.ReportAllocs()
 	for b.Loop() {
-		if lacks, _, err := table.Lacking(seq(nil, files...), seq(nil, objects...)); err != nil || len(lacks) != 1 {
+		if lacks, _, err := table.Lacking(b.Context(), seq(nil, files...), seq(nil, objects...)); err != nil || len(lacks) != 1 {
 			b.Fatal(len(lacks), err)
 		}
 	}

@@ -173,6 +173,8 @@ func (p Depot) wrong(seal objectstore.Sealed, s backup.Stored, until time.Time) 
 		return fmt.Sprintf("has %d bytes, and was written with %d", seal.Size, s.Size)
 	case seal.SHA256 != "" && seal.SHA256 != s.SHA256:
 		return "has another checksum than it was written with"
+	case seal.Archived:
+		return "lies in an archive; restore it from there first"
 	case seal.Hold.Until.Before(until):
 		return fmt.Sprintf("is held until %s, and must be until %s", when(seal.Hold.Until), when(until))
 	case p.Mode == objectstore.Compliance && seal.Hold.Mode != p.Mode:

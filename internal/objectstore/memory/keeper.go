@@ -56,7 +56,7 @@ func (s *Store) Seal(ctx context.Context, name, key, id string) (sealed objectst
 		v, err := b.find(key, id)
 		if err == nil {
 			sum := sha256.Sum256(v.body)
-			sealed = objectstore.Sealed{Object: v.Object, Hold: v.hold, SHA256: hex.EncodeToString(sum[:])}
+			sealed = objectstore.Sealed{Object: v.described(), Hold: v.hold, SHA256: hex.EncodeToString(sum[:])}
 		}
 		return err
 	})

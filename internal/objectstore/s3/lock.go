@@ -147,7 +147,7 @@ func (c *Client) Seal(ctx context.Context, bucket, key, version string) (objects
 		return objectstore.Sealed{}, err
 	}
 	s := objectstore.Sealed{Object: objectstore.Object{
-		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId), LastModified: aws.ToTime(out.LastModified),
+		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId), LastModified: aws.ToTime(out.LastModified), Archived: archived(out),
 	}}
 	if out.ObjectLockMode != "" {
 		s.Hold = objectstore.Hold{Mode: objectstore.LockMode(out.ObjectLockMode), Until: aws.ToTime(out.ObjectLockRetainUntilDate)}

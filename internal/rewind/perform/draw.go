@@ -3,9 +3,7 @@ package perform
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"breakwater/internal/objectstore"
@@ -141,10 +139,11 @@ type Drawn struct {
 	Unsure    int64          // how many are ambiguous
 	Entries   int64          // versions and delete markers listed
 	Equal     int64          // keys that are as they were
-	Archived  []string       // keys that must be restored from an archive first
 	Unknown   []Unknown      // the first keys of which it cannot be known what they were
 	Unknowns  int64          // how many
 	Gap       Gap
+	// Archived are the versions to copy that must be restored from an archive first.
+	Archived []objectstore.Object
 }
 
 // unknown counts a key of which it cannot be known what it was.
@@ -233,30 +232,16 @@ func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn
 	return d, err
 }
 
-// Archived are the keys of lines whose version to copy lies in an archive, and has not
-// been restored from it.
-func Archived(ctx context.Context, from objectstore.Bucket, lines []rewind.Line, fromKey func(string) string) ([]string, error) {
-	var mu sync.Mutex
-	var all []string
-	work, wctx := errgroup.WithContext(ctx)
-	work.SetLimit(AtOnce)
+// Archived are the versions that lines copy and that lie in an archive, from which they
+// have not been restored, in the order of the lines.
+func Archived(ctx context.Context, from objectstore.Bucket, lines []rewind.Line, fromKey func(string) string) ([]objectstore.Object, error) {
+	var asked []objectstore.Object
 	for _, l := range lines {
-		if l.Do != rewind.Copy || !objectstore.ArchiveClass(l.Then.Class) {
-			continue
+		if l.Do == rewind.Copy && objectstore.MayArchive(l.Then.Class) {
+			asked = append(asked, objectstore.Object{Key: fromKey(l.Key), VersionID: l.Then.ID, StorageClass: l.Then.Class})
 		}
-		work.Go(func() error {
-			o, err := from.HeadVersion(wctx, fromKey(l.Key), l.Then.ID)
-			if err == nil && o.Archived {
-				mu.Lock()
-				all = append(all, l.Key)
-				mu.Unlock()
-			}
-			return err
-		})
 	}
-	err := work.Wait()
-	slices.Sort(all)
-	return all, err
+	return from.Archived(ctx, asked)
 }
 
 // present is what lies where the state is to be put.

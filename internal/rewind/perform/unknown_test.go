@@ -253,7 +253,10 @@ func TestUnknownIsLeft(t *testing.T) {
 // TestArchivedThen: a version in an archive cannot come back before it is restored from
 // there, and one that is restored can.
 func TestArchivedThen(t *testing.T) {
-	for _, restored := range []bool{false, true} {
+	for _, tc := range []struct {
+		class    string
+		restored bool
+	}{{"GLACIER", false}, {"GLACIER", true}, {"DEEP_ARCHIVE", false}, {"INTELLIGENT_TIERING", false}, {"INTELLIGENT_TIERING", true}} {
 		m := memory.New()
 		m.Create("lake", memory.Versioned)
 		b := objectstore.Bind(m.Owner(), "lake")
@@ -265,14 +268,14 @@ func TestArchivedThen(t *testing.T) {
 		}
 		put("p/a", "one")
 		put("p/b", "stays")
-		if err := m.Archive("lake", "p/a", "GLACIER", restored); err != nil {
+		if err := m.Archive("lake", "p/a", tc.class, tc.restored); err != nil {
 			t.Fatal(err)
 		}
 		at := time.Now()
 		put("p/a", "two!")
 		d, err := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: port.Format{}.Entry}.Draw(t.Context(), rewind.Choice{}, 5)
-		if err != nil || (len(d.Archived) == 0) != restored || len(d.Lines) != 1 || d.Lines[0].Do != rewind.Copy {
-			t.Errorf("restored %v: archived %v, lines %+v, %v", restored, d.Archived, d.Lines, err)
+		if err != nil || (len(d.Archived) == 0) != tc.restored || len(d.Lines) != 1 || d.Lines[0].Do != rewind.Copy {
+			t.Errorf("%+v: archived %v, lines %+v, %v", tc, d.Archived, d.Lines, err)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestSnapshotsAreTheEngines(t *testing.T) {
 				if rows := s.Rows(); want.Readable && rows != want.Rows && rows != -1 {
 					t.Errorf("version %d has %d rows; want %d", want.Version, rows, want.Rows)
 				}
-				lacks, counted, err := table.Lacking(s.Closure(), store.List(t.Context(), ""))
+				lacks, counted, err := table.Lacking(t.Context(), s.Closure(), store.List(t.Context(), ""))
 				if err != nil || counted == 0 || (len(lacks) == 0) != want.Readable {
 					t.Errorf("version %d, readable %v: %d of %d objects lacking, %v: %v", want.Version, want.Readable, len(lacks), counted, err, lacks)
 				}

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"iter"
+	"slices"
 	"strings"
 
 	"breakwater/internal/reach"
@@ -20,7 +21,8 @@ type holdings struct {
 	l     *Log
 	seeds [2]maphash.Seed
 	sizes map[[2]uint64]int64
-	dirs  map[string]bool // folders outside of the table that were listed
+	ask   map[[2]uint64]table.Object // those of which the listing does not tell whether they lie in an archive
+	dirs  map[string]bool            // folders outside of the table that were listed
 
 	listed chan struct{} // closed when sizes has the table's prefix, or failed why not
 	failed error
@@ -32,7 +34,7 @@ type holdings struct {
 func (l *Log) listAhead(ctx context.Context) *holdings {
 	h := &holdings{
 		l: l, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		sizes: map[[2]uint64]int64{}, dirs: map[string]bool{}, listed: make(chan struct{}),
+		sizes: map[[2]uint64]int64{}, ask: map[[2]uint64]table.Object{}, dirs: map[string]bool{}, listed: make(chan struct{}),
 	}
 	ctx, h.cancel = context.WithCancel(ctx)
 	go func() {
@@ -71,9 +73,30 @@ func (h *holdings) add(objects iter.Seq2[table.Object, error]) error {
 		if err != nil {
 			return fmt.Errorf("list the data of delta table %s: %w", h.l.root, reach.Mark(err))
 		}
-		h.sizes[h.hash(o.Key)] = o.Found()
+		at := h.hash(o.Key)
+		if h.sizes[at] = o.Found(); o.Ask != nil {
+			h.ask[at] = o
+		}
 	}
 	return nil
+}
+
+// settle asks of what live files need whether it lies in an archive, where the listing
+// does not tell; of each object once. Whatever is judged after it costs no request more.
+func (h *holdings) settle(ctx context.Context, files iter.Seq[*Add]) error {
+	if err := h.wait(); err != nil || len(h.ask) == 0 {
+		return err
+	}
+	var needed []table.Object
+	for a := range files {
+		for _, f := range a.needs() {
+			if o, ok := h.ask[h.hash(f.Key)]; ok && f.Bucket == "" {
+				needed = append(needed, o)
+				delete(h.ask, h.hash(f.Key))
+			}
+		}
+	}
+	return table.Ask(ctx, slices.Values(needed), func(key string, size int64) { h.sizes[h.hash(key)] = size })
 }
 
 // lacks judges the objects behind one live file. For one outside of the table it
@@ -83,7 +106,9 @@ func (h *holdings) lacks(ctx context.Context, a *Add) ([]table.Lack, error) {
 		return nil, err
 	}
 	if a.local(h.l.root.Root) {
-		if size, ok := h.sizes[h.hash(a.at.key)]; ok && size == a.Size {
+		at := h.hash(a.at.key)
+		_, ask := h.ask[at]
+		if size, ok := h.sizes[at]; ok && size == a.Size && !ask {
 			return nil, nil
 		}
 	}
@@ -97,6 +122,9 @@ func (h *holdings) lacks(ctx context.Context, a *Add) ([]table.Lack, error) {
 				}
 				h.dirs[dir] = true
 			}
+		}
+		if err := h.settle(ctx, func(yield func(*Add) bool) { yield(a) }); err != nil {
+			return nil, err
 		}
 		size, ok := h.sizes[h.hash(f.Key)]
 		if !ok {

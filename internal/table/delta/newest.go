@@ -125,6 +125,10 @@ func (n *newest) segment(ctx context.Context, r *replayer, hi int64) (int64, err
 		for _, id := range removes {
 			drop(id)
 		}
+		if err := n.have.settle(ctx, adds); err != nil {
+			fail = err
+			return
+		}
 		var own []table.Lack
 		brought := 0
 		for a := range adds {
@@ -231,6 +235,9 @@ func (n *newest) evidence(ctx context.Context, v int64) ([]table.Above, error) {
 		e.Rows = f.appended()
 		if e.Fault == "" {
 			e.Fault = "cannot be reconstructed: a part of the log before it is absent or corrupt"
+		}
+		if err := n.have.settle(ctx, f.each()); err != nil {
+			return nil, err
 		}
 		for a := range f.each() {
 			lacks, err := n.have.lacks(ctx, a)

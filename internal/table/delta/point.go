@@ -72,6 +72,9 @@ func (l *Log) Point(ctx context.Context, w table.Choice) (Point, error) {
 	if err != nil {
 		return Point{}, err
 	}
+	if err := have.settle(ctx, p.Snapshot.files.all()); err != nil {
+		return Point{}, err
+	}
 	for a := range p.Snapshot.files.all() {
 		lacks, err := have.lacks(ctx, a)
 		if err != nil {

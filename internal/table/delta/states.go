@@ -117,6 +117,7 @@ func (w *surveyor) segment(ctx context.Context, c checkpoint, last int64) (int64
 		}
 	}
 	if c.version >= 0 {
+		fail = w.have.settle(ctx, r.s.files.all())
 		for a := range r.s.files.all() {
 			judge(a.id(), a)
 		}
@@ -126,6 +127,7 @@ func (w *surveyor) segment(ctx context.Context, c checkpoint, last int64) (int64
 		for _, id := range acts.removes {
 			judge(id, nil)
 		}
+		fail = errors.Join(fail, w.have.settle(ctx, acts.each()))
 		for a := range acts.each() {
 			judge(a.id(), a)
 		}

@@ -25,17 +25,18 @@ func object(o objectstore.Object) table.Object {
 	return table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID, Archived: o.Archived}
 }
 
-// List yields what is there now: a key under a delete marker is not. It asks for each
-// object of a class that archives whether it was restored.
+// List yields what is there now: a key under a delete marker is not.
 func (b Bucket) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
 	return func(yield func(table.Object, error) bool) {
 		for o, err := range b.Of.List(ctx, prefix) {
-			if err == nil && objectstore.ArchiveClass(o.StorageClass) {
-				var now objectstore.Object
-				now, err = b.Of.Head(ctx, o.Key)
-				o.Archived = now.Archived
+			found := object(o)
+			if objectstore.MayArchive(o.StorageClass) {
+				found.Ask = func(ctx context.Context) (bool, error) {
+					now, err := b.Of.Head(ctx, o.Key)
+					return now.Archived, err
+				}
 			}
-			if !yield(object(o), err) {
+			if !yield(found, err) {
 				return
 			}
 		}

@@ -135,7 +135,7 @@ func (b *bed) must(err error, doing string, args ...any) {
 // lacking holds a version against what its store shows.
 func (b *bed) lacking(s table.Snapshot, store table.Store) []table.Lack {
 	b.Helper()
-	lacks, n, err := table.Lacking(s.Closure(), store.List(b.ctx(), ""))
+	lacks, n, err := table.Lacking(b.ctx(), s.Closure(), store.List(b.ctx(), ""))
 	b.must(err, "hold version %d against a listing", s.Version().Number)
 	if n == 0 {
 		b.Errorf("version %d needs no object at all", s.Version().Number)

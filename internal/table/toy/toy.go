@@ -163,12 +163,12 @@ func (o opened) Times(ctx context.Context) (t table.Times, err error) {
 // Newest holds one version after the other against one listing.
 func (o opened) Newest(ctx context.Context, notAfter time.Time) (table.Newest, error) {
 	var n table.Newest
-	have := map[string]int64{}
+	have := map[string]table.Object{}
 	for obj, err := range o.store.List(ctx, o.root.Key("")) {
 		if err != nil {
 			return n, fmt.Errorf("list toy table %s: %w", o.root, err)
 		}
-		have[obj.Key] = obj.Found()
+		have[obj.Key] = obj
 	}
 	for _, number := range slices.Backward(o.numbers()) {
 		above := table.Above{Version: table.Version{Number: number}, Commit: true, Through: number, Rows: -1}
@@ -186,9 +186,11 @@ func (o opened) Newest(ctx context.Context, notAfter time.Time) (table.Newest, e
 				if err != nil {
 					return n, err
 				}
-				size, ok := have[f.Key]
-				if !ok {
-					size = -1
+				size := int64(-1)
+				if o, ok := have[f.Key]; ok {
+					if err := table.Ask(ctx, slices.Values([]table.Object{o}), func(_ string, found int64) { size = found }); err != nil {
+						return n, err
+					}
 				}
 				if lack, bad := table.Judge(f, size); bad {
 					above.Lacks = append(above.Lacks, lack)

@@ -182,7 +182,7 @@ func New(ctx context.Context, store table.Store, l *delta.Log, target int64) (*P
 	}
 	// The listing takes longest, and most of that in the server: everything that the
 	// log says is worked out meanwhile.
-	var have map[string]int64
+	var have holdings
 	var p *Plan
 	var then *delta.Snapshot
 	var d diff
@@ -300,27 +300,50 @@ func rowsOf(files map[fileID]delta.Add) int64 {
 	return sum
 }
 
-// listed is the size of every object of the table, as one listing shows them.
-func listed(ctx context.Context, store table.Store, root table.Root) (map[string]int64, error) {
+// holdings are the objects of a listing: their sizes, and those of which it does not tell
+// whether they lie in an archive.
+type holdings struct {
+	sizes map[string]int64
+	ask   map[string]table.Object
+}
+
+// listed is every object of the table, as one listing shows them.
+func listed(ctx context.Context, store table.Store, root table.Root) (holdings, error) {
 	prefix := ""
 	if root.Prefix != "" {
 		prefix = root.Prefix + "/"
 	}
-	have := map[string]int64{}
+	have := holdings{map[string]int64{}, map[string]table.Object{}}
 	for o, err := range store.List(ctx, prefix) {
 		if err != nil {
-			return nil, fmt.Errorf("list its objects: %w", reach.Mark(err))
+			return have, fmt.Errorf("list its objects: %w", reach.Mark(err))
 		}
-		have[o.Key] = o.Found()
+		if have.sizes[o.Key] = o.Found(); o.Ask != nil {
+			have.ask[o.Key] = o
+		}
 	}
 	return have, nil
+}
+
+// settle asks of what a version needs whether it lies in an archive, where the listing
+// does not tell.
+func (h holdings) settle(ctx context.Context, then *delta.Snapshot) error {
+	needed := map[string]table.Object{}
+	for a := range then.Each() {
+		for _, f := range a.Needs() {
+			if o, ok := h.ask[f.Key]; ok && f.Bucket == "" {
+				needed[f.Key] = o
+			}
+		}
+	}
+	return table.Ask(ctx, maps.Values(needed), func(key string, size int64) { h.sizes[key] = size })
 }
 
 // present holds the target against one listing of the table, and of the folders
 // in its bucket that it needs besides. Files that are live already and lie in a
 // bucket that is not listed here are none of its business; files that come back
 // must be seen.
-func present(ctx context.Context, store table.Store, then *delta.Snapshot, d diff, have map[string]int64, p *Plan) error {
+func present(ctx context.Context, store table.Store, then *delta.Snapshot, d diff, have holdings, p *Plan) error {
 	p.Outside = then.Outside()
 	for _, uri := range p.Outside {
 		dir, ok := strings.CutPrefix(uri, "s3://"+then.Root.Bucket+"/")
@@ -331,7 +354,11 @@ func present(ctx context.Context, store table.Store, then *delta.Snapshot, d dif
 		if err != nil {
 			return err
 		}
-		maps.Copy(have, more)
+		maps.Copy(have.sizes, more.sizes)
+		maps.Copy(have.ask, more.ask)
+	}
+	if err := have.settle(ctx, then); err != nil {
+		return err
 	}
 	var lacks []table.Lack
 	told := map[[2]string]bool{} // one file holds several deletion vectors
@@ -344,7 +371,7 @@ func present(ctx context.Context, store table.Store, then *delta.Snapshot, d dif
 				}
 			}
 			of++
-			found, ok := have[f.Key]
+			found, ok := have.sizes[f.Key]
 			if !ok || f.Bucket != "" {
 				found = -1
 			}
