@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -99,7 +100,9 @@ func (a *app) checkLive(ctx context.Context, e *estate.Estate) error {
 			switch {
 			case l.err == nil:
 				l.verdict = verdict.Pass
-			case reach.Unreachable(l.err):
+			case errors.Is(l.err, fs.ErrPermission): // wrong credentials are the estate's
+				l.verdict = verdict.Fail
+			case reach.Unreachable(l.err), errors.Is(l.err, reach.ErrUnseen):
 				l.verdict = verdict.Unknown
 			default:
 				l.verdict = verdict.Fail

@@ -52,7 +52,9 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, errUsage), errors.Is(err, config.ErrBad):
 		return exitUsage
-	case errors.Is(err, errRefused), errors.Is(err, action.ErrRefused), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, errRefused), errors.Is(err, action.ErrRefused):
+		return exitRefused
+	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, reach.ErrUnseen): // who is not let in at all has looked at nothing
 		return exitRefused
 	case errors.Is(err, errFailed):
 		return exitFailed

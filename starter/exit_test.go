@@ -32,6 +32,7 @@ func TestExitCode(t *testing.T) {
 		"deadline":                {context.DeadlineExceeded, 3},
 		"refused":                 {wrong(errRefused, "", "x"), 4},
 		"denied":                  {fmt.Errorf("x: %w", fs.ErrPermission), 4},
+		"not let in":              {fmt.Errorf("x: %w: %w", fs.ErrPermission, reach.ErrUnseen), 3},
 		"refused and unreachable": {wrong(errRefused, "", "x: %w", reach.ErrUnreachable), 4},
 		"undo failed":             {wrong(errUndoFailed, "", "x: %w", errRefused), 5},
 		"interrupted":             {wrong(errInterrupted, "", "x"), 130},

@@ -2,8 +2,6 @@ package s3
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"maps"
 	"net/url"
 	"slices"
@@ -37,11 +35,7 @@ func (c *Client) describe(ctx context.Context, bucket, key, version string) (des
 		Bucket: &bucket, Key: &key, VersionId: optional(version), ChecksumMode: types.ChecksumModeEnabled,
 	})
 	if err != nil {
-		err = c.fail("describe", bucket, key, err)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = c.orNoBucket(ctx, bucket, err)
-		}
-		return description{}, err
+		return description{}, c.failHead(ctx, "describe", bucket, key, version, err)
 	}
 	d := description{head: out, Description: objectstore.Description{
 		Object: objectstore.Object{

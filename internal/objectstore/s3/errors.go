@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -61,7 +64,7 @@ func (c *Client) classify(err error) error {
 	if errors.As(err, &re) && re.Response != nil {
 		status = re.HTTPStatusCode()
 	}
-	said := fmt.Sprintf("%d %s", status, code)
+	said := strings.TrimSpace(fmt.Sprintf("%d %s", status, code))
 	if message != "" && message != code {
 		said += ": " + message
 	}
@@ -82,13 +85,34 @@ func (c *Client) classify(err error) error {
 	case code == "InvalidObjectState":
 		return &refusal{objectstore.ErrArchived.Error() + " (" + said + "); restore it from the archive first", []error{objectstore.ErrArchived}, err}
 	case status == http.StatusForbidden:
-		return &refusal{fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), append([]error{fs.ErrPermission}, denial(code)...), err}
+		return c.forbidden(code, said, err)
 	case status == http.StatusPreconditionFailed, code == "ConditionalRequestConflict":
 		return &refusal{objectstore.ErrChanged.Error() + " (" + said + ")", []error{objectstore.ErrChanged}, err}
 	case status != 0:
 		return &refusal{"the store answered " + said, denial(code), err}
 	}
 	return noAnswer(err)
+}
+
+// forbidden words an answer that we may not: that is a denial only where the store says
+// so, or says nothing. Whoever is not let in at all has looked at nothing.
+func (c *Client) forbidden(code, said string, err error) error {
+	kinds := []error{fs.ErrPermission, reach.ErrUnseen}
+	var why string
+	switch code {
+	case "InvalidAccessKeyId":
+		why = fmt.Sprintf("the store knows no access key %s; check which credentials are given, and to which store", c.cfg.AccessKey)
+		kinds = append(kinds, objectstore.ErrNobody)
+	case "SignatureDoesNotMatch":
+		why = fmt.Sprintf("the store does not accept the signature of access key %s; check its secret key, and whether something before the store changes requests", c.cfg.AccessKey)
+	case "AccountProblem", "AllAccessDisabled", "NotSignedUp", "InvalidPayer":
+		why = "the account behind the bucket is barred, whoever asks; settle it with the store's provider"
+	case "AccessDenied", "Forbidden", "UnknownError", "":
+		return &refusal{fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), append([]error{fs.ErrPermission}, denial(code)...), err}
+	default:
+		why = fmt.Sprintf("the store lets access key %s in for nothing; look up what it answered", c.cfg.AccessKey)
+	}
+	return &refusal{reach.ErrUnseen.Error() + ": " + why + " (" + said + ")", kinds, err}
 }
 
 // unseen is why an answer tells nothing of what was asked for, with the next move;
@@ -108,7 +132,12 @@ func unseen(status int, code, message string, re *smithyhttp.ResponseError, err 
 		return "the bucket is in another region; name its region and endpoint"
 	}
 	var undecoded *smithy.DeserializationError
+	var strange *stranger
 	switch _, slow := slowCodes[code]; {
+	case errors.As(err, &strange):
+		return "the endpoint sent " + strange.Error() + ", which is no answer of S3; check the endpoint, and what stands before it"
+	case status >= 300 && status < 400 && regionIn(message, re) != "":
+		return "the bucket is in region " + regionIn(message, re) + "; name that region, and its endpoint"
 	case slow, status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
 		return "the store asks to slow down, also after several attempts; try again later, or do less at a time"
 	case status >= 300 && status < 400 && status != http.StatusNotModified:
@@ -144,6 +173,27 @@ func denial(code string) []error {
 		return []error{objectstore.ErrNobody}
 	}
 	return nil
+}
+
+// failHead is fail for a HEAD, whose answer has no body that could say more than a
+// status: what is missing, or why we may not.
+func (c *Client) failHead(ctx context.Context, doing, bucket, key, version string, err error) error {
+	var re *smithyhttp.ResponseError
+	if errors.As(err, &re) && re.Response != nil && (re.HTTPStatusCode() == http.StatusForbidden || re.HTTPStatusCode() == http.StatusBadRequest) {
+		// The same right, of one byte.
+		out, why := c.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key, VersionId: optional(version), Range: aws.String("bytes=0-0")})
+		switch {
+		case why == nil:
+			err = errors.Join(err, out.Body.Close())
+		case code(why) != "" && !errors.Is(c.classify(why), fs.ErrNotExist), errors.Is(c.classify(why), reach.ErrUnseen):
+			err = why
+		}
+	}
+	failed := c.fail(doing, bucket, key, err)
+	if errors.Is(failed, fs.ErrNotExist) {
+		return c.orNoBucket(ctx, bucket, failed)
+	}
+	return failed
 }
 
 // cannotDecrypt tells the codes of a store that has the object and not its key:

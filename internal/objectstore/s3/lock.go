@@ -140,11 +140,7 @@ func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader,
 func (c *Client) Seal(ctx context.Context, bucket, key, version string) (objectstore.Sealed, error) {
 	out, err := c.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, VersionId: optional(version), ChecksumMode: types.ChecksumModeEnabled})
 	if err != nil {
-		err = c.fail("head", bucket, key, err)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = c.orNoBucket(ctx, bucket, err)
-		}
-		return objectstore.Sealed{}, err
+		return objectstore.Sealed{}, c.failHead(ctx, "head", bucket, key, version, err)
 	}
 	s := objectstore.Sealed{Object: objectstore.Object{
 		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId), LastModified: aws.ToTime(out.LastModified), Archived: archived(out),

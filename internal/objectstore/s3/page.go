@@ -42,6 +42,9 @@ func (p *page) read(s *middleware.Stack) error {
 			return out, meta, err
 		}
 		rest, err := p.take(body)
+		if errors.Is(err, errPage) { // the page of a proxy, say, which would be an empty listing
+			err = fmt.Errorf("%w: %w", errStranger(resp.Header, body), err)
+		}
 		resp.Body = io.NopCloser(bytes.NewReader(rest))
 		return out, meta, err
 	}
@@ -54,7 +57,7 @@ func (p *page) take(body []byte) (rest []byte, err error) {
 		i := bytes.IndexByte(body, '<')
 		if i < 0 {
 			if !bytes.Contains(rest, []byte("<ListBucketResult")) && !bytes.Contains(rest, []byte("<ListVersionsResult")) {
-				return nil, errPage // of a proxy's, which would be an empty listing
+				return nil, errPage
 			}
 			return append(rest, body...), nil
 		}

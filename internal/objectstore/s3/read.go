@@ -58,11 +58,7 @@ func (c *Client) Head(ctx context.Context, bucket, key string) (objectstore.Obje
 func (c *Client) HeadVersion(ctx context.Context, bucket, key, version string) (objectstore.Object, error) {
 	out, err := c.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, VersionId: optional(version)})
 	if err != nil {
-		err = c.fail("head", bucket, key, err)
-		if errors.Is(err, fs.ErrNotExist) {
-			return objectstore.Object{}, c.orNoBucket(ctx, bucket, err)
-		}
-		return objectstore.Object{}, err
+		return objectstore.Object{}, c.failHead(ctx, "head", bucket, key, version, err)
 	}
 	return objectstore.Object{
 		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: unquoteETag(out.ETag), VersionID: aws.ToString(out.VersionId),

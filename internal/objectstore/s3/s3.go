@@ -118,7 +118,7 @@ func New(cfg Config) (*Client, error) {
 			Credentials:  credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken),
 			HTTPClient:   &http.Client{Transport: Transport(cfg.ConnectTimeout, cfg.AnswerTimeout)},
 			Retryer:      retryer(cfg.Attempts),
-			APIOptions:   itself(cfg),
+			APIOptions:   append(itself(cfg), meet),
 			// Parts of an object have no checksum of their own to be held against.
 			DisableLogOutputChecksumValidationSkipped: true,
 		}),

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -52,6 +53,18 @@ type patient struct {
 }
 
 var _ aws.RetryerV2 = patient{}
+
+// errNoTime ends the attempts where the caller's time would end while we wait: what the
+// store said is the cause, and not the caller's limit.
+var errNoTime = errors.New("the time for it would end before the next attempt")
+
+// GetRetryToken refuses another attempt for which no time is left.
+func (r patient) GetRetryToken(ctx context.Context, err error) (func(error) error, error) {
+	if end, ok := ctx.Deadline(); ok && slow(err) && time.Until(end) < slowWaitAtMost {
+		return nil, errNoTime
+	}
+	return r.Standard.GetRetryToken(ctx, err)
+}
 
 // RetryDelay returns err itself where the attempts are used up.
 func (r patient) RetryDelay(attempt int, err error) (time.Duration, error) {
