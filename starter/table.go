@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"breakwater/internal/objectstore"
@@ -54,6 +56,37 @@ func (f *tableFlags) choice(c *cobra.Command) {
 	c.Flags().StringVar(&f.version, "version", "", "this version (default: the newest complete one)")
 	c.Flags().StringVar(&f.at, "at", "", "the last version at or before a time, such as 2026-11-21T03:12:05Z")
 	c.MarkFlagsMutuallyExclusive("version", "at")
+}
+
+// again is a command to go on with about the same table, reached in the same way; of the
+// version, unless that is negative.
+func (f *tableFlags) again(do, where string, version int64, more ...string) string {
+	words := []string{"breakwater", "table", do, where}
+	if version >= 0 {
+		words = append(words, "--version", strconv.FormatInt(version, 10))
+	}
+	if f.endpoint != "" {
+		words = append(words, "--endpoint", f.endpoint)
+	}
+	for _, m := range f.maps {
+		words = append(words, "--map", m)
+	}
+	words = append(words, more...)
+	for i, w := range words {
+		words[i] = quoted(w)
+	}
+	return strings.Join(words, " ")
+}
+
+// plain is what a shell takes as it is.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	if plain.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // tableAt is a table where it was found.
@@ -133,9 +166,12 @@ func (a *app) point(ctx context.Context, where string, f tableFlags) (tableAt, t
 		return t, table.Point{}, err
 	}
 	p, err := i.Point(ctx, w)
-	if errors.Is(err, table.ErrNoneComplete) {
+	switch {
+	case errors.Is(err, table.ErrNoneComplete):
 		a.above(p.Above)
-		err = hint(err, "breakwater table check "+where)
+		err = hint(err, f.again("check", where, -1))
+	case errors.Is(err, table.ErrBroken) && w.Version != nil:
+		err = hint(err, f.again("check", where, *w.Version))
 	}
 	return t, p, refusal(err)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +41,10 @@ or of all with --full, and says which.
 With --against it compares the log with that of another copy of the table and
 finds the version after which both have commits of their own.
 
-It exits with 0 only if nothing is wrong. What older versions lack is a warning.`,
+It exits with 0 only if nothing is wrong. What older versions lack is a warning.
+In a bucket that keeps versions it says of what is missing which version is kept;
+where versioning is suspended, and all that is missing is kept, it exits with 3:
+what is lost is not known before versioning is on and the objects are back.`,
 		Example: `  breakwater table check s3://standby-lake/orders
   breakwater table check /backup/lake/orders --full --json
   breakwater table check s3://standby-lake/orders --against s3://primary-lake/orders`,
@@ -110,16 +114,35 @@ func (a *app) tableCheck(c *cobra.Command, where string, f tableFlags, o table.C
 	if v.Sound {
 		return nil
 	}
-	return wrong(errFailed, "breakwater table history "+where+" --readable", "%s is not sound: %s", t.root, verdictOf(r))
+	return unsound(t.root.String(), r, f.again("history", where, -1, "--readable"))
+}
+
+// unsound is the error of a check that found something, with what tells more of it: how an
+// object that is kept comes back, or what was committed when.
+func unsound(where string, r table.Findings, history string) error {
+	next := history
+	if slices.ContainsFunc(slices.Concat(r.Missing, r.Resized), func(l table.Lack) bool { return l.Kept != "" }) {
+		next = "breakwater actions storage.undelete"
+	}
+	if r.Hidden() {
+		return wrong(errUnknown, next, "%s is not complete as it lies, and what it lacks is hidden, not lost: %s; %s", where, verdictOf(r), r.Unversioned)
+	}
+	return wrong(errFailed, next, "%s is not sound: %s", where, verdictOf(r))
 }
 
 // verdictOf is what is wrong, in a few words.
 func verdictOf(r table.Findings) string {
 	var parts []string
+	archived := 0
+	for _, l := range r.Missing {
+		if l.Fault == table.Archived {
+			archived++
+		}
+	}
 	for _, p := range []struct {
 		n         int
 		one, more string
-	}{{len(r.Missing), "object is missing", "objects are missing"}, {len(r.Resized), "object has another size", "objects have another size"}, {len(r.Problems), "problem", "problems"}} {
+	}{{len(r.Missing) - archived, "object is missing", "objects are missing"}, {archived, "object lies in an archive", "objects lie in an archive"}, {len(r.Resized), "object has another size", "objects have another size"}, {len(r.Problems), "problem", "problems"}} {
 		if p.n > 0 {
 			parts = append(parts, countOf(int64(p.n), p.one, p.more))
 		}
@@ -173,8 +196,11 @@ func (a *app) showCheck(where string, r table.Findings) {
 	}
 }
 
-// ranges are runs of versions, one at least, for people.
+// ranges are runs of versions, for people.
 func ranges(all []table.Range) string {
+	if len(all) == 0 {
+		return "no version"
+	}
 	if len(all) == 1 {
 		return all[0].Words()
 	}

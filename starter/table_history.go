@@ -121,6 +121,9 @@ func (a *app) tableHistory(c *cobra.Command, where string, f tableFlags, limit i
 			a.say("  %-8s no log entry is there", g)
 		}
 	}
+	if all == 0 {
+		a.say("  no commit is in the log; checkpoints alone give %s", ranges(l.Extent().Readable))
+	}
 	if len(versions) < all {
 		a.say("  %s below; --limit 0 shows all", countOf(int64(all-len(versions)), "commit", "commits"))
 	}

@@ -58,7 +58,7 @@ func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, with
 	}
 	s := p.Snapshot
 	if !p.Complete {
-		return wrong(errFailed, "breakwater table check "+where, "version %d of %s is not complete: %s", s.Version().Number, at.root, lacking(p.Lacks))
+		return wrong(errFailed, f.again("check", where, s.Version().Number), "version %d of %s is not complete: %s", s.Version().Number, at.root, lacking(p.Lacks))
 	}
 	source, err := table.Able[query.Source](at.format.Name(), s, "queried")
 	if err != nil {
@@ -81,12 +81,12 @@ func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, with
 	case err != nil:
 		return err
 	}
-	head := at.Extent().Head
-	older := s.Version().Number != head && f.version == ""
+	head, pending := at.Extent().Head, at.Extent().Pending
+	older := f.version == "" && (s.Version().Number != head || len(pending) > 0)
 	if a.json {
 		fmt.Fprintf(a.out, "%s\n", list)
 		if older {
-			a.line("answered", answeredView{s.Version().Number, head, p.Above})
+			a.line("answered", answeredView{s.Version().Number, head, pending, p.Above})
 		}
 		return nil
 	}
@@ -96,17 +96,21 @@ func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, with
 	a.say("%s; version %d", countOf(int64(len(r.Rows)), "row", "rows"), s.Version().Number)
 	if older {
 		a.say("NOT the newest version: the head of the log is %d", head)
+		for _, v := range pending {
+			a.text("  ", fmt.Sprintf("version %d above it is named and not in the log: another log store may have acknowledged it", v.Number))
+		}
 		a.above(p.Above)
 	}
 	return nil
 }
 
-// answeredView says from which version an answer is, where that is not the head of the
-// log and nobody named it.
+// answeredView says from which version an answer is, where that is not the newest that
+// the log names and nobody asked for it.
 type answeredView struct {
-	Version int64         `json:"version"`
-	Head    int64         `json:"head"`
-	Above   []table.Above `json:"above,omitempty"`
+	Version int64           `json:"version"`
+	Head    int64           `json:"head"`
+	Pending []table.Version `json:"pending,omitempty"` // above the head, and not in the log
+	Above   []table.Above   `json:"above,omitempty"`
 }
 
 // aligned lays an answer out in columns, numbers to the right, in no more than

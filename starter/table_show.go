@@ -91,7 +91,7 @@ func (a *app) tableShow(c *cobra.Command, where string, f tableFlags) error {
 	}
 	a.showTable(v)
 	if !v.Complete {
-		return wrong(errFailed, "breakwater table check "+where, "version %d of %s is not complete: %s", v.Version, v.Location, lacking(v.Lacks))
+		return wrong(errFailed, f.again("check", where, v.Version), "version %d of %s is not complete: %s", v.Version, v.Location, lacking(v.Lacks))
 	}
 	return nil
 }

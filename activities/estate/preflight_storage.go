@@ -23,12 +23,12 @@ func (p *preflight) buckets(ctx context.Context) {
 			p.err(what, want, err)
 			continue
 		}
-		versioned, err := bucket.Versioned(ctx)
+		why, err := bucket.Unversioned(ctx)
 		switch {
 		case err != nil:
 			p.err(what, want, err)
-		case !versioned:
-			p.saw(what, want, bucket.Name()+" keeps no versions: turn versioning on, or nothing written there could be taken back", false)
+		case why != "":
+			p.saw(what, want, why, false)
 		default:
 			p.saw(what, want, bucket.Name()+" answers and keeps versions", true)
 		}

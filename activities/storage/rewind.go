@@ -163,10 +163,10 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 		return action.Change{}, fmt.Errorf("plan to rewind %s to %s: %s: %w", r, r.At.Format(time.RFC3339Nano), doing, err)
 	}
 	for _, b := range []objectstore.Bucket{r.place.From, r.place.To} {
-		if versioned, err := b.Versioned(ctx); err != nil {
+		if why, err := b.Unversioned(ctx); err != nil {
 			return fail("ask whether bucket "+b.Name()+" keeps versions", err)
-		} else if !versioned {
-			return fail("bucket "+b.Name()+" keeps no versions, so that what is put over would be lost; turn versioning on", action.ErrRefused)
+		} else if why != "" {
+			return fail(why, action.ErrRefused)
 		}
 	}
 	forgets, err := s.forgetting(ctx, c.Estate, r.rewindPlan)

@@ -112,10 +112,10 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	fail := func(doing string, err error) (action.Change, error) {
 		return action.Change{}, fmt.Errorf("plan to undelete what table %s needs in %s: %s: %w", t.Name, t.Region, doing, err)
 	}
-	if versioned, err := t.Bucket.Versioned(ctx); err != nil {
+	if why, err := t.Bucket.Unversioned(ctx); err != nil {
 		return fail("ask whether its bucket keeps versions", err)
-	} else if !versioned {
-		return fail("bucket "+t.Bucket.Name()+" keeps no versions: there is nothing to bring back from", action.ErrRefused)
+	} else if why != "" {
+		return fail(why, action.ErrRefused)
 	}
 	if c.With.Version != nil && c.With.ToTime != nil {
 		return fail("choose the version", fmt.Errorf("%w: version and to_time are both given; leave one out", action.ErrRefused))

@@ -77,10 +77,10 @@ func (s room) planPromote(ctx context.Context, c action.Call[action.None]) (acti
 	fail := func(doing string, err error) (action.Change, error) {
 		return action.Change{}, fmt.Errorf("plan to promote table %s to version %d: %s: %w", t.Name, p.Version, doing, err)
 	}
-	if versioned, err := t.Bucket.Versioned(ctx); err != nil {
+	if why, err := t.Bucket.Unversioned(ctx); err != nil {
 		return fail("ask whether its bucket keeps versions", err)
-	} else if !versioned {
-		return fail("bucket "+t.Bucket.Name()+" keeps no versions, so that what moves aside could be lost; turn versioning on", action.ErrRefused)
+	} else if why != "" {
+		return fail(why, action.ErrRefused)
 	}
 	l, err := t.Open(ctx)
 	if err != nil {

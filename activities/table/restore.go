@@ -70,10 +70,10 @@ func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (acti
 	if err != nil {
 		return action.Change{}, err
 	}
-	if versioned, err := r.site.Bucket.Versioned(ctx); err != nil {
+	if why, err := r.site.Bucket.Unversioned(ctx); err != nil {
 		return action.Change{}, err
-	} else if !versioned {
-		return action.Change{}, fmt.Errorf("%w: bucket %s keeps no versions, so that what is there now could not be brought back; turn versioning on", action.ErrRefused, r.site.Bucket.Name())
+	} else if why != "" {
+		return action.Change{}, fmt.Errorf("%w: %s", action.ErrRefused, why)
 	}
 	have, err := r.present(ctx)
 	if err != nil {

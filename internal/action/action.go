@@ -18,6 +18,7 @@ package action
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -319,7 +320,10 @@ func Decode[T any](raw json.RawMessage) (T, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
-		return v, fmt.Errorf("decode %T: %w", v, err)
+		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) { // its text names our types
+			err = fmt.Errorf("%s is a %s, which does not belong there", cmp.Or(kind.Field, "it"), kind.Value)
+		}
+		return v, fmt.Errorf("read an action's own data: %w", err)
 	}
 	return v, nil
 }
@@ -328,7 +332,7 @@ func Decode[T any](raw json.RawMessage) (T, error) {
 func Encode(v any) (json.RawMessage, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return nil, fmt.Errorf("encode %T: %w", v, err)
+		return nil, fmt.Errorf("write an action's own data: %w", err)
 	}
 	return b, nil
 }

@@ -35,11 +35,11 @@ func Canonical(value []byte) ([]byte, error) {
 func Encode(v any) ([]byte, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
-		return nil, fmt.Errorf("encode ledger document %T: %w", v, err)
+		return nil, fmt.Errorf("encode a document of the ledger: %w", err)
 	}
 	data, err := Canonical(raw)
 	if err != nil {
-		return nil, fmt.Errorf("encode ledger document %T: %w", v, err)
+		return nil, fmt.Errorf("encode a document of the ledger: %w", err)
 	}
 	return append(data, '\n'), nil
 }

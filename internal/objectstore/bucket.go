@@ -103,6 +103,20 @@ func (b Bucket) HeadVersion(ctx context.Context, key, version string) (Object, e
 	return b.store.HeadVersion(ctx, b.name, key, version)
 }
 
+// Unversioned is why a write to the bucket may destroy what it replaces, with what to do;
+// empty where every write makes a new version.
+func (b Bucket) Unversioned(ctx context.Context) (string, error) {
+	v, err := b.store.Versioning(ctx, b.name)
+	turnOn := "turn versioning on first (aws s3api put-bucket-versioning --bucket " + b.name + " --versioning-configuration Status=Enabled)"
+	switch {
+	case err != nil || v.On:
+		return "", err
+	case v.Suspended:
+		return "versioning of bucket " + b.name + " is suspended: earlier versions are kept, and what is written or deleted now replaces the version null for good; " + turnOn, nil
+	}
+	return "bucket " + b.name + " keeps no versions: what is written over or deleted is gone; " + turnOn, nil
+}
+
 // Versioned reports whether every write to the bucket makes a new version.
 func (b Bucket) Versioned(ctx context.Context) (bool, error) {
 	v, err := b.store.Versioning(ctx, b.name)

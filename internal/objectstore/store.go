@@ -84,6 +84,9 @@ type Versions interface {
 // Versioning is whether a bucket keeps versions.
 type Versioning struct {
 	On bool // suspended versioning is not on
+	// Suspended: versions were kept once, and those stay. What is written or deleted now
+	// replaces the version null for good.
+	Suspended bool
 	// Except are prefixes below which none are kept although it is on, in which a
 	// star stands for anything. Such keys are not replicated either. Perhaps only an
 	// administrator is told.

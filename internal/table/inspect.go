@@ -109,6 +109,9 @@ type Findings struct {
 	Resized  []Lack    `json:"resized"`
 	Problems []Problem `json:"problems"`
 	Warnings []string  `json:"warnings"`
+	// Unversioned is why a write where something lacks may destroy what is left of it, with
+	// what to do first; empty where nothing lacks, or every write makes a new version.
+	Unversioned string `json:"unversioned,omitempty"`
 
 	Objects int     `json:"objects_checked"` // held against the listing
 	Files   int     `json:"files"`           // live data files
@@ -125,6 +128,14 @@ type Findings struct {
 
 // Sound reports whether nothing is wrong.
 func (f Findings) Sound() bool { return f.Complete && len(f.Problems) == 0 }
+
+// Hidden reports whether all that is wrong is that objects are hidden whose versions are
+// kept, in a bucket whose versioning is not on: what is lost is not known before it is on
+// and they are brought back.
+func (f Findings) Hidden() bool {
+	all := slices.Concat(f.Missing, f.Resized)
+	return f.Unversioned != "" && len(all) > 0 && len(f.Problems) == 0 && !slices.ContainsFunc(all, func(l Lack) bool { return l.Kept == "" })
+}
 
 // Travel is which versions can be read in full.
 type Travel struct {

@@ -35,6 +35,15 @@ type Past struct {
 	Marker bool // a delete marker, which hides what is below it
 }
 
+// Remembering is a [Store] of which a bucket may keep versions. It only reads.
+type Remembering interface {
+	// ListVersions is that of [Keeper]; it yields nothing where none are kept.
+	ListVersions(ctx context.Context, prefix string) iter.Seq2[Past, error]
+	// Unversioned is why a write to the bucket of a key may destroy what it replaces, with
+	// what to do; empty where it makes a new version, or where there is no bucket.
+	Unversioned(ctx context.Context, key string) (why string, err error)
+}
+
 // Keeper is a [Store] whose bucket keeps versions. Its methods only read.
 type Keeper interface {
 	Store
@@ -98,6 +107,14 @@ func (r Root) Key(rel string) string {
 		return rel
 	}
 	return r.Prefix + "/" + rel
+}
+
+// Path is how people name a key of the table's bucket: as it is, and a file by its path.
+func (r Root) Path(key string) string {
+	if r.Bucket == "file://" {
+		return "/" + key
+	}
+	return key
 }
 
 // URL is the address of a key of the table's bucket.

@@ -87,11 +87,16 @@ type File struct {
 	AtLeast bool  `json:"at_least,omitempty"`
 	Rows    int64 `json:"rows"` // live rows, or -1 where unknown or without meaning
 	Why     Why   `json:"why"`
+	// Name is how people name it, where that is not the key: the path of a file.
+	Name string `json:"-"`
 }
 
 // URI names the file for people.
 func (f File) URI() string {
-	if f.Bucket == "" {
+	switch {
+	case f.Name != "":
+		return f.Name
+	case f.Bucket == "":
 		return f.Key
 	}
 	return f.Bucket + "/" + f.Key
@@ -143,6 +148,9 @@ type Lack struct {
 	File  File  `json:"file"`
 	Fault Fault `json:"fault"`
 	Found int64 `json:"found"` // its size in bytes, -1 where absent or not looked for
+	// Kept is the newest earlier version of the object that has the recorded size, where
+	// somebody looked for it and it is there.
+	Kept string `json:"kept_version,omitempty"`
 }
 
 // Compare orders by where the objects lie.
@@ -150,15 +158,19 @@ func (l Lack) Compare(o Lack) int { return strings.Compare(l.File.URI(), o.File.
 
 // String is one line for people: what, how, and how big it should have been.
 func (l Lack) String() string {
+	kept := ""
+	if l.Kept != "" {
+		kept = "; its version " + l.Kept + " is kept, and can be brought back (storage.undelete)"
+	}
 	switch l.Fault {
 	case Resized:
-		return fmt.Sprintf("%s %s has %d bytes, recorded %d", l.File.Why, l.File.URI(), l.Found, l.File.Size)
+		return fmt.Sprintf("%s %s has %d bytes, recorded %d", l.File.Why, l.File.URI(), l.Found, l.File.Size) + kept
 	case Archived:
 		return fmt.Sprintf("%s %s lies in an archive: restore it from there first", l.File.Why, l.File.URI())
 	case Elsewhere:
 		return fmt.Sprintf("%s %s lies in another bucket", l.File.Why, l.File.URI())
 	}
-	return fmt.Sprintf("%s %s is absent, recorded %d bytes", l.File.Why, l.File.URI(), l.File.Size)
+	return fmt.Sprintf("%s %s is absent, recorded %d bytes", l.File.Why, l.File.URI(), l.File.Size) + kept
 }
 
 // Judge compares a file with what a listing shows under its key; found is -1

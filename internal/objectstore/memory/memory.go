@@ -44,7 +44,9 @@ type Server struct {
 // shelf is a bucket.
 type shelf struct {
 	kind Kind
-	keys map[string][]*version // newest first
+	// suspended: what is written or deleted now replaces the version null.
+	suspended bool
+	keys      map[string][]*version // newest first
 }
 
 type version struct {
@@ -67,6 +69,15 @@ func (m *Server) Archive(bucket, key, class string, restored bool) error {
 	}
 	v.StorageClass, v.archived = class, !restored
 	return nil
+}
+
+// Suspend suspends the versioning of a bucket that keeps versions, or turns it on again.
+func (m *Server) Suspend(bucket string, suspended bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b := m.buckets[bucket]; b != nil && b.kind != Plain {
+		b.suspended = suspended
+	}
 }
 
 // New is a server without buckets.
@@ -162,6 +173,10 @@ func (m *Server) add(b *shelf, key string, v *version) *version {
 		return v
 	}
 	v.VersionID = fmt.Sprintf("v%08d", m.writes)
+	if b.suspended {
+		v.VersionID = "null"
+		b.keys[key] = slices.DeleteFunc(b.keys[key], func(old *version) bool { return old.VersionID == v.VersionID })
+	}
 	b.keys[key] = slices.Insert(b.keys[key], 0, v)
 	return v
 }

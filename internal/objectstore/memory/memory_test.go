@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"strings"
 	"testing"
 
 	"breakwater/internal/objectstore"
@@ -48,5 +49,46 @@ func TestPlain(t *testing.T) {
 	}
 	if there, err := b.Exists(t.Context(), "k"); there || err != nil {
 		t.Errorf("Exists after Delete = %v, %v", there, err)
+	}
+}
+
+// Under suspended versioning what is written or deleted replaces the version null, and what
+// was kept before stays; whoever asks is told how to go on.
+func TestSuspended(t *testing.T) {
+	m := memory.New()
+	m.Create("lake", memory.Versioned)
+	m.Create("plain", memory.Plain)
+	b := objectstore.Bind(m.Owner(), "lake")
+	for i, body := range []string{"kept", "null", "null too", ""} {
+		m.Suspend("lake", i > 0)
+		var err error
+		if body == "" {
+			_, err = b.Delete(t.Context(), "k")
+		} else {
+			_, err = b.Put(t.Context(), "k", []byte(body))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ids []string
+	for v, err := range b.ListVersions(t.Context(), "k") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, v.VersionID)
+	}
+	if len(ids) != 2 || ids[0] != "null" {
+		t.Errorf("versions %q; want a delete marker null over the one that was kept", ids)
+	}
+	for bucket, want := range map[string]string{"lake": "is suspended", "plain": "keeps no versions"} {
+		why, err := objectstore.Bind(m.Owner(), bucket).Unversioned(t.Context())
+		if err != nil || !strings.Contains(why, want) || !strings.Contains(why, "turn versioning on first") {
+			t.Errorf("%s: %q, %v", bucket, why, err)
+		}
+	}
+	m.Suspend("lake", false)
+	if why, err := b.Unversioned(t.Context()); why != "" || err != nil {
+		t.Errorf("versioning is on again: %q, %v", why, err)
 	}
 }

@@ -130,7 +130,7 @@ func (s *Store) ListVersions(ctx context.Context, bucket, prefix string) iter.Se
 // Versioning is that of [objectstore.Versions].
 func (s *Store) Versioning(ctx context.Context, bucket string) (v objectstore.Versioning, err error) {
 	err = s.do(ctx, "read versioning of", bucket, "", func(b *shelf) error {
-		v.On = b.kind != Plain
+		v.On, v.Suspended = b.kind != Plain && !b.suspended, b.suspended
 		return nil
 	})
 	return v, err

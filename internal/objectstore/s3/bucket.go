@@ -39,7 +39,7 @@ func (c *Client) Versioning(ctx context.Context, bucket string) (objectstore.Ver
 	if err != nil {
 		return objectstore.Versioning{}, c.fail("read versioning of", bucket, "", err)
 	}
-	return objectstore.Versioning{On: out.Status == types.BucketVersioningStatusEnabled}, nil
+	return objectstore.Versioning{On: out.Status == types.BucketVersioningStatusEnabled, Suspended: out.Status == types.BucketVersioningStatusSuspended}, nil
 }
 
 // Replication is that of [objectstore.Replicator]. It knows where a rule of AWS's

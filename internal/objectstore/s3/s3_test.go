@@ -119,8 +119,8 @@ func TestUnreachable(t *testing.T) {
 		}
 	})
 	t.Run("dies in the middle of the body", func(t *testing.T) {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("ETag", `"e"`)
-			w.Header().Set("Content-Length", "1000")
 			w.Header().Set("Content-Length", "1000")
 			if _, err := io.WriteString(w, "only this"); err != nil {
 				t.Error(err)

@@ -82,7 +82,7 @@ func state(paused bool) pipeline.State {
 func (s Schedules) Set(ctx context.Context, name string, seen pipeline.Seen, to pipeline.State, note string) error {
 	was, ok := seen.Token.(token)
 	if !ok {
-		return fmt.Errorf("update %s: its token is a %T and not of this connector: describe it first", s.says(name), seen.Token)
+		return fmt.Errorf("update %s: its token is not of this connector: describe it first", s.says(name))
 	}
 	next := proto.CloneOf(was.has)
 	if next.State == nil {

@@ -102,7 +102,7 @@ func encode(b *bytes.Buffer, v any, typ string) error {
 	case fmt.Stringer: // an interval and the like
 		return text(b, v.String())
 	default:
-		return fmt.Errorf("%w: its answer holds a %T (%s), which has no text here; cast it to VARCHAR", query.ErrQuery, v, typ)
+		return fmt.Errorf("%w: its answer holds a value of type %s, which has no text here; cast it to VARCHAR", query.ErrQuery, typ)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func (s *source) FillChunk(state any, chunk duckdb.DataChunk) (err error) {
 	}()
 	sc, ok := state.(*scan)
 	if !ok {
-		return s.run.fail(fmt.Errorf("scan of %s: state is %T", s.name, state))
+		return s.run.fail(fmt.Errorf("scan of %s: the engine hands back another state than it was given", s.name))
 	}
 	n, err := sc.fill(&chunk)
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -285,19 +286,27 @@ func (acts *actions) each() iter.Seq[*Add] {
 	}
 }
 
+// under names a file's deletion vector; nothing where it has none.
+func under(vector string) string {
+	if vector == "" {
+		return ""
+	}
+	return fmt.Sprintf(" with deletion vector %q", vector)
+}
+
 // unique refuses a logical file named twice in one commit or checkpoint: the
 // order of actions has no meaning, so nobody could say which one holds.
 func (acts *actions) unique(key string) error {
 	seen := make(map[fileID]bool, len(acts.adds)+len(acts.removes))
 	for _, a := range acts.adds {
 		if seen[a.id()] {
-			return badLog(key, "adds %s with deletion vector %q twice", a.Path, a.Vector.ID())
+			return badLog(key, "adds %s%s twice", a.Path, under(a.Vector.ID()))
 		}
 		seen[a.id()] = true
 	}
 	for _, id := range acts.removes {
 		if seen[id] {
-			return badLog(key, "names %s with deletion vector %q twice", id.key, id.vector)
+			return badLog(key, "names %s%s twice", strings.TrimPrefix(id.key, strings.TrimSuffix(key, InLog(key))), under(id.vector))
 		}
 		seen[id] = true
 	}

@@ -81,7 +81,7 @@ func (l *Log) readPart(ctx context.Context, o table.Object, into *actions) error
 		if errors.Is(err, columns.ErrMalformed) || errors.Is(err, ErrCorrupt) {
 			return badLog(o.Key, "%w", err)
 		}
-		return fmt.Errorf("read checkpoint %s of %s: %w", o.Key, l.root, reach.Mark(err))
+		return fmt.Errorf("read checkpoint %s of %s: %w", InLog(o.Key), l.root, reach.Mark(err))
 	}
 	f, err := columns.Open(ReaderAt(ctx, l.store, o.Key, o.Size), o.Size)
 	if err != nil {

@@ -56,7 +56,7 @@ func (l *Log) absent(v int64) error {
 func (l *Log) Covered(r table.Range) string {
 	for _, c := range l.Compactions() {
 		if c.First <= r.Last && c.Last >= r.First {
-			return fmt.Sprintf(" (%s tells of %s, and no engine reads it in place of a commit that is absent: bring the commit back, and use the file to see what it held)", inLog(c.Key), c.Words())
+			return fmt.Sprintf(" (%s tells of %s, and no engine reads it in place of a commit that is absent: bring the commit back, and use the file to see what it held)", InLog(c.Key), c.Words())
 		}
 	}
 	return ""

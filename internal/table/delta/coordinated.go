@@ -84,7 +84,7 @@ func (l *Log) Pending() []Pending {
 
 func (p Pending) String() string {
 	return fmt.Sprintf("version %d may have been committed and acknowledged at %s: %s is there, and the log has no commit of that number; let a writer with the DynamoDB log store of this table finish it, or see in its DynamoDB table that it does not count",
-		p.Version, p.Written.UTC().Format(time.RFC3339), inLog(p.Key))
+		p.Version, p.Written.UTC().Format(time.RFC3339), InLog(p.Key))
 }
 
 // coordinated refuses a version of a table whose coordinator has commits that the

@@ -77,12 +77,12 @@ type folder struct {
 
 // badLog is an error about the content of one log object.
 func badLog(key, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %w", ErrCorrupt, inLog(key), fmt.Errorf(format, args...))
+	return fmt.Errorf("%w: %s: %w", ErrCorrupt, InLog(key), fmt.Errorf(format, args...))
 }
 
-// inLog names an object of a log from the table's folder on. Whoever hands its error on
+// InLog names an object of a log from the table's folder on. Whoever hands its error on
 // names the table.
-func inLog(key string) string {
+func InLog(key string) string {
 	if name, ok := NameInLog(key); ok {
 		return logName + name
 	}

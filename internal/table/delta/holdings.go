@@ -131,6 +131,9 @@ func (h *holdings) lacks(ctx context.Context, a *Add) ([]table.Lack, error) {
 			size = -1
 		}
 		if l, bad := table.Judge(f, size); bad {
+			if f.Bucket == "" && !strings.Contains(f.Key, "://") {
+				l.File.Name = h.l.root.Path(f.Key)
+			}
 			out = append(out, l)
 		}
 	}

@@ -195,7 +195,7 @@ func (l *Log) Unopenable(ctx context.Context) ([]error, error) {
 		switch _, err := l.start(ctx, c); {
 		case err == nil:
 		case broken(err):
-			bad = append(bad, fmt.Errorf("checkpoint %s of version %d cannot be read, and engines that start from it fail: %w", c.parts[0].Key, c.version, err))
+			bad = append(bad, fmt.Errorf("checkpoint %s of version %d cannot be read, and engines that start from it fail: %w", InLog(c.parts[0].Key), c.version, err))
 		default:
 			return bad, err
 		}

@@ -38,7 +38,7 @@ func Open(ctx context.Context, store table.Store, root table.Root) (*Log, error)
 	l.sort(objects)
 	if l.Head() < 0 {
 		return nil, fmt.Errorf("open delta table %s: %d objects under %s, none of them a commit or a checkpoint; check bucket and prefix: %w",
-			root, len(objects), dir, fs.ErrNotExist)
+			root, len(objects), root.URL(dir), fs.ErrNotExist)
 	}
 	return l, nil
 }
@@ -149,7 +149,7 @@ func (l *Log) commit(ctx context.Context, v int64) (*actions, error) {
 func (l *Log) get(ctx context.Context, o table.Object) ([]byte, error) {
 	body, err := l.store.Get(ctx, o.Key)
 	if err != nil {
-		return nil, fmt.Errorf("read %s of delta table %s: %w", o.Key, l.root, reach.Mark(err))
+		return nil, fmt.Errorf("read %s of delta table %s: %w", InLog(o.Key), l.root, reach.Mark(err))
 	}
 	if int64(len(body)) != o.Size {
 		return nil, badLog(o.Key, "has %d bytes, listed with %d; it changed in between: open the log again", len(body), o.Size)

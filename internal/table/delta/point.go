@@ -178,7 +178,7 @@ func (l *Log) fileTimes(t *table.Times, numbers []int64) {
 	}
 	if disorder > 0 {
 		t.Warnings = append(t.Warnings, fmt.Sprintf(
-			"the modification times of %d log objects are older than those of the versions before them, the first at version %d: the log was copied, and these times are the copy's; choose by version, or by a time recorded inside the commits (breakwater table history)",
+			"the modification times of %d log objects are older than those of the versions before them, the first at version %d: the log was copied, and these times are the copy's; choose by version, or by a time that the commits record themselves",
 			disorder, first))
 	}
 }

@@ -123,12 +123,12 @@ func (l *Log) rowActions(ctx context.Context, version int64, o table.Object) ite
 	return func(yield func(Action, error) bool) {
 		f, err := columns.Open(ReaderAt(ctx, l.store, o.Key, o.Size), o.Size)
 		if err != nil {
-			yield(Action{}, fmt.Errorf("read checkpoint %s of %s: %w", o.Key, l.root, reach.Mark(err)))
+			yield(Action{}, fmt.Errorf("read checkpoint %s of %s: %w", InLog(o.Key), l.root, reach.Mark(err)))
 			return
 		}
 		for record, err := range f.Records(wanted) {
 			if err != nil {
-				yield(Action{}, fmt.Errorf("read checkpoint %s of %s: %w", o.Key, l.root, reach.Mark(err)))
+				yield(Action{}, fmt.Errorf("read checkpoint %s of %s: %w", InLog(o.Key), l.root, reach.Mark(err)))
 				return
 			}
 			for kind, v := range record {

@@ -50,7 +50,7 @@ const mostOdd = 10
 
 func (s *Snapshot) oddity(key, format string, args ...any) {
 	if s.oddly++; len(s.odd) < mostOdd {
-		s.odd = append(s.odd, inLog(key)+": "+fmt.Sprintf(format, args...))
+		s.odd = append(s.odd, InLog(key)+": "+fmt.Sprintf(format, args...))
 	}
 }
 
@@ -283,7 +283,7 @@ func (l *Log) start(ctx context.Context, c checkpoint) (*replayer, error) {
 	r.actions = acts.inParts
 	var twice *Add
 	if s.files, twice = newFileSet(acts.files); twice != nil {
-		return nil, badLog(c.parts[0].Key, "adds %s with deletion vector %q twice", twice.Path, twice.Vector.ID())
+		return nil, badLog(c.parts[0].Key, "adds %s%s twice", twice.Path, under(twice.Vector.ID()))
 	}
 	s.log = slices.Clone(objects)
 	for _, text := range acts.odd {

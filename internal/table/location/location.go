@@ -144,6 +144,8 @@ type world struct {
 var (
 	_ table.Store  = (*world)(nil)
 	_ table.Mapper = (*world)(nil)
+
+	_ table.Remembering = (*world)(nil)
 )
 
 // Map tells where an object is found that a log names by an absolute URI: in
@@ -239,4 +241,35 @@ func (w *world) ReadAt(ctx context.Context, key string, p []byte, off int64) (in
 		return 0, err
 	}
 	return s.ReadAt(ctx, there, p, off)
+}
+
+// ListVersions yields what a bucket keeps under a prefix, keys as they were asked for;
+// nothing of files.
+func (w *world) ListVersions(ctx context.Context, prefix string) iter.Seq2[table.Past, error] {
+	return func(yield func(table.Past, error) bool) {
+		s, there, before, err := w.at(prefix)
+		if err != nil {
+			yield(table.Past{}, err)
+			return
+		}
+		r, ok := s.(table.Remembering)
+		if !ok {
+			return
+		}
+		for p, err := range r.ListVersions(ctx, there) {
+			p.Key = before + p.Key
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
+}
+
+// Unversioned is that of [table.Remembering].
+func (w *world) Unversioned(ctx context.Context, key string) (string, error) {
+	s, there, _, err := w.at(key)
+	if r, ok := s.(table.Remembering); ok && err == nil {
+		return r.Unversioned(ctx, there)
+	}
+	return "", err
 }

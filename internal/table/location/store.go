@@ -19,7 +19,10 @@ import (
 // object store's own methods are those of the field.
 type Bucket struct{ Of objectstore.Bucket }
 
-var _ table.Changer = Bucket{}
+var (
+	_ table.Changer     = Bucket{}
+	_ table.Remembering = Bucket{}
+)
 
 func object(o objectstore.Object) table.Object {
 	return table.Object{Key: o.Key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID, Archived: o.Archived}
@@ -52,6 +55,11 @@ func (b Bucket) ListVersions(ctx context.Context, prefix string) iter.Seq2[table
 			}
 		}
 	}
+}
+
+// Unversioned is that of [table.Remembering].
+func (b Bucket) Unversioned(ctx context.Context, _ string) (string, error) {
+	return b.Of.Unversioned(ctx)
 }
 
 // Get reads an object whole.

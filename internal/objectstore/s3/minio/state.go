@@ -67,7 +67,7 @@ func (a *Admin) ask(ctx context.Context, doing, bucket string, call func(context
 func (a *Admin) Versioning(ctx context.Context, bucket string) (v objectstore.Versioning, err error) {
 	err = a.ask(ctx, "read versioning of", bucket, func(ctx context.Context) error {
 		cfg, err := a.own.GetBucketVersioning(ctx, bucket)
-		v.On = cfg.Enabled()
+		v.On, v.Suspended = cfg.Enabled(), cfg.Suspended()
 		for _, p := range cfg.ExcludedPrefixes {
 			v.Except = append(v.Except, p.Prefix)
 		}

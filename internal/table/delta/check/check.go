@@ -112,9 +112,9 @@ func saysSomething(err error) bool {
 func (r *Result) content(ctx context.Context, store table.Store, p delta.Point, o Options) error {
 	r.Snapshot, r.Version, r.Time = p.Snapshot, p.Snapshot.Version.Number, p.Time
 	r.Files, r.Objects = p.Snapshot.Len(), p.Objects
-	gone := map[string]bool{}
+	gone := map[[2]string]bool{}
 	for _, l := range p.Lacks {
-		gone[l.File.URI()] = true
+		gone[[2]string{l.File.Bucket, l.File.Key}] = true
 		switch l.Fault {
 		case table.Resized:
 			r.Resized = append(r.Resized, l)
@@ -127,6 +127,9 @@ func (r *Result) content(ctx context.Context, store table.Store, p delta.Point, 
 	}
 	for _, uri := range p.Outside {
 		r.Warnings = append(r.Warnings, "it needs objects of "+uri+": they are recovered with that table, not with this one")
+	}
+	if err := r.kept(ctx, store); err != nil {
+		return err
 	}
 	return r.files(ctx, store, gone, o)
 }
@@ -150,7 +153,7 @@ func (r *Result) compactions(ctx context.Context, l *delta.Log) error {
 		case err != nil:
 			r.problem(Log, "%v", err)
 		default:
-			r.problem(Log, "%s contradicts the commits %s that it stands for: %s; Spark reads it in place of them, so move it aside", c.Key, c.Range, differs)
+			r.problem(Log, "%s contradicts the commits %s that it stands for: %s; Spark reads it in place of them, so move it aside", delta.InLog(c.Key), c.Range, differs)
 		}
 	}
 	return nil
@@ -163,12 +166,12 @@ func (r *Result) hint(ctx context.Context, l *delta.Log) error {
 	case err != nil && !saysSomething(err):
 		return err
 	case err != nil:
-		r.problem(Hint, "%v", err)
+		r.problem(Hint, "%v; move the hint aside: readers find the log without it", err)
 	case state == delta.HintAbsent, state == delta.HintGood:
 	case h.Version > l.Head():
-		r.problem(Hint, "_last_checkpoint names version %d, and the log ends at %d: it came before the log, or the log was cut; write it last", h.Version, l.Head())
+		r.problem(Hint, "_last_checkpoint names version %d, and the log ends at %d: it came before the log, or the log was cut; bring the rest of the log, or move the hint aside", h.Version, l.Head())
 	default:
-		r.problem(Hint, "_last_checkpoint names a checkpoint of version %d that is not there whole; readers that believe it fail", h.Version)
+		r.problem(Hint, "_last_checkpoint names a checkpoint of version %d that is not there whole; readers that believe it fail, so move the hint aside", h.Version)
 	}
 	return nil
 }
@@ -217,7 +220,7 @@ func (r *Result) travel(ctx context.Context, l *delta.Log, now time.Time) error 
 	}
 	t.Lost = table.Ranges(lost)
 	if len(lost) > 0 {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%s promises versions from %d on, and %d of them cannot be read in full, the first %d; a VACUUM or a log cleanup with a shorter retention ran, or objects were lost",
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s promises versions from %d on, and %d of them cannot be read in full, the first %d; a VACUUM or a log cleanup with a shorter retention ran, objects were lost, or they lie in an archive",
 			why, t.Promised, len(lost), slices.Min(lost)))
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 
 // files reads footers and deletion vectors. What is known to be gone or resized
 // was reported already.
-func (r *Result) files(ctx context.Context, store table.Store, gone map[string]bool, o Options) error {
+func (r *Result) files(ctx context.Context, store table.Store, gone map[[2]string]bool, o Options) error {
 	chosen := r.choose(o)
 	group, each := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
@@ -39,14 +39,12 @@ func (r *Result) files(ctx context.Context, store table.Store, gone map[string]b
 		if i++; each.Err() != nil {
 			break
 		}
-		file, dv := a.Needs()[0], ""
-		if needs := a.Needs(); len(needs) > 1 {
-			dv = needs[1].URI()
-		}
-		if !gone[file.URI()] && (chosen == nil || chosen[i]) {
+		needs := a.Needs()
+		is := func(f table.File) bool { return gone[[2]string{f.Bucket, f.Key}] }
+		if !is(needs[0]) && (chosen == nil || chosen[i]) {
 			group.Go(func() error { return judge(DataFile, a.Path, &r.Footers, dataFile(each, store, a)) })
 		}
-		if a.Vector != nil && !gone[dv] {
+		if a.Vector != nil && (len(needs) < 2 || !is(needs[1])) {
 			group.Go(func() error { return judge(Vector, a.Path, &r.Vectors, deleted(each, store, a)) })
 		}
 	}

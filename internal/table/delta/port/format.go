@@ -74,7 +74,7 @@ type opened struct {
 func logOf(t table.Table) (*delta.Log, error) {
 	o, ok := t.(opened)
 	if !ok {
-		return nil, fmt.Errorf("%w: %T is no delta table that was opened here", table.ErrRefused, t)
+		return nil, fmt.Errorf("%w: it is no delta table that was opened here; both must be of one format", table.ErrRefused)
 	}
 	return o.log, nil
 }
@@ -124,7 +124,7 @@ type snapshot struct {
 func deltaOf(s table.Snapshot) (*delta.Snapshot, error) {
 	d, ok := s.(snapshot)
 	if !ok {
-		return nil, fmt.Errorf("%w: %T is no version of a delta table", table.ErrRefused, s)
+		return nil, fmt.Errorf("%w: it is no version of a delta table", table.ErrRefused)
 	}
 	return d.Snapshot, nil
 }

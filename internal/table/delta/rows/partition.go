@@ -53,7 +53,7 @@ func (c *column) constant(mem memory.Allocator, value *string, n int) (arrow.Arr
 	b.Reserve(n)
 	one, err := parsed(b, *value)
 	if err != nil {
-		return nil, fmt.Errorf("%w %q of column %s, %s: %w", errPartition, *value, c.name, c.typ, err)
+		return nil, fmt.Errorf("%w %q of column %s, %s: %w", errPartition, *value, c.name, c.typ, inWords(err))
 	}
 	for range n {
 		one()
@@ -136,4 +136,15 @@ func parsed(b array.Builder, s string) (appendOne func(), err error) {
 		return func() { b.Append(v) }, err
 	}
 	return nil, fmt.Errorf("no column can be partitioned by %s", b.Type())
+}
+
+// inWords is an error of reading a value without the names of what reads it.
+func inWords(err error) error {
+	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
+		return number.Err
+	}
+	if date := (*time.ParseError)(nil); errors.As(err, &date) {
+		return errors.New("it is no such time")
+	}
+	return err
 }

@@ -93,6 +93,9 @@ func (t *Table) bad(format string, args ...any) error {
 func (t *Table) fields(raw []byte, within string) ([]column, error) {
 	var s structSchema
 	if err := strictjson.Unmarshal(raw, &s); err != nil {
+		if within == "" {
+			return nil, t.bad("%w", err)
+		}
 		return nil, t.bad("%s: %w", within, err)
 	}
 	cols := make([]column, 0, len(s.Fields))

@@ -46,7 +46,7 @@ func (t *Table) split(rows []Row) (parts map[string]*part, order []string, err e
 				}
 				dir += c.Name + "=" + url.QueryEscape(v) + "/"
 			default:
-				return nil, nil, fmt.Errorf("row %d: partition column %s holds a %T", i, c.Name, v)
+				return nil, nil, fmt.Errorf("row %d: partition column %s holds no text", i, c.Name)
 			}
 		}
 		if parts[dir] == nil {
@@ -129,7 +129,7 @@ func (c Column) value(v any) (parquet.Value, error) {
 			return parquet.Int64Value(v.UnixMicro()), nil
 		}
 	}
-	return parquet.Value{}, fmt.Errorf("column %s of type %s holds a %T", c.Name, c.Type, v)
+	return parquet.Value{}, fmt.Errorf("column %s of type %s holds a value of another type", c.Name, c.Type)
 }
 
 // The rows of a classic checkpoint. Tombstones are left out: nothing is ever
