@@ -35,11 +35,11 @@ func TestLacking(t *testing.T) {
 		want    []table.Lack
 	}{
 		"all there":              {[]table.File{a, dv}, []table.Object{{Key: "t/a", Size: 10}, {Key: "t/dv", Size: 90}, {Key: "t/old", Size: 1}}, nil},
-		"absent":                 {[]table.File{a, dv}, []table.Object{{Key: "t/dv", Size: 40}}, []table.Lack{{a, table.Absent, -1}}},
-		"shorter":                {[]table.File{a}, []table.Object{{Key: "t/a", Size: 9}}, []table.Lack{{a, table.Resized, 9}}},
-		"longer":                 {[]table.File{a}, []table.Object{{Key: "t/a", Size: 11}}, []table.Lack{{a, table.Resized, 11}}},
-		"vector shorter":         {[]table.File{dv}, []table.Object{{Key: "t/dv", Size: 39}}, []table.Lack{{dv, table.Resized, 39}}},
-		"other bucket, same key": {[]table.File{away, a}, []table.Object{{Key: "t/a", Size: 10}}, []table.Lack{{away, table.Elsewhere, -1}}},
+		"absent":                 {[]table.File{a, dv}, []table.Object{{Key: "t/dv", Size: 40}}, []table.Lack{{a, table.Absent, -1, ""}}},
+		"shorter":                {[]table.File{a}, []table.Object{{Key: "t/a", Size: 9}}, []table.Lack{{a, table.Resized, 9, ""}}},
+		"longer":                 {[]table.File{a}, []table.Object{{Key: "t/a", Size: 11}}, []table.Lack{{a, table.Resized, 11, ""}}},
+		"vector shorter":         {[]table.File{dv}, []table.Object{{Key: "t/dv", Size: 39}}, []table.Lack{{dv, table.Resized, 39, ""}}},
+		"other bucket, same key": {[]table.File{away, a}, []table.Object{{Key: "t/a", Size: 10}}, []table.Lack{{away, table.Elsewhere, -1, ""}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, counted, err := table.Lacking(t.Context(), seq(nil, tc.closure...), seq(nil, tc.listing...))
