@@ -73,6 +73,7 @@ func (l *Lab) furnishBao(ctx context.Context, region string) error {
 		}
 	}
 	policy := fmt.Sprintf(`path "%[1]s/data/lakehouse/*" { capabilities = ["create", "read", "update"] }
+path "%[1]s/delete/lakehouse/*" { capabilities = ["update"] }
 path "%[1]s/metadata/lakehouse/*" { capabilities = ["read", "list"] }
 `, vaultMount)
 	if err := c.Sys().PutPolicyWithContext(ctx, recoveryUser, policy); err != nil {

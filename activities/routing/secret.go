@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/reach"
 	"breakwater/internal/secret"
 	"breakwater/internal/verdict"
 )
@@ -20,23 +22,29 @@ func (s room) routingActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "routing.secret", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Needs: []string{"access.read-only"},
-		Doc:   "Point a group's clients at the target: its routing secret there gets the target's whole value, by check-and-set.",
-		Plan:  s.planRouting, Apply: s.applyRouting, Verify: s.verifyRouting,
+		Doc: "Point a group's clients at the target: its routing secret there gets the target's whole value, by check-and-set. " +
+			"Undo has clients read what they read before: another region's value, the older version that only the store still has, or nothing.",
+		Plan: s.planRouting, Apply: s.applyRouting, Verify: s.verifyRouting,
 		Undo: &action.Undo[action.None]{Plan: s.planRoutingBack, Apply: s.applyRouting, Verify: s.verifyRouting},
 		RedWhen: []action.Red{
 			{Fault: "vault.routing-overwritten", Want: verdict.Fail},
 			{Fault: "vault.routing-key-added", Want: verdict.Fail},
 			{Fault: "vault.routing-deleted", Want: verdict.Fail},
+			{Fault: "vault.mount-unversioned", Want: verdict.Fail},
 			{Fault: "vault.target-unreachable", Want: verdict.Unknown},
 		},
 	})
 }
 
-// routingPlan is a write of one of the estate's values. It names the value by its
-// region, so that no secret text enters the ledger, whatever lies in the store.
+// routingPlan is a write of one of the estate's values, or what takes one back. It names
+// the value by its region, so that no secret text enters the ledger, whatever lies in the
+// store.
 type routingPlan struct {
-	Value string `json:"value"` // the region whose value is to be read
-	Seen  int    `json:"seen"`  // version
+	Value   string `json:"value"` // the region whose value is to be read
+	Seen    int    `json:"seen"`  // version
+	Was     state  `json:"was,omitempty"`
+	Restore int    `json:"restore,omitempty"` // the version whose content is to be read again
+	Delete  bool   `json:"delete,omitempty"`  // nothing is to be read
 }
 
 // routingWas is what to put back: Value is empty where what lay there was none of
@@ -44,7 +52,17 @@ type routingPlan struct {
 type routingWas struct {
 	Value string `json:"value,omitempty"`
 	Seen  int    `json:"seen"`
+	Was   state  `json:"was,omitempty"` // empty where an older release planned
 }
+
+// state is what readers of a secret find.
+type state string
+
+const (
+	nothing state = "nothing" // there never was a secret
+	deleted state = "deleted" // or destroyed: there is a version, and no content
+	content state = "content"
+)
 
 // routed is a group's secret at the target.
 type routed struct {
@@ -73,7 +91,10 @@ func (s room) routing(ctx context.Context, c action.Call[action.None]) (routed, 
 	}
 	r := routed{Routing: g.Routing, store: store}
 	r.now, err = store.Read(ctx, r.Secret)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, reach.ErrMisconfigured): // no retry cures it
+		return routed{}, fmt.Errorf("%w: %w", action.ErrRefused, err)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return routed{}, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Values)) {
@@ -91,12 +112,32 @@ func (r routed) holds(region string) bool {
 	return len(want) > 0 && len(differences(want, r.now.Data)) == 0
 }
 
+// state is what readers find.
+func (r routed) state() state {
+	switch {
+	case r.now.Version == 0:
+		return nothing
+	case r.now.Data == nil:
+		return deleted
+	}
+	return content
+}
+
+// seen is the version that a plan has seen. What was deleted then and is undeleted since
+// has the same number, and is another.
+func (r routed) seen() string {
+	if r.state() == deleted {
+		return fmt.Sprintf("%d, deleted", r.now.Version)
+	}
+	return strconv.Itoa(r.now.Version)
+}
+
 // found says what lies there, without its text.
 func (r routed) found() string {
 	switch {
-	case r.now.Version == 0:
+	case r.state() == nothing:
 		return "no such secret"
-	case r.now.Data == nil:
+	case r.state() == deleted:
 		return fmt.Sprintf("version %d, deleted", r.now.Version)
 	case r.is == "":
 		return fmt.Sprintf("version %d, which is no region's value", r.now.Version)
@@ -119,67 +160,50 @@ func (s room) planRouting(ctx context.Context, c action.Call[action.None]) (acti
 	if len(r.Values[c.Run.Target]) == 0 {
 		return action.Change{}, fmt.Errorf("%w: routing of group %s has no value for %s; add it to the estate", action.ErrRefused, c.Item.Name, c.Run.Target)
 	}
-	return r.change(c, routingPlan{Value: c.Run.Target, Seen: r.now.Version}, routingWas{Value: r.is, Seen: r.now.Version})
+	undo, err := s.foretold(ctx, r)
+	if err != nil {
+		return action.Change{}, err
+	}
+	return r.change(c, routingPlan{Value: c.Run.Target, Seen: r.now.Version, Was: r.state()}, undo)
 }
 
-// change is the plan of a write.
-func (r routed) change(c action.Call[action.None], p routingPlan, was routingWas) (action.Change, error) {
+// change is the plan of a write of a region's value. undo says how that is taken back.
+func (r routed) change(c action.Call[action.None], p routingPlan, undo string) (action.Change, error) {
 	ch := action.Change{
 		Summary:       fmt.Sprintf("Clients of %s keep what they read: %s", c.Item.Name, r.found()),
-		Preconditions: []action.Precondition{{Resource: "secret " + r.String(), Version: strconv.Itoa(p.Seen)}},
+		Preconditions: []action.Precondition{{Resource: "secret " + r.String(), Version: r.seen()}},
 	}
 	if r.is != p.Value {
 		var value []string
 		for _, k := range slices.Sorted(maps.Keys(r.Values[p.Value])) {
 			value = append(value, k+"="+r.Values[p.Value][k])
 		}
-		ch.Summary = fmt.Sprintf("Point the clients of %s at %s", c.Item.Name, p.Value)
+		ch.Summary = fmt.Sprintf("Point the clients of %s at %s%s", c.Item.Name, p.Value, undo)
 		ch.Effects = []action.EffectLine{{
 			On: "secret " + r.String(), Do: "write the whole value for " + p.Value + " (" + strings.Join(value, ", ") + ")",
 			From: r.found(), To: fmt.Sprintf("version %d", p.Seen+1),
 		}}
 	}
+	return r.encode(ch, p)
+}
+
+// encode completes a plan.
+func (r routed) encode(ch action.Change, p routingPlan) (action.Change, error) {
 	var err error
 	if ch.Data, err = action.Encode(p); err == nil {
-		ch.Undo, err = action.Encode(was)
+		ch.Undo, err = action.Encode(routingWas{Value: r.is, Seen: r.now.Version, Was: r.state()})
 	}
 	return ch, err
 }
 
-// planRoutingBack plans to write the value that lay there before as a new
-// version, over ours and over nobody else's.
-func (s room) planRoutingBack(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
-	was, err := action.Decode[routingWas](c.Plan.Undo)
-	if err != nil {
-		return action.Change{}, err
-	}
-	r, err := s.routing(ctx, c)
-	if err != nil {
-		return action.Change{}, err
-	}
-	switch {
-	case r.Routing == nil:
-		return unrouted(c.Item.Name), nil
-	case was.Value == "" && r.now.Version == was.Seen:
-		data, err := action.Encode(routingPlan{Seen: was.Seen})
-		return action.Change{Summary: fmt.Sprintf("%s is untouched: %s", r, r.found()), Data: data}, err
-	case was.Value == "":
-		return action.Change{}, fmt.Errorf("%w: what %s held as version %d is no region's value, and no secret's text is kept in the ledger; bring that version back by hand: %s",
-			action.ErrRefused, r, was.Seen, r.store.BringBack(r.Secret, was.Seen))
-	case r.is != was.Value && r.is != c.Run.Target:
-		return action.Change{}, fmt.Errorf("%w: %s is %s, neither what this run wrote nor what it found; look who wrote it, and decide by hand", action.ErrMoved, r, r.found())
-	}
-	return r.change(c, routingPlan{Value: was.Value, Seen: r.now.Version}, routingWas{Value: r.is, Seen: r.now.Version})
-}
-
-// applyRouting writes the planned value, forth or back, if the secret is still at
-// the version that the plan saw.
+// applyRouting writes the planned value, forth or back, if the secret is still as the
+// plan saw it.
 func (s room) applyRouting(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
 	p, err := action.Decode[routingPlan](c.Plan.Data)
 	if err != nil {
 		return action.Outcome{}, err
 	}
-	if p.Value == "" {
+	if p.Value == "" && !p.Delete && p.Restore == 0 {
 		return action.Outcome{Summary: c.Plan.Summary}, nil
 	}
 	r, err := s.routing(ctx, c)
@@ -189,78 +213,33 @@ func (s room) applyRouting(ctx context.Context, c action.Call[action.None]) (act
 	switch {
 	case r.Routing == nil:
 		return action.Outcome{}, fmt.Errorf("%w: the plan writes the routing secret of %s, and the estate has none", action.ErrRefused, c.Item.Name)
+	case p.Delete || p.Restore > 0:
+		return r.takeBack(ctx, c, p)
 	case r.holds(p.Value):
 		return action.Outcome{Summary: fmt.Sprintf("%s holds the value for %s already, at version %d", r, p.Value, r.now.Version)}, nil
-	case r.now.Version != p.Seen:
-		return action.Outcome{}, fmt.Errorf("%w: %s is at version %d, and the plan saw version %d; plan again", action.ErrMoved, r, r.now.Version, p.Seen)
-	}
-	if err := c.Guard(ctx); err != nil {
-		return action.Outcome{}, err
+	case r.now.Version != p.Seen || p.Was != "" && p.Was != r.state():
+		return action.Outcome{}, fmt.Errorf("%w: %s is %s, and the plan saw version %d (%s); plan again", action.ErrMoved, r, r.found(), p.Seen, cmp.Or(p.Was, content))
 	}
 	value := map[string]any{}
 	for k, v := range r.Values[p.Value] {
 		value[k] = v
 	}
-	now, err := r.store.Write(ctx, r.Secret, value, p.Seen)
+	return r.write(ctx, c, value, p.Seen, "the value for "+p.Value)
+}
+
+// write writes a content as the version after seen.
+func (r routed) write(ctx context.Context, c action.Call[action.None], value map[string]any, seen int, what string) (action.Outcome, error) {
+	if err := c.Guard(ctx); err != nil {
+		return action.Outcome{}, err
+	}
+	now, err := r.store.Write(ctx, r.Secret, value, seen)
 	if errors.Is(err, secret.ErrChanged) {
 		return action.Outcome{}, fmt.Errorf("%w: %w", action.ErrMoved, err)
 	}
 	if err != nil {
 		return action.Outcome{}, err
 	}
-	return action.Outcome{Summary: fmt.Sprintf("%s holds the value for %s, as version %d", r, p.Value, now.Version), Mutations: 1}, nil
-}
-
-// verifyRouting reads what clients would read, forth or back: every key, and no
-// other; and asks the secret's metadata whether that is its current version.
-func (s room) verifyRouting(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
-	p, err := action.Decode[routingPlan](c.Plan.Data)
-	if err != nil {
-		return nil, err
-	}
-	what := "clients of " + c.Item.Name + " read where the data is"
-	g, ok := c.Estate.Group(c.Item.Name)
-	if !ok || g.Routing == nil {
-		return []action.Observation{action.Saw(what, "a routing secret, if the estate names one", "the estate names none", ok)}, nil
-	}
-	want := "the whole value for " + p.Value
-	if p.Value == "" {
-		want = fmt.Sprintf("version %d, which this run never wrote over", p.Seen)
-	}
-	if _, err := c.Estate.RegionNamed(c.Run.Target); err != nil {
-		return nil, err
-	}
-	store, err := s.Secrets(ctx, c.Estate, c.Run.Target)
-	if err != nil {
-		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
-	}
-	now, err := store.Read(ctx, g.Routing.Secret)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && p.Value != "":
-		return []action.Observation{action.Saw(what, want, err.Error(), false)}, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
-	case p.Value == "":
-		return []action.Observation{action.Saw(what, want, fmt.Sprintf("version %d", now.Version), now.Version == p.Seen)}, nil
-	}
-	differs := differences(g.Routing.Values[p.Value], now.Data)
-	got := fmt.Sprintf("version %d, as wanted", now.Version)
-	if len(differs) > 0 {
-		got = fmt.Sprintf("version %d: %s", now.Version, strings.Join(differs, ", "))
-	}
-	obs := []action.Observation{action.Saw(what, want, got, len(differs) == 0)}
-	what = "the version read is the secret's current one"
-	want = fmt.Sprintf("a version after %d", p.Seen)
-	least := p.Seen + 1
-	if len(c.Plan.Effects) == 0 {
-		want, least = fmt.Sprintf("version %d or later", p.Seen), p.Seen
-	}
-	current, err := store.Current(ctx, g.Routing.Secret)
-	if err != nil {
-		return append(obs, action.Unknown(c.Run, c.Run.Target, what, want, err, "")), nil
-	}
-	return append(obs, action.Saw(what, want, fmt.Sprintf("version %d, and its metadata says %d", now.Version, current),
-		now.Version == current && current >= least)), nil
+	return action.Outcome{Summary: fmt.Sprintf("%s holds %s, as version %d", r, what, now.Version), Mutations: 1}, nil
 }
 
 // differences names the keys that are not as wanted, without their text.

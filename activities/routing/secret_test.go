@@ -57,8 +57,12 @@ func TestRoutingSecret(t *testing.T) {
 		if _, err := def.Apply(t.Context(), r, nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := def.UndoPlan(t.Context(), r, nil); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "kv rollback") {
-			t.Errorf("UndoPlan = %v, want a refusal that names the version to bring back", err)
+		back, err := def.UndoPlan(t.Context(), r, nil)
+		text, encoded := action.Encode(back)
+		if err != nil || encoded != nil || len(back.Effects) != 1 || strings.Contains(string(text), "hunter2") {
+			t.Errorf("UndoPlan = %s, %v, %v; want one that names the version to bring back, and not its text", text, err, encoded)
 		}
 	})
+
+	t.Run("back to what was", func(t *testing.T) { backToWhatWas(t, w, def) })
 }

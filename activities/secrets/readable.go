@@ -20,6 +20,7 @@ func (s room) secretActions(c *action.Catalogue) {
 			{Fault: "vault.token-denied", Want: verdict.Fail},
 			{Fault: "vault.sentinel-deleted", Want: verdict.Fail},
 			{Fault: "vault.routing-deleted", Want: verdict.Fail},
+			{Fault: "vault.mount-unversioned", Want: verdict.Fail},
 			{Fault: "vault.target-unreachable", Want: verdict.Unknown},
 		},
 	})

@@ -18,7 +18,7 @@ func ReadableSecret(ctx context.Context, run action.Run, s secret.Store, path, n
 	switch {
 	case err == nil:
 		return action.Saw(what, want, fmt.Sprintf("%d keys", len(now.Data)), true)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, secret.ErrSealed), errors.Is(err, secret.ErrNotServing):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, secret.ErrSealed), errors.Is(err, secret.ErrNotServing), errors.Is(err, secret.ErrMount):
 		return action.Saw(what, want, err.Error(), false)
 	}
 	return action.Unknown(run, run.Target, what, want, err, "")

@@ -16,8 +16,10 @@ import (
 )
 
 // An error of a store is one of these, or [io/fs.ErrNotExist] for a secret that is
-// not there, [io/fs.ErrPermission] for a caller who may not, or
-// reach.ErrUnreachable where no answer came. A retry alone cures only the last.
+// not there, [io/fs.ErrPermission] for a caller who may not, reach.ErrThrottled for one
+// who must wait, reach.ErrMisconfigured where what answers is no such store, or not the
+// part of it that was named, or reach.ErrUnreachable where no answer came. A retry alone
+// cures only the last and a throttled one.
 var (
 	// ErrChanged means that a secret is not at the version that the caller has
 	// seen. Read it again and decide.
@@ -27,9 +29,13 @@ var (
 	// until somebody unseals it.
 	ErrSealed = errors.New("sealed")
 
-	// ErrNotServing means that the store is not initialised or is a standby for
-	// disaster recovery, which serves no reads before it is promoted.
+	// ErrNotServing means that the store is not initialised, has no active server, or is
+	// a standby for disaster recovery, which serves no reads before it is promoted.
 	ErrNotServing = errors.New("serves no secrets")
+
+	// ErrMount means that the store answers, and that the part of it that was named is
+	// none that keeps secrets with versions. It is a reach.ErrMisconfigured, too.
+	ErrMount = errors.New("no place for secrets with versions")
 )
 
 // Secret is what is known of a secret's current version.
@@ -54,10 +60,40 @@ type Reader interface {
 	// Version and Deleted, returned beside the error, still count for the next
 	// write.
 	Read(ctx context.Context, path string) (Secret, error)
-	// Current is the secret's current version by the store's own book of versions,
-	// which is another source than what Read returns. It counts deleted versions,
-	// and is 0 without an error where there never was one.
-	Current(ctx context.Context, path string) (int, error)
+	// Version reads an older version, or the current one by its number, as Read does.
+	// What is deleted, destroyed or no longer kept is fs.ErrNotExist.
+	Version(ctx context.Context, path string, version int) (Secret, error)
+	// Book is what the store has written down about the secret's versions, which is
+	// another source than what Read returns. It is empty, without an error, where there
+	// never was one.
+	Book(ctx context.Context, path string) (Book, error)
+}
+
+// State is what became of a version.
+type State string
+
+// The states of a version. A store that keeps only so many versions has no word of those
+// that it dropped: they are Gone, as one that never was.
+const (
+	Kept      State = "kept"
+	Deleted   State = "deleted"   // it is read no more, and can be undeleted
+	Destroyed State = "destroyed" // its content is gone, and its number is not
+	Gone      State = "gone"
+)
+
+// Book is a store's own record of the versions of a secret.
+type Book struct {
+	Current int // the newest version, deleted or not; 0 where there never was one
+	Most    int // how many versions are kept; 0 where that is not known
+	States  map[int]State
+}
+
+// State is what became of a version.
+func (b Book) State(version int) State {
+	if s, there := b.States[version]; there {
+		return s
+	}
+	return Gone
 }
 
 // Writer writes secrets. It may be called concurrently, also by several processes.
@@ -74,6 +110,13 @@ type Writer interface {
 	// called again: if what is there at version seen+1 is exactly data, an earlier
 	// attempt has succeeded and this one does too, without a new version.
 	Write(ctx context.Context, path string, data map[string]any, seen int) (Secret, error)
+	// Delete makes a version [Deleted], and no other: whoever wrote a later one keeps it.
+	// Where it was the current one, readers find nothing. It can be undeleted. Deleting
+	// what is deleted, or is not there, changes nothing.
+	Delete(ctx context.Context, path string, version int) error
+	// MayDelete asks whether the caller may delete versions of the secret, and changes
+	// nothing: fs.ErrPermission if not, nil also where the store does not tell.
+	MayDelete(ctx context.Context, path string) error
 }
 
 // Guide tells people where a secret is. It asks nothing of the store, and its
@@ -85,9 +128,13 @@ type Guide interface {
 	// Name is how the store's own tools call a secret, such as
 	// "secret/lakehouse/payments".
 	Name(path string) string
-	// BringBack says how a person makes an older version of a secret the current
-	// one, such as by a command to paste.
-	BringBack(path string, version int) string
+	// BringBack says how a person makes an older version of a secret, which is [Kept] or
+	// [Deleted], the current one, such as by a command to paste.
+	BringBack(path string, version int, is State) string
+	// Remove says how a person sees to it that readers of a secret find nothing.
+	Remove(path string) string
+	// Fill says how a person writes a secret anew.
+	Fill(path string) string
 }
 
 // Store is a secret store, with whatever selects a part of it, such as a mount,

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"breakwater/internal/fault"
+	"breakwater/internal/poll"
 
 	"github.com/hashicorp/vault/api"
 )
@@ -19,6 +21,7 @@ func Vaults(e Env) fault.Set {
 		tokenDenied(v),
 		deleted("vault.sentinel-deleted", "the sentinel secret is deleted", v, v.Sentinel),
 		deleted("vault.routing-deleted", "a group's routing secret is deleted", v, e.Group.Secret),
+		keepsNoVersions(v),
 		overwritten("vault.routing-overwritten", "a group's routing secret leads elsewhere", v, e.Group.Secret, func(data map[string]any) {
 			for k := range data {
 				data[k] = "elsewhere"
@@ -99,6 +102,49 @@ func tokenDenied(v Vault) fault.Fault {
 					return err
 				}
 				return c.Sys().PutPolicyWithContext(ctx, v.Policy, was)
+			})
+		},
+	}
+}
+
+// keepsNoVersions puts a KV version 1 mount in the place of the one with the secrets, which it
+// moves aside.
+func keepsNoVersions(v Vault) fault.Fault {
+	const aside = "moved-aside"
+	var k kept[struct{}]
+	return fault.Fault{
+		Name: "vault.mount-unversioned", Doc: "the mount of the secrets is one of KV version 1",
+		Available: needs(with(v.there(), "sentinel secret", v.Sentinel)),
+		Inject: func(ctx context.Context) error {
+			c, err := v.client()
+			if err != nil {
+				return err
+			}
+			if err := k.put(struct{}{}); err != nil {
+				return err
+			}
+			if err := c.Sys().RemountWithContext(ctx, v.Mount, aside); err != nil {
+				return err
+			}
+			return c.Sys().MountWithContext(ctx, v.Mount, &api.MountInput{Type: "kv", Options: map[string]string{"version": "1"}})
+		},
+		Heal: func(ctx context.Context) error {
+			return k.heal(func(struct{}) error {
+				c, err := v.client()
+				if err != nil {
+					return err
+				}
+				if err := c.Sys().UnmountWithContext(ctx, v.Mount); err != nil {
+					return err
+				}
+				if err := c.Sys().RemountWithContext(ctx, aside, v.Mount); err != nil {
+					return err
+				}
+				// It refuses everything for a moment, while it sets itself up.
+				return poll.Until(ctx, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
+					_, err := v.get(ctx, v.Sentinel)
+					return err == nil, err
+				})
 			})
 		},
 	}

@@ -260,6 +260,7 @@ func furnishBao(ctx context.Context, folder string) error {
 		}
 	}
 	if err := c.Sys().PutPolicyWithContext(ctx, policy, `path "secret/data/lakehouse/*" { capabilities = ["create", "read", "update"] }
+path "secret/delete/lakehouse/*" { capabilities = ["update"] }
 path "secret/metadata/lakehouse/*" { capabilities = ["read", "list"] }`); err != nil {
 		return err
 	}

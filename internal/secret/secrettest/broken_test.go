@@ -25,6 +25,9 @@ type wrapped struct {
 	still bool                     // nobody can stop a call
 	place func(path string) string
 	hint  func(path string, version int) string
+	older func(ctx context.Context, path string, version int) (secret.Secret, error)
+	drop  func(ctx context.Context, path string, version int) error
+	book  func(*secret.Book)
 	state func(secret.Health, error) (secret.Health, error)
 	fails func(error) error // of every call
 }
@@ -38,11 +41,11 @@ func (w *wrapped) Name(path string) string {
 	return w.memory.Name(path)
 }
 
-func (w *wrapped) BringBack(path string, version int) string {
+func (w *wrapped) BringBack(path string, version int, is secret.State) string {
 	if w.hint != nil {
 		return w.hint(path, version)
 	}
-	return w.memory.BringBack(path, version)
+	return w.memory.BringBack(path, version, is)
 }
 
 func (w *wrapped) ctx(ctx context.Context) context.Context {
@@ -84,9 +87,33 @@ func (w *wrapped) Write(ctx context.Context, path string, data map[string]any, s
 	return now, w.err(err)
 }
 
-func (w *wrapped) Current(ctx context.Context, path string) (int, error) {
-	v, err := w.memory.Current(w.ctx(ctx), w.path(path))
+func (w *wrapped) Book(ctx context.Context, path string) (secret.Book, error) {
+	b, err := w.memory.Book(w.ctx(ctx), w.path(path))
+	if w.book != nil && err == nil {
+		w.book(&b)
+	}
+	return b, w.err(err)
+}
+
+func (w *wrapped) Version(ctx context.Context, path string, version int) (secret.Secret, error) {
+	older := w.memory.Version
+	if w.older != nil {
+		older = w.older
+	}
+	v, err := older(w.ctx(ctx), w.path(path), version)
 	return v, w.err(err)
+}
+
+func (w *wrapped) Delete(ctx context.Context, path string, version int) error {
+	drop := w.memory.Delete
+	if w.drop != nil {
+		drop = w.drop
+	}
+	return w.err(drop(w.ctx(ctx), w.path(path), version))
+}
+
+func (w *wrapped) MayDelete(ctx context.Context, path string) error {
+	return w.err(w.memory.MayDelete(w.ctx(ctx), w.path(path)))
 }
 
 func (w *wrapped) Health(ctx context.Context) (secret.Health, error) {
@@ -130,11 +157,11 @@ func instead(of, err error) func(*wrapped) {
 // anyway writes over whatever is there.
 func (w *wrapped) anyway(ctx context.Context, path string, data map[string]any) (secret.Secret, error) {
 	for {
-		seen, err := w.memory.Current(ctx, path)
+		b, err := w.memory.Book(ctx, path)
 		if err != nil {
 			return secret.Secret{}, err
 		}
-		if now, err := w.memory.Write(ctx, path, data, seen); !errors.Is(err, secret.ErrChanged) {
+		if now, err := w.memory.Write(ctx, path, data, b.Current); !errors.Is(err, secret.ErrChanged) {
 			return now, err
 		}
 	}
@@ -196,15 +223,15 @@ func TestBroken(t *testing.T) {
 		})},
 		{Name: "a newer version than there is may be seen", Breaks: "a stale write changes nothing", Target: broken(func(w *wrapped) {
 			w.write = func(ctx context.Context, path string, data map[string]any, seen int) (secret.Secret, error) {
-				if now, err := w.memory.Current(ctx, path); err == nil && now < seen {
-					seen = now
+				if b, err := w.memory.Book(ctx, path); err == nil && b.Current < seen {
+					seen = b.Current
 				}
 				return w.memory.Write(ctx, path, data, seen)
 			}
 		})},
 		{Name: "the same write again is somebody else's", Breaks: "the same write again is taken as done", Target: broken(func(w *wrapped) {
 			w.write = func(ctx context.Context, path string, data map[string]any, seen int) (secret.Secret, error) {
-				if now, err := w.memory.Current(ctx, path); err == nil && now != seen {
+				if b, err := w.memory.Book(ctx, path); err == nil && b.Current != seen {
 					return secret.Secret{}, fmt.Errorf("write: %w", secret.ErrChanged)
 				}
 				return w.memory.Write(ctx, path, data, seen)
@@ -242,6 +269,26 @@ func TestBroken(t *testing.T) {
 				}
 				return now, err
 			}
+		})},
+		{Name: "an older version is the current one", Breaks: "an older version is read as it was", Target: broken(func(w *wrapped) {
+			w.older = func(ctx context.Context, path string, _ int) (secret.Secret, error) { return w.memory.Read(ctx, path) }
+		})},
+		{Name: "the book knows of the current version alone", Breaks: "an older version is read as it was", Target: broken(func(w *wrapped) {
+			w.book = func(b *secret.Book) {
+				b.States = map[int]secret.State{b.Current: b.State(b.Current)}
+			}
+		})},
+		{Name: "a deletion takes the newest version", Breaks: "a deletion takes the version that was named", Target: broken(func(w *wrapped) {
+			w.drop = func(ctx context.Context, path string, _ int) error {
+				b, err := w.memory.Book(ctx, path)
+				if err != nil {
+					return err
+				}
+				return w.memory.Delete(ctx, path, b.Current)
+			}
+		})},
+		{Name: "a deletion is noted and not done", Breaks: "a deletion takes the version that was named", Target: broken(func(w *wrapped) {
+			w.drop = func(ctx context.Context, path string, _ int) error { return w.memory.MayDelete(ctx, path) }
 		})},
 		{Name: "only a path's folder counts", Breaks: "each secret is on its own", Target: broken(func(w *wrapped) {
 			w.at = path.Dir

@@ -78,9 +78,13 @@ func (m memory) Address() string { return fmt.Sprintf("memory %p", m.vault) }
 
 func (m memory) Name(path string) string { return "kept/" + path }
 
-func (m memory) BringBack(path string, version int) string {
-	return fmt.Sprintf("write version %d of %s again", version, path)
+func (m memory) BringBack(path string, version int, is secret.State) string {
+	return fmt.Sprintf("write version %d of %s, which is %s, again", version, path, is)
 }
+
+func (m memory) Remove(path string) string { return "delete " + path }
+
+func (m memory) Fill(path string) string { return "write " + path }
 
 func (m memory) Health(ctx context.Context) (secret.Health, error) {
 	if m.silent {
@@ -125,27 +129,66 @@ func (m memory) read(ctx context.Context, path string) (secret.Secret, error) {
 	if err := m.open(ctx); err != nil {
 		return secret.Secret{}, err
 	}
+	return m.version(path, len(m.secrets[path]))
+}
+
+// version reads one of a secret's versions.
+func (m memory) version(path string, n int) (secret.Secret, error) {
 	vs := m.secrets[path]
-	if len(vs) == 0 {
+	if n < 1 || n > len(vs) {
 		return secret.Secret{}, fs.ErrNotExist
 	}
-	last := vs[len(vs)-1]
-	now := secret.Secret{Version: len(vs), Created: last.created, Deleted: last.deleted}
-	if last.deleted {
+	v := vs[n-1]
+	now := secret.Secret{Version: n, Created: v.created, Deleted: v.deleted}
+	if v.deleted {
 		return now, fs.ErrNotExist
 	}
-	d := json.NewDecoder(bytes.NewReader(last.text))
+	d := json.NewDecoder(bytes.NewReader(v.text))
 	d.UseNumber()
 	return now, d.Decode(&now.Data)
 }
 
-func (m memory) Current(ctx context.Context, path string) (int, error) {
+func (m memory) Version(ctx context.Context, path string, n int) (secret.Secret, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := m.open(ctx)
+	var v secret.Secret
+	if err == nil {
+		v, err = m.version(path, n)
+	}
+	return v, m.fail("read a version of", path, err)
+}
+
+func (m memory) Book(ctx context.Context, path string) (secret.Book, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.open(ctx); err != nil {
-		return 0, m.fail("read the versions of", path, err)
+		return secret.Book{}, m.fail("read the versions of", path, err)
 	}
-	return len(m.secrets[path]), nil
+	b := secret.Book{Current: len(m.secrets[path]), States: map[int]secret.State{}}
+	for i, v := range m.secrets[path] {
+		b.States[i+1] = secret.Kept
+		if v.deleted {
+			b.States[i+1] = secret.Deleted
+		}
+	}
+	return b, nil
+}
+
+func (m memory) Delete(ctx context.Context, path string, n int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := m.open(ctx)
+	if vs := m.secrets[path]; err == nil && n >= 1 && n <= len(vs) {
+		vs[n-1].deleted = true
+	}
+	return m.fail("delete a version of", path, err)
+}
+
+func (m memory) MayDelete(ctx context.Context, path string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fail("delete a version of", path, m.open(ctx))
 }
 
 func (m memory) Write(ctx context.Context, path string, data map[string]any, seen int) (secret.Secret, error) {

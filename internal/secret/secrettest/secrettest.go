@@ -65,6 +65,8 @@ var suite = promise.Suite[Target]{
 	{Name: "the same write again is taken as done", Check: testAgain},
 	{Name: "of many writers one wins", Check: testRace},
 	{Name: "what is deleted is missing, and keeps counting", Check: testDeleted},
+	{Name: "an older version is read as it was", Check: testOlder},
+	{Name: "a deletion takes the version that was named", Check: testDelete},
 	{Name: "each secret is on its own", Check: testApart},
 	{Name: "denied is not missing", Check: testDenied},
 	{Name: "silence is no answer", Check: testSilent},
@@ -118,8 +120,16 @@ func holds(t testing.TB, s secret.Store, path string, version int, data content)
 		t.Fatalf("Read = %v, want version %d", err, version)
 	}
 	same(t, "Read", now, version, data)
-	if v, err := s.Current(t.Context(), path); err != nil || v != version {
-		t.Errorf("Current = %d, %v; want %d", v, err, version)
+	booked(t, s, path, version, secret.Kept)
+}
+
+// booked fails the test unless the store has written down what the current version is,
+// and what became of it.
+func booked(t testing.TB, s secret.Store, path string, version int, state secret.State) {
+	t.Helper()
+	b, err := s.Book(t.Context(), path)
+	if err != nil || b.Current != version || b.State(version) != state {
+		t.Errorf("Book = %+v, %v; want version %d, %s", b, err, version, state)
 	}
 }
 
@@ -154,9 +164,9 @@ func testMissing(t testing.TB, target Target) {
 	if now.Version != 0 || now.Data != nil || now.Deleted {
 		t.Errorf("Read = %+v, want nothing", now)
 	}
-	if v, err := target.Store.Current(t.Context(), path); err != nil || v != 0 {
-		t.Errorf("Current = %d, %v; want 0 and no error", v, err)
-	}
+	booked(t, target.Store, path, 0, secret.Gone)
+	_, err = target.Store.Version(t.Context(), path, 1)
+	is(t, "Version 1", err, fs.ErrNotExist, fs.ErrPermission, reach.ErrUnreachable, secret.ErrSealed)
 	is(t, "Readable", secret.Readable(t.Context(), target.Store, path), fs.ErrNotExist)
 }
 
@@ -255,15 +265,71 @@ func testDeleted(t testing.TB, target Target) {
 	if !now.Deleted || now.Version != 2 || now.Data != nil {
 		t.Errorf("Read of a deleted secret = %+v; want version 2, deleted", now)
 	}
-	if v, err := target.Store.Current(t.Context(), path); err != nil || v != 2 {
-		t.Errorf("Current of a deleted secret = %d, %v; want 2", v, err)
-	}
+	booked(t, target.Store, path, 2, secret.Deleted)
 	is(t, "Readable of a deleted secret", secret.Readable(t.Context(), target.Store, path), fs.ErrNotExist)
 	_, err = target.Store.Write(t.Context(), path, content{"a": "3"}, 0)
 	is(t, "Write of a deleted secret as a new one", err, secret.ErrChanged)
 	three := content{"a": "3"}
 	same(t, "Write after the deletion", write(t, target.Store, path, three, 2), 3, three)
 	holds(t, target.Store, path, 3, three)
+}
+
+func testOlder(t testing.TB, target Target) {
+	path := fresh()
+	one, two := content{"a": "1", "old": "yes"}, content{"a": "2"}
+	write(t, target.Store, path, one, 0)
+	write(t, target.Store, path, two, 1)
+	for v, data := range map[int]content{1: one, 2: two} {
+		now, err := target.Store.Version(t.Context(), path, v)
+		if err != nil {
+			t.Fatalf("Version %d = %v", v, err)
+		}
+		same(t, fmt.Sprintf("Version %d", v), now, v, data)
+		booked(t, target.Store, path, 2, secret.Kept)
+	}
+	_, err := target.Store.Version(t.Context(), path, 3)
+	is(t, "Version 3 of two", err, fs.ErrNotExist)
+	b, err := target.Store.Book(t.Context(), path)
+	if err != nil || b.State(1) != secret.Kept || b.State(3) != secret.Gone {
+		t.Errorf("Book = %+v, %v; want version 1 kept, and no version 3", b, err)
+	}
+}
+
+func testDelete(t testing.TB, target Target) {
+	path := fresh()
+	write(t, target.Store, path, content{"a": "1"}, 0)
+	two := content{"a": "2"}
+	write(t, target.Store, path, two, 1)
+	if err := target.Store.MayDelete(t.Context(), path); err != nil {
+		t.Errorf("MayDelete = %v", err)
+	}
+	drop := func(version int) {
+		t.Helper()
+		if err := target.Store.Delete(t.Context(), path, version); err != nil {
+			t.Fatalf("Delete of version %d = %v", version, err)
+		}
+	}
+	for range 2 {
+		drop(1) // an older one: readers find the newer one still
+		holds(t, target.Store, path, 2, two)
+		now, err := target.Store.Version(t.Context(), path, 1)
+		is(t, "Version 1, deleted", err, fs.ErrNotExist, fs.ErrPermission)
+		if now.Data != nil {
+			t.Errorf("Version 1, deleted, has %d keys", len(now.Data))
+		}
+	}
+	if b, err := target.Store.Book(t.Context(), path); err != nil || b.State(1) != secret.Deleted {
+		t.Errorf("Book = %+v, %v; want version 1 deleted", b, err)
+	}
+	drop(3) // nobody wrote it
+	holds(t, target.Store, path, 2, two)
+	drop(2)
+	_, err := target.Store.Read(t.Context(), path)
+	is(t, "Read of a deleted secret", err, fs.ErrNotExist, fs.ErrPermission)
+	booked(t, target.Store, path, 2, secret.Deleted)
+	drop(2)
+	three := content{"a": "3"}
+	same(t, "Write after the deletion", write(t, target.Store, path, three, 2), 3, three)
 }
 
 func testApart(t testing.TB, target Target) {
@@ -291,8 +357,12 @@ func testDenied(t testing.TB, target Target) {
 		if now.Data != nil || now.Version != 0 {
 			t.Errorf("Read by the denied tells version %d and %d keys", now.Version, len(now.Data))
 		}
-		_, err = target.Denied.Current(t.Context(), path)
-		is(t, "Current by the denied", err, fs.ErrPermission, not...)
+		_, err = target.Denied.Book(t.Context(), path)
+		is(t, "Book by the denied", err, fs.ErrPermission, not...)
+		_, err = target.Denied.Version(t.Context(), path, 1)
+		is(t, "Version by the denied", err, fs.ErrPermission, not...)
+		is(t, "Delete by the denied", target.Denied.Delete(t.Context(), path, 1), fs.ErrPermission, not...)
+		is(t, "MayDelete of the denied", target.Denied.MayDelete(t.Context(), path), fs.ErrPermission, not...)
 		_, err = target.Denied.Write(t.Context(), path, content{"a": "b"}, 0)
 		is(t, "Write by the denied", err, fs.ErrPermission, not...)
 		is(t, "Readable by the denied", secret.Readable(t.Context(), target.Denied, path), fs.ErrPermission, not...)
@@ -301,16 +371,16 @@ func testDenied(t testing.TB, target Target) {
 		t.Errorf("Health for the denied = %v, %v; it needs no permission", h, err)
 	}
 	holds(t, target.Store, there, 1, data)
-	if v, err := target.Store.Current(t.Context(), missing); err != nil || v != 0 {
-		t.Errorf("after the denied tried to write, Current = %d, %v", v, err)
-	}
+	booked(t, target.Store, missing, 0, secret.Gone)
 }
 
 // calls is everything that asks a store.
 func calls(s secret.Store, path string) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Read":     func(ctx context.Context) error { _, err := s.Read(ctx, path); return err },
-		"Current":  func(ctx context.Context) error { _, err := s.Current(ctx, path); return err },
+		"Version":  func(ctx context.Context) error { _, err := s.Version(ctx, path, 1); return err },
+		"Book":     func(ctx context.Context) error { _, err := s.Book(ctx, path); return err },
+		"Delete":   func(ctx context.Context) error { return s.Delete(ctx, path, 1) },
 		"Write":    func(ctx context.Context) error { _, err := s.Write(ctx, path, content{"a": "b"}, 0); return err },
 		"Health":   func(ctx context.Context) error { _, err := s.Health(ctx); return err },
 		"Readable": func(ctx context.Context) error { return secret.Readable(ctx, s, path) },
@@ -371,9 +441,7 @@ func testCancelled(t testing.TB, target Target) {
 			t.Errorf("%s: error %v reads as silence, and it was we who stopped asking", name, err)
 		}
 	}
-	if v, err := target.Store.Current(t.Context(), path); err != nil || v != 0 {
-		t.Errorf("after a cancelled write, Current = %d, %v", v, err)
-	}
+	booked(t, target.Store, path, 0, secret.Gone)
 }
 
 func testHidden(t testing.TB, target Target) {
@@ -415,9 +483,18 @@ func testGuide(t testing.TB, target Target) {
 	if place := secret.Place(s, one); !strings.Contains(place, s.Address()) || !strings.Contains(place, s.Name(one)) {
 		t.Errorf("Place = %q", place)
 	}
-	hint := s.BringBack(one, 4711)
-	if !strings.Contains(hint, one) || !strings.Contains(hint, "4711") {
-		t.Errorf("BringBack = %q; want the secret and its version", hint)
+	for _, state := range []secret.State{secret.Kept, secret.Deleted} {
+		if hint := s.BringBack(one, 4711, state); !strings.Contains(hint, one) || !strings.Contains(hint, "4711") {
+			t.Errorf("BringBack of what is %s = %q; want the secret and its version", state, hint)
+		}
+	}
+	if s.BringBack(one, 1, secret.Kept) == s.BringBack(one, 1, secret.Deleted) {
+		t.Error("BringBack tells no deleted version from one that is there")
+	}
+	for doing, hint := range map[string]string{"Remove": s.Remove(one), "Fill": s.Fill(one)} {
+		if !strings.Contains(hint, one) {
+			t.Errorf("%s = %q; want the secret in it", doing, hint)
+		}
 	}
 	_, missing := s.Read(t.Context(), one)
 	_, denied := target.Denied.Read(t.Context(), one)

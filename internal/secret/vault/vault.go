@@ -22,7 +22,6 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
-	"breakwater/internal/reach"
 	"breakwater/internal/secret"
 )
 
@@ -93,7 +92,8 @@ type Store struct {
 var _ secret.Store = (*Store)(nil)
 
 // Mount is the secret store at a mount, such as "secret". It asks nothing of the
-// server: a mount that is not there is [fs.ErrNotExist] for each of its secrets.
+// server: a mount that is not there, or is none of KV version 2, is
+// reach.ErrMisconfigured for each of its secrets.
 func (c *Client) Mount(name string) *Store { return &Store{c, name} }
 
 // Address is the server's URL.
@@ -103,50 +103,60 @@ func (s *Store) Address() string { return s.client.address }
 // take.
 func (s *Store) Name(path string) string { return s.mount + "/" + path }
 
-// BringBack is the command that writes an older version as a new one.
-func (s *Store) BringBack(path string, version int) string {
-	return fmt.Sprintf("vault kv rollback -mount=%s -version=%d %s", s.mount, version, path)
-}
-
 // Read reads the current version.
 func (s *Store) Read(ctx context.Context, path string) (secret.Secret, error) {
-	kv, err := s.client.api.KVv2(s.mount).Get(ctx, path)
-	switch {
-	case errors.Is(err, api.ErrSecretNotFound):
-		return secret.Secret{}, s.fail("read", path, fmt.Errorf("%w: there is no such secret, or %s is not a KV version 2 mount", fs.ErrNotExist, s.mount))
-	case err != nil:
-		return secret.Secret{}, s.fail("read", path, err)
-	case kv.VersionMetadata == nil:
-		return secret.Secret{}, s.fail("read", path, errors.New("the answer names no version; is this a KV version 2 mount?"))
-	}
-	now := secret.Secret{Data: kv.Data, Version: kv.VersionMetadata.Version, Created: kv.VersionMetadata.CreatedTime}
-	if kv.Data == nil {
-		now.Deleted = true
-		return now, s.fail("read", path, fmt.Errorf("%w: its version %d is deleted; undelete it or write a new one", fs.ErrNotExist, now.Version))
-	}
-	return now, nil
+	return s.read(ctx, "read", path, nil)
 }
 
-// Current reads the secret's metadata, which the token must be allowed to.
-func (s *Store) Current(ctx context.Context, path string) (int, error) {
-	m, err := s.client.api.KVv2(s.mount).GetMetadata(ctx, path)
-	if errors.Is(err, api.ErrSecretNotFound) {
-		return 0, nil
-	}
+// read reads a version. Where there is none, the mount is asked what it is: one that is
+// missing, or of KV version 1, has none of the secrets of this store, and lacks them in
+// another way than a secret that never was.
+func (s *Store) read(ctx context.Context, doing, path string, which map[string][]string) (secret.Secret, error) {
+	res, err := s.client.api.Logical().ReadWithDataWithContext(ctx, s.mount+"/data/"+path, which)
 	if err != nil {
-		return 0, s.fail("read the metadata of", path, err)
+		return secret.Secret{}, s.fail(ctx, doing, path, err)
 	}
-	return m.CurrentVersion, nil
+	var meta map[string]any
+	if res != nil {
+		meta, _ = res.Data["metadata"].(map[string]any)
+	}
+	version, _ := meta["version"].(json.Number)
+	n, err := version.Int64()
+	if err != nil || n < 1 {
+		if err := s.versioned(ctx); err != nil {
+			return secret.Secret{}, s.fail(ctx, doing, path, err)
+		}
+		return secret.Secret{}, s.fail(ctx, doing, path, fmt.Errorf("%w: there is no such secret", fs.ErrNotExist))
+	}
+	now := secret.Secret{Version: int(n)}
+	created, _ := meta["created_time"].(string)
+	if now.Created, err = time.Parse(time.RFC3339, created); err != nil {
+		return secret.Secret{}, s.fail(ctx, doing, path, fmt.Errorf("when version %d was written: %w", n, err))
+	}
+	if now.Data, _ = res.Data["data"].(map[string]any); now.Data == nil {
+		now.Deleted = true
+		how := "deleted; undelete it or write a new one"
+		if meta["destroyed"] == true {
+			how = "destroyed; write a new one"
+		}
+		return now, s.fail(ctx, doing, path, fmt.Errorf("%w: its version %d is %s", fs.ErrNotExist, n, how))
+	}
+	return now, nil
 }
 
 // Write writes data by check-and-set, and reads it back: what the library sent a
 // second time, after an answer that was lost, is refused though the first took
 // place.
 func (s *Store) Write(ctx context.Context, path string, data map[string]any, seen int) (secret.Secret, error) {
+	if seen == 0 { // a mount of another kind would take the write, as a secret with another path
+		if now, err := s.Read(ctx, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return now, fmt.Errorf("look before writing: %w", err)
+		}
+	}
 	_, err := s.client.api.KVv2(s.mount).Put(ctx, path, data, api.WithCheckAndSet(seen))
 	lost := isCAS(err)
 	if err != nil && !lost {
-		return secret.Secret{}, s.fail("write", path, err)
+		return secret.Secret{}, s.fail(ctx, "write", path, err)
 	}
 	now, err := s.Read(ctx, path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -154,15 +164,15 @@ func (s *Store) Write(ctx context.Context, path string, data map[string]any, see
 	}
 	same, err := equal(now.Data, data)
 	if err != nil {
-		return now, s.fail("compare", path, err)
+		return now, s.fail(ctx, "compare", path, err)
 	}
 	switch {
 	case now.Version == seen+1 && same:
 		return now, nil
 	case lost:
-		return now, s.fail("write", path, fmt.Errorf("it is at version %d, not %d: %w; read it again and decide", now.Version, seen, secret.ErrChanged))
+		return now, s.fail(ctx, "write", path, fmt.Errorf("it is at version %d, not %d: %w; read it again and decide", now.Version, seen, secret.ErrChanged))
 	}
-	return now, s.fail("write", path, fmt.Errorf("written as version %d, but it reads back as version %d with other content: %w", seen+1, now.Version, secret.ErrChanged))
+	return now, s.fail(ctx, "write", path, fmt.Errorf("written as version %d, but it reads back as version %d with other content: %w", seen+1, now.Version, secret.ErrChanged))
 }
 
 // Health asks the server, which needs no token for it.
@@ -172,47 +182,6 @@ func (s *Store) Health(ctx context.Context) (secret.Health, error) {
 		return secret.Health{}, fmt.Errorf("health at %s: %w", s.client.address, classify(err))
 	}
 	return secret.Health{Initialized: h.Initialized, Sealed: h.Sealed, Recovery: h.ReplicationDRMode == "secondary"}, nil
-}
-
-// fail words an error and gives it its sentinel.
-func (s *Store) fail(doing, path string, err error) error {
-	return fmt.Errorf("%s %s: %w", doing, secret.Place(s, path), classify(err))
-}
-
-// refusal is a server's answer no in one line, with its sentinel and the
-// library's error, which takes several, in its chain.
-type refusal struct {
-	text  string
-	kinds []error
-}
-
-func (e *refusal) Error() string   { return e.text }
-func (e *refusal) Unwrap() []error { return e.kinds }
-
-func classify(err error) error {
-	var r *api.ResponseError
-	if !errors.As(err, &r) {
-		return reach.Mark(err)
-	}
-	said := fmt.Sprintf("%d %s", r.StatusCode, strings.Join(r.Errors, "; "))
-	switch {
-	case r.StatusCode == http.StatusForbidden:
-		return &refusal{"the token is denied (" + said + "); check its policies and its age", []error{fs.ErrPermission, err}}
-	case r.StatusCode == http.StatusNotFound:
-		return &refusal{"not found (" + said + ")", []error{fs.ErrNotExist, err}}
-	case r.StatusCode == http.StatusBadGateway, r.StatusCode == http.StatusGatewayTimeout:
-		return &refusal{"unreachable, a gateway says (" + said + ")", []error{reach.ErrUnreachable, err}}
-	case r.StatusCode == http.StatusServiceUnavailable && strings.Contains(strings.ToLower(said), "sealed"):
-		return &refusal{"it is sealed (" + said + "); unseal it", []error{secret.ErrSealed, err}}
-	}
-	return &refusal{"the server answered " + said, []error{err}}
-}
-
-// isCAS tells a lost check-and-set from the other mistakes with status 400.
-func isCAS(err error) bool {
-	var r *api.ResponseError
-	return errors.As(err, &r) && r.StatusCode == http.StatusBadRequest &&
-		strings.Contains(strings.Join(r.Errors, " "), "check-and-set parameter did not match")
 }
 
 // equal compares contents as JSON: what was written as an int reads back as a

@@ -84,8 +84,8 @@ func TestPort(t *testing.T) {
 	})
 	t.Run("no such mount", func(t *testing.T) {
 		_, err := client(t, s.Address, s.RootToken).Mount("no-such-mount").Read(t.Context(), "x")
-		if !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Read of a missing mount = %v", err)
+		if !errors.Is(err, reach.ErrMisconfigured) || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no mount no-such-mount") {
+			t.Errorf("Read of a missing mount = %v; want one that the estate names wrongly", err)
 		}
 	})
 	t.Run("no token in an error", func(t *testing.T) {
@@ -96,11 +96,11 @@ func TestPort(t *testing.T) {
 	})
 	t.Run("words for people", func(t *testing.T) {
 		c := s.Store(t)
-		if got, want := c.BringBack("lakehouse/orders", 3), "vault kv rollback -mount=secret -version=3 lakehouse/orders"; got != want {
+		if got, want := c.BringBack("lakehouse/orders", 3, secret.Kept), "vault kv rollback -mount=secret -version=3 lakehouse/orders"; got != want {
 			t.Errorf("BringBack = %q, want %q", got, want)
 		}
 		_, err := c.Read(t.Context(), "never")
-		want := "read secret/never at " + s.Address + ": file does not exist: there is no such secret, or secret is not a KV version 2 mount"
+		want := "read secret/never at " + s.Address + ": file does not exist: there is no such secret"
 		if err == nil || err.Error() != want {
 			t.Errorf("Read = %v, want %s", err, want)
 		}
@@ -174,8 +174,8 @@ func TestEnvironmentIsIgnored(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 	}))
 	defer srv.Close()
-	if _, err := client(t, srv.URL, "mine").Mount("secret").Read(t.Context(), "x"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Read = %v", err)
+	if _, err := client(t, srv.URL, "mine").Mount("secret").Read(t.Context(), "x"); !errors.Is(err, reach.ErrMisconfigured) {
+		t.Errorf("Read = %v, want that this is no Vault", err)
 	}
 	if asked == nil || asked.Header.Get("X-Vault-Token") != "mine" || asked.Header.Get("X-Vault-Namespace") != "" {
 		t.Errorf("asked with %v", asked)
