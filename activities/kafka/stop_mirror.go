@@ -69,6 +69,9 @@ func (s room) planStopMirror(ctx context.Context, c action.Call[action.None]) (a
 	if err != nil {
 		return action.Change{}, err
 	}
+	if err := s.canStop(ctx, c, all); err != nil {
+		return action.Change{}, err
+	}
 	ch := action.Change{Summary: "Every connector into " + c.Run.Target + " is stopped already"}
 	for _, k := range all {
 		on := onConnector(k.Name, c.Run.Target)
@@ -84,6 +87,28 @@ func (s room) planStopMirror(ctx context.Context, c action.Call[action.None]) (a
 		ch.Undo, err = action.Encode(all)
 	}
 	return ch, err
+}
+
+// canStop refuses what could not be done later: a mirror that has no way to stop a link
+// that runs.
+func (s room) canStop(ctx context.Context, c action.Call[action.None], all []connector) error {
+	m, err := s.Mirror(ctx, c.Estate, c.Run.Source, c.Run.Target)
+	if err != nil {
+		return err
+	}
+	tells, ok := m.(mirror.Foreteller)
+	if !ok {
+		return nil
+	}
+	for _, k := range all {
+		if k.State == mirror.Stopped || k.State == mirror.Missing {
+			continue
+		}
+		if err := tells.CanStop(ctx, k.Name); err != nil {
+			return action.Classed(err, errors.ErrUnsupported, action.ErrRefused)
+		}
+	}
+	return nil
 }
 
 // applyStopMirror stops what the plan stops.

@@ -107,12 +107,13 @@ type Kafka struct {
 // Connect is the Kafka Connect cluster that runs MirrorMaker 2 into a region.
 type Connect struct {
 	URL            string   `json:"url" yaml:"url"`
-	Source         string   `json:"source" yaml:"source"`                     // MirrorSourceConnector's name
-	Checkpoint     string   `json:"checkpoint" yaml:"checkpoint"`             // MirrorCheckpointConnector's name
-	Heartbeat      string   `json:"heartbeat" yaml:"heartbeat"`               // MirrorHeartbeatConnector's name
-	Others         []string `json:"others,omitempty" yaml:"others,omitempty"` // further connectors that write into this region
-	OffsetsTopic   string   `json:"offsets_topic" yaml:"offsets_topic"`       // offset.storage.topic of the worker
-	PolicyIdentity bool     `json:"identity_policy" yaml:"identity_policy"`   // topics keep their names at the target
+	Credentials    Ref      `json:"credentials,omitempty" yaml:"credentials,omitempty"` // username, password; none where nobody asks for them
+	Source         string   `json:"source" yaml:"source"`                               // MirrorSourceConnector's name
+	Checkpoint     string   `json:"checkpoint" yaml:"checkpoint"`                       // MirrorCheckpointConnector's name
+	Heartbeat      string   `json:"heartbeat" yaml:"heartbeat"`                         // MirrorHeartbeatConnector's name
+	Others         []string `json:"others,omitempty" yaml:"others,omitempty"`           // further connectors that write into this region
+	OffsetsTopic   string   `json:"offsets_topic" yaml:"offsets_topic"`                 // offset.storage.topic of the worker
+	PolicyIdentity bool     `json:"identity_policy" yaml:"identity_policy"`             // topics keep their names at the target
 }
 
 // Connectors lists all connector names, the source connector first.

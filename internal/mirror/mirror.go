@@ -7,7 +7,8 @@
 // A [Mirror] is one mirror into one target. What not every mirror can do is an
 // ability, and a caller asks for it with a type assertion: [Translator],
 // [GroupSyncer], [Teller]. A mirror without it does not do that at all, which is an
-// answer too: one that is no GroupSyncer never moves a consumer group.
+// answer too: one that is no GroupSyncer never moves a consumer group. A [Foreteller]
+// alone can be told before it is asked to stop that it will not.
 //
 // # Adding a provider
 //
@@ -25,6 +26,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -35,6 +37,10 @@ import (
 // ErrNone means that nothing copies topics into a region. It is an fs.ErrNotExist
 // and has its words; only this one says what does not exist.
 var ErrNone = fmt.Errorf("%w", fs.ErrNotExist)
+
+// ErrStill means that a link was told to stop or to go on, and has not in the time that
+// there was, though the mirror answers.
+var ErrStill = errors.New("it has not done so in time")
 
 // State is how a link is, as coarse as a plan needs it: whether its single tasks
 // work changes from one moment to the next, and is [Link].Works.
@@ -90,6 +96,13 @@ type Switch interface {
 	// all of its links are stopped. Not every one need be there; a mirror that
 	// writes none names none. Nobody is asked.
 	Own() []string
+}
+
+// Foreteller is the ability of a mirror to say beforehand whether it can stop a link.
+type Foreteller interface {
+	// CanStop asks and changes nothing. errors.ErrUnsupported is in the chain where a
+	// [Switch.Stop] of the link cannot come about; nil says that it can be tried.
+	CanStop(ctx context.Context, link string) error
 }
 
 // Source is the cluster that is copied from, as far as a mirror asks it.

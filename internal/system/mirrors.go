@@ -13,8 +13,8 @@ import (
 // Mirror opens what copies the topics of the source region into the target. The
 // source may be empty or have no Kafka where nobody asks how far the mirror has come.
 // mirror.ErrNone is in the chain where the estate names nothing that mirrors into the
-// target. Nobody is asked yet.
-func (s *Systems) Mirror(_ context.Context, e *estate.Estate, source, target string) (mirror.Mirror, error) {
+// target. No mirror is asked yet.
+func (s *Systems) Mirror(ctx context.Context, e *estate.Estate, source, target string) (mirror.Mirror, error) {
 	r, err := e.RegionNamed(target)
 	if err != nil {
 		return nil, err
@@ -23,8 +23,21 @@ func (s *Systems) Mirror(_ context.Context, e *estate.Estate, source, target str
 	if decl == nil {
 		return nil, fmt.Errorf("region %s has no connect in estate %s: %w", target, e.Estate, mirror.ErrNone)
 	}
-	w, err := s.mirrors.get(decl.URL, func() (*mm2.Worker, error) {
-		return mm2.NewWorker(decl.URL, nil) // it knows how long each request may take
+	var as mm2.Login
+	if decl.Credentials != "" {
+		v, err := s.Credentials(ctx, e, target, decl.Credentials, "the connect of "+target)
+		if err != nil {
+			return nil, err
+		}
+		if as.User, err = v.Text("username"); err != nil {
+			return nil, err
+		}
+		if as.Password, err = v.Text("password"); err != nil {
+			return nil, err
+		}
+	}
+	w, err := s.mirrors.get(decl.URL+" "+as.User+" "+as.Password, func() (*mm2.Worker, error) {
+		return mm2.NewWorker(decl.URL, as) // it knows how long each request may take
 	})
 	if err != nil {
 		return nil, err

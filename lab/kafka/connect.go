@@ -104,7 +104,7 @@ func OpenConnect(c ConnectConfig) (*Connect, error) {
 
 // serves asks whether the worker lists its connectors.
 func (c *Connect) serves(ctx context.Context) error {
-	cl, err := mm2.NewWorker(c.URL(), nil)
+	cl, err := mm2.NewWorker(c.URL(), mm2.Login{})
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ type MirrorConfig struct {
 // *source*, so that an arriving heartbeat proves the whole way. Intervals are
 // seconds instead of minutes. Putting the same again changes nothing.
 func PutMirror(ctx context.Context, url string, m MirrorConfig) error {
-	cl, err := mm2.NewWorker(url, nil)
+	cl, err := mm2.NewWorker(url, mm2.Login{})
 	if err != nil {
 		return err
 	}

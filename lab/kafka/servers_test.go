@@ -320,7 +320,7 @@ func stop(t *testing.T, s *server.Server) {
 // mirror is the pair's mirror, as the product sees it.
 func (l *pair) mirror(t *testing.T, target *kafka.Client) *mm2.Mirror {
 	t.Helper()
-	w, err := mm2.NewWorker(l.connect.URL(), nil)
+	w, err := mm2.NewWorker(l.connect.URL(), mm2.Login{})
 	if err != nil {
 		t.Fatal(err)
 	}

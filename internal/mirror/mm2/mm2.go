@@ -51,6 +51,7 @@ var (
 	_ mirror.Translator  = (*Mirror)(nil)
 	_ mirror.GroupSyncer = (*Mirror)(nil)
 	_ mirror.Teller      = (*Mirror)(nil)
+	_ mirror.Foreteller  = (*Mirror)(nil)
 )
 
 // New makes a mirror without asking anybody.
@@ -95,6 +96,12 @@ func (m *Mirror) Look(ctx context.Context, link string) (mirror.Link, error) {
 func (m *Mirror) Stop(ctx context.Context, link string) error {
 	_, err := m.c.Worker.stop(ctx, link)
 	return err
+}
+
+// CanStop asks the worker whether it has a way to stop connectors: before Kafka 3.5 it
+// has none.
+func (m *Mirror) CanStop(ctx context.Context, link string) error {
+	return m.c.Worker.stoppable(ctx, link)
 }
 
 // Resume resumes a connector.

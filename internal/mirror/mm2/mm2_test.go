@@ -22,7 +22,7 @@ func answering(t *testing.T, status int, body string) *Mirror {
 		}
 	}))
 	t.Cleanup(s.Close)
-	w, err := NewWorker(s.URL, nil)
+	w, err := NewWorker(s.URL, Login{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestGroupSync(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", name, got, err, tc.want)
 		}
 	}
-	if got, err := answering(t, 404, ``).GroupSync(t.Context()); got != time.Minute || !errors.Is(err, fs.ErrNotExist) {
+	if got, err := answering(t, 404, `{"error_code":404,"message":"Connector checkpoint not found"}`).GroupSync(t.Context()); got != time.Minute || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no answer: %s, %v; want the default beside the error", got, err)
 	}
 }

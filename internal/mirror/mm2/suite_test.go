@@ -25,7 +25,7 @@ import (
 // in the laboratory's tests.
 func TestSuite(t *testing.T) {
 	m := newStandIn(t)
-	worker, err := NewWorker(m.url, nil)
+	worker, err := NewWorker(m.url, Login{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,11 +104,17 @@ func (m *standIn) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	name, what := parts[1], parts[2]
 	state, ok := m.states[name]
 	if !ok {
-		http.NotFound(rw, r)
+		rw.WriteHeader(http.StatusNotFound)
+		answer(map[string]any{"error_code": 404, "message": "No status found for connector " + name})
 		return
 	}
 	switch what {
 	case "stop":
+		if r.Method != http.MethodPut {
+			rw.WriteHeader(http.StatusMethodNotAllowed)
+			answer(map[string]any{"error_code": 405, "message": "HTTP 405 Method Not Allowed"})
+			return
+		}
 		m.states[name] = stopped
 	case "resume":
 		m.states[name] = running

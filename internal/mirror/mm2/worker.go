@@ -1,12 +1,9 @@
 package mm2
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -15,6 +12,7 @@ import (
 	"time"
 
 	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
@@ -31,10 +29,6 @@ const (
 	maxAnswer = 32 << 20
 )
 
-// errRebalancing means that the workers are just dividing their connectors
-// among themselves, or that the worker asked could not reach their leader.
-var errRebalancing = errors.New("workers are rebalancing")
-
 // The states of a connector or task, as Connect names them. There are more.
 const (
 	running = "RUNNING"
@@ -46,23 +40,33 @@ const (
 // several: it asks about connectors over REST, and stops and resumes them.
 //
 // An unknown connector is fs.ErrNotExist, a refusal fs.ErrPermission; a worker
-// that does not answer carries reach.ErrUnreachable.
+// that does not answer carries reach.ErrUnreachable, one that is busy reach.ErrThrottled,
+// and what is no worker, or stands before it, reach.ErrMisconfigured.
 type Worker struct {
-	base string
-	http *http.Client
+	base           string
+	http           *http.Client
+	user, password string
 }
 
-// NewWorker makes a client for a worker's address such as http://127.0.0.1:8083. The
-// HTTP client may carry TLS and authentication; nil for a plain one.
-func NewWorker(base string, with *http.Client) (*Worker, error) {
+// Login is who asks a worker, or what stands before it, by HTTP's basic authentication.
+// The zero value is nobody.
+type Login struct{ User, Password string }
+
+// NewWorker makes a client for a worker's address such as http://127.0.0.1:8083.
+func NewWorker(base string, as Login) (*Worker, error) {
 	u, err := url.Parse(base)
+	if err == nil && u.User != nil {
+		return nil, fmt.Errorf("connect worker %s: its address holds a user, which would be shown wherever the address is; name credentials in the estate instead", u.Host)
+	}
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("connect worker %q: want http://host:port", base)
 	}
-	if with == nil {
-		with = &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext}}
-	}
-	return &Worker{strings.TrimRight(base, "/"), with}, nil
+	return &Worker{strings.TrimRight(base, "/"), &http.Client{
+		Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext},
+		// A worker sends nobody elsewhere. A login does, and a PUT that follows it becomes
+		// the GET of a page.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, as.User, as.Password}, nil
 }
 
 // status is a connector's state.
@@ -120,7 +124,7 @@ func (w *Worker) config(ctx context.Context, name string) (map[string]string, er
 		return nil, err
 	}
 	if config["connector.class"] == "" {
-		return nil, fmt.Errorf("connect %s: config of %s: the answer has no connector.class: is this a Connect worker?", w.base, name)
+		return nil, w.noWorker(path(name, "config"), "the answer has no connector.class")
 	}
 	return config, nil
 }
@@ -132,7 +136,7 @@ func (w *Worker) status(ctx context.Context, name string) (status, error) {
 		return status{}, err
 	}
 	if s.Connector.State == "" {
-		return status{}, fmt.Errorf("connect %s: status of %s: the answer has no state: is this a Connect worker?", w.base, name)
+		return status{}, w.noWorker(path(name, "status"), "the answer has no state")
 	}
 	return s, nil
 }
@@ -154,7 +158,9 @@ func (w *Worker) resume(ctx context.Context, name string) (status, error) {
 func (w *Worker) change(ctx context.Context, name, verb string, done func(status) bool) (status, error) {
 	if err := w.settled(ctx, func(ctx context.Context) error {
 		return w.do(ctx, http.MethodPut, path(name, verb), nil, nil)
-	}); err != nil {
+	}); (errors.Is(err, errPath) || errors.Is(err, errMethod)) && verb == "stop" {
+		return status{}, w.unstoppable(ctx, name)
+	} else if err != nil {
 		return status{}, err
 	}
 	var last status // an answer that ctx broke off says nothing
@@ -175,10 +181,41 @@ func (w *Worker) change(ctx context.Context, name, verb string, done func(status
 	switch {
 	case fatal:
 		return status{}, err
+	case err != nil && last.Connector.State != "" && !errors.Is(err, context.Canceled):
+		// The worker answers: what did not come about is no silence.
+		return last, fmt.Errorf("connect %s: %s %s: %w: it is still %q; look at the traces of its tasks there", w.base, verb, name, mirror.ErrStill, last)
 	case err != nil:
 		return last, fmt.Errorf("connect %s: %s %s: it is still %q: %w", w.base, verb, name, last, err)
 	}
 	return last, nil
+}
+
+// stoppable asks whether the worker knows how to stop a connector, and stops none. A path
+// that is there refuses to be read; workers before Kafka 3.5 have no such path.
+func (w *Worker) stoppable(ctx context.Context, name string) error {
+	err := w.do(ctx, http.MethodGet, path(name, "stop"), nil, nil)
+	switch {
+	case errors.Is(err, errMethod):
+		return nil
+	case errors.Is(err, errPath):
+		return w.unstoppable(ctx, name)
+	case err == nil:
+		return w.noWorker(path(name, "stop"), "a question was taken for an order")
+	}
+	return err
+}
+
+// unstoppable names the worker that cannot stop its connectors.
+func (w *Worker) unstoppable(ctx context.Context, name string) error {
+	var is struct {
+		Version string `json:"version"`
+	}
+	version := "of an unknown version"
+	if w.do(ctx, http.MethodGet, "/", nil, &is) == nil && is.Version != "" {
+		version = is.Version
+	}
+	return fmt.Errorf("connect %s: stop %s: %w: the worker (%s) has no PUT %s, which Kafka has from 3.5 on; upgrade the workers, or stop their processes by hand",
+		w.base, name, errors.ErrUnsupported, version, path(name, "stop"))
 }
 
 // settled repeats a request while the workers rebalance.
@@ -220,7 +257,7 @@ func (w *Worker) delivered(ctx context.Context, name string) (map[kafka.Partitio
 	next := make(map[kafka.Partition]int64, len(in.Offsets))
 	for _, o := range in.Offsets {
 		if o.Partition.Topic == "" || o.Offset == nil {
-			return nil, fmt.Errorf("connect %s: offsets of %s: %+v is no mirrored partition: is it a MirrorSourceConnector?", w.base, name, o)
+			return nil, fmt.Errorf("connect %s: offsets of %s: %w: %+v is no mirrored partition: is it a MirrorSourceConnector?", w.base, name, reach.ErrMisconfigured, o)
 		}
 		next[kafka.Partition{Topic: o.Partition.Topic, ID: o.Partition.Partition}] = o.Offset.Offset + 1
 	}
@@ -228,77 +265,3 @@ func (w *Worker) delivered(ctx context.Context, name string) (map[kafka.Partitio
 }
 
 func path(name, what string) string { return "/connectors/" + url.PathEscape(name) + "/" + what }
-
-// do sends one request. into may be nil, and is untouched by an empty answer.
-func (w *Worker) do(ctx context.Context, method, path string, body, into any) error {
-	fail := func(err error) error {
-		return fmt.Errorf("connect %s: %s %s: %w", w.base, method, path, err)
-	}
-	timeout := workTimeout
-	if method == http.MethodGet {
-		timeout = readTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	var send io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return fail(err)
-		}
-		send = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, w.base+path, send)
-	if err != nil {
-		return fail(err)
-	}
-	req.Header.Set("Accept", "application/json")
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	res, err := w.http.Do(req)
-	if err != nil {
-		return fail(reach.Mark(err))
-	}
-	defer res.Body.Close() //nolint:errcheck // read
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		// The answer broke off: what it would have said is not known.
-		return fail(fmt.Errorf("%w: %w", reach.ErrUnreachable, err))
-	}
-	if err := refusal(res.StatusCode, text); err != nil {
-		return fail(err)
-	}
-	if into == nil || len(bytes.TrimSpace(text)) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(text, into); err != nil {
-		return fail(fmt.Errorf("read the answer %.200q: %w", text, err))
-	}
-	return nil
-}
-
-// refusal turns a status into an error, with the worker's own words.
-func refusal(status int, text []byte) error {
-	if status < 300 {
-		return nil
-	}
-	var said struct {
-		Message string `json:"message"`
-	}
-	if json.Unmarshal(text, &said) != nil || said.Message == "" {
-		said.Message = fmt.Sprintf("%.200s", text)
-	}
-	err := fmt.Errorf("%d %s: %s", status, http.StatusText(status), said.Message)
-	switch status {
-	case http.StatusNotFound:
-		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%w: %w", fs.ErrPermission, err)
-	case http.StatusConflict:
-		return fmt.Errorf("%w: %w", errRebalancing, err)
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
-	}
-	return err
-}
