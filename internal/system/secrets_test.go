@@ -41,7 +41,7 @@ func TestSecrets(t *testing.T) {
 	}
 	_, err = s.Credentials(t.Context(), e, "east", "vault:secret/east/gone", "the kafka of east")
 	want := "credential vault:secret/east/gone for the kafka of east: read secret/east/gone at " + server.Address +
-		": file does not exist: there is no such secret, or secret is not a KV version 2 mount; write it there, or correct the reference in the estate"
+		": file does not exist: there is no such secret; write it there, or correct the reference in the estate"
 	if !errors.Is(err, fs.ErrNotExist) || err.Error() != want {
 		t.Errorf("Credentials = %v, want %s", err, want)
 	}

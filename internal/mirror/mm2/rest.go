@@ -116,6 +116,7 @@ func refusal(res *http.Response, text []byte, named bool) error {
 	}
 	switch {
 	case status < 400:
+		words = fmt.Sprint(status) // its page may name what a login put there
 		return wrong("it sends us to " + elsewhere(res) + "; correct the estate's url of connect, or see what stands before the worker")
 	case strings.Contains(said.Message, "HTTP request to an HTTPS server"):
 		return wrong("plain HTTP to a TLS port; write https:// in the estate's url of connect")
