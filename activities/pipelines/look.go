@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"breakwater/internal/action"
@@ -51,9 +50,16 @@ func (r room) seenRunning(ctx context.Context, c call, p scheduled) action.Obser
 		case v.State == pipeline.Paused:
 			return fmt.Sprintf("paused, noted %q", v.Note), false
 		case v.Next.IsZero():
-			return "not paused, and it never acts again: its calendar is over", false
+			return "not paused, and it never acts again: its calendar is over, or its actions are used up", false
 		}
 		return "next at " + v.Next.Format(time.RFC3339), true
+	})
+}
+
+// seenUnpaused observes that what never acts again is not paused, as it was.
+func (r room) seenUnpaused(ctx context.Context, c call, p scheduled) action.Observation {
+	return r.looking(ctx, c, p, p.String()+" is not paused", "as before: not paused, and without a time at which it acts next", noSuch, func(v pipeline.View) (string, bool) {
+		return pipeline.Words(v.State, v.Note), v.State == pipeline.Running
 	})
 }
 
@@ -66,22 +72,22 @@ func (r room) seenKept(ctx context.Context, c call, f found) action.Observation 
 	})
 }
 
-// seenIdle observes that no run that a schedule started goes on.
+// seenIdle observes that no run that a schedule started goes on, nor is to begin.
 func (r room) seenIdle(ctx context.Context, c call, p scheduled) action.Observation {
-	what, want := "no run of "+p.String()+" goes on", "none"
+	what, want := "no run of "+p.String()+" goes on", "none, and none queued"
 	k, err := r.connector(ctx, c, p)
-	var runs []string
+	var busy pipeline.Busy
 	if err == nil {
-		runs, err = k.Runs(ctx, p.Schedule)
+		busy, err = k.Busy(ctx, p.Schedule)
 	}
 	var o action.Observation
 	switch {
 	case err != nil:
 		o = action.Unknown(c.Run, "", what, want, err, "")
-	case len(runs) > 0:
-		o = action.Saw(what, want, "still running: "+strings.Join(runs, ", "), false)
+	case busy.Queued+busy.Begins > 0:
+		o = action.Saw(what, want, busy.String()+"; let them end, or delete the schedule and make it anew", false)
 	default:
-		o = action.Saw(what, want, "none", true)
+		o = action.Saw(what, want, busy.String(), busy.Idle())
 	}
 	o.Item = p.Pipeline
 	return o

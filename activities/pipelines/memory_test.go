@@ -85,3 +85,82 @@ func TestScheduleGone(t *testing.T) {
 		t.Errorf("of an estate without the pipeline: %+v, %v", obs, err)
 	}
 }
+
+// What waits behind a run begins although its schedule is paused.
+func TestQueuedIsNotIdle(t *testing.T) {
+	w, m, cat := inMemory(t, "memory")
+	def, _ := cat.Get("pipelines.pause")
+	r := w.Request(def, "")
+	for _, name := range []string{"rollup-east", "rollup-west"} {
+		m.Make(name, pipelinetest.Pipeline{State: pipeline.Paused})
+	}
+	is := func(want verdict.Verdict, said string) {
+		t.Helper()
+		obs, err := def.Verify(t.Context(), r, nil)
+		if err != nil || action.Worst(obs) != want || !strings.Contains(fmt.Sprint(obs), said) {
+			t.Errorf("%+v, %v; want %s that says %q", obs, err, want, said)
+		}
+	}
+	is(verdict.Pass, "none")
+	w.Must(m.Queue("rollup-west")) // and nothing runs just now
+	is(verdict.Fail, "1 queued")
+}
+
+// What would never act again did not run at the source, and goes on nowhere; and what
+// would not act at the target is found before it is resumed.
+func TestUsedUp(t *testing.T) {
+	over, acts := pipelinetest.Pipeline{State: pipeline.Running, Over: true}, pipelinetest.Pipeline{State: pipeline.Running}
+	waits, waitsOver := pipelinetest.Pipeline{State: pipeline.Paused, Note: "standby"}, pipelinetest.Pipeline{State: pipeline.Paused, Note: "standby", Over: true}
+	for name, tc := range map[string]struct {
+		source, target pipelinetest.Pipeline
+		says           string
+		refused        bool
+	}{
+		"at the source":       {over, waits, "rollup would not act at the source any more", false},
+		"on both sides":       {over, waitsOver, "rollup would not act at the source any more", false},
+		"at the target alone": {acts, waitsOver, "schedule rollup-west in us-west-2 would never act if it were resumed", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, m, cat := inMemory(t, "memory")
+			recs := &world.Kept{}
+			def := recs.Keeping(room{memory{Memory: m}}.pause())
+			action.Add(cat, room{memory{Memory: m}}.resume())
+			back, _ := cat.Get("pipelines.resume")
+			m.Make("rollup-east", tc.source)
+			m.Make("rollup-west", tc.target)
+			r := w.Request(def, "")
+			r.Records = recs
+			c, err := def.Plan(t.Context(), r, nil)
+			w.Must(err)
+			r.Plan = &c
+			_, err = def.Apply(t.Context(), r, nil)
+			w.Must(err)
+			on := w.Request(back, "orders")
+			on.Records = recs
+			c, err = back.Plan(t.Context(), on, nil)
+			if tc.refused {
+				if !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("Plan = %v, want a refusal that says %q", err, tc.says)
+				}
+				return
+			}
+			if err != nil || len(c.Effects) > 0 || !strings.Contains(c.Summary, tc.says) {
+				t.Fatalf("Plan = %+v, %v; want nothing to do, and %q", c, err, tc.says)
+			}
+			on.Plan = &c
+			_, err = back.Apply(t.Context(), on, nil)
+			w.Must(err)
+			if obs, err := back.Verify(t.Context(), on, nil); err != nil || action.Worst(obs) != verdict.Pass {
+				t.Errorf("Verify = %+v, %v", obs, err)
+			}
+			undo, err := def.UndoPlan(t.Context(), r, nil)
+			w.Must(err)
+			r.Plan = &undo
+			_, err = def.UndoApply(t.Context(), r, nil)
+			w.Must(err)
+			if obs, err := def.UndoVerify(t.Context(), r, nil); err != nil || action.Worst(obs) != verdict.Pass {
+				t.Errorf("UndoVerify = %+v, %v; it is as it was", obs, err)
+			}
+		})
+	}
+}

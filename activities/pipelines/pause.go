@@ -15,13 +15,14 @@ import (
 func (r room) pause() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "pipelines.pause", Over: estate.Nothing, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Doc:    "Pause every pipeline of the run's groups in both regions, or in every region where the run moves nothing, and see that none of their runs goes on.",
+		Doc:    "Pause every pipeline of the run's groups in both regions, or in every region where the run moves nothing, and see that none of their runs goes on or is queued.",
 		Timing: action.Timing{Timeout: 5 * time.Minute, Estimate: 10 * time.Second},
 		Plan:   r.planPause, Apply: r.applyPause, Verify: r.verifyPause,
 		Undo: &action.Undo[action.None]{Plan: r.planUnpause, Apply: r.applyUnpause, Verify: r.verifyUnpause},
 		RedWhen: []action.Red{
 			{Fault: "pipelines.source-unpaused", Want: verdict.Fail},
 			{Fault: "pipelines.run-by-hand", Want: verdict.Fail},
+			{Fault: "pipelines.queued-by-hand", Want: verdict.Fail},
 			{Fault: "pipelines.temporal-down", Want: verdict.Unknown},
 		},
 	}
@@ -33,6 +34,7 @@ type found struct {
 	scheduled
 	State pipeline.State `json:"state"` // running, paused or not there
 	Note  string         `json:"note,omitempty"`
+	Over  bool           `json:"over,omitempty"` // it would never act again
 	// PausedBy is another run that had paused it: no person wanted it to rest, so it
 	// goes on at the target, and this run leaves the pause itself to that one.
 	PausedBy string `json:"paused_by,omitempty"`
@@ -52,7 +54,7 @@ func (r room) look(ctx context.Context, c call) (was []found, now []pipeline.See
 		return nil, nil, err
 	}
 	for i, p := range all {
-		f := found{scheduled: p, State: now[i].State, Note: now[i].Note}
+		f := found{scheduled: p, State: now[i].State, Note: now[i].Note, Over: now[i].Over}
 		if f.State == pipeline.Paused {
 			if replaced, mine := pipeline.Ours(c.Run.Name(), pipeline.PausedIt, f.Note); mine {
 				f.State, f.Note = pipeline.Running, replaced
@@ -128,12 +130,12 @@ func (r room) drained(ctx context.Context, c call, all []scheduled) error {
 		}
 		running := 0
 		for _, n := range now {
-			running += n.Runs
+			running += n.Runs + n.Queued
 		}
 		if running == 0 {
 			return nil
 		}
-		c.Progress(int64(len(all)), int64(len(all)), fmt.Sprintf("%d runs that had begun before the pause go on", running))
+		c.Progress(int64(len(all)), int64(len(all)), fmt.Sprintf("%d runs that had begun or were queued before the pause go on", running))
 		if err := poll.Wait(ctx, time.Second); err != nil {
 			return err
 		}

@@ -88,9 +88,20 @@ func (r room) planResume(ctx context.Context, c call) (action.Change, error) {
 			}
 			continue
 		}
+		if source.Over {
+			d.leaves("%s would not act at the source any more (its calendar is over, or its actions are used up)", p.Pipeline)
+			if target.State == pipeline.Paused {
+				plan.Keep = append(plan.Keep, target)
+			}
+			continue
+		}
 		now, err := r.describe(ctx, c, target.scheduled)
 		if err != nil {
 			return action.Change{}, err
+		}
+		if now.Over {
+			return action.Change{}, fmt.Errorf("%w: %s would never act if it were resumed: its calendar is over, or its actions are used up; give it some as %s has them, and plan again",
+				action.ErrRefused, target.scheduled, source.scheduled)
 		}
 		one := resumed{Source: source.scheduled, Target: target.scheduled, Note: now.Note}
 		if replaced, mine := pipeline.Ours(c.Run.Name(), pipeline.ResumedIt, now.Note); mine && now.State == pipeline.Running {
@@ -190,7 +201,7 @@ func (r room) applyPauseAgain(ctx context.Context, c call) (action.Outcome, erro
 }
 
 func (r room) verifyPauseAgain(ctx context.Context, c call) ([]action.Observation, error) {
-	return verifyBack[resumed](ctx, c, "what this run resumed is paused", r.seenPaused)
+	return verifyBack(ctx, c, "what this run resumed is paused", func(p resumed) action.Observation { return r.seenPaused(ctx, c, p.Target) })
 }
 
 // inGroup is the group of an item over groups.

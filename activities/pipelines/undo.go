@@ -77,7 +77,7 @@ func applyBack[T placed](ctx context.Context, r room, c call, u undo, summary st
 }
 
 // verifyBack sees what the approved plan of an undo lists.
-func verifyBack[T placed](ctx context.Context, c call, what string, see func(context.Context, call, scheduled) action.Observation) ([]action.Observation, error) {
+func verifyBack[T placed](ctx context.Context, c call, what string, see func(T) action.Observation) ([]action.Observation, error) {
 	back, err := action.Decode[[]T](c.Plan.Data)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,5 @@ func verifyBack[T placed](ctx context.Context, c call, what string, see func(con
 	if len(back) == 0 {
 		return noPipelines(what), nil
 	}
-	return action.Together(places(back), func(p scheduled) []action.Observation {
-		return []action.Observation{see(ctx, c, p)}
-	}), nil
+	return action.Together(back, func(p T) []action.Observation { return []action.Observation{see(p)} }), nil
 }

@@ -64,5 +64,10 @@ func (r room) applyUnpause(ctx context.Context, c call) (action.Outcome, error) 
 
 // verifyUnpause observes that what this run paused runs again.
 func (r room) verifyUnpause(ctx context.Context, c call) ([]action.Observation, error) {
-	return verifyBack[found](ctx, c, "what this run paused runs again", r.seenRunning)
+	return verifyBack(ctx, c, "what this run paused runs again", func(f found) action.Observation {
+		if f.Over { // it did not run before either
+			return r.seenUnpaused(ctx, c, f.scheduled)
+		}
+		return r.seenRunning(ctx, c, f.scheduled)
+	})
 }

@@ -33,6 +33,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -50,8 +51,11 @@ type Seen struct {
 	State State
 	Note  string // empty where there is none
 	// Runs is how many of its runs go on, by the pipeline's own account, which may
-	// be a few seconds late.
-	Runs int
+	// be a few seconds late, and Queued how many are to begin after them, paused or not.
+	Runs, Queued int
+	// Over says that it would never act by itself, running or not: its calendar has
+	// ended, or so many runs as it was allowed have been.
+	Over bool
 	// Token stands for exactly this state, for [Changer.Set]. Only the connector
 	// that gave it understands it; it is not stored.
 	Token any
@@ -110,11 +114,43 @@ type Looker interface {
 	// Look reads a pipeline's state. A proof calls it once or twice for each
 	// pipeline, at every attempt.
 	Look(ctx context.Context, name string) (View, error)
-	// Runs names the runs of a pipeline that go on, sorted, each once, paused or
-	// not: those that the orchestrator lists and those of the pipeline's own
-	// account, since each of the two may be late. A pipeline that is not there has
-	// none by its own account, which is no error.
-	Runs(ctx context.Context, name string) ([]string, error)
+	// Busy tells what of a pipeline goes on, paused or not: runs that the orchestrator
+	// lists and those of the pipeline's own account, since each of the two may be late;
+	// what is queued; and whether it just begins one run after the other. A pipeline
+	// that is not there has nothing by its own account, which is no error.
+	Busy(ctx context.Context, name string) (Busy, error)
+}
+
+// Busy is what of a pipeline goes on. The zero value is nothing.
+type Busy struct {
+	Runs   []string // that go on, sorted, each once
+	Queued int      // that begin when those have ended
+	Begins int      // that began while it was looked at: it makes up for some time
+}
+
+// Idle reports whether nothing goes on, nor will.
+func (b Busy) Idle() bool { return len(b.Runs) == 0 && b.Queued == 0 && b.Begins == 0 }
+
+// String says what goes on, for people.
+func (b Busy) String() string {
+	var all []string
+	if n := len(b.Runs); n > 0 {
+		shown, more := b.Runs, ""
+		if n > 10 {
+			shown, more = b.Runs[:10], fmt.Sprintf(" and %d more", n-10)
+		}
+		all = append(all, "still running: "+strings.Join(shown, ", ")+more)
+	}
+	if b.Queued > 0 {
+		all = append(all, fmt.Sprintf("%d queued, which begin one after the other, paused or not", b.Queued))
+	}
+	if b.Begins > 0 {
+		all = append(all, fmt.Sprintf("%d began while it was looked at: it makes up for some time, paused or not", b.Begins))
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Join(all, "; ")
 }
 
 // View is a pipeline as a [Looker] saw it.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"breakwater/internal/fault"
 
+	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 )
@@ -31,7 +33,8 @@ func Schedules(p Pipelines) fault.Set {
 		p.flipped("pipelines.source-paused", "somebody pauses a pipeline at the source", p.Source, false),
 		p.flipped("pipelines.target-paused", "somebody pauses a pipeline at the target", p.Target, false),
 		p.flipped("pipelines.person-overruled", "somebody resumes what a person had paused", p.Person, true),
-		p.runByHand(),
+		p.runByHand("pipelines.run-by-hand", "somebody triggers a paused pipeline at the source", 1),
+		p.runByHand("pipelines.queued-by-hand", "somebody queues runs of a paused pipeline at the source", 3),
 		p.down(),
 	}
 }
@@ -73,8 +76,9 @@ func (p Pipelines) flipped(name fault.Name, doc, schedule string, paused bool) f
 	}
 }
 
-// runByHand has a paused schedule act, which the pause does not hinder.
-func (p Pipelines) runByHand() fault.Fault {
+// runByHand has a paused schedule act, which the pause does not hinder; what is more than
+// one waits for the ones before.
+func (p Pipelines) runByHand(name fault.Name, doc string, times int) fault.Fault {
 	var held kept[struct{}]
 	running := func(ctx context.Context) ([]client.ScheduleWorkflowExecution, error) {
 		d, err := p.Client.ScheduleClient().GetHandle(ctx, p.Source).Describe(ctx)
@@ -84,13 +88,15 @@ func (p Pipelines) runByHand() fault.Fault {
 		return d.Info.RunningWorkflows, nil
 	}
 	return fault.Fault{
-		Name: "pipelines.run-by-hand", Doc: "somebody triggers a paused pipeline at the source", Available: p.has(p.Source),
+		Name: name, Doc: doc, Available: p.has(p.Source),
 		Inject: func(ctx context.Context) error {
 			if err := held.put(struct{}{}); err != nil {
 				return err
 			}
-			if err := p.Client.ScheduleClient().GetHandle(ctx, p.Source).Trigger(ctx, client.ScheduleTriggerOptions{}); err != nil {
-				return err
+			for range times {
+				if err := p.Client.ScheduleClient().GetHandle(ctx, p.Source).Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enums.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL}); err != nil {
+					return err
+				}
 			}
 			return until(ctx, func(ctx context.Context) error {
 				all, err := running(ctx)
@@ -102,12 +108,26 @@ func (p Pipelines) runByHand() fault.Fault {
 		},
 		Heal: func(ctx context.Context) error {
 			return held.heal(func(struct{}) error {
-				all, err := running(ctx)
-				if err != nil {
-					return err
-				}
-				for _, r := range all {
-					if err := p.Client.TerminateWorkflow(ctx, r.WorkflowID, "", "the fault is over"); err != nil {
+				for range times { // each begins when the one before has ended
+					if err := until(ctx, func(ctx context.Context) error {
+						all, err := running(ctx)
+						if err == nil && len(all) == 0 {
+							err = errors.New("the next run has not begun yet")
+						}
+						return err
+					}); err != nil {
+						return err
+					}
+					all, err := running(ctx)
+					if err != nil {
+						return err
+					}
+					for _, r := range all {
+						if err := p.Client.TerminateWorkflow(ctx, r.WorkflowID, r.FirstExecutionRunID, "the fault is over"); err != nil {
+							return err
+						}
+					}
+					if err := until(ctx, func(ctx context.Context) error { return p.ended(ctx, all) }); err != nil {
 						return err
 					}
 				}
@@ -121,6 +141,20 @@ func (p Pipelines) runByHand() fault.Fault {
 			})
 		},
 	}
+}
+
+// ended is nil once the source's schedule has none of these runs any more.
+func (p Pipelines) ended(ctx context.Context, were []client.ScheduleWorkflowExecution) error {
+	d, err := p.Client.ScheduleClient().GetHandle(ctx, p.Source).Describe(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range d.Info.RunningWorkflows {
+		if slices.Contains(were, r) {
+			return fmt.Errorf("the schedule has run %s as running", r.WorkflowID)
+		}
+	}
+	return nil
 }
 
 func listRunning(schedule string) *workflowservice.ListWorkflowExecutionsRequest {

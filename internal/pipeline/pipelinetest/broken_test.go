@@ -33,6 +33,8 @@ func TestBroken(t *testing.T) {
 	broken("a lost race is not told", "lets one of two win", func(m *Memory) pipeline.Connector { return hidesLosses{m} })
 	broken("a missing pipeline is running", "says what is not there", func(m *Memory) pipeline.Connector { return inventsPipelines{m} })
 	broken("runs of what is paused are hidden", "lists the runs that go on", func(m *Memory) pipeline.Connector { return hidesRuns{m} })
+	broken("what is queued does not count", "counts what is queued", func(m *Memory) pipeline.Connector { return hidesQueues{m} })
+	broken("what is over would act", "says when it acts next", func(m *Memory) pipeline.Connector { return overlooksOver{m} })
 	broken("a pause ends the runs that go on", "lists the runs that go on", func(m *Memory) pipeline.Connector { return endsRuns{m} })
 	broken("a resume starts what was missed", "starts no run", func(m *Memory) pipeline.Connector { return catchesUp{m} })
 	broken("a note takes the calendar with it", "leaves the rest of a pipeline alone", func(m *Memory) pipeline.Connector { return losesSpecs{m} })
@@ -99,23 +101,41 @@ func (b inventsPipelines) Describe(ctx context.Context, name string) (pipeline.S
 // hidesRuns believes that a paused pipeline has none.
 type hidesRuns struct{ *Memory }
 
-func (b hidesRuns) Runs(ctx context.Context, name string) ([]string, error) {
+func (b hidesRuns) Busy(ctx context.Context, name string) (pipeline.Busy, error) {
 	seen, err := b.Describe(ctx, name)
 	if err == nil && seen.State == pipeline.Paused {
-		return nil, nil
+		return pipeline.Busy{}, nil
 	}
-	return b.Memory.Runs(ctx, name)
+	return b.Memory.Busy(ctx, name)
+}
+
+// hidesQueues looks at what runs alone.
+type hidesQueues struct{ *Memory }
+
+func (b hidesQueues) Busy(ctx context.Context, name string) (pipeline.Busy, error) {
+	busy, err := b.Memory.Busy(ctx, name)
+	busy.Queued = 0
+	return busy, err
+}
+
+// overlooksOver looks at the state alone.
+type overlooksOver struct{ *Memory }
+
+func (b overlooksOver) Describe(ctx context.Context, name string) (pipeline.Seen, error) {
+	seen, err := b.Memory.Describe(ctx, name)
+	seen.Over = false
+	return seen, err
 }
 
 // endsRuns breaks off what goes on.
 type endsRuns struct{ *Memory }
 
 func (b endsRuns) Set(ctx context.Context, name string, seen pipeline.Seen, to pipeline.State, note string) error {
-	runs, err := b.Runs(ctx, name)
+	busy, err := b.Busy(ctx, name)
 	if err != nil {
 		return err
 	}
-	for _, r := range runs {
+	for _, r := range busy.Runs {
 		b.End(r)
 	}
 	return b.Memory.Set(ctx, name, seen, to, note)
@@ -176,12 +196,12 @@ func (b remembers) Look(ctx context.Context, name string) (pipeline.View, error)
 // takesSilence finds no run where nothing answers.
 type takesSilence struct{ *Memory }
 
-func (b takesSilence) Runs(ctx context.Context, name string) ([]string, error) {
-	runs, err := b.Memory.Runs(ctx, name)
+func (b takesSilence) Busy(ctx context.Context, name string) (pipeline.Busy, error) {
+	busy, err := b.Memory.Busy(ctx, name)
 	if b.Down {
 		err = nil
 	}
-	return runs, err
+	return busy, err
 }
 
 // allPaused looks at nothing.

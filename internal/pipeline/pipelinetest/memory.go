@@ -29,6 +29,7 @@ type job struct {
 	changes int // how often it was changed: its token
 	begun   int
 	runs    []string
+	queued  int
 	spec    string
 }
 
@@ -52,7 +53,7 @@ func (m *Memory) use(name string, f func(*job)) error {
 // Describe reads a pipeline's state.
 func (m *Memory) Describe(_ context.Context, name string) (seen pipeline.Seen, err error) {
 	err = m.use(name, func(j *job) {
-		seen = pipeline.Seen{State: j.State, Note: j.Note, Runs: len(j.runs), Token: j.changes}
+		seen = pipeline.Seen{State: j.State, Note: j.Note, Runs: len(j.runs), Queued: j.queued, Over: j.Over, Token: j.changes}
 	})
 	return seen, err
 }
@@ -85,13 +86,13 @@ func (m *Memory) Look(_ context.Context, name string) (v pipeline.View, err erro
 	return v, err
 }
 
-// Runs names the runs that go on.
-func (m *Memory) Runs(_ context.Context, name string) (runs []string, err error) {
-	err = m.use(name, func(j *job) { runs = slices.Clone(j.runs) })
+// Busy tells what goes on.
+func (m *Memory) Busy(_ context.Context, name string) (b pipeline.Busy, err error) {
+	err = m.use(name, func(j *job) { b = pipeline.Busy{Runs: slices.Clone(j.runs), Queued: j.queued} })
 	if err != nil && !m.Down {
-		return nil, nil
+		return b, nil
 	}
-	return runs, err
+	return b, err
 }
 
 // Make makes a pipeline, or makes it anew.
@@ -113,20 +114,32 @@ func (m *Memory) Delete(name string) {
 
 // Begin starts a run and returns its name.
 func (m *Memory) Begin(name string) (run string, err error) {
-	err = m.use(name, func(j *job) {
-		j.begun++
-		run = fmt.Sprintf("%s/%d", name, j.begun)
-		j.runs = append(j.runs, run)
-	})
+	err = m.use(name, func(j *job) { run = j.begin(name) })
 	return run, err
 }
 
-// End ends a run.
+func (j *job) begin(name string) string {
+	j.begun++
+	run := fmt.Sprintf("%s/%d", name, j.begun)
+	j.runs = append(j.runs, run)
+	return run
+}
+
+// Queue lets a run wait for those that go on.
+func (m *Memory) Queue(name string) error {
+	return m.use(name, func(j *job) { j.queued++ })
+}
+
+// End ends a run, and begins what waited for it.
 func (m *Memory) End(run string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, j := range m.all {
+	for name, j := range m.all {
 		j.runs = slices.DeleteFunc(j.runs, func(r string) bool { return r == run })
+		if len(j.runs) == 0 && j.queued > 0 {
+			j.queued--
+			j.begin(name)
+		}
 	}
 }
 
@@ -141,6 +154,11 @@ func (m *Memory) Target(c pipeline.Connector) Target {
 				t.Fatal(err)
 			}
 			return run
+		},
+		Queue: func(t testing.TB, name string) {
+			if err := m.Queue(name); err != nil {
+				t.Fatal(err)
+			}
 		},
 		End: func(_ testing.TB, run string) { m.End(run) },
 		Rest: func(t testing.TB, name string) (spec string) {

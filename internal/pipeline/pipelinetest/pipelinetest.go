@@ -30,8 +30,10 @@ type Target struct {
 	// Make makes a pipeline that would act once in years.
 	Make func(t testing.TB, name string, p Pipeline)
 	// Begin starts a run of a pipeline by hand, paused or not, which goes on until
-	// End. It returns its name as Runs gives it.
+	// End. It returns its name as Busy gives it. Queue starts one that begins by itself
+	// after those that go on.
 	Begin func(t testing.TB, name string) string
+	Queue func(t testing.TB, name string)
 	End   func(t testing.TB, run string)
 	// Rest is all that a pipeline is beside its state and its note, as text that
 	// is the same as long as that is.
@@ -63,6 +65,7 @@ var suite = promise.Suite[Target]{
 	promised("leaves the rest of a pipeline alone", restStays),
 	promised("starts no run", startsNone),
 	promised("lists the runs that go on", listsRuns),
+	promised("counts what is queued", countsQueued),
 	promised("looks at the orchestrator itself", looksAgain),
 	promised("says when it acts next", saysNext),
 	promised("says that no answer came", noAnswer),
@@ -117,14 +120,16 @@ func (k kit) is(name string, state pipeline.State, note string) {
 	}
 }
 
-func (k kit) runs(name string) []string {
+func (k kit) busy(name string) pipeline.Busy {
 	k.Helper()
-	runs, err := k.Connector.Runs(k.Context(), name)
+	b, err := k.Connector.Busy(k.Context(), name)
 	if err != nil {
-		k.Fatalf("Runs(%s): %v", name, err)
+		k.Fatalf("Busy(%s): %v", name, err)
 	}
-	return runs
+	return b
 }
+
+func (k kit) runs(name string) []string { return k.busy(name).Runs }
 
 // within waits for what may be late, and fails unless it came.
 func (k kit) within(what func() string) {
@@ -165,8 +170,8 @@ func notThere(k kit) {
 	if got, err := k.Connector.Look(k.Context(), gone); !errors.Is(err, fs.ErrNotExist) {
 		k.Errorf("Look = %v, %v; want fs.ErrNotExist", got, err)
 	}
-	if got, err := k.Connector.Runs(k.Context(), gone); err != nil || len(got) > 0 {
-		k.Errorf("Runs = %v, %v; want none", got, err)
+	if got, err := k.Connector.Busy(k.Context(), gone); err != nil || !got.Idle() {
+		k.Errorf("Busy = %v, %v; want none", got, err)
 	}
 }
 
@@ -276,6 +281,36 @@ func listsRuns(k kit) {
 	})
 }
 
+// countsQueued queues behind a run, pauses, and ends one after the other: until the last
+// has ended the pipeline is not idle.
+func countsQueued(k kit) {
+	name, seen := k.begin("queued", Pipeline{State: pipeline.Running})
+	k.Begin(k.TB, name)
+	for range 2 {
+		k.Queue(k.TB, name)
+	}
+	k.set(k.Connector, name, seen, pipeline.Paused, "ours")
+	for queued := 2; queued >= 0; queued-- {
+		var b pipeline.Busy
+		k.within(func() string {
+			if b = k.busy(name); b.Queued != queued || len(b.Runs) != 1 || b.Idle() {
+				return fmt.Sprintf("it is busy with %v (idle %t), want one run and %d queued", b, b.Idle(), queued)
+			}
+			if seen := k.describe(k.Connector, name); seen.Runs != 1 || seen.Queued != queued {
+				return fmt.Sprintf("Describe counts %d runs and %d queued, want one and %d", seen.Runs, seen.Queued, queued)
+			}
+			return ""
+		})
+		k.End(k.TB, b.Runs[0])
+	}
+	k.within(func() string {
+		if b := k.busy(name); !b.Idle() {
+			return fmt.Sprintf("all have ended, and it is busy with %v", b)
+		}
+		return ""
+	})
+}
+
 func looksAgain(k kit) {
 	name, seen := k.begin("looks", Pipeline{State: pipeline.Running, Note: "at night"})
 	k.set(k.Connector, name, seen, pipeline.Paused, "ours")
@@ -290,6 +325,13 @@ func saysNext(k kit) {
 		v, err := k.Connector.Look(k.Context(), name)
 		if err != nil {
 			k.Fatalf("Look(%s): %v", name, err)
+		}
+		for _, to := range []pipeline.State{pipeline.Paused, pipeline.Running} {
+			seen := k.describe(k.Connector, name)
+			if seen.Over != p.Over {
+				k.Errorf("Describe(%s), which is %s, says that it is over: %t; want %t", name, seen.State, seen.Over, p.Over)
+			}
+			k.set(k.Connector, name, seen, to, "ours")
 		}
 		return v.Next
 	}
@@ -314,6 +356,6 @@ func noAnswer(k kit) {
 	away("Set", k.Away.Set(k.Context(), name, seen, pipeline.Paused, ""))
 	_, err = k.Away.Look(k.Context(), name)
 	away("Look", err)
-	_, err = k.Away.Runs(k.Context(), name)
-	away("Runs", err)
+	_, err = k.Away.Busy(k.Context(), name)
+	away("Busy", err)
 }

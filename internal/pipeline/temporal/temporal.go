@@ -64,7 +64,8 @@ func (s Schedules) Describe(ctx context.Context, name string) (pipeline.Seen, er
 	seen := pipeline.Seen{
 		State: state(res.GetSchedule().GetState().GetPaused()),
 		Note:  res.GetSchedule().GetState().GetNotes(),
-		Runs:  len(res.GetInfo().GetRunningWorkflows()),
+		Runs:  len(res.GetInfo().GetRunningWorkflows()), Queued: int(res.GetInfo().GetBufferSize()),
+		Over:  len(res.GetInfo().GetFutureActionTimes()) == 0,
 		Token: token{res.GetSchedule(), res.GetConflictToken()},
 	}
 	return seen, nil
