@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/mistake"
 	"breakwater/internal/runbook"
+	"breakwater/internal/temporalerr"
 	"breakwater/internal/wire"
 
 	"github.com/spf13/cobra"
@@ -147,7 +148,7 @@ func (a *app) startError(n name, err error) error {
 	case errors.As(err, &bad):
 		return wrong(errFailed, "breakwater-worker --estates DIR", "start run %s: %w; if it names a search attribute: a worker registers them when it starts", n, err)
 	}
-	return fmt.Errorf("start run %s at %s: %w", n, a.options.HostPort, mark(err))
+	return fmt.Errorf("start run %s at %s: %w", n, a.options.HostPort, temporalerr.Mark(err))
 }
 
 // book finds a runbook by name.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"breakwater/internal/reach"
+	"breakwater/internal/temporalerr"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
@@ -97,17 +97,7 @@ func (a *app) explain(doing string, n name, err error) error {
 		return wrong(errUnknown, "breakwater-worker --estates DIR", "%s: no worker answered for run %s within %s; the run is safe and waits for one on task queue %s",
 			doing, n, patience, a.cfg.TaskQueue)
 	}
-	return fmt.Errorf("%s: run %s: %w", doing, n, mark(err))
-}
-
-// mark makes Temporal's own "no answer" known as such.
-func mark(err error) error {
-	var gone *serviceerror.Unavailable
-	var late *serviceerror.DeadlineExceeded
-	if errors.As(err, &gone) || errors.As(err, &late) {
-		return fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
-	}
-	return reach.Mark(err)
+	return fmt.Errorf("%s: run %s: %w", doing, n, temporalerr.Mark(err))
 }
 
 // status asks a run what it is doing.
@@ -206,7 +196,7 @@ func (a *app) list(ctx context.Context, query string, most int) ([]*workflowserv
 			return nil, wrong(errUnknown, "breakwater-worker --estates DIR", "list runs in namespace %s: %w; a worker registers the search attributes when it starts", a.options.Namespace, err)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list runs at %s: %w", a.options.HostPort, mark(err))
+			return nil, fmt.Errorf("list runs at %s: %w", a.options.HostPort, temporalerr.Mark(err))
 		}
 		pages = append(pages, p)
 		n += len(p.GetExecutions())

@@ -137,17 +137,17 @@ func TestUsedUp(t *testing.T) {
 			w.Must(err)
 			on := w.Request(back, "orders")
 			on.Records = recs
-			c, err = back.Plan(t.Context(), on, nil)
+			resume, err := back.Plan(t.Context(), on, nil)
 			if tc.refused {
 				if !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), tc.says) {
 					t.Errorf("Plan = %v, want a refusal that says %q", err, tc.says)
 				}
 				return
 			}
-			if err != nil || len(c.Effects) > 0 || !strings.Contains(c.Summary, tc.says) {
-				t.Fatalf("Plan = %+v, %v; want nothing to do, and %q", c, err, tc.says)
+			if err != nil || len(resume.Effects) > 0 || !strings.Contains(resume.Summary, tc.says) {
+				t.Fatalf("Plan = %+v, %v; want nothing to do, and %q", resume, err, tc.says)
 			}
-			on.Plan = &c
+			on.Plan = &resume
 			_, err = back.Apply(t.Context(), on, nil)
 			w.Must(err)
 			if obs, err := back.Verify(t.Context(), on, nil); err != nil || action.Worst(obs) != verdict.Pass {

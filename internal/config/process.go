@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"breakwater/internal/reach"
+	"breakwater/internal/temporalerr"
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
 	"breakwater/runbooks"
@@ -89,9 +90,15 @@ func (c Config) Dial(ctx context.Context, logger log.Logger) (client.Client, cli
 		return nil, o, err
 	}
 	if err != nil {
-		// The SDK's own dial error is no network error: it means no answer came.
-		return nil, o, fmt.Errorf("connect to Temporal at %s, namespace %s (profile %s): %w: %w; is it running, and is TEMPORAL_ADDRESS right?",
-			o.HostPort, o.Namespace, c.profile(), reach.ErrUnreachable, err)
+		err = temporalerr.Mark(err)
+		if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, reach.ErrUnreachable) { // in words of its own
+			err = fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
+		}
+		next := "see its answer, and correct TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS or TEMPORAL_API_KEY"
+		if reach.Unreachable(err) {
+			next = "is it running, and is TEMPORAL_ADDRESS right?"
+		}
+		return nil, o, fmt.Errorf("connect to Temporal at %s, namespace %s (profile %s): %w; %s", o.HostPort, o.Namespace, c.profile(), err, next)
 	}
 	return cl, o, nil
 }

@@ -16,7 +16,7 @@ import (
 
 	"breakwater/internal/pipeline"
 	"breakwater/internal/poll"
-	"breakwater/internal/reach"
+	"breakwater/internal/temporalerr"
 
 	"github.com/google/uuid"
 	schedulepb "go.temporal.io/api/schedule/v1"
@@ -137,23 +137,7 @@ func (s Schedules) taken(ctx context.Context, name string, was token, to pipelin
 	}
 }
 
-// failed gives an error of Temporal's the house's sentinels.
+// failed says what was being done, and gives an error of Temporal's the house's sentinels.
 func failed(doing string, err error) error {
-	var (
-		gone   *serviceerror.NotFound
-		denied *serviceerror.PermissionDenied
-		away   *serviceerror.Unavailable
-		late   *serviceerror.DeadlineExceeded
-	)
-	switch {
-	case errors.As(err, &gone):
-		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
-	case errors.As(err, &denied):
-		err = fmt.Errorf("%w: %w", fs.ErrPermission, err)
-	case errors.As(err, &away), errors.As(err, &late):
-		err = fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
-	default:
-		err = reach.Mark(err)
-	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return fmt.Errorf("%s: %w", doing, temporalerr.Mark(err))
 }
