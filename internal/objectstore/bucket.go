@@ -69,6 +69,11 @@ func (b Bucket) ListVersions(ctx context.Context, prefix string) iter.Seq2[Versi
 	return b.store.ListVersions(ctx, b.name, prefix)
 }
 
+// ListSpan is [Versions.ListSpan].
+func (b Bucket) ListSpan(ctx context.Context, s Span) iter.Seq2[Version, error] {
+	return b.store.ListSpan(ctx, b.name, s)
+}
+
 // Histories yields all versions and delete markers of one key after the other, in
 // the order of the keys' bytes; of each key the newest first. An error ends it.
 func (b Bucket) Histories(ctx context.Context, prefix string) iter.Seq2[[]Version, error] {

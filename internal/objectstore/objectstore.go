@@ -127,6 +127,19 @@ type Version struct {
 	DeleteMarker bool // the key was deleted here; nothing can be read
 }
 
+// Span is a part of a listing, from somewhere on. It has no end: no store takes one,
+// and who reads sees when it is passed.
+type Span struct {
+	// Prefix is what the keys start with.
+	Prefix string
+	// After is a key, or any other text, that all of them come after in the order of
+	// their bytes; empty for all.
+	After string
+	// Page is how many versions the store is asked for at a time, for who wants few;
+	// zero is as many as it gives.
+	Page int
+}
+
 // Source is an object to read or copy. VersionID and ETag are conditions: the
 // version to take (the current one when empty), and the ETag it must have (any when
 // empty).

@@ -77,6 +77,9 @@ type Versions interface {
 	// prefix: by the bytes of the key, and of each key the newest first. An error ends
 	// it.
 	ListVersions(ctx context.Context, bucket, prefix string) iter.Seq2[Version, error]
+	// ListSpan is ListVersions of a part of the keys: who knows where to begin need not
+	// go through what lies before. A key comes with all of its versions or not at all.
+	ListSpan(ctx context.Context, bucket string, s Span) iter.Seq2[Version, error]
 	// Versioning reports whether every write to the bucket makes a new version.
 	Versioning(ctx context.Context, bucket string) (Versioning, error)
 }

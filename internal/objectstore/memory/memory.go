@@ -216,13 +216,14 @@ func (m *Server) delete(b *shelf, key string) string {
 	return m.add(b, key, &version{marker: true}).VersionID
 }
 
-// versions is one page of a listing: of the keys after one, the versions.
-func (b *shelf) versions(prefix, after string, first bool) (all []objectstore.Version, last string, more bool) {
+// versions is one page of a listing: of the keys after one, the versions. No key is
+// empty, so all of them come after none.
+func (b *shelf) versions(of objectstore.Span) (all []objectstore.Version, last string, more bool) {
 	for _, key := range slices.Sorted(maps.Keys(b.keys)) {
-		if !strings.HasPrefix(key, prefix) || !first && key <= after {
+		if !strings.HasPrefix(key, of.Prefix) || key <= of.After {
 			continue
 		}
-		if len(all) >= page {
+		if len(all) >= of.Page {
 			return all, last, true
 		}
 		last = key

@@ -105,12 +105,20 @@ func (s *Store) List(ctx context.Context, bucket, prefix string) iter.Seq2[objec
 
 // ListVersions is that of [objectstore.Versions].
 func (s *Store) ListVersions(ctx context.Context, bucket, prefix string) iter.Seq2[objectstore.Version, error] {
+	return s.ListSpan(ctx, bucket, objectstore.Span{Prefix: prefix})
+}
+
+// ListSpan is that of [objectstore.Versions].
+func (s *Store) ListSpan(ctx context.Context, bucket string, of objectstore.Span) iter.Seq2[objectstore.Version, error] {
 	return func(yield func(objectstore.Version, error) bool) {
-		after, first, more := "", true, true
+		of, more := of, true
+		if of.Page <= 0 {
+			of.Page = page
+		}
 		for more {
 			var all []objectstore.Version
-			err := s.do(ctx, "list", bucket, prefix, func(b *shelf) error {
-				all, after, more = b.versions(prefix, after, first)
+			err := s.do(ctx, "list", bucket, of.Prefix, func(b *shelf) error {
+				all, of.After, more = b.versions(of)
 				return nil
 			})
 			if err != nil {
@@ -122,7 +130,6 @@ func (s *Store) ListVersions(ctx context.Context, bucket, prefix string) iter.Se
 					return
 				}
 			}
-			first = false
 		}
 	}
 }

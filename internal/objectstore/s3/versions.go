@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -14,10 +15,25 @@ import (
 )
 
 // ListVersions is that of [objectstore.Versions], a page of up to 1,000 at a time.
-// Every key that the store accepts comes as it is, since names travel URL-encoded.
 func (c *Client) ListVersions(ctx context.Context, bucket, prefix string) iter.Seq2[objectstore.Version, error] {
+	return c.ListSpan(ctx, bucket, objectstore.Span{Prefix: prefix})
+}
+
+// ListSpan is that of [objectstore.Versions]. Every key that the store accepts comes as
+// it is, since names travel URL-encoded.
+func (c *Client) ListSpan(ctx context.Context, bucket string, s objectstore.Span) iter.Seq2[objectstore.Version, error] {
+	prefix := s.Prefix
 	return func(yield func(objectstore.Version, error) bool) {
 		in := &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
+		switch {
+		case strings.HasPrefix(s.After, prefix):
+			in.KeyMarker = optional(s.After) // without a version: a key is passed over with all of them
+		case s.After > prefix:
+			return // nothing comes after; and MinIO refuses a marker outside of the prefix
+		}
+		if s.Page > 0 {
+			in.MaxKeys = aws.Int32(int32(min(s.Page, 1000)))
+		}
 		for {
 			var entries page
 			out, err := c.s3.ListObjectVersions(ctx, in, func(o *s3.Options) { o.APIOptions = append(o.APIOptions, entries.read) })

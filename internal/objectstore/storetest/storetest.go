@@ -47,6 +47,7 @@ func suite(s objectstore.Store) promise.Suite[Target] {
 		of("copy", testCopy),
 		of("read in parts", testReaderAt),
 		of("listing", testList),
+		of("listing from a key on", testSpan),
 		of("delete", testDelete),
 		of("delete many", testDeleteMany),
 	}
