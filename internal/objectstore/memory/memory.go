@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -219,10 +218,14 @@ func (m *Server) delete(b *shelf, key string) string {
 // versions is one page of a listing: of the keys after one, the versions. No key is
 // empty, so all of them come after none.
 func (b *shelf) versions(of objectstore.Span) (all []objectstore.Version, last string, more bool) {
-	for _, key := range slices.Sorted(maps.Keys(b.keys)) {
-		if !strings.HasPrefix(key, of.Prefix) || key <= of.After {
-			continue
+	var keys []string
+	for key := range b.keys {
+		if strings.HasPrefix(key, of.Prefix) && key > of.After {
+			keys = append(keys, key)
 		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
 		if len(all) >= of.Page {
 			return all, last, true
 		}

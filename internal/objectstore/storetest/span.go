@@ -52,10 +52,10 @@ func testSpan(t testing.TB, target Target, b objectstore.Bucket, p string) {
 	}
 	from := []string{"", p}
 	for _, k := range keys {
-		from = append(from, p+k, p+k+"\x01", p+k+"\U0010ffff")
+		from = append(from, p+k, p+k+"\U0010ffff")
 	}
 	for n, after := range from {
-		for _, prefix := range []string{p, p + "a/", p + "k"} {
+		for _, prefix := range []string{p, p + "a/", p + "k"}[:1+2*(n%2)] {
 			var want, got []entry
 			for _, e := range all {
 				if e.key > after && strings.HasPrefix(e.key, prefix) {
