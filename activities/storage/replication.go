@@ -13,8 +13,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/compare"
 	"breakwater/internal/verdict"
-
-	"golang.org/x/sync/errgroup"
 )
 
 func (s room) replicationActions(c *action.Catalogue) {
@@ -143,28 +141,13 @@ func (s room) verifyReplication(ctx context.Context, c action.Call[action.None])
 
 // compare lists both sides of every prefix of a scope.
 func (p *bucketPair) compare(ctx context.Context, sc scope) (*compare.Drift, error) {
-	all := make([]*compare.Drift, len(sc.prefixes))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(4)
-	for i, prefix := range sc.prefixes {
-		g.Go(func() error {
-			d, err := compare.Comparison{
-				Source: p.source.Bucket, Target: p.target.Bucket, KeepsDeleted: p.decl.DeleteMarkers == estate.Keep,
-				Retention: p.decl.Retention.Std(), Now: time.Now(),
-				Progress: func(keys int64) { p.c.Progress(keys, 0, "comparing "+prefix) },
-			}.Below(ctx, prefix)
-			all[i] = d
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	sum := &compare.Drift{}
-	for _, d := range all {
-		sum.Merge(d)
-	}
-	return sum, nil
+	return compare.Comparison{
+		Source: p.source.Bucket, Target: p.target.Bucket, KeepsDeleted: p.decl.DeleteMarkers == estate.Keep,
+		Retention: p.decl.Retention.Std(), Now: time.Now(),
+		Progress: func(s compare.State) {
+			p.c.Progress(s.Keys, 0, fmt.Sprintf("keys of %s compared, %d ranges are left", sc.name, len(s.Left)))
+		},
+	}.Below(ctx, sc.prefixes...)
 }
 
 // within holds the oldest object that is not at the target against the RPO. What

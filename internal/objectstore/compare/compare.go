@@ -8,18 +8,17 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"iter"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/objectstore/listing"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// lookedAt is how many differences of one prefix are asked about one by one. A
+// lookedAt is how many differences are asked about one by one. A
 // listing tells that something is missing, and only a look at the object why.
 const lookedAt = 2000
 
@@ -56,95 +55,79 @@ type Comparison struct {
 	// Retention is for how long a version that is not current any more must be at both.
 	Retention time.Duration
 	Now       time.Time
-	// Progress is told now and then how many keys were compared.
-	Progress func(keys int64)
+	// Progress is told now and then how far the comparison is: see [listing.Walk]. It may
+	// be nil.
+	Progress func(State)
+	// AtOnce is how many listings' requests may be under way; as many as usual when zero.
+	AtOnce int
 }
 
-// suspect is a difference that the listings show, and a closer look may explain.
-type suspect struct {
-	fate    Fate // empty: the source's version is not at the target
-	version objectstore.Version
-	strange bool // what is current at the target has content that the source never had
+// State is how far a comparison has come. Another one can begin with it, and goes on with
+// what is left.
+type State = listing.State[Sum]
+
+// Sum is what was found so far.
+type Sum struct {
+	Drift    Drift     `json:"drift"`
+	Suspects []Suspect `json:"suspects,omitempty"` // to be asked about in the end
 }
 
-// Below compares what lies below a prefix. Every error is a [SideError] or the end of
-// the context.
-func (c Comparison) Below(ctx context.Context, prefix string) (*Drift, error) {
-	d := &Drift{}
-	var suspects []suspect
-	keys := int64(0)
-	for p, err := range c.pairs(ctx, prefix) {
-		if err != nil {
-			return nil, err
-		}
-		if keys++; keys%10_000 == 0 {
-			c.Progress(keys)
-		}
-		for _, s := range c.differs(d, p.source, p.target) {
-			if len(suspects) < lookedAt {
-				suspects = append(suspects, s)
-			} else {
-				d.count(cmp.Or(s.fate, Unlooked), s.tally())
+// Suspect is a difference that the listings show, and a closer look may explain.
+type Suspect struct {
+	Fate    Fate                `json:"fate,omitempty"` // empty: the source's version is not at the target
+	Version objectstore.Version `json:"version"`
+	Strange bool                `json:"strange,omitempty"` // what is current at the target has content that the source never had
+}
+
+// Below compares what lies below prefixes, none within another. Every error is a
+// [SideError] or the end of the context.
+func (c Comparison) Below(ctx context.Context, prefixes ...string) (*Drift, error) {
+	return c.From(ctx, listing.Below[Sum](prefixes...))
+}
+
+// From goes on with a comparison. Its errors are those of [Comparison.Below].
+func (c Comparison) From(ctx context.Context, s State) (*Drift, error) {
+	sum, err := listing.Walk[Sum]{
+		Buckets: []objectstore.Bucket{c.Source, c.Target},
+		Look: func(_ context.Context, keys []listing.Key) (found Sum, _ error) {
+			for _, k := range keys {
+				found.suspect(c.differs(&found.Drift, k[0], k[1]))
 			}
-		}
+			return found, nil
+		},
+		Add:      func(sum *Sum, part Sum) { sum.add(part) },
+		Progress: c.Progress, AtOnce: c.AtOnce,
+	}.Do(ctx, s)
+	if at := (*listing.BucketError)(nil); errors.As(err, &at) {
+		return nil, &SideError{[]Side{Source, Target}[at.Bucket], err}
 	}
-	return d, c.explain(ctx, d, suspects)
-}
-
-func (s suspect) tally() Tally {
-	return Tally{Count: 1, Bytes: s.version.Size, Oldest: s.version.LastModified, Examples: []string{s.version.Key}}
-}
-
-// pair is the history of one key at both sides; empty where a side never had it.
-type pair struct{ source, target []objectstore.Version }
-
-// pairs walks both listings side by side, so that memory holds a page of each.
-func (c Comparison) pairs(ctx context.Context, prefix string) iter.Seq2[pair, error] {
-	return func(yield func(pair, error) bool) {
-		// The source is asked first: what is written between the two listings is
-		// then at the target, if anywhere.
-		nextS, stopS := iter.Pull2(c.Source.Histories(ctx, prefix))
-		defer stopS()
-		nextT, stopT := iter.Pull2(c.Target.Histories(ctx, prefix))
-		defer stopT()
-		s, errS, moreS := nextS()
-		t, errT, moreT := nextT()
-		for moreS || moreT {
-			if errS != nil {
-				yield(pair{}, &SideError{Source, errS})
-				return
-			}
-			if errT != nil {
-				yield(pair{}, &SideError{Target, errT})
-				return
-			}
-			var p pair
-			order := 0
-			if moreS && moreT {
-				order = strings.Compare(s[0].Key, t[0].Key)
-			}
-			takeS, takeT := moreS && (!moreT || order <= 0), moreT && (!moreS || order >= 0)
-			if takeS {
-				p.source = s
-			}
-			if takeT {
-				p.target = t
-			}
-			if !yield(p, nil) {
-				return
-			}
-			if takeS {
-				s, errS, moreS = nextS()
-			}
-			if takeT {
-				t, errT, moreT = nextT()
-			}
-		}
+	if err != nil {
+		return nil, err
 	}
+	return &sum.Drift, c.explain(ctx, &sum.Drift, sum.Suspects)
+}
+
+// add adds what was found somewhere else.
+func (s *Sum) add(part Sum) {
+	s.Drift.Merge(&part.Drift)
+	s.suspect(part.Suspects)
+}
+
+// suspect keeps what is to be looked at, and counts what is too much.
+func (s *Sum) suspect(all []Suspect) {
+	n := min(len(all), lookedAt-len(s.Suspects))
+	s.Suspects = append(s.Suspects, all[:n]...)
+	for _, more := range all[n:] {
+		s.Drift.count(cmp.Or(more.Fate, Unlooked), more.tally())
+	}
+}
+
+func (s Suspect) tally() Tally {
+	return Tally{Count: 1, Bytes: s.Version.Size, Oldest: s.Version.LastModified, Examples: []string{s.Version.Key}}
 }
 
 // differs holds one key's histories against each other.
-func (c Comparison) differs(d *Drift, source, target []objectstore.Version) []suspect {
+func (c Comparison) differs(d *Drift, source, target []objectstore.Version) []Suspect {
 	var top objectstore.Version
 	if len(target) > 0 {
 		top = target[0]
@@ -156,7 +139,7 @@ func (c Comparison) differs(d *Drift, source, target []objectstore.Version) []su
 		return nil
 	}
 	strange := top.Key != "" && !top.DeleteMarker && held(source, top) < 0
-	var all []suspect
+	var all []Suspect
 	first := slices.IndexFunc(source, func(v objectstore.Version) bool { return !v.DeleteMarker })
 	gone := source[0].DeleteMarker
 	if !gone {
@@ -167,20 +150,20 @@ func (c Comparison) differs(d *Drift, source, target []objectstore.Version) []su
 	case gone && c.KeepsDeleted && slices.ContainsFunc(target, func(v objectstore.Version) bool {
 		return v.DeleteMarker && v.VersionID == source[0].VersionID
 	}):
-		all = append(all, suspect{Marked, source[0], false})
+		all = append(all, Suspect{Marked, source[0], false})
 	case gone && !c.KeepsDeleted:
 		if top.Key != "" && !top.DeleteMarker {
-			all = append(all, suspect{Unmarked, source[0], false})
+			all = append(all, Suspect{Unmarked, source[0], false})
 		}
 	case first >= 0: // it must be what is current at the target
 		v := source[first]
 		switch at := held(target, v); {
 		case at < 0:
-			all = append(all, suspect{"", v, strange})
+			all = append(all, Suspect{"", v, strange})
 		case at > 0 && top.DeleteMarker && !slices.ContainsFunc(source, func(m objectstore.Version) bool { return m.VersionID == top.VersionID }):
-			all = append(all, suspect{Hidden, v, false})
+			all = append(all, Suspect{Hidden, v, false})
 		case at > 0 && strange:
-			all = append(all, suspect{Forked, v, true})
+			all = append(all, Suspect{Forked, v, true})
 		}
 	}
 	for i, v := range source[1:] {
@@ -193,7 +176,7 @@ func (c Comparison) differs(d *Drift, source, target []objectstore.Version) []su
 		}
 		if held(target, v) < 0 {
 			v.LastModified = replaced // from when on it is an old one
-			all = append(all, suspect{Forgotten, v, false})
+			all = append(all, Suspect{Forgotten, v, false})
 		}
 	}
 	return all
@@ -212,7 +195,7 @@ func held(target []objectstore.Version, v objectstore.Version) int {
 
 // explain asks about each suspect, and drops what the two listings, which are
 // never of one moment, made up.
-func (c Comparison) explain(ctx context.Context, d *Drift, suspects []suspect) error {
+func (c Comparison) explain(ctx context.Context, d *Drift, suspects []Suspect) error {
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
@@ -233,21 +216,21 @@ func (c Comparison) explain(ctx context.Context, d *Drift, suspects []suspect) e
 
 // why looks at one suspect as it is now. An empty fate is none: both sides agree
 // by now.
-func (c Comparison) why(ctx context.Context, s suspect) (Fate, error) {
-	key := s.version.Key
-	if s.strange {
+func (c Comparison) why(ctx context.Context, s Suspect) (Fate, error) {
+	key := s.Version.Key
+	if s.Strange {
 		// A replica is no strange content, only newer than the source's listing.
 		if at, there, err := c.asked(ctx, Target, key, ""); err != nil || there && at.ReplicationStatus != objectstore.ReplicationReplica {
 			return Forked, err
 		}
 	}
-	if s.fate == "" || s.fate == Forgotten {
-		from, there, err := c.asked(ctx, Source, key, s.version.VersionID)
+	if s.Fate == "" || s.Fate == Forgotten {
+		from, there, err := c.asked(ctx, Source, key, s.Version.VersionID)
 		if err != nil || !there {
 			return "", err
 		}
-		at, there, err := c.asked(ctx, Target, key, s.version.VersionID)
-		if err != nil || there && at.Size == s.version.Size {
+		at, there, err := c.asked(ctx, Target, key, s.Version.VersionID)
+		if err != nil || there && at.Size == s.Version.Size {
 			return "", err
 		}
 		if there {
@@ -259,7 +242,7 @@ func (c Comparison) why(ctx context.Context, s suspect) (Fate, error) {
 		case objectstore.ReplicationFailed:
 			return Failed, nil
 		}
-		if s.fate == Forgotten {
+		if s.Fate == Forgotten {
 			return Forgotten, nil
 		}
 		switch from.ReplicationStatus {
@@ -278,7 +261,7 @@ func (c Comparison) why(ctx context.Context, s suspect) (Fate, error) {
 	if err != nil {
 		return "", err
 	}
-	switch s.fate {
+	switch s.Fate {
 	case Unmarked:
 		if fromThere || !atThere {
 			return "", nil
@@ -290,7 +273,7 @@ func (c Comparison) why(ctx context.Context, s suspect) (Fate, error) {
 	case Forked:
 		return "", nil // answered above
 	}
-	return s.fate, nil
+	return s.Fate, nil
 }
 
 // asked looks at an object, and tells what is not there from what could not be asked.

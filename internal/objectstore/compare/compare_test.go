@@ -74,7 +74,7 @@ func newPair(t *testing.T, status string) *pair {
 func (p *pair) compare(keep bool) *compare.Drift {
 	p.t.Helper()
 	d, err := compare.Comparison{
-		Source: p.source, Target: p.target, KeepsDeleted: keep, Retention: time.Hour, Now: time.Now(), Progress: func(int64) {},
+		Source: p.source, Target: p.target, KeepsDeleted: keep, Retention: time.Hour, Now: time.Now(),
 	}.Below(p.t.Context(), "")
 	if err != nil {
 		p.t.Fatal(err)

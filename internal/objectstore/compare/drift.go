@@ -3,6 +3,7 @@ package compare
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,9 +32,10 @@ const examples = 3
 
 // Tally counts objects of one fate.
 type Tally struct {
-	Count, Bytes int64
-	Oldest       time.Time // when the oldest of them was written, or deleted, at the source
-	Examples     []string  // keys, a few
+	Count    int64     `json:"count"`
+	Bytes    int64     `json:"bytes"`
+	Oldest   time.Time `json:"oldest,omitzero"`    // when the oldest of them was written, or deleted, at the source
+	Examples []string  `json:"examples,omitempty"` // keys, a few
 }
 
 // String is for people.
@@ -52,19 +54,19 @@ func (t *Tally) Add(o Tally) {
 	if !o.Oldest.IsZero() && (t.Oldest.IsZero() || o.Oldest.Before(t.Oldest)) {
 		t.Oldest = o.Oldest
 	}
-	for _, e := range o.Examples {
-		if len(t.Examples) < examples {
-			t.Examples = append(t.Examples, e)
-		}
+	if len(o.Examples) > 0 { // the first ones, whoever found them first
+		t.Examples = slices.Sorted(slices.Values(append(slices.Clone(t.Examples), o.Examples...)))
+		t.Examples = t.Examples[:min(len(t.Examples), examples)]
 	}
 }
 
 // Drift is how two buckets differ below some prefixes. The zero value is no
 // difference of nothing.
 type Drift struct {
-	Objects, Bytes int64 // current at the source
-	Extra          Tally // only at the target
-	Fates          map[Fate]*Tally
+	Objects int64           `json:"objects"` // current at the source
+	Bytes   int64           `json:"bytes"`
+	Extra   Tally           `json:"extra"` // only at the target
+	Fates   map[Fate]*Tally `json:"fates,omitempty"`
 }
 
 func (d *Drift) count(f Fate, t Tally) {

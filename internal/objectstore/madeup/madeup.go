@@ -35,12 +35,22 @@ type Store struct {
 	Keys
 	// Latency is what a request takes. In a bubble of testing/synctest it takes no time.
 	Latency time.Duration
-	// Fail is asked before each page, and may be missing; the page is then not given.
+	// Fail is asked before each page of the load, and its error comes in place of it; it
+	// may be missing.
 	Fail func(page int64) error
 
+	// Load is counted, together with that of other stores which have the same; it may be
+	// missing.
+	Load *Load
+}
+
+// Load is what stores were asked.
+type Load struct {
 	// Pages are the requests of which the answer had more than one key; Few all others.
-	Pages, Few       atomic.Int64
-	underWay, AtMost atomic.Int64
+	Pages, Few atomic.Int64
+	// AtMost is how many were under way at once.
+	AtMost   atomic.Int64
+	underWay atomic.Int64
 }
 
 // Endpoint is that of [objectstore.Store].
@@ -95,21 +105,25 @@ func Version(key string) objectstore.Version {
 }
 
 func (s *Store) request(ctx context.Context, size, n int64) error {
-	now := s.underWay.Add(1)
-	defer s.underWay.Add(-1)
-	for at := s.AtMost.Load(); now > at && !s.AtMost.CompareAndSwap(at, now); at = s.AtMost.Load() {
+	page := int64(0)
+	if l := s.Load; l != nil {
+		now := l.underWay.Add(1)
+		defer l.underWay.Add(-1)
+		for at := l.AtMost.Load(); now > at && !l.AtMost.CompareAndSwap(at, now); {
+			at = l.AtMost.Load()
+		}
+		if size > 1 && n > 1 {
+			page = l.Pages.Add(1)
+		} else {
+			l.Few.Add(1)
+		}
 	}
-	count := &s.Few
-	if size > 1 && n > 1 {
-		count = &s.Pages
-	}
-	page := count.Add(1)
 	if s.Latency > 0 {
 		if err := poll.Wait(ctx, s.Latency); err != nil {
 			return err
 		}
 	}
-	if s.Fail != nil {
+	if s.Fail != nil && page > 0 {
 		return s.Fail(page)
 	}
 	return ctx.Err()
