@@ -1,9 +1,11 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"breakwater/internal/action"
@@ -26,9 +28,13 @@ func (s room) verifyExpire(ctx context.Context, c action.Call[expireWith]) ([]ac
 		return []action.Observation{action.Unknown(c.Run, "", what, want, err, "")}, nil
 	}
 	if p.Newest.Seq == 0 {
-		return []action.Observation{action.Saw("the group has no backups, as planned", "an empty folder", fmt.Sprintf("%d versions in all", len(x.versions)), x.empty())}, nil
+		part, err := x.part(ctx)
+		if err != nil {
+			return []action.Observation{x.Unseen(c.Run, what, want, err)}, nil
+		}
+		return []action.Observation{action.Saw("the group has no backups, as planned", "an empty folder", "first in it: "+cmp.Or(part, "nothing"), part == "")}, nil
 	}
-	obs := []action.Observation{x.ChainHoldsAt(x.now), x.stays(p), x.removed(p)}
+	obs := []action.Observation{x.ChainHoldsAt(x.now), x.stays(p), x.gone(p)}
 	going, staying, err := x.manifests(ctx, c)
 	if err != nil {
 		return append(obs, x.Unseen(c.Run, what, want, err)), nil
@@ -40,28 +46,40 @@ func (s room) verifyExpire(ctx context.Context, c action.Call[expireWith]) ([]ac
 	}
 	obs = append(obs, action.Saw(over, "none", got, len(going) == 0))
 
+	// What a backup names that came since the plan is none of what the plan left alone.
+	var planned, since []backup.Found
+	for _, m := range staying {
+		if m.Seq > p.Newest.Seq {
+			since = append(since, m.Found)
+		} else {
+			planned = append(planned, m.Found)
+		}
+	}
 	all := fmt.Sprintf("all that the %d backups name is there, by version", len(staying))
-	needed, err := x.needed(ctx, staying)
+	is, err := x.surveyOf(c.Request, planned, since).do(ctx)
 	if err != nil {
 		return append(obs, x.Unseen(c.Run, all, "every version at its size", err)), nil
 	}
-	lacks := x.lacks(needed)
-	got = fmt.Sprintf("%d of %d", len(needed)-len(lacks), len(needed))
-	if len(lacks) > 0 {
-		got += ", the first that is not: " + lacks[0]
+	got = fmt.Sprintf("%d of %d", is.named-is.lacking, is.named)
+	if is.lacking > 0 {
+		got += ", the first that is not: " + is.lacks
 	}
-	obs = append(obs, action.Saw(all, fmt.Sprintf("%d versions at their size", len(needed)), got, len(lacks) == 0 && len(needed) > 0))
+	obs = append(obs, action.Saw(all, fmt.Sprintf("%d versions at their size", is.named), got, is.lacking == 0 && is.named > 0))
 
 	const left = "nothing is left that no backup needs and no lock holds"
-	free, _, err := x.free(ctx, c, staying, needed)
-	if err != nil {
-		return append(obs, x.Unseen(c.Run, left, "nothing", err)), nil
+	if is.standing != nil {
+		return append(obs, x.Unseen(c.Run, left, "nothing", x.refused(is.standing))), nil
 	}
 	got = "nothing"
-	if len(free) > 0 {
-		got = fmt.Sprintf("%d versions, the first: %s", len(free), x.URL(free[0].Key))
+	if len(is.first) > 0 {
+		got = fmt.Sprintf("%d versions, the first: %s", is.goes.Count, x.URL(is.first[0].Key))
 	}
-	return append(obs, action.Saw(left, "nothing", got, len(free) == 0)), nil
+	obs = append(obs, action.Saw(left, "nothing", got, is.goes.Count == 0))
+	if p.Kept != nil {
+		obs = append(obs, action.Saw("what no backup needs and was not to go is as it was", fmt.Sprintf("%d versions with %d bytes, by their digest", p.Kept.Count, p.Kept.Bytes),
+			fmt.Sprintf("%d versions with %d bytes", is.kept.Count, is.kept.Bytes), is.kept == *p.Kept))
+	}
+	return obs, nil
 }
 
 // stays observes that the newest manifest of the plan is there: of that one no
@@ -77,21 +95,13 @@ func (x *expiring) stays(p expirePlan) action.Observation {
 	return action.Saw(what, want, got, got == want)
 }
 
-// removed observes that no planned version is listed any more.
-func (x *expiring) removed(p expirePlan) action.Observation {
-	what := fmt.Sprintf("the %d versions of the plan are gone", len(p.Versions))
-	there := map[string]bool{}
-	for _, v := range x.versions {
-		there[v.ID()] = true
-	}
+// gone observes that no manifest of the plan is there any more.
+func (x *expiring) gone(p expirePlan) action.Observation {
 	n, first := 0, ""
-	for _, v := range p.Versions {
-		if there[v.ID()] {
-			n++
-			if first == "" {
-				first = ", the first: " + x.URL(v.Key)
-			}
+	for _, f := range x.All {
+		if slices.ContainsFunc(p.Manifests, func(m backup.Link) bool { return m.Seq == f.Seq }) {
+			n, first = n+1, cmp.Or(first, ", the first: "+backup.Name(x.Group.Group, f.Seq))
 		}
 	}
-	return action.Saw(what, "none of them listed", fmt.Sprintf("%d of them listed%s", n, first), n == 0)
+	return action.Saw(fmt.Sprintf("the %d backups of the plan are gone", len(p.Manifests)), "none of them there", fmt.Sprintf("%d of them there%s", n, first), n == 0)
 }

@@ -3,11 +3,13 @@ package storage
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/compare"
+	"breakwater/internal/objectstore/listing"
 	"breakwater/internal/table"
 )
 
@@ -18,9 +20,9 @@ func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]
 	}
 	var obs []action.Observation
 	for _, sc := range p.scopes {
-		for _, t := range sc.tables {
-			obs = append(obs, p.lateReplicas(ctx, t))
-		}
+		obs = append(obs, action.Together(sc.tables, func(t estate.Table) []action.Observation {
+			return []action.Observation{p.lateReplicas(ctx, t)}
+		})...)
 	}
 	if len(obs) == 0 {
 		obs = append(obs, action.Saw("no replica has replaced a commit of "+p.decl.Bucket, "commits of tables", "no table in scope lies there", true))
@@ -33,32 +35,48 @@ func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]
 // of a replica is to be alone.
 func (p *bucketPair) lateReplicas(ctx context.Context, t estate.Table) action.Observation {
 	what, want := "no replica has replaced a commit of "+t.Path+"/", "a replica is its key's only version"
-	commits := 0
-	var late []string
 	format, log, err := p.log(t)
 	if err != nil {
 		return p.blind(p.target.region, what, want, err)
 	}
-	for h, err := range p.target.Histories(ctx, log) {
-		if err != nil {
-			return p.blind(p.target.region, what, want, err)
-		}
-		if format.Entry(h[0].Key).Role != table.RoleCommit {
-			continue
-		}
-		if commits++; len(h) == 1 || h[0].DeleteMarker {
-			continue
-		}
-		o, there, err := compare.Look(ctx, p.target.Bucket, h[0].Key, h[0].VersionID)
-		if err != nil {
-			return p.blind(p.target.region, what, want, err)
-		}
-		if there && o.ReplicationStatus == objectstore.ReplicationReplica {
-			late = append(late, fmt.Sprintf("%s (version %s over %s)", o.Key, o.VersionID, h[1].VersionID))
-		}
+	found, err := listing.Walk[lateOnes]{
+		Buckets: []objectstore.Bucket{p.target.Bucket},
+		Look: func(ctx context.Context, keys []listing.Key) (l lateOnes, err error) {
+			for _, k := range keys {
+				h := k[0]
+				if format.Entry(h[0].Key).Role != table.RoleCommit {
+					continue
+				}
+				if l.commits++; len(h) == 1 || h[0].DeleteMarker {
+					continue
+				}
+				o, there, err := compare.Look(ctx, p.target.Bucket, h[0].Key, h[0].VersionID)
+				if err != nil {
+					return l, err
+				}
+				if there && o.ReplicationStatus == objectstore.ReplicationReplica {
+					l.keys = append(l.keys, fmt.Sprintf("%s (version %s over %s)", o.Key, o.VersionID, h[1].VersionID))
+				}
+			}
+			return l, nil
+		},
+		Add: func(sum *lateOnes, part lateOnes) {
+			sum.commits, sum.keys = sum.commits+part.commits, append(sum.keys, part.keys...)
+		},
+		Progress: func(s listing.State[lateOnes]) { p.c.Progress(s.Keys, 0, "entries of the log of "+t.Table+" looked at") },
+	}.Do(ctx, listing.Below[lateOnes](log))
+	if err != nil {
+		return p.blind(p.target.region, what, want, err)
 	}
-	if len(late) > 0 {
-		return action.Saw(what, want, fmt.Sprintf("%d commits were replaced: %s; deny the replicating principal, then remove these versions", len(late), action.Few(late)), false)
+	if len(found.keys) > 0 {
+		slices.Sort(found.keys)
+		return action.Saw(what, want, fmt.Sprintf("%d commits were replaced: %s; deny the replicating principal, then remove these versions", len(found.keys), action.Few(found.keys)), false)
 	}
-	return action.Saw(what, want, fmt.Sprintf("%d commits, none replaced", commits), true)
+	return action.Saw(what, want, fmt.Sprintf("%d commits, none replaced", found.commits), true)
+}
+
+// lateOnes are the commits of a log that a replica has replaced, of how many.
+type lateOnes struct {
+	commits int
+	keys    []string
 }

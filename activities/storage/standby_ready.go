@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -37,9 +35,9 @@ func (s room) verifyStandby(ctx context.Context, c action.Call[action.None]) ([]
 	}
 	obs = append(obs, p.ruleBack(ctx, replicas))
 	for _, sc := range p.scopes {
-		for _, t := range sc.tables {
-			obs = append(obs, p.published(ctx, t))
-		}
+		obs = append(obs, action.Together(sc.tables, func(t estate.Table) []action.Observation {
+			return []action.Observation{p.published(ctx, t)}
+		})...)
 	}
 	return obs, ctx.Err()
 }
@@ -121,25 +119,18 @@ func (p *bucketPair) harm(at side, r objectstore.Removal, prefix string, keep ti
 	return tooSoon
 }
 
-// sampled is how many objects of a table are read in part.
-const sampled = 64
-
 // decrypts reads a byte of a sample of every table: of its newest and oldest
 // object, and of others, drawn by the run's id so that they can be drawn again. A
 // HEAD would pass without the key.
 func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *compare.Tally) action.Observation {
 	what := fmt.Sprintf("the objects of %s can be decrypted in %s", sc.name, p.target.region)
 	want := fmt.Sprintf("a byte of each of %d objects per table, per key", sampled)
-	var sample []objectstore.Object
-	for _, prefix := range sc.prefixes {
-		s, err := p.sample(ctx, prefix)
-		if errors.Is(err, objectstore.ErrKey) {
-			return action.Saw(what, want, err.Error(), false)
-		}
-		if err != nil {
-			return p.blind(p.target.region, what, want, err)
-		}
-		sample = append(sample, s...)
+	sample, err := p.sample(ctx, sc)
+	if errors.Is(err, objectstore.ErrKey) {
+		return action.Saw(what, want, err.Error(), false)
+	}
+	if err != nil {
+		return p.blind(p.target.region, what, want, err)
 	}
 	describer, err := objectstore.As[objectstore.Describer](p.target.Client(), "say whether it can decrypt an object")
 	if err != nil {
@@ -192,38 +183,6 @@ func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *compare.T
 		got = append(got, fmt.Sprintf("%d with %s", read[key], key))
 	}
 	return action.Saw(what, want, "read "+strings.Join(got, ", "), true)
-}
-
-// sample draws objects below a prefix: the newest, the oldest, and by chance.
-func (p *bucketPair) sample(ctx context.Context, prefix string) ([]objectstore.Object, error) {
-	h := fnv.New64a()
-	fmt.Fprint(h, p.c.Run.FirstRun, "/", prefix)
-	draw := rand.New(rand.NewPCG(h.Sum64(), 0)) //nolint:gosec // to draw the same again, not to be unguessable
-	var chosen []objectstore.Object
-	var oldest, newest objectstore.Object
-	n := 0
-	for o, err := range p.target.List(ctx, prefix) {
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 || o.LastModified.Before(oldest.LastModified) {
-			oldest = o
-		}
-		if n == 0 || o.LastModified.After(newest.LastModified) {
-			newest = o
-		}
-		if n++; len(chosen) < sampled-2 {
-			chosen = append(chosen, o)
-		} else if i := draw.IntN(n); i < len(chosen) {
-			chosen[i] = o
-		}
-	}
-	for _, o := range []objectstore.Object{oldest, newest} {
-		if n > 0 && !slices.ContainsFunc(chosen, func(c objectstore.Object) bool { return c.Key == o.Key }) {
-			chosen = append(chosen, o)
-		}
-	}
-	return chosen, nil
 }
 
 // ruleBack asks for the rule that failback will need, and says what it will not

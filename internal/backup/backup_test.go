@@ -291,21 +291,35 @@ func TestExpire(t *testing.T) {
 		orphan := backup.Stored{Key: "data/orphan", Version: "v"}
 		there[orphan] = began.AddDate(0, 0, rapid.IntRange(0, 40).Draw(t, "orphan"))
 		there[backup.Stored{Key: "data/0", Version: "never held"}] = time.Time{}
-		free := func(staying []backup.Aged) (needed backup.Needed, gone []backup.Stored) {
-			needed = backup.Needed{}
-			for _, a := range staying {
-				var objects []backup.Object
-				for _, s := range names[a.Seq][1:] {
-					objects = append(objects, backup.Object{Copy: s})
+		fits := rapid.IntRange(1, 30).Draw(t, "fit into memory")
+		free := func(staying []backup.Aged) (needed, gone []backup.Stored) {
+			for after := ""; ; {
+				n := backup.NeededAfter(after, fits)
+				for _, a := range staying {
+					for _, s := range names[a.Seq] {
+						n.Add(s, false)
+					}
 				}
-				needed.Add(backup.Table{List: names[a.Seq][0]}, objects)
-			}
-			for s, held := range there {
-				if needed.Free(s, held, now) {
-					gone = append(gone, s)
+				if n.Len() > fits+2 {
+					t.Fatalf("%d are in memory, and %d fit", n.Len(), fits)
+				}
+				for s, held := range there {
+					if s.Key <= after || n.Until() != "" && s.Key > n.Until() {
+						continue
+					}
+					if named, _ := n.See(s); named {
+						needed = append(needed, s)
+					} else if backup.Free(held, now) {
+						gone = append(gone, s)
+					}
+				}
+				for want := range n.Lacking {
+					t.Fatalf("%+v is needed, and gone", want)
+				}
+				if after = n.Until(); after == "" {
+					return needed, gone
 				}
 			}
-			return needed, gone
 		}
 		going, staying := backup.Expire(aged, keep, now)
 
@@ -331,7 +345,7 @@ func TestExpire(t *testing.T) {
 		if len(going) > 0 && good < max(keep, 1) {
 			t.Fatalf("%d backups stay, promised %d", good, keep)
 		}
-		needed, gone := free(staying)
+		_, gone := free(staying)
 		for _, s := range gone {
 			if there[s].After(now) || there[s].IsZero() {
 				t.Fatalf("%+v goes, held until %s", s, there[s])
@@ -343,9 +357,12 @@ func TestExpire(t *testing.T) {
 			}
 			delete(there, s)
 		}
-		for id, s := range needed {
-			if _, ok := there[s]; !ok || id != s.ID() {
-				t.Fatalf("%s is needed, and gone", s.Key)
+		needed, _ := free(staying)
+		for _, a := range staying {
+			for _, s := range names[a.Seq] {
+				if !slices.Contains(needed, s) {
+					t.Fatalf("manifest %d names %s, which does not count as needed", a.Seq, s.Key)
+				}
 			}
 		}
 		if at, ok := there[orphan]; ok && !at.After(now) {

@@ -42,6 +42,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -278,13 +279,32 @@ func EncodeList(objects []Object) ([]byte, error) {
 // ParseList is the inverse of [EncodeList].
 func ParseList(data []byte) ([]Object, error) {
 	var all []Object
-	d := json.NewDecoder(bytes.NewReader(data))
-	for d.More() {
-		var o Object
-		if err := d.Decode(&o); err != nil {
-			return nil, fmt.Errorf("%w: line %d of a list: %w", ErrDamaged, len(all)+1, err)
-		}
+	err := ReadList(bytes.NewReader(data), func(o Object) error {
 		all = append(all, o)
+		return nil
+	})
+	return all, err
+}
+
+// ReadList reads a list one object after the other. An error of do ends it, and so does
+// one of reading.
+func ReadList(from io.Reader, do func(Object) error) error {
+	d := json.NewDecoder(from)
+	for line := 1; ; line++ {
+		var o Object
+		err := d.Decode(&o)
+		var syntax *json.SyntaxError
+		var kind *json.UnmarshalTypeError
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.As(err, &syntax), errors.As(err, &kind), errors.Is(err, io.ErrUnexpectedEOF):
+			return fmt.Errorf("%w: line %d of a list: %w", ErrDamaged, line, err)
+		case err != nil:
+			return err
+		}
+		if err := do(o); err != nil {
+			return err
+		}
 	}
-	return all, nil
 }

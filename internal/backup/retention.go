@@ -41,23 +41,3 @@ func Expire(all []Aged, keep int, now time.Time) (going, staying []Aged) {
 	}
 	return nil, nil
 }
-
-// Needed are the versions that the manifests that stay name, with their lists, by
-// [Stored.ID].
-type Needed map[string]Stored
-
-// Add takes in what a manifest names in a table: the list, and what is in it.
-func (n Needed) Add(t Table, objects []Object) {
-	n[t.List.ID()] = t.List
-	for _, o := range objects {
-		n[o.Copy.ID()] = o.Copy
-	}
-}
-
-// Free reports whether a version may go at a moment: nobody needs it, and it had a
-// lock that has ended. Its age says nothing, and neither does a version that was
-// never held: no backup wrote that.
-func (n Needed) Free(s Stored, held, now time.Time) bool {
-	_, needed := n[s.ID()]
-	return !needed && !held.IsZero() && !held.After(now)
-}

@@ -144,15 +144,52 @@ func (p Depot) Get(ctx context.Context, s backup.Stored) ([]byte, error) {
 
 // List reads the objects of a table of a manifest.
 func (p Depot) List(ctx context.Context, t backup.Table) ([]backup.Object, error) {
-	data, err := p.Get(ctx, t.List)
+	var all []backup.Object
+	err := p.Each(ctx, t, func(o backup.Object) error {
+		all = append(all, o)
+		return nil
+	})
+	return all, err
+}
+
+// Each reads the objects of a table of a manifest one after the other, as many as there
+// are. Only if no error comes in the end, they were those that the manifest names.
+func (p Depot) Each(ctx context.Context, t backup.Table, do func(backup.Object) error) error {
+	fail := func(err error) error { return fmt.Errorf("list of table %s: %w", t.Table, err) }
+	body, _, err := p.Reader.VersionReader(ctx, p.Bucket, p.Prefix+t.List.Key, t.List.Version)
 	if err != nil {
-		return nil, fmt.Errorf("list of table %s: %w", t.Table, err)
+		return fail(err)
 	}
-	objects, err := backup.ParseList(data)
-	if err == nil {
-		err = t.Lacks(objects)
+	sum := sha256.New()
+	from := io.TeeReader(body, sum)
+	n, bytes := 0, int64(0)
+	said := error(nil)
+	err = backup.ReadList(from, func(o backup.Object) error {
+		n, bytes = n+1, bytes+o.Copy.Size
+		said = do(o)
+		return said
+	})
+	if said != nil {
+		return errors.Join(said, body.Close())
 	}
-	return objects, err
+	if err == nil || errors.Is(err, backup.ErrDamaged) {
+		if _, rest := io.Copy(io.Discard, from); rest != nil { // all of it counts
+			err = rest
+		}
+	}
+	if err = errors.Join(err, body.Close()); err != nil && !errors.Is(err, backup.ErrDamaged) {
+		if errors.Is(err, io.ErrUnexpectedEOF) { // the store went away in the middle
+			err = fmt.Errorf("%w: %w", reach.ErrUnreachable, err)
+		}
+		return fail(reach.Mark(err))
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); t.List.SHA256 != "" && got != t.List.SHA256 {
+		return fail(fmt.Errorf("%w: %s has other bytes than those that were written: SHA-256 %s, want %s", backup.ErrDamaged, p.URL(t.List.Key), got, t.List.SHA256))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return t.Lacks(n, bytes)
 }
 
 // Held is what a look at an object of a backup found wrong; empty for nothing.
