@@ -105,13 +105,14 @@ func (x *expiring) asPlanned(p expirePlan) (staying, since []backup.Found, err e
 	if err := x.believed(); err != nil {
 		return nil, nil, err
 	}
-	goes, stays := map[int64]string{}, map[int64]string{p.Newest.Seq: p.Newest.SHA256}
+	goes, stays := map[int64]string{}, map[int64]string{}
 	for _, m := range p.Manifests {
 		goes[m.Seq] = m.SHA256
 	}
 	for _, m := range p.Staying {
 		stays[m.Seq] = m.SHA256
 	}
+	stays[p.Newest.Seq] = p.Newest.SHA256
 	for _, f := range x.All {
 		sum, going := goes[f.Seq]
 		want, stay := stays[f.Seq]
