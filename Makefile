@@ -49,6 +49,7 @@ bench: tools tools-bench ## measure, as ratios from one run
 	BREAKWATER_BENCH=1 $(GO) test ./internal/table/delta/rollback -run TestRollbackSpeed -count=1 -v -timeout 30m
 	BREAKWATER_BENCH=1 $(GO) test ./internal/table/delta ./internal/table/location ./internal/witness -p 1 -run 'TestSpeedOf|TestMemoryOf' -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./activities/group -run TestMemoryOfAGroup -count=1 -v -timeout 90m
+	BREAKWATER_BENCH=1 $(GO) test ./internal/objectstore/compare -run TestSpeedOfComparison -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./workflows -run TestOverhead -count=1 -v -timeout 30m
 	BREAKWATER_BENCH=1 $(GO) test ./activities/storage -run 'TestBench(Rewind|Undelete)' -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./internal/query/duckdb -run TestSpeed -count=1 -v

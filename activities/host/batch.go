@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,49 @@ type batch struct {
 	label    string // of the batch
 	total    atomic.Int64
 	said     atomic.Value // string: the last sentence of progress
+
+	mu    sync.Mutex
+	saved map[string]json.RawMessage // by item: how far it is, for the next attempt
+}
+
+// savedAtMost is how much of one item a heartbeat carries.
+const savedAtMost = 64 << 10
+
+// heartbeat says that the worker lives, with the last sentence and what is saved. Temporal
+// gives both to the next attempt, if this one ends without an answer.
+func (b *batch) heartbeat(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.saved) == 0 {
+		activity.RecordHeartbeat(ctx, b.said.Load())
+		return
+	}
+	activity.RecordHeartbeat(ctx, b.said.Load(), b.saved)
+}
+
+// resume takes up what the attempt before has saved. What cannot be read is as if there
+// were none.
+func (b *batch) resume(ctx context.Context) {
+	var said string
+	var saved map[string]json.RawMessage
+	if !activity.HasHeartbeatDetails(ctx) || activity.GetHeartbeatDetails(ctx, &said, &saved) != nil {
+		return
+	}
+	b.saved = saved
+}
+
+// save keeps how far an item is.
+func (b *batch) save(item string, halfway any) {
+	raw, err := json.Marshal(halfway)
+	if err != nil || len(raw) > savedAtMost {
+		return // what was saved before is still true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.saved == nil {
+		b.saved = map[string]json.RawMessage{}
+	}
+	b.saved[item] = raw
 }
 
 // beat is how often an activity says that its worker lives.
@@ -54,7 +98,7 @@ func (b *batch) alive(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-t.C:
-				activity.RecordHeartbeat(ctx, b.said.Load())
+				b.heartbeat(ctx)
 			}
 		}
 	}()
@@ -65,18 +109,22 @@ func (b *batch) alive(ctx context.Context) (stop func()) {
 func (b *batch) say(ctx context.Context, format string, args ...any) {
 	s := fmt.Sprintf(format, args...)
 	b.said.Store(s)
-	activity.RecordHeartbeat(ctx, s)
+	b.heartbeat(ctx)
 }
 
 // request is what the action is called with for one item.
 func (b *batch) request(ctx context.Context, item estate.Item) action.Request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return action.Request{
 		Run: b.in.Run, Stage: b.stage.ID, Step: b.step.ID, Title: b.step.Title, Item: item, Estate: b.estate,
 		Records: records{b},
 		Progress: func(done, total int64, sentence string) {
 			b.say(ctx, "%s: %s (%d of %d)", item, sentence, done, total)
 		},
-		Guard: b.guard,
+		Guard:  b.guard,
+		Save:   func(halfway any) { b.save(item.Name, halfway) },
+		Resume: b.saved[item.Name],
 	}
 }
 

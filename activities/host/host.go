@@ -107,6 +107,7 @@ func (h *Host) register(r Registry, d *action.Definition) {
 func (h *Host) open(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (*batch, error) {
 	b := &batch{in: in, def: d, phase: p, run: ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun}}
 	b.said.Store("reading the run")
+	b.resume(ctx)
 	e, err := document[estate.Estate](ctx, h, in.Files.Estate, in.Run)
 	if err != nil {
 		return nil, err

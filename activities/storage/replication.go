@@ -122,8 +122,9 @@ func (s room) verifyReplication(ctx context.Context, c action.Call[action.None])
 		p.expiry(ctx, p.source),
 	}
 	waiting := false
+	far := p.halfway()
 	for _, sc := range p.scopes {
-		d, err := p.compare(ctx, sc)
+		d, err := p.compare(ctx, sc, far)
 		if err != nil {
 			what, want := "the objects of "+sc.name+" are at "+p.target.region, "a listing of both sides"
 			obs = append(obs, p.blind(p.target.region, what, want, err))
@@ -137,17 +138,6 @@ func (s room) verifyReplication(ctx context.Context, c action.Call[action.None])
 		obs = append(obs, o)
 	}
 	return obs, ctx.Err()
-}
-
-// compare lists both sides of every prefix of a scope.
-func (p *bucketPair) compare(ctx context.Context, sc scope) (*compare.Drift, error) {
-	return compare.Comparison{
-		Source: p.source.Bucket, Target: p.target.Bucket, KeepsDeleted: p.decl.DeleteMarkers == estate.Keep,
-		Retention: p.decl.Retention.Std(), Now: time.Now(),
-		Progress: func(s compare.State) {
-			p.c.Progress(s.Keys, 0, fmt.Sprintf("keys of %s compared, %d ranges are left", sc.name, len(s.Left)))
-		},
-	}.Below(ctx, sc.prefixes...)
 }
 
 // within holds the oldest object that is not at the target against the RPO. What

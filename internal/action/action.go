@@ -121,6 +121,11 @@ type Request struct {
 	Records  Records                                  // results of earlier steps of this run
 	Progress func(done, total int64, sentence string) // heartbeat with a human sentence; never nil
 	Guard    func(context.Context) error              // re-reads the epoch: call before each mutation or batch of them; never nil
+	// Save keeps how far a long look has come, for an attempt after this one, which gets
+	// it as Resume. What is too large is not kept, and an attempt may begin anew at any
+	// time: nothing rests on it. It may be nil.
+	Save   func(halfway any)
+	Resume json.RawMessage // empty where there is nothing to go on with
 }
 
 // Run says which run a call belongs to.
