@@ -63,7 +63,9 @@ func (p *bucketPair) lateReplicas(ctx context.Context, t estate.Table) action.Ob
 		Add: func(sum *lateOnes, part lateOnes) {
 			sum.commits, sum.keys = sum.commits+part.commits, append(sum.keys, part.keys...)
 		},
-		Progress: func(s listing.State[lateOnes]) { p.c.Progress(s.Keys, 0, "entries of the log of "+t.Table+" looked at") },
+		Progress: func(s listing.State[lateOnes]) {
+			p.c.Progress(s.Keys, 0, "entries of the log of "+t.Table+" looked at")
+		},
 	}.Do(ctx, listing.Below[lateOnes](log))
 	if err != nil {
 		return p.blind(p.target.region, what, want, err)
