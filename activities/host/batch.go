@@ -118,7 +118,7 @@ func (b *batch) request(ctx context.Context, item estate.Item) action.Request {
 	defer b.mu.Unlock()
 	return action.Request{
 		Run: b.in.Run, Stage: b.stage.ID, Step: b.step.ID, Title: b.step.Title, Item: item, Estate: b.estate,
-		Records: records{b},
+		Records: records{b}, Parts: parts{b},
 		Progress: func(done, total int64, sentence string) {
 			b.say(ctx, "%s: %s (%d of %d)", item, sentence, done, total)
 		},
@@ -269,4 +269,17 @@ func (b *batch) priors(ctx context.Context) (map[string]action.Outcome, error) {
 // compiled run.
 func (b *batch) point(where string) string {
 	return fmt.Sprintf("%s/%s/%s", b.step.ID, b.phase, where)
+}
+
+// parts keeps parts of plans in the run's ledger.
+type parts struct{ *batch }
+
+// Put keeps a part.
+func (p parts) Put(ctx context.Context, part []byte) (string, error) {
+	return store.PutPart(ctx, p.ledger, p.run, part)
+}
+
+// Get reads a part.
+func (p parts) Get(ctx context.Context, digest string) ([]byte, error) {
+	return store.GetPart(ctx, p.ledger, p.run, digest)
 }

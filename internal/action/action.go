@@ -118,6 +118,7 @@ type Request struct {
 	Prior  *Outcome // what Apply returned; present in Undo, and never to be believed by a Verify
 	Estate *estate.Estate
 
+	Parts    Parts                                    // what of a plan is too large for its Data; never nil
 	Records  Records                                  // results of earlier steps of this run
 	Progress func(done, total int64, sentence string) // heartbeat with a human sentence; never nil
 	Guard    func(context.Context) error              // re-reads the epoch: call before each mutation or batch of them; never nil
@@ -188,6 +189,16 @@ type Records interface {
 	Obligations(ctx context.Context) ([]Obligation, error)
 }
 
+// Parts keeps what of a plan is too large for its Data in parts of their own, beside the
+// plan in the ledger. [Change.Parts] names them, so that a plan's digest covers them.
+type Parts interface {
+	// Put keeps a part, in Plan or Undo.Plan, and returns its digest. The same part may
+	// be put any number of times; one that no plan names in the end means nothing.
+	Put(ctx context.Context, part []byte) (digest string, err error)
+	// Get reads a part of a plan. Bytes that have another digest are refused.
+	Get(ctx context.Context, digest string) ([]byte, error)
+}
+
 // Obligation is something left to prove later, carried in the ledger.
 type Obligation struct {
 	ID    string `json:"id"`
@@ -208,8 +219,9 @@ type Change struct {
 	Preconditions []Precondition  `json:"preconditions,omitempty"`
 	Accepts       []Acceptance    `json:"accepts,omitempty"`
 	Loss          *recovery.Given `json:"loss,omitempty"`
-	Data          json.RawMessage `json:"data,omitempty"` // the action's own typed plan
-	Undo          json.RawMessage `json:"undo,omitempty"` // what taking back needs, known before the act
+	Data          json.RawMessage `json:"data,omitempty"`  // the action's own typed plan
+	Parts         []string        `json:"parts,omitempty"` // the digests of what is too large for Data, in order; see [Parts]
+	Undo          json.RawMessage `json:"undo,omitempty"`  // what taking back needs, known before the act
 
 	Estimate time.Duration `json:"-"`
 }

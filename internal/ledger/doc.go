@@ -17,6 +17,7 @@
 //	runs/<workflow>/<first run>/chain/000000000001.json    an entry          [ChainKey]
 //	runs/<workflow>/<first run>/heads/000000000001.sig     a signed head     [HeadKey]
 //	runs/<workflow>/<first run>/docs/<step>/<item>/0001/plan.json            [DocKey]
+//	runs/<workflow>/<first run>/parts/<digest>             a part of a plan  [PartKey]
 //	lock/<estate>.json                                     lock and epoch    [LockKey]
 //
 // # Chain

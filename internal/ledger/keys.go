@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -54,6 +55,27 @@ func DocsPrefix(r Run) string { return r.Prefix() + "docs/" }
 func DocKey(r Run, step, item string, attempt int, name string) string {
 	return fmt.Sprintf("%s%s/%s/%04d/%s.json", DocsPrefix(r), Escape(step), Escape(item), attempt, Escape(name))
 }
+
+// PartKey is the key of a part of a plan that is too large for one document. It follows
+// from the part's content alone, so that planning again to the same effect finds it
+// there; the plan's document names its parts by their digests.
+func PartKey(r Run, digest string) string { return r.Prefix() + "parts/" + Escape(digest) }
+
+// PartsOf gives the digests of the parts that a plan's document names, in order.
+func PartsOf(plan []byte) ([]string, error) {
+	var doc struct {
+		Change struct {
+			Parts []string `json:"parts"`
+		} `json:"change"`
+	}
+	if err := json.Unmarshal(plan, &doc); err != nil {
+		return nil, fmt.Errorf("read which parts a plan has: %w", err)
+	}
+	return doc.Change.Parts, nil
+}
+
+// isPlan reports whether a document of that name is a plan, of a step or of its undo.
+func isPlan(name string) bool { return name == DocPlan || strings.HasSuffix(name, "-"+DocPlan) }
 
 // LockKey is the key of the estate's lock.
 func LockKey(estate string) string { return "lock/" + Escape(estate) + ".json" }

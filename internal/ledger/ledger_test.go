@@ -167,6 +167,7 @@ func TestKeyLayout(t *testing.T) {
 		{ledger.HeadKey(r, 7), "runs/w/f/heads/000000000007.sig"},
 		{ledger.DocKey(r, "Promote tables", "sales/orders", 2, ledger.DocPlan), "runs/w/f/docs/Promote=20tables/sales=2Forders/0002/plan.json"},
 		{ledger.DocKey(r, "Stop", "", 1, ledger.DocOutcome), "runs/w/f/docs/Stop/=/0001/outcome.json"},
+		{ledger.PartKey(r, "0a1b"), "runs/w/f/parts/0a1b"},
 		{ledger.LockKey("lab"), "lock/lab.json"},
 	} {
 		if tc.got != tc.want {

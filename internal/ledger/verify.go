@@ -308,6 +308,11 @@ func (v *verifier) docs(ctx context.Context, seq int64, refs []DocRef) (*Fault, 
 				len(data), Digest(data), ref.Size, ref.SHA256)), nil
 		}
 		v.res.Docs++
+		if isPlan(id.Name) {
+			if f, err := v.parts(ctx, seq, ref, data); f != nil || err != nil {
+				return f, err
+			}
+		}
 		if id.Name != DocIndex {
 			continue
 		}
@@ -318,6 +323,29 @@ func (v *verifier) docs(ctx context.Context, seq int64, refs []DocRef) (*Fault, 
 		if f, err := v.docs(ctx, seq, index.Docs); f != nil || err != nil {
 			return f, err
 		}
+	}
+	return nil, nil
+}
+
+// parts verifies the parts that a plan's document names.
+func (v *verifier) parts(ctx context.Context, seq int64, plan DocRef, doc []byte) (*Fault, error) {
+	digests, err := PartsOf(doc)
+	if err != nil {
+		return &Fault{seq, plan.Key, DocChanged, err.Error()}, nil
+	}
+	for n, digest := range digests {
+		key := PartKey(v.run, digest)
+		data, err := v.Get(ctx, key)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return &Fault{seq, key, DocMissing, fmt.Sprintf("it is part %d of %d of %s", n+1, len(digests), plan.Key)}, nil
+		case err != nil:
+			return nil, fmt.Errorf("read part %s of %s of entry %d: %w", key, plan.Key, seq, err)
+		case Digest(data) != digest:
+			return &Fault{seq, key, DocChanged, fmt.Sprintf("it has %d bytes with digest %s, and is to be part %d of %d of %s",
+				len(data), Digest(data), n+1, len(digests), plan.Key)}, nil
+		}
+		v.res.Docs++
 	}
 	return nil, nil
 }

@@ -58,12 +58,17 @@ const (
 	entries = 9
 	planned = 3 // names a document
 	indexed = 6 // names an index, which names another
+	undone  = 7 // names the plan of an undo
 )
 
 var (
 	planDoc  = ledger.DocKey(run, "Promote tables", "sales/orders", 1, ledger.DocPlan)
 	indexDoc = ledger.DocKey(run, "Promote tables", "batch 1", 1, ledger.DocIndex)
 	innerDoc = ledger.DocKey(run, "Promote tables", "sales/lines", 1, ledger.DocOutcome)
+	undoDoc  = ledger.DocKey(run, "Promote tables", "sales/orders", 1, "undo-plan")
+	parts    = []string{"the first part of a large plan", "the second"}
+	partDoc  = ledger.PartKey(run, ledger.Digest([]byte(parts[1])))
+	undoPart = ledger.PartKey(run, ledger.Digest([]byte("how it goes back")))
 )
 
 // evidence writes a whole run, from entry from on with another story, and signs
@@ -79,14 +84,25 @@ func evidence(tb testing.TB, key ssh.Signer, forkAt int64, signed ...int64) obje
 		o[key] = data
 		return ledger.Ref(key, data)
 	}
+	// large is a plan in parts.
+	large := func(parts ...string) any {
+		var digests []string
+		for _, p := range parts {
+			digests = append(digests, ledger.Digest([]byte(p)))
+			o[ledger.PartKey(run, digests[len(digests)-1])] = []byte(p)
+		}
+		return map[string]any{"to": 7, "change": map[string]any{"parts": digests}}
+	}
 	for seq := int64(1); seq <= entries; seq++ {
 		e := ledger.Entry{Time: noon.Add(time.Duration(seq) * time.Second), Kind: ledger.Note, Body: json.RawMessage(`"said"`)}
 		switch seq {
 		case planned:
-			e.Kind, e.Docs = ledger.Planned, []ledger.DocRef{put(planDoc, map[string]int{"to": 7})}
+			e.Kind, e.Docs = ledger.Planned, []ledger.DocRef{put(planDoc, large(parts...))}
 		case indexed:
 			inner := put(innerDoc, "promoted")
 			e.Kind, e.Docs = ledger.Outcome, []ledger.DocRef{put(indexDoc, ledger.Index{Docs: []ledger.DocRef{inner}})}
+		case undone:
+			e.Kind, e.Docs = ledger.Planned, []ledger.DocRef{put(undoDoc, large("how it goes back"))}
 		case entries:
 			e.Kind = ledger.RunEnded
 		}
@@ -117,7 +133,7 @@ func TestVerifyPassesWhatWasSigned(t *testing.T) {
 			if err != nil || res.Fault != nil {
 				t.Fatalf("fault %v, %v", res.Fault, err)
 			}
-			if res.Entries != entries || res.Docs != 3 || !res.Ended || res.Head.Seq != entries || len(res.Signers) != 1 ||
+			if res.Entries != entries || res.Docs != 7 || !res.Ended || res.Head.Seq != entries || len(res.Signers) != 1 ||
 				!res.First.Equal(noon.Add(time.Second)) || !res.Last.Equal(noon.Add(entries*time.Second)) {
 				t.Errorf("result is %+v", res)
 			}
@@ -198,6 +214,9 @@ func TestVerifyNamesTheFirstFault(t *testing.T) {
 		"a document missing":                {every, func(o objects) { delete(o, planDoc) }, planned, planDoc, ledger.DocMissing},
 		"a document in an index changed":    {every, func(o objects) { edit(o, innerDoc, "promoted", "demoted") }, indexed, innerDoc, ledger.DocChanged},
 		"a document in an index missing":    {every, func(o objects) { delete(o, innerDoc) }, indexed, innerDoc, ledger.DocMissing},
+		"a part of a plan changed":          {every, func(o objects) { edit(o, partDoc, "second", "third") }, planned, partDoc, ledger.DocChanged},
+		"a part of a plan missing":          {every, func(o objects) { delete(o, partDoc) }, planned, partDoc, ledger.DocMissing},
+		"a part of an undo's plan missing":  {every, func(o objects) { delete(o, undoPart) }, undone, undoPart, ledger.DocMissing},
 		"something else among the entries":  {every, func(o objects) { o[ledger.ChainPrefix(run)+"4.json"] = o[entry(4)] }, 1, ledger.ChainPrefix(run) + "4.json", ledger.Stray},
 		"the document before the entry":     {every, func(o objects) { edit(o, planDoc, "7", "8"); edit(o, entry(4), "said", "told") }, planned, planDoc, ledger.DocChanged},
 		"the entry before the document":     {every, func(o objects) { edit(o, innerDoc, "promoted", "x"); edit(o, entry(4), "said", "told") }, 4, entry(4), ledger.Changed},

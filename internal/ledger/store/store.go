@@ -110,6 +110,35 @@ func GetDoc(ctx context.Context, from ledger.Reader, ref ledger.DocRef) ([]byte,
 	return data, nil
 }
 
+// PutPart keeps a part of a plan under the digest of its bytes, which it returns. What
+// is there already is done.
+func PutPart(ctx context.Context, s Store, run ledger.Run, part []byte) (digest string, err error) {
+	digest = ledger.Digest(part)
+	key := ledger.PartKey(run, digest)
+	err = s.PutIfAbsent(ctx, key, part)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return "", fmt.Errorf("keep part %s of a plan: %w: other bytes are there; verify the evidence of this run", key, ErrDigest)
+	case err != nil:
+		return "", fmt.Errorf("keep part %s of a plan: %w", key, err)
+	}
+	return digest, nil
+}
+
+// GetPart reads a part of a plan. Other bytes than its digest names are ErrDigest; a
+// missing one is fs.ErrNotExist.
+func GetPart(ctx context.Context, from ledger.Reader, run ledger.Run, digest string) ([]byte, error) {
+	key := ledger.PartKey(run, digest)
+	part, err := from.Get(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("read part %s of a plan: %w", key, err)
+	}
+	if is := ledger.Digest(part); is != digest {
+		return nil, fmt.Errorf("read part %s of a plan: its digest is %s: %w; verify the evidence of this run", key, is, ErrDigest)
+	}
+	return part, nil
+}
+
 // Load reads the entries of a run in order, and the chain that continues them.
 // It checks that they form a chain, but no signature and no document: that is
 // ledger.Verify. A run without entries has an empty chain.

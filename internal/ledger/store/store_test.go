@@ -65,6 +65,7 @@ func TestStores(t *testing.T) {
 			"append":                testAppend,
 			"signed heads":          testHeads,
 			"documents":             testDocs,
+			"parts of a plan":       testParts,
 			"export and verify":     testExport,
 			"lock":                  testLock,
 			"lock, raced":           testLockRace,
@@ -243,6 +244,30 @@ func testDocs(t *testing.T, s store.Store) {
 	if _, _, err := store.PutDoc(t.Context(), s, "lock/lab.json", nil); err == nil {
 		t.Error("kept a document under the lock's key")
 	}
+}
+
+func testParts(t *testing.T, s store.Store) {
+	var first string
+	for range 2 {
+		digest, err := store.PutPart(t.Context(), s, run, []byte("some lines"))
+		is(t, "put", err, nil)
+		first = digest
+	}
+	got, err := store.GetPart(t.Context(), s, run, first)
+	is(t, "get", err, nil)
+	if string(got) != "some lines" || first != ledger.Digest(got) {
+		t.Errorf("read %q for %s", got, first)
+	}
+	planted := ledger.Digest([]byte("other lines"))
+	is(t, "plant", s.PutIfAbsent(t.Context(), ledger.PartKey(run, planted), got), nil)
+	_, err = store.GetPart(t.Context(), s, run, planted)
+	is(t, "read what was planted", err, store.ErrDigest)
+	_, err = store.PutPart(t.Context(), s, run, []byte("other lines"))
+	is(t, "put over what was planted", err, store.ErrDigest)
+	_, err = store.GetPart(t.Context(), s, run, ledger.Digest(nil))
+	is(t, "read what is not there", err, fs.ErrNotExist)
+	_, err = store.GetPart(t.Context(), s, ledger.Run{Workflow: "w", FirstRun: "f"}, first)
+	is(t, "read another run's", err, fs.ErrNotExist)
 }
 
 func testExport(t *testing.T, s store.Store) {
