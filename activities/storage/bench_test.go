@@ -104,7 +104,7 @@ func (y *yard) ours(name string, p any) (plan, apply time.Duration, changed int6
 		y.t.Fatal(name)
 	}
 	r := action.Request{
-		Run: action.Run{Workflow: "bench", FirstRun: "1"}, Item: y.estate.Items(def.Over, estate.Filter{})[0], Estate: y.estate, Records: world.NoRecords{},
+		Run: action.Run{Workflow: "bench", FirstRun: "1"}, Item: y.estate.Items(def.Over, estate.Filter{})[0], Estate: y.estate, Records: world.NoRecords{}, Parts: &world.PlanParts{},
 		Progress: func(int64, int64, string) {}, Guard: func(context.Context) error { return nil },
 	}
 	began := time.Now()
@@ -129,9 +129,14 @@ func (y *yard) ours(name string, p any) (plan, apply time.Duration, changed int6
 func (y *yard) left(at time.Time) int {
 	y.t.Helper()
 	b := y.server.Client(y.t).Bucket("lake")
-	d, err := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: y.systems.Formats().Entry}.Draw(y.t.Context(), rewind.Choice{}, 0)
+	n := 0
+	p := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: y.systems.Formats().Entry}
+	_, err := p.Draw(y.t.Context(), rewind.Choice{}, 0, func() perform.Put {
+		n = 0
+		return func(_ context.Context, lines []rewind.Line) error { n += len(lines); return nil }
+	})
 	y.must(err)
-	return len(d.Lines)
+	return n
 }
 
 // whole waits until the clock is just past a second, so that tools which take

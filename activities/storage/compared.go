@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
-	"strings"
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind/perform"
@@ -60,23 +58,40 @@ func (k compared) byObjects(ctx context.Context, to objectstore.Bucket) (equal b
 	return got.Size == want.Size && got.CopyOf == objectstore.SourceName(k.want.VersionID, k.want.ETag), nil
 }
 
-// comparing collects what differs. It holds no key that is as it is to be.
+// comparing counts what differs. It holds no key that is as it is to be, and of the
+// others those alone that are not settled yet.
 type comparing struct {
 	to      objectstore.Bucket
 	counted int
-	unlike  []compared
+	unlike  []compared // not settled
+	differ  int
+	first   compared // that differs
+	err     error    // of settling
 }
 
-func (c *comparing) add(k compared) {
+// settledTogether is how many keys are asked about together.
+const settledTogether = 10_000
+
+func (c *comparing) add(ctx context.Context, k compared) {
 	c.counted++
 	if k.difference, k.sure = k.differ(); k.difference != "" {
 		c.unlike = append(c.unlike, k)
 	}
+	if len(c.unlike) == settledTogether && c.err == nil {
+		c.err = c.ask(ctx)
+	}
 }
 
-// settle asks the objects where the listing does not tell, and leaves what
-// differs.
+// settle ends the comparison: what differs is known then.
 func (c *comparing) settle(ctx context.Context) error {
+	if c.err == nil {
+		c.err = c.ask(ctx)
+	}
+	return c.err
+}
+
+// ask asks the objects where the listing does not tell, and counts what differs.
+func (c *comparing) ask(ctx context.Context) error {
 	equal := make([]bool, len(c.unlike))
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(perform.AtOnce)
@@ -93,21 +108,48 @@ func (c *comparing) settle(ctx context.Context) error {
 		})
 	}
 	err := work.Wait()
-	var left []compared
 	for i, k := range c.unlike {
-		if !equal[i] {
-			left = append(left, k)
+		if equal[i] {
+			continue
+		}
+		if c.differ++; c.differ == 1 {
+			c.first = k
 		}
 	}
-	c.unlike = left
+	c.unlike = c.unlike[:0]
 	return err
 }
 
 // got says what was found, after settle.
 func (c *comparing) got(things string) string {
-	if len(c.unlike) == 0 {
+	if c.differ == 0 {
 		return fmt.Sprintf("%d %s", c.counted, things)
 	}
-	first := slices.MinFunc(c.unlike, func(a, b compared) int { return strings.Compare(a.key, b.key) })
-	return fmt.Sprintf("%d of %d differ, the first: %s %s", len(c.unlike), c.counted, c.to.URL(first.key), first.difference)
+	return fmt.Sprintf("%d of %d differ, the first: %s %s", c.differ, c.counted, c.to.URL(c.first.key), c.first.difference)
+}
+
+// covering counts what lies under changes that was not planned on.
+type covering struct {
+	changes *perform.Changes
+	found   []perform.Buried // not sifted
+	n       int
+	first   []perform.Buried // one at most
+	err     error            // of sifting
+}
+
+func (c *covering) add(ctx context.Context, b perform.Buried) {
+	if c.found = append(c.found, b); len(c.found) == settledTogether {
+		c.sift(ctx)
+	}
+}
+
+// sift ends the count, or goes on with it.
+func (c *covering) sift(ctx context.Context) {
+	if c.err != nil {
+		return
+	}
+	left, err := c.changes.Sift(ctx, c.found)
+	c.found, c.err = c.found[:0], err
+	c.n += len(left)
+	c.first = append(c.first, left[:min(len(left), 1-len(c.first))]...)
 }

@@ -58,10 +58,9 @@ type rewindPlan struct {
 	State   string `json:"state,omitempty"`
 	Objects int64  `json:"objects"`
 	Bytes   int64  `json:"bytes"`
-	// Lines are the changes, as package rewind encodes them.
-	Lines []byte `json:"lines,omitempty"`
-	Back  bool   `json:"back,omitempty"` // the lines take a rewind back
-	Hide  bool   `json:"hide,omitempty"` // keys of which nothing can be known are hidden
+	planned
+	Back bool `json:"back,omitempty"` // the lines take a rewind back
+	Hide bool `json:"hide,omitempty"` // keys of which nothing can be known are hidden
 }
 
 // What becomes of a key of which it cannot be known what it was.
@@ -136,7 +135,7 @@ func (r rewindSite) String() string {
 
 // changes are a plan's lines over the place. Those that take a rewind back bring
 // earlier versions of the very keys that they change.
-func (r rewindSite) changes(lines []rewind.Line) *perform.Changes {
+func (r rewindSite) changes(lines perform.Lines) *perform.Changes {
 	if r.Back {
 		return &perform.Changes{To: r.place.To, From: r.place.To, Prefixes: []string{r.place.ToPrefix}, Lines: lines, Entries: r.place.Entries}
 	}
@@ -145,14 +144,16 @@ func (r rewindSite) changes(lines []rewind.Line) *perform.Changes {
 
 // unfit gives what makes a plan impossible the contract's class.
 func unfit(err error) error {
-	if taken := (*perform.TakenError)(nil); errors.As(err, &taken) || errors.Is(err, rewind.ErrTooMany) {
+	if taken := (*perform.TakenError)(nil); errors.As(err, &taken) {
 		return fmt.Errorf("%w: %w", action.ErrRefused, err)
 	}
 	return err
 }
 
 // stopped gives what stops a plan that is performed the contract's class.
-func stopped(err error) error { return action.Classed(err, perform.ErrMoved, action.ErrMoved) }
+func stopped(err error) error {
+	return action.Classed(action.Classed(err, perform.ErrMoved, action.ErrMoved), perform.ErrLines, action.ErrRefused)
+}
 
 func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (action.Change, error) {
 	r, err := s.rewindWhere(ctx, c)
@@ -174,15 +175,28 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 		return fail("ask what removes versions from it", err)
 	}
 	r.place.Losses, r.place.Except = forgets.losses, forgets.except
-	d, err := r.place.Draw(ctx, rewind.Choice{Unmark: c.With.UnmarkDelete, Hide: r.Hide}, shownLines)
+	var lines *planning
+	d, err := r.place.Draw(ctx, rewind.Choice{Unmark: c.With.UnmarkDelete, Hide: r.Hide}, shownLines, func() perform.Put {
+		lines = s.planning(c.Request)
+		return lines.put
+	})
 	if err != nil {
 		return fail("compare it with what it was", unfit(err))
 	}
 	if len(d.Archived) > 0 {
-		return fail(r.place.From.Restoring(d.Archived), action.ErrRefused)
+		says := r.place.From.Restoring(d.Archived)
+		if d.Archives > int64(len(d.Archived)) {
+			says = fmt.Sprintf("%d versions are archived: %s", d.Archives, says)
+		}
+		return fail(says, action.ErrRefused)
+	}
+	var parts []string
+	if r.planned, parts, err = lines.end(ctx); err != nil {
+		return fail("keep its lines", err)
 	}
 	r.State, r.Objects, r.Bytes = d.State.Digest(), d.State.Objects, d.State.Bytes
-	ch := describeLines(r.place.To.URL(r.place.ToPrefix), r.place.To, changing(d.Lines), (d.Entries+999)/1000)
+	ch := lines.describe(r.place.To.URL(r.place.ToPrefix), r.place.To, (d.Entries+999)/1000)
+	ch.Parts = parts
 	ch.Summary = fmt.Sprintf("%s comes back to %s, when it held %s%d objects of %d bytes: %s, %d equal already",
 		r, r.At.Format(time.RFC3339Nano), forgets.atLeast(d), r.Objects, r.Bytes, ch.Summary, d.Equal)
 	ch.Preconditions = []action.Precondition{
@@ -200,7 +214,6 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 			"%d versions lie within a second of %s, or were uploaded in parts in the hour before: whether they were there then is not settled by their times. The first are among the preconditions.",
 			d.Unsure, r.At.Format(time.RFC3339Nano))})
 	}
-	r.Lines = rewind.Encode(d.Lines)
 	ch.Data, err = action.Encode(r.rewindPlan)
 	return ch, err
 }
@@ -222,14 +235,14 @@ func (s room) applyRewind(ctx context.Context, c action.Call[rewindParams]) (act
 }
 
 // rewindPlanned reads an approved plan.
-func (s room) rewindPlanned(ctx context.Context, c action.Call[rewindParams]) (rewindSite, []rewind.Line, error) {
+func (s room) rewindPlanned(ctx context.Context, c action.Call[rewindParams]) (rewindSite, perform.Lines, error) {
 	p, err := action.Decode[rewindPlan](c.Plan.Data)
 	if err != nil {
 		return rewindSite{}, nil, err
 	}
-	lines, err := rewind.Decode(p.Lines)
+	lines, err := p.read(c.Request)
 	if err != nil {
-		return rewindSite{}, nil, fmt.Errorf("%w: %w", action.ErrRefused, err)
+		return rewindSite{}, nil, err
 	}
 	r, err := s.rewindAt(ctx, c.Estate, p)
 	return r, lines, err
@@ -241,23 +254,17 @@ func (s room) planUnrewind(ctx context.Context, c action.Call[rewindParams]) (ac
 	if err != nil {
 		return action.Change{}, err
 	}
-	buried := 0
-	if !r.Back {
-		if lines, buried, err = r.changes(lines).Back(ctx); err != nil {
-			return action.Change{}, fmt.Errorf("plan to take back the rewind of %s: %w", r.place.To.URL(r.place.ToPrefix), err)
-		}
-		r.Back = true
+	on := r.place.To.URL(r.place.ToPrefix)
+	var ch action.Change
+	var buried int64
+	if r.planned, ch, buried, err = s.planBack(ctx, c.Request, r.changes(lines), r.Back, on); err != nil {
+		return action.Change{}, fmt.Errorf("plan to take back the rewind of %s: %w", on, err)
 	}
-	todo, err := r.changes(lines).Look(ctx)
-	if err != nil {
-		return action.Change{}, fmt.Errorf("plan to take back the rewind of %s: %w", r.place.To.URL(r.place.ToPrefix), stopped(err))
-	}
-	ch := describeLines(r.place.To.URL(r.place.ToPrefix), r.place.To, todo, 1)
-	ch.Summary = fmt.Sprintf("%s comes back to what it was before the rewind: %s", r.place.To.URL(r.place.ToPrefix), ch.Summary)
+	r.Back = true
+	ch.Summary = fmt.Sprintf("%s comes back to what it was before the rewind: %s", on, ch.Summary)
 	if buried > 0 {
 		ch.Summary += fmt.Sprintf("; %d of them to what was written between its plan and its change", buried)
 	}
-	r.Lines = rewind.Encode(todo)
 	ch.Data, err = action.Encode(r.rewindPlan)
 	return ch, err
 }

@@ -115,26 +115,26 @@ func changing(lines []rewind.Line) []rewind.Line {
 // judging holds a fresh listing against what a plan says that cannot be known.
 type judging struct {
 	site   rewindSite
-	lines  []rewind.Line // of the plan, sorted by key in From
-	i      int
+	lines  *perform.Cursor // of the plan, by key in To
 	losses []rewind.Loss
 	except []string
 
 	gap     perform.Gap
-	hidden  int               // keys that the plan hides
-	absent  int               // of them, those without an entry as at the time
-	guessed []perform.Unknown // of them, those of which it cannot be known that they were not there
+	hidden  int             // keys that the plan hides
+	absent  int             // of them, those without an entry as at the time
+	guessed int             // of them, those of which it cannot be known that they were not there
+	first   perform.Unknown // of the latter
 }
 
 // line is the plan's line of a key, false where it has none. Keys come in order.
-func (j *judging) line(key string) (rewind.Line, bool) {
-	for j.i < len(j.lines) && j.lines[j.i].Key < key {
-		j.i++
+func (j *judging) line(key string) (rewind.Line, bool, error) {
+	for j.lines.Below(key) {
+		j.lines.Next()
 	}
-	if j.i < len(j.lines) && j.lines[j.i].Key == key {
-		return j.lines[j.i], true
+	if j.lines.At(key) {
+		return j.lines.Line, true, nil
 	}
-	return rewind.Line{}, false
+	return rewind.Line{}, false, j.lines.Err
 }
 
 // see looks at a key, with the plan's line of it.
@@ -149,7 +149,9 @@ func (j *judging) see(st keyState, l rewind.Line) {
 		h.Entries-- // the delete marker that this run added
 	}
 	if why := h.Why(j.losses); why != "" {
-		j.guessed = append(j.guessed, perform.Unknown{Key: j.site.place.From.URL(st.key), Why: why})
+		if j.guessed++; j.guessed == 1 {
+			j.first = perform.Unknown{Key: j.site.place.From.URL(st.key), Why: why}
+		}
 	} else if !st.past {
 		j.absent++
 	}
@@ -165,10 +167,7 @@ func (j *judging) observed(ctx context.Context) (action.Observation, error) {
 		}
 	}
 	want := fmt.Sprintf("%d keys", j.hidden)
-	n, first := len(j.guessed), perform.Unknown{}
-	if n > 0 {
-		first = j.guessed[0]
-	}
+	n, first := j.guessed, j.first
 	if why := j.gap.Why(); why != "" && j.absent > 0 {
 		n += j.absent
 		if first.Key == "" {

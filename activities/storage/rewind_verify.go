@@ -38,6 +38,10 @@ func statesOf(ctx context.Context, b objectstore.Bucket, prefix string, bound ti
 				yield(keyState{}, err)
 				return
 			}
+			if begun && v.Key < st.key {
+				yield(keyState{}, fmt.Errorf("%w: %q comes after %q", rewind.ErrOrder, v.Key, st.key))
+				return
+			}
 			if begun && v.Key != st.key && !yield(st, nil) {
 				return
 			}
@@ -76,6 +80,60 @@ func bound(at time.Time) time.Time {
 	return at.Add(1)
 }
 
+// pair is a key where the state came to, beside what its origin is and was.
+type pair struct {
+	key  string
+	got  *objectstore.Version // nil where there is nothing to read
+	from bool                 // there is an origin, which follows
+	keyState
+}
+
+// pairs lists the place, and where the state came to beside it, in the order of the keys.
+func (r rewindSite) pairs(ctx context.Context) iter.Seq2[pair, error] {
+	return func(yield func(pair, error) bool) {
+		to := iter.Seq2[keyState, error](func(func(keyState, error) bool) {})
+		if !r.inPlace() {
+			to = statesOf(ctx, r.place.To, r.IntoPrefix, bound(r.At))
+		}
+		next, stop := iter.Pull2(to)
+		defer stop()
+		other, otherErr, more := next()
+		// alone yields the keys of the other place that have no origin.
+		alone := func(below func() bool) bool {
+			for more && otherErr == nil && below() {
+				if !yield(pair{key: other.key, got: other.now}, nil) {
+					return false
+				}
+				other, otherErr, more = next()
+			}
+			if otherErr != nil {
+				yield(pair{}, otherErr)
+			}
+			return otherErr == nil
+		}
+		for st, err := range statesOf(ctx, r.place.From, r.Prefix, bound(r.At)) {
+			if err != nil {
+				yield(pair{}, err)
+				return
+			}
+			p := pair{key: r.place.ToKey(st.key), got: st.now, from: true, keyState: st}
+			if !r.inPlace() {
+				if !alone(func() bool { return other.key < p.key }) {
+					return
+				}
+				if p.got = nil; more && other.key == p.key {
+					p.got = other.now
+					other, otherErr, more = next()
+				}
+			}
+			if !yield(p, nil) {
+				return
+			}
+		}
+		alone(func() bool { return true })
+	}
+}
+
 // observed concludes from what was compared. Nothing compared, nothing concluded,
 // unless that is what is to be.
 func (r rewindSite) observed(ctx context.Context, run action.Run, what string, c *comparing, empty bool) action.Observation {
@@ -83,7 +141,7 @@ func (r rewindSite) observed(ctx context.Context, run action.Run, what string, c
 	if err := c.settle(ctx); err != nil {
 		return r.unseen(run, what, want, err)
 	}
-	o := action.Saw(what, want, c.got("keys"), len(c.unlike) == 0 && (c.counted > 0 || empty))
+	o := action.Saw(what, want, c.got("keys"), c.differ == 0 && (c.counted > 0 || empty))
 	o.Item = r.place.To.URL(r.place.ToPrefix)
 	return o
 }
@@ -107,32 +165,31 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 		return nil, err
 	}
 	what := "every key is as it was at " + r.At.Format(time.RFC3339Nano)
-	there := map[string]*objectstore.Version{} // where the state was put into another place
-	if !r.inPlace() {
-		for st, err := range statesOf(ctx, r.place.To, r.IntoPrefix, bound(r.At)) {
-			if err != nil {
-				return []action.Observation{r.unseen(c.Run, what, "a listing", err)}, nil
-			}
-			there[st.key] = st.now
-		}
-	}
 	forgets, err := s.forgetting(ctx, c.Estate, r.rewindPlan)
 	if err != nil {
 		return []action.Observation{r.unseen(c.Run, what, "the rules that remove versions", err)}, nil
 	}
-	var under []perform.Buried
-	j := &judging{site: r, lines: lines, losses: forgets.losses, except: forgets.except}
+	j := &judging{site: r, lines: perform.NewCursor(lines.All(ctx)), losses: forgets.losses, except: forgets.except}
+	defer j.lines.Stop()
+	under := &covering{changes: r.changes(lines)}
 	all := &comparing{to: r.place.To}
 	var state rewind.State
-	for st, err := range statesOf(ctx, r.place.From, r.Prefix, bound(r.At)) {
+	for p, err := range r.pairs(ctx) {
 		if err != nil {
 			return []action.Observation{r.unseen(c.Run, what, "a listing", err)}, nil
 		}
-		k := compared{key: r.place.ToKey(st.key), got: st.now, want: st.then, from: r.place.From, fromKey: st.key}
-		l, planned := j.line(k.key)
-		j.see(st, l)
-		if e, ok := l.Buried(st.heads); ok && r.inPlace() {
-			under = append(under, perform.Buried{Line: l, Version: e})
+		if !p.from { // it came from elsewhere
+			all.add(ctx, compared{key: p.key, got: p.got})
+			continue
+		}
+		k := compared{key: p.key, got: p.got, want: p.then, from: r.place.From, fromKey: p.keyState.key}
+		l, planned, err := j.line(k.key)
+		if err != nil {
+			return nil, fmt.Errorf("verify the rewind of %s: %w", r, stopped(err))
+		}
+		j.see(p.keyState, l)
+		if e, ok := l.Buried(p.heads); ok && r.inPlace() {
+			under.add(ctx, perform.Buried{Line: l, Version: e})
 		}
 		switch {
 		case l.Do == rewind.Keep && r.inPlace(): // nobody knows what it was: it stays what the plan found
@@ -140,17 +197,10 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 		case l.Do == rewind.Keep, l.Do == rewind.Mark:
 			k.want = nil
 		}
-		if !r.inPlace() {
-			k.got = there[k.key]
-			delete(there, k.key)
+		if v := p.then; v != nil && (!planned || l.Do != rewind.Keep && l.Do != rewind.Mark) {
+			state.Add(rewind.History{Key: p.keyState.key, Then: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size}})
 		}
-		if v := st.then; v != nil && (!planned || l.Do != rewind.Keep && l.Do != rewind.Mark) {
-			state.Add(rewind.History{Key: st.key, Then: rewind.Version{ID: v.VersionID, ETag: v.ETag, Size: v.Size}})
-		}
-		all.add(k)
-	}
-	for key, v := range there { // what came from elsewhere
-		all.add(compared{key: key, got: v})
+		all.add(ctx, k)
 	}
 	const approved = "what was there at the time is what was approved"
 	want := fmt.Sprintf("%d objects, %d bytes, %s", r.Objects, r.Bytes, r.State)
@@ -158,10 +208,10 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 	same := action.Saw(approved, want, got, got == want)
 	same.Item = r.place.From.URL(r.Prefix)
 	obs := []action.Observation{r.observed(ctx, c.Run, what, all, r.Objects == 0), same}
-	if under, err = r.changes(lines).Sift(ctx, under); err != nil {
-		obs = append(obs, r.unseen(c.Run, lake.WhatBuried, "the versions there", err))
+	if under.sift(ctx); under.err != nil {
+		obs = append(obs, r.unseen(c.Run, lake.WhatBuried, "the versions there", under.err))
 	} else {
-		obs = append(obs, lake.NotBuried(r.place.To, under))
+		obs = append(obs, lake.NotBuried(r.place.To, under.n, under.first))
 	}
 	if r.inPlace() && j.hidden > 0 {
 		o, err := j.observed(ctx)
@@ -181,10 +231,13 @@ func (s room) verifyUnrewind(ctx context.Context, c action.Call[rewindParams]) (
 		return nil, err
 	}
 	all, err := compareLines(ctx, r.place.To, []string{r.place.ToPrefix}, lines)
-	if err != nil {
-		return []action.Observation{r.unseen(c.Run, what, fmt.Sprintf("%d keys", len(lines)), err)}, nil
+	switch {
+	case errors.Is(err, errPlan):
+		return nil, fmt.Errorf("verify that the rewind of %s was taken back: %w", r, stopped(err))
+	case err != nil:
+		return []action.Observation{r.unseen(c.Run, what, "a listing", err)}, nil
 	}
-	return []action.Observation{r.observed(ctx, c.Run, what, all, len(lines) == 0)}, nil
+	return []action.Observation{r.observed(ctx, c.Run, what, all, all.counted == 0)}, nil
 }
 
 // versionOf is a version of a plan as a listing has it; nil where there is nothing to
@@ -196,32 +249,35 @@ func versionOf(key string, v rewind.Version) *objectstore.Version {
 	return &objectstore.Version{Object: objectstore.Object{Key: key, Size: v.Size, ETag: v.ETag, VersionID: v.ID}}
 }
 
-// compareLines holds the keys of lines, which are sorted, against what they are
-// to be.
-func compareLines(ctx context.Context, to objectstore.Bucket, prefixes []string, lines []rewind.Line) (*comparing, error) {
-	all, i := &comparing{to: to}, 0
-	add := func(l rewind.Line, got *objectstore.Version) {
-		k := compared{key: l.Key, got: got, from: to, fromKey: l.Key}
-		k.want = versionOf(l.Key, l.Then)
-		all.add(k)
+// errPlan is in the chain of an error about the plan, and not about the store.
+var errPlan = errors.New("read the plan")
+
+// compareLines holds the keys of lines against what they are to be.
+func compareLines(ctx context.Context, to objectstore.Bucket, prefixes []string, lines perform.Lines) (*comparing, error) {
+	all, at := &comparing{to: to}, perform.NewCursor(lines.All(ctx))
+	defer at.Stop()
+	add := func(got *objectstore.Version) {
+		all.add(ctx, compared{key: at.Line.Key, got: got, want: versionOf(at.Line.Key, at.Line.Then), from: to, fromKey: at.Line.Key})
+		at.Next()
 	}
 	for _, prefix := range prefixes {
 		for o, err := range to.List(ctx, prefix) {
 			if err != nil {
 				return nil, err
 			}
-			for i < len(lines) && lines[i].Key < o.Key {
-				add(lines[i], nil)
-				i++
+			for at.Below(o.Key) {
+				add(nil)
 			}
-			if i < len(lines) && lines[i].Key == o.Key {
-				add(lines[i], &objectstore.Version{Object: o})
-				i++
+			if at.At(o.Key) {
+				add(&objectstore.Version{Object: o})
 			}
 		}
 	}
-	for ; i < len(lines); i++ {
-		add(lines[i], nil)
+	for at.There {
+		add(nil)
+	}
+	if at.Err != nil {
+		return nil, fmt.Errorf("%w: %w", errPlan, at.Err)
 	}
 	return all, nil
 }

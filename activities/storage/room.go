@@ -8,6 +8,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/rewind"
 	"breakwater/internal/system"
 	"breakwater/internal/table"
 )
@@ -27,11 +28,12 @@ type systems interface {
 // room is what the actions of this room hang from.
 type room struct {
 	systems
-	lake lake.Lake
+	lake      lake.Lake
+	partLines int // how many lines of a plan go into one part of it
 }
 
 func newRoom(s *system.Systems) room {
-	return room{systems: s, lake: lake.New(s)}
+	return room{systems: s, lake: lake.New(s), partLines: rewind.PartLines}
 }
 
 // Add registers the actions of this room.

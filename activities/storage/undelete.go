@@ -50,8 +50,8 @@ type undeletePlan struct {
 	Version  int64    `json:"version"`
 	Objects  int      `json:"objects"` // that the version needs
 	Prefixes []string `json:"prefixes"`
-	Lines    []byte   `json:"lines,omitempty"` // as package rewind encodes them
-	Back     bool     `json:"back,omitempty"`
+	planned
+	Back bool `json:"back,omitempty"`
 }
 
 // past is what versions an object has, as far as an undeletion asks.
@@ -133,7 +133,16 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 			n, u.Objects, snap.Version().Number, strings.Join(u.lost[:min(n, shownLines)], ", ")), action.ErrRefused)
 	}
 	u.Region = t.Region
-	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, (u.entries+999)/1000)
+	lines := s.planning(c.Request)
+	if err := lines.put(ctx, u.lines); err != nil {
+		return fail("keep its lines", err)
+	}
+	var parts []string
+	if u.planned, parts, err = lines.end(ctx); err != nil {
+		return fail("keep its lines", err)
+	}
+	ch := lines.describe(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, (u.entries+999)/1000)
+	ch.Parts = parts
 	ch.Summary = fmt.Sprintf("version %d of %s needs %d objects: %s, the others are there", u.Version, t.Name, u.Objects, ch.Summary)
 	ch.Preconditions = []action.Precondition{{Resource: "versioning of " + t.Bucket.Name(), Version: "Enabled"}}
 	more, err := log.accepts(ctx, u.Version, c.With.Version != nil || c.With.ToTime != nil)
@@ -143,7 +152,6 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	if len(u.lines) > 0 {
 		ch.Accepts = append(ch.Accepts, more...)
 	}
-	u.undeletePlan.Lines = rewind.Encode(u.lines)
 	ch.Data, err = action.Encode(u.undeletePlan)
 	return ch, err
 }
@@ -194,9 +202,6 @@ func missing(ctx context.Context, t lake.Table, snap table.Snapshot, byCopy bool
 		return u, err
 	}
 	slices.Sort(u.lost)
-	if len(u.lines) > rewind.MaxLines {
-		return u, fmt.Errorf("%w: %d objects of one version are deleted, and one plan holds %d; use storage.rewind on a part of the prefix at a time", action.ErrRefused, len(u.lines), rewind.MaxLines)
-	}
 	return u, nil
 }
 
@@ -220,25 +225,28 @@ func prefixes(t lake.Table, snap table.Snapshot) []string {
 }
 
 // undeletePlanned reads an approved plan.
-func (s room) undeletePlanned(ctx context.Context, c action.Call[undeleteParams]) (undeleting, lake.Table, error) {
+func (s room) undeletePlanned(ctx context.Context, c action.Call[undeleteParams]) (undeletePlan, *perform.Changes, lake.Table, error) {
 	p, err := action.Decode[undeletePlan](c.Plan.Data)
 	if err != nil {
-		return undeleting{}, lake.Table{}, err
+		return p, nil, lake.Table{}, err
 	}
-	lines, err := rewind.Decode(p.Lines)
+	kept, err := p.read(c.Request)
 	if err != nil {
-		return undeleting{}, lake.Table{}, fmt.Errorf("%w: %w", action.ErrRefused, err)
+		return p, nil, lake.Table{}, err
+	}
+	var lines []rewind.Line // of one table, which planning held too
+	for l, err := range kept.All(ctx) {
+		if err != nil {
+			return p, nil, lake.Table{}, stopped(err)
+		}
+		lines = append(lines, l)
 	}
 	t, err := s.lake.Table(ctx, c.Estate, p.Region, c.Item.Name)
-	return undeleting{undeletePlan: p, lines: lines}, t, err
-}
-
-func (s room) changesOf(t lake.Table, u undeleting) *perform.Changes {
-	return &perform.Changes{To: t.Bucket, From: t.Bucket, Prefixes: u.Prefixes, Lines: u.lines, Entries: s.Formats().Entry}
+	return p, &perform.Changes{To: t.Bucket, From: t.Bucket, Prefixes: p.Prefixes, Lines: perform.Whole(lines), Entries: s.Formats().Entry}, t, err
 }
 
 func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Outcome, error) {
-	u, t, err := s.undeletePlanned(ctx, c)
+	u, changes, t, err := s.undeletePlanned(ctx, c)
 	if err != nil {
 		return action.Outcome{}, err
 	}
@@ -246,7 +254,7 @@ func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) 
 	if u.Back {
 		out.Summary = fmt.Sprintf("the objects of %s are deleted as they were", t.Name)
 	}
-	if out.Mutations, err = s.changesOf(t, u).Apply(ctx, table.Work{Guard: c.Guard, Progress: c.Progress}); err != nil {
+	if out.Mutations, err = changes.Apply(ctx, table.Work{Guard: c.Guard, Progress: c.Progress}); err != nil {
 		return out, fmt.Errorf("undelete what table %s needs: %w", t.Name, stopped(err))
 	}
 	return out, nil
@@ -254,23 +262,18 @@ func (s room) applyUndelete(ctx context.Context, c action.Call[undeleteParams]) 
 
 // planDeleteAgain plans to take back what of the approved plan was done.
 func (s room) planDeleteAgain(ctx context.Context, c action.Call[undeleteParams]) (action.Change, error) {
-	u, t, err := s.undeletePlanned(ctx, c)
+	u, changes, t, err := s.undeletePlanned(ctx, c)
 	if err != nil {
 		return action.Change{}, err
 	}
-	if !u.Back {
-		if u.lines, _, err = s.changesOf(t, u).Back(ctx); err != nil {
-			return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, err)
-		}
-		u.Back = true
+	on := t.Bucket.URL(t.Root.Prefix + "/")
+	var ch action.Change
+	if u.planned, ch, _, err = s.planBack(ctx, c.Request, changes, u.Back, on); err != nil {
+		return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, err)
 	}
-	if u.lines, err = s.changesOf(t, u).Look(ctx); err != nil {
-		return action.Change{}, fmt.Errorf("plan to delete again what table %s needs: %w", t.Name, stopped(err))
-	}
-	ch := describeLines(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, u.lines, 1)
+	u.Back = true
 	ch.Summary = fmt.Sprintf("what version %d of %s needs is deleted again as it was: %s", u.Version, t.Name, ch.Summary)
-	u.Lines = rewind.Encode(u.lines)
-	ch.Data, err = action.Encode(u.undeletePlan)
+	ch.Data, err = action.Encode(u)
 	return ch, err
 }
 

@@ -6,13 +6,14 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
+	"breakwater/internal/rewind/perform"
 )
 
 // verifyUndelete reads the table as any reader does, from its log as it is now:
 // every object of the version is present at its size. What was brought back is
 // held against the very version that was planned, too.
 func (s room) verifyUndelete(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {
-	u, t, err := s.undeletePlanned(ctx, c)
+	u, changes, t, err := s.undeletePlanned(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -21,31 +22,33 @@ func (s room) verifyUndelete(ctx context.Context, c action.Call[undeleteParams])
 	if err != nil {
 		return []action.Observation{t.NotSeen(c.Run, what, "a log", err)}, nil
 	}
-	obs := []action.Observation{t.Whole(ctx, c.Run, l, u.Version), asPlannedThen(ctx, t, c.Run, "what was brought back is what was planned", u)}
-	under, err := s.changesOf(t, u).Buried(ctx)
-	if err != nil {
-		return append(obs, t.NotSeen(c.Run, lake.WhatBuried, "a listing of versions", err)), nil
+	obs := []action.Observation{t.Whole(ctx, c.Run, l, u.Version), asPlannedThen(ctx, t, c.Run, "what was brought back is what was planned", changes)}
+	var under []perform.Buried
+	for b, err := range changes.Buried(ctx) {
+		if err != nil {
+			return append(obs, t.NotSeen(c.Run, lake.WhatBuried, "a listing of versions", err)), nil
+		}
+		under = append(under, b)
 	}
-	return append(obs, lake.NotBuried(t.Bucket, under)), nil
+	return append(obs, lake.NotBuried(t.Bucket, len(under), under)), nil
 }
 
 // asPlannedThen observes that every line of a plan is reached.
-func asPlannedThen(ctx context.Context, t lake.Table, run action.Run, what string, u undeleting) action.Observation {
-	want := fmt.Sprintf("%d objects", len(u.lines))
-	all, err := compareLines(ctx, t.Bucket, u.Prefixes, u.lines)
+func asPlannedThen(ctx context.Context, t lake.Table, run action.Run, what string, c *perform.Changes) action.Observation {
+	all, err := compareLines(ctx, t.Bucket, c.Prefixes, c.Lines)
 	if err == nil {
 		err = all.settle(ctx)
 	}
 	if err != nil {
-		return t.NotSeen(run, what, want, err)
+		return t.NotSeen(run, what, "a listing", err)
 	}
-	return t.About(action.Saw(what, want, all.got("objects"), len(all.unlike) == 0))
+	return t.About(action.Saw(what, fmt.Sprintf("%d objects", all.counted), all.got("objects"), all.differ == 0))
 }
 
 func (s room) verifyDeletedAgain(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {
-	u, t, err := s.undeletePlanned(ctx, c)
+	_, changes, t, err := s.undeletePlanned(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return []action.Observation{asPlannedThen(ctx, t, c.Run, "every object is as it was before the undeletion", u)}, nil
+	return []action.Observation{asPlannedThen(ctx, t, c.Run, "every object is as it was before the undeletion", changes)}, nil
 }

@@ -112,7 +112,7 @@ func (r *restoring) notBuried(ctx context.Context, c action.Call[restoreWith], p
 	if err != nil {
 		return r.site.NotSeen(c.Run, lake.WhatBuried, "a listing of versions", err)
 	}
-	return lake.NotBuried(r.site.Bucket, under)
+	return lake.NotBuried(r.site.Bucket, len(under), under)
 }
 
 // buried finds what lies under the restore's changes that its plan did not see.
@@ -141,13 +141,13 @@ func (r *restoring) buried(ctx context.Context, p restorePlan) ([]perform.Buried
 	}
 	slices.SortFunc(lines, func(a, b rewind.Line) int { return strings.Compare(a.Key, b.Key) })
 	b := r.site.Bucket
-	all, err := (&perform.Changes{To: b, From: b, Prefixes: []string{r.site.Root.Prefix + "/"}, Lines: lines}).Buried(ctx)
-	if err != nil {
-		return nil, err
-	}
+	changes := perform.Changes{To: b, From: b, Prefixes: []string{r.site.Root.Prefix + "/"}, Lines: perform.Whole(lines)}
 	// What lies on top must be the restore's own: not what an undo brought back since.
 	var under []perform.Buried
-	for _, u := range all {
+	for u, err := range changes.Buried(ctx) {
+		if err != nil {
+			return nil, err
+		}
 		if u.Line.Do == rewind.Copy {
 			sum, err := depot.Sum(ctx, b.Client(), b.Name(), u.Line.Key, "")
 			if err != nil && (!errors.Is(err, fs.ErrNotExist) || !lake.Answered(err)) {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"math"
 )
 
@@ -16,7 +15,7 @@ import (
 // format is the first byte of an encoded plan.
 const format = 1
 
-// Encode writes the lines of a plan, which are sorted by key. Ask is not kept:
+// Encode writes lines of a plan, which are sorted by key. Ask is not kept:
 // it was answered.
 func Encode(lines []Line) []byte {
 	b := []byte{format}
@@ -162,9 +161,6 @@ func Decode(b []byte) ([]Line, error) {
 		return nil, errEncoding
 	}
 	n := r.number()
-	if n > MaxLines {
-		return nil, fmt.Errorf("%w: it counts %d lines", errEncoding, n)
-	}
 	var lines []Line
 	last := ""
 	for range n {

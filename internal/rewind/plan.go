@@ -1,10 +1,7 @@
 package rewind
 
 import (
-	"cmp"
-	"errors"
 	"path"
-	"slices"
 	"strings"
 
 	"breakwater/internal/table"
@@ -168,11 +165,15 @@ const (
 // each folder, rather than all at once.
 func (p Phase) InOrder() bool { return p == commitsBack }
 
+// HighestFirst reports whether the lines of a phase are done one after the other from
+// the highest key down.
+func (p Phase) HighestFirst() bool { return p == logGone }
+
 // Entries tells what an object is to a table by its key, as table.Formats does.
 type Entries func(key string) table.Entry
 
-// phaseOf is the phase of a line.
-func phaseOf(l Line, entries Entries) Phase {
+// PhaseOf is the phase of a line.
+func PhaseOf(l Line, entries Entries) Phase {
 	e := entries(l.Key)
 	if !e.Log() {
 		e = icebergs(l.Key)
@@ -209,21 +210,6 @@ func icebergs(key string) table.Entry {
 	return table.Entry{Role: role, Version: -1}
 }
 
-// Order sorts the lines into phases; where the log's later files go, the highest key
-// comes first.
-func Order(lines []Line, entries Entries) [Phases][]Line {
-	var by [Phases][]Line
-	for _, l := range lines {
-		p := phaseOf(l, entries)
-		by[p] = append(by[p], l)
-	}
-	slices.SortFunc(by[logGone], func(a, b Line) int { return cmp.Compare(b.Key, a.Key) })
-	return by
-}
-
-// MaxLines is how many lines a plan may have. The plan is one document of the
-// ledger, and people approve it by its digest.
-const MaxLines = 250_000
-
-// ErrTooMany says that a plan would have more than [MaxLines] lines.
-var ErrTooMany = errors.New("more keys differ than one plan holds (250000); narrow the prefix and rewind in parts")
+// PartLines is how many lines of a plan are held at a time, and how many a part of it
+// has at most.
+const PartLines = 50_000

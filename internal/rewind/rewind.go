@@ -3,7 +3,7 @@
 // is there now, and the exact plan of the requests that close it.
 //
 // It is pure: entries of a listing in, lines of a plan out. It holds one key's
-// state at a time, however many versions the key has, and the lines of the plan.
+// state at a time, however many versions the key has.
 //
 // # As at T
 //

@@ -232,7 +232,8 @@ func TestListingOutOfOrder(t *testing.T) {
 // TestOrder puts data before the log that names it, and takes it away after.
 func TestOrder(t *testing.T) {
 	var got []string
-	by := Order([]Line{
+	var by [Phases][]Line
+	for _, l := range []Line{
 		{Key: "t/_delta_log/00000000000000000001.json", Do: Copy},
 		{Key: "t/_delta_log/00000000000000000002.json", Do: Unmark},
 		{Key: "t/_delta_log/00000000000000000003.json", Do: Mark},
@@ -245,8 +246,14 @@ func TestOrder(t *testing.T) {
 		{Key: "i/metadata/00001-x.metadata.json", Do: Copy},
 		{Key: "i/metadata/snap.avro", Do: Copy},
 		{Key: "i/metadata/version-hint.text", Do: Mark},
-	}, port.Format{}.Entry)
-	for _, lines := range by {
+	} {
+		p := PhaseOf(l, port.Format{}.Entry)
+		by[p] = append(by[p], l)
+	}
+	for p, lines := range by {
+		if Phase(p).HighestFirst() {
+			slices.Reverse(lines)
+		}
 		for _, l := range lines {
 			got = append(got, strings.TrimPrefix(strings.TrimPrefix(l.Key, "t/"), "_delta_log/"))
 		}

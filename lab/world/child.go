@@ -25,6 +25,7 @@ type ChildCall struct {
 	Estate         *estate.Estate
 	Plan           *action.Change
 	With           json.RawMessage
+	Parts          map[string][]byte // of the plan
 }
 
 // Killed applies in child processes, of which each but the last is killed: the first one

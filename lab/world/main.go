@@ -106,7 +106,7 @@ func applyChild(file string) error {
 	}
 	fmt.Println("begins")
 	_, err = apply(context.Background(), action.Request{
-		Run: c.Run, Item: c.Item, Plan: c.Plan, Estate: c.Estate, Records: NoRecords{},
+		Run: c.Run, Item: c.Item, Plan: c.Plan, Estate: c.Estate, Records: NoRecords{}, Parts: &PlanParts{All: c.Parts},
 		Progress: func(done, _ int64, _ string) { fmt.Println(done) },
 		Guard:    func(context.Context) error { return nil },
 	}, c.With)

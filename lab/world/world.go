@@ -7,14 +7,17 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
 	"breakwater/internal/system"
 	"breakwater/lab/faults"
 	"breakwater/lab/server/baotest"
@@ -148,12 +151,41 @@ func (w *World) Request(def *action.Definition, name string) action.Request {
 		if i.Name == name || def.Over == estate.Nothing {
 			return action.Request{
 				Run: w.Run, Stage: "stage", Step: "stage/1-" + def.Name, Title: def.Name, Item: i, Estate: w.Estate,
-				Records: NoRecords{}, Progress: func(int64, int64, string) {}, Guard: func(context.Context) error { return nil },
+				Records: NoRecords{}, Parts: &PlanParts{}, Progress: func(int64, int64, string) {}, Guard: func(context.Context) error { return nil },
 			}
 		}
 	}
 	w.T.Fatalf("the test's estate has no %s %q", def.Over, name)
 	return action.Request{}
+}
+
+// PlanParts keeps parts of plans in memory.
+type PlanParts struct {
+	mu  sync.Mutex
+	All map[string][]byte
+}
+
+// Put is [action.Parts.Put].
+func (p *PlanParts) Put(_ context.Context, part []byte) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.All == nil {
+		p.All = map[string][]byte{}
+	}
+	digest := ledger.Digest(part)
+	p.All[digest] = bytes.Clone(part)
+	return digest, nil
+}
+
+// Get is [action.Parts.Get].
+func (p *PlanParts) Get(_ context.Context, digest string) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	part, ok := p.All[digest]
+	if !ok || ledger.Digest(part) != digest {
+		return nil, fmt.Errorf("%w: part %s is not there, or is another", action.ErrRefused, digest)
+	}
+	return part, nil
 }
 
 // NoRecords is a run in which no earlier step left anything.

@@ -3,6 +3,7 @@ package perform
 import (
 	"context"
 	"crypto/sha256"
+	"iter"
 
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
@@ -17,36 +18,107 @@ type Buried struct {
 	Version rewind.Entry
 }
 
-// Buried lists once, and finds what lies under the changes that was not planned on.
-func (c *Changes) Buried(ctx context.Context) ([]Buried, error) {
-	var all []Buried
-	i := 0
-	var heads []rewind.Entry
-	end := func() {
-		if len(heads) == 0 {
-			return
-		}
-		if e, ok := c.Lines[i].Buried(heads); ok {
-			all = append(all, Buried{c.Lines[i], e})
-		}
-		heads = nil
-	}
-	for e, err := range Entries(ctx, c.To, c.Prefixes...) {
-		if err != nil {
-			return nil, err
-		}
-		if len(heads) > 0 && heads[0].Key != e.Key {
-			end()
-		}
-		for i < len(c.Lines) && c.Lines[i].Key < e.Key {
-			i++
-		}
-		if i < len(c.Lines) && c.Lines[i].Key == e.Key && len(heads) < rewind.Heads {
-			heads = append(heads, e)
+// lying is a line, and what lies under its change that was not planned on.
+type lying struct {
+	line   rewind.Line
+	under  rewind.Entry
+	buried bool
+}
+
+// Buried lists once, and yields what lies under the changes that was not planned on. It
+// ends after the first error.
+func (c *Changes) Buried(ctx context.Context) iter.Seq2[Buried, error] {
+	return func(yield func(Buried, error) bool) {
+		for l, err := range c.lying(ctx) {
+			if (err != nil || l.buried) && !yield(Buried{l.line, l.under}, err) {
+				return
+			}
 		}
 	}
-	end()
-	return c.Sift(ctx, all)
+}
+
+// lying is Buried, and yields every line.
+func (c *Changes) lying(ctx context.Context) iter.Seq2[lying, error] {
+	return func(yield func(lying, error) bool) {
+		var batch []lying
+		sifted := func() bool {
+			var all []Buried
+			for _, l := range batch {
+				if l.buried {
+					all = append(all, Buried{l.line, l.under})
+				}
+			}
+			left, err := c.Sift(ctx, all)
+			if err != nil {
+				yield(lying{}, err)
+				return false
+			}
+			for _, l := range batch {
+				if l.buried = len(left) > 0 && left[0].Line.Key == l.line.Key; l.buried {
+					left = left[1:]
+				}
+				if !yield(l, nil) {
+					return false
+				}
+			}
+			batch = batch[:0]
+			return true
+		}
+		for l, err := range c.headed(ctx) {
+			if err != nil {
+				yield(lying{}, err)
+				return
+			}
+			if batch = append(batch, l); len(batch) == atATime && !sifted() {
+				return
+			}
+		}
+		sifted()
+	}
+}
+
+// headed puts a listing beside the lines, and yields each line with what its key's
+// newest entries say.
+func (c *Changes) headed(ctx context.Context) iter.Seq2[lying, error] {
+	return func(yield func(lying, error) bool) {
+		at := NewCursor(c.Lines.All(ctx))
+		defer at.Stop()
+		var heads []rewind.Entry // of the line it stands at
+		pass := func() bool {
+			l := lying{line: at.Line}
+			if len(heads) > 0 {
+				l.under, l.buried = l.line.Buried(heads)
+			}
+			heads = heads[:0]
+			at.Next()
+			return yield(l, nil)
+		}
+		for e, err := range Entries(ctx, c.To, c.Prefixes...) {
+			for err == nil && at.Below(e.Key) {
+				if !pass() {
+					return
+				}
+			}
+			if err == nil {
+				err = at.Err
+			}
+			if err != nil {
+				yield(lying{}, err)
+				return
+			}
+			if at.At(e.Key) && len(heads) < rewind.Heads {
+				heads = append(heads, e)
+			}
+		}
+		for at.There {
+			if !pass() {
+				return
+			}
+		}
+		if at.Err != nil {
+			yield(lying{}, at.Err)
+		}
+	}
 }
 
 // Sift leaves out what holds what the line brought: a copy whose ETag is not the
@@ -104,23 +176,25 @@ func (c *Changes) sameContent(ctx context.Context, b Buried) (bool, error) {
 	return sums[0] == sums[1], nil
 }
 
-// Back gives the lines that take these back: to what lies under each change now, which
-// is what the plan saw, or what came between. buried counts the latter.
-func (c *Changes) Back(ctx context.Context) (back []rewind.Line, buried int, err error) {
-	under, err := c.Buried(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	i := 0
-	for _, l := range c.Lines {
-		if l.Do == rewind.Keep {
-			continue
+// Back yields the lines that take these back: to what lies under each change now, which
+// is what the plan saw, or what came between. It counts the latter in buried.
+func (c *Changes) Back(ctx context.Context, buried *int64) iter.Seq2[rewind.Line, error] {
+	return func(yield func(rewind.Line, error) bool) {
+		for l, err := range c.lying(ctx) {
+			if err != nil {
+				yield(rewind.Line{}, err)
+				return
+			}
+			if l.line.Do == rewind.Keep {
+				continue
+			}
+			if l.buried {
+				l.line.Now = l.under.Version
+				*buried++
+			}
+			if !yield(l.line.Back(), nil) {
+				return
+			}
 		}
-		if i < len(under) && under[i].Line.Key == l.Key {
-			l.Now = under[i].Version.Version
-			i++
-		}
-		back = append(back, l.Back())
 	}
-	return back, len(under), nil
 }

@@ -2,7 +2,10 @@ package perform
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +43,7 @@ func (p Place) ToKey(key string) string { return p.ToPrefix + strings.TrimPrefix
 
 // Changes are lines of a plan over the place. In place, every other key must be as at
 // the time.
-func (p Place) Changes(lines []rewind.Line) *Changes {
+func (p Place) Changes(lines Lines) *Changes {
 	c := &Changes{
 		To: p.To, From: p.From, FromKey: p.fromKey, FromPrefix: p.Prefix, Prefixes: []string{p.ToPrefix}, Lines: lines, Entries: p.Entries,
 	}
@@ -131,9 +134,8 @@ func (g Gap) Why() string {
 // Unknown is a key of which it cannot be known what it was.
 type Unknown struct{ Key, Why string }
 
-// Drawn is the difference of a place to what it was.
+// Drawn is the difference of a place to what it was, but for its lines.
 type Drawn struct {
-	Lines     []rewind.Line
 	State     rewind.State
 	Ambiguous []rewind.Entry // the first
 	Unsure    int64          // how many are ambiguous
@@ -142,94 +144,155 @@ type Drawn struct {
 	Unknown   []Unknown      // the first keys of which it cannot be known what they were
 	Unknowns  int64          // how many
 	Gap       Gap
-	// Archived are the versions to copy that must be restored from an archive first.
+	// Archived are the first versions to copy that must be restored from an archive
+	// first, and Archives how many there are.
 	Archived []objectstore.Object
+	Archives int64
+}
+
+// Put takes some lines, the next in the order of their keys. It does not keep them.
+type Put func(ctx context.Context, lines []rewind.Line) error
+
+// errGap says that nobody can say which keys are in doubt.
+var errGap = errors.New("what the listing shows of versions that were not kept changes from one listing to the next; plan again when nobody writes there")
+
+// drawsAtMost is how often a place is listed where what the end of a listing shows
+// decides about lines before.
+const drawsAtMost = 4
+
+// Draw lists the place, and works out the difference; shown is how many ambiguous
+// entries, archived and unknown keys it names. Lines go to what begin returns; where
+// begin is called again, those before are void. It only reads. [TakenError] says that
+// the other place is not empty.
+func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int, begin func() Put) (Drawn, error) {
+	doubt := ""
+	for range drawsAtMost {
+		d := &drawing{Place: p, choice: choice, shown: shown, doubt: doubt, put: begin()}
+		if err := d.draw(ctx); err != nil {
+			return d.Drawn, err
+		}
+		// Whether versions were kept shows in all of the listing. That they were not
+		// is rare, and so it is not asked first.
+		if doubt = d.why(); doubt == d.doubt {
+			return d.Drawn, nil
+		}
+	}
+	return Drawn{}, fmt.Errorf("compare %s: %w", p.From.URL(p.Prefix), errGap)
+}
+
+// drawing is one listing of a place.
+type drawing struct {
+	Place
+	Drawn
+	choice rewind.Choice
+	shown  int
+	// doubt is why a key that has no entry as at the time may have been there, as an
+	// earlier listing showed it.
+	doubt  string
+	absent bool // there are such keys
+	put    Put
+	batch  []rewind.Line
+}
+
+// why is the doubt that the listing itself shows.
+func (d *drawing) why() string {
+	if !d.absent {
+		return ""
+	}
+	return d.Gap.Why()
 }
 
 // unknown counts a key of which it cannot be known what it was.
-func (d *Drawn) unknown(key, why string, shown int) {
-	if d.Unknowns++; len(d.Unknown) < shown {
+func (d *drawing) unknown(key, why string) {
+	if d.Unknowns++; len(d.Unknown) < d.shown {
 		d.Unknown = append(d.Unknown, Unknown{key, why})
 	}
 }
 
-// Draw lists the place, and works out the difference; shown is how many ambiguous
-// entries and unknown keys it names. It only reads. [rewind.ErrTooMany] says that one
-// plan cannot hold it, and [TakenError] that the other place is not empty.
-func (p Place) Draw(ctx context.Context, choice rewind.Choice, shown int) (Drawn, error) {
-	var d Drawn
-	var there map[string]rewind.Version
-	var err error
-	if !p.inPlace() {
-		if there, err = p.present(ctx); err != nil {
-			return d, err
-		}
+func (d *drawing) draw(ctx context.Context) error {
+	var other *present
+	if !d.inPlace() {
+		other = d.present(ctx)
+		defer other.stop()
 	}
-	var absent []int // lines of keys without an entry as at the time
-	var gone int64   // such keys without a line
-	for h, err := range rewind.Histories(Entries(ctx, p.From, p.Prefix), p.At, nil) {
+	for h, err := range rewind.Histories(Entries(ctx, d.From, d.Prefix), d.At, nil) {
 		if err != nil {
-			return d, err
+			return err
 		}
-		d.Gap.See(h, p.Except)
-		if h.Unknown = h.Why(p.Losses); h.Unknown != "" {
-			d.unknown(h.Key, h.Unknown, shown)
+		d.see(h)
+		if h.Unknown = h.Why(d.Losses); h.Unknown != "" {
+			d.unknown(h.Key, h.Unknown)
 		} else {
 			d.State.Add(h)
 		}
-		d.Entries += int64(h.Entries)
-		d.Unsure += int64(len(h.Ambiguous))
-		if room := shown - len(d.Ambiguous); room > 0 {
-			d.Ambiguous = append(d.Ambiguous, h.Ambiguous[:min(room, len(h.Ambiguous))]...)
-		}
-		if !p.inPlace() {
-			h.Key = p.ToKey(h.Key)
-			h.Now, h.Markers = rewind.Version{}, nil
-			if h.Then.There() && h.Unknown == "" { // else nothing may lie there
-				h.Now = there[h.Key]
-				delete(there, h.Key)
+		if other != nil {
+			h.Key = d.ToKey(h.Key)
+			h.Markers = nil
+			if h.Now, err = other.at(h.Key, h.Then.There() && h.Unknown == ""); err != nil {
+				return err
 			}
 		}
-		l, ok := rewind.Diff(h, choice)
-		switch absence := !h.Found && h.Unknown == ""; {
-		case absence && ok:
-			absent = append(absent, len(d.Lines))
-		case absence:
-			gone++
+		l, ok := rewind.Diff(h, d.choice)
+		if !h.Found && h.Unknown == "" {
+			d.absent = true
+			if d.doubt != "" && ok {
+				d.unknown(h.Key, d.doubt)
+			} else if d.doubt != "" {
+				d.Unknowns++
+			}
+			if d.doubt != "" && !d.choice.Hide {
+				l.Do = rewind.Keep
+			}
 		}
 		switch {
 		case !ok && h.Then.There():
 			d.Equal++
-		case ok && len(d.Lines) == rewind.MaxLines:
-			return d, rewind.ErrTooMany
 		case ok:
-			d.Lines = append(d.Lines, l)
-		}
-	}
-	for key, v := range there {
-		if v.There() {
-			return d, &TakenError{p.To.URL(p.ToPrefix), key}
-		}
-	}
-	if len(absent) > 0 || gone > 0 {
-		if err := d.Gap.Settle(ctx, p.From, p.At); err != nil {
-			return d, err
-		}
-	}
-	if why := d.Gap.Why(); why != "" {
-		d.Unknowns += gone
-		for _, i := range absent {
-			d.unknown(d.Lines[i].Key, why, shown)
-			if !choice.Hide {
-				d.Lines[i].Do = rewind.Keep
+			if d.batch = append(d.batch, l); len(d.batch) == atATime {
+				if err := d.pass(ctx); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	if err := p.settle(ctx, &d); err != nil {
-		return d, err
+	if err := d.pass(ctx); err != nil {
+		return err
 	}
-	d.Archived, err = Archived(ctx, p.From, d.Lines, p.fromKey)
-	return d, err
+	if other != nil {
+		if err := other.below(func(string) bool { return true }); err != nil {
+			return err
+		}
+	}
+	if d.absent {
+		return d.Gap.Settle(ctx, d.From, d.At)
+	}
+	return nil
+}
+
+// see counts what a key's history shows.
+func (d *drawing) see(h rewind.History) {
+	d.Gap.See(h, d.Except)
+	d.Drawn.Entries += int64(h.Entries)
+	d.Unsure += int64(len(h.Ambiguous))
+	if room := d.shown - len(d.Ambiguous); room > 0 {
+		d.Ambiguous = append(d.Ambiguous, h.Ambiguous[:min(room, len(h.Ambiguous))]...)
+	}
+}
+
+// pass settles the lines of a batch, and puts them.
+func (d *drawing) pass(ctx context.Context) error {
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	archived, err := Archived(ctx, d.From, d.batch, d.fromKey)
+	if err != nil {
+		return err
+	}
+	d.Archives += int64(len(archived))
+	d.Archived = append(d.Archived, archived[:min(len(archived), d.shown-len(d.Archived))]...)
+	err = d.put(ctx, d.batch)
+	d.batch = d.batch[:0]
+	return err
 }
 
 // Archived are the versions that lines copy and that lie in an archive, from which they
@@ -244,32 +307,60 @@ func Archived(ctx context.Context, from objectstore.Bucket, lines []rewind.Line,
 	return from.Archived(ctx, asked)
 }
 
-// present is what lies where the state is to be put.
-func (p Place) present(ctx context.Context) (map[string]rewind.Version, error) {
-	there := map[string]rewind.Version{}
-	for h, err := range rewind.Histories(Entries(ctx, p.To, p.ToPrefix), p.At, nil) {
-		if err != nil {
-			return nil, err
-		}
-		if there[h.Key] = h.Now; len(there) > 2*rewind.MaxLines {
-			return nil, rewind.ErrTooMany
-		}
-	}
-	return there, nil
+// present is what lies where the state is to be put, listed beside the other listing.
+type present struct {
+	place Place
+	h     rewind.History // the key it stands at
+	err   error
+	more  bool
+	next  func() (rewind.History, error, bool)
+	stop  func()
 }
 
-// settle asks the objects that may be copies of what is to come back.
-func (p Place) settle(ctx context.Context, d *Drawn) error {
-	c := p.Changes(nil)
+func (p Place) present(ctx context.Context) *present {
+	o := &present{place: p}
+	o.next, o.stop = iter.Pull2(rewind.Histories(Entries(ctx, p.To, p.ToPrefix), p.At, nil))
+	o.h, o.err, o.more = o.next()
+	return o
+}
+
+// below goes on to the first key that is not. Nothing of the state comes to those it
+// passes: nothing may lie there.
+func (o *present) below(is func(key string) bool) error {
+	for o.more && o.err == nil && is(o.h.Key) {
+		if o.h.Now.There() {
+			return &TakenError{o.place.To.URL(o.place.ToPrefix), o.h.Key}
+		}
+		o.h, o.err, o.more = o.next()
+	}
+	return o.err
+}
+
+// at is what lies at a key, if something of the state comes there. Keys come in order.
+func (o *present) at(key string, comes bool) (v rewind.Version, err error) {
+	if err := o.below(func(k string) bool { return k < key }); err != nil {
+		return v, err
+	}
+	if comes && o.more && o.h.Key == key {
+		v = o.h.Now
+		o.h, o.err, o.more = o.next()
+	}
+	return v, nil
+}
+
+// settle asks the objects that may be copies of what is to come back, and leaves out
+// the lines of those that are.
+func (d *drawing) settle(ctx context.Context) error {
+	c := d.Changes(nil)
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(AtOnce)
-	for i := range d.Lines {
-		l := &d.Lines[i]
+	for i := range d.batch {
+		l := &d.batch[i]
 		if !l.Ask {
 			continue
 		}
 		work.Go(func() error {
-			is, err := c.isCopyOf(wctx, l.Key, l.Now, p.From, p.fromKey(l.Key), l.Then)
+			is, err := c.isCopyOf(wctx, l.Key, l.Now, d.From, d.fromKey(l.Key), l.Then)
 			if is {
 				l.Do = rewind.None
 			}
@@ -279,14 +370,8 @@ func (p Place) settle(ctx context.Context, d *Drawn) error {
 	if err := work.Wait(); err != nil {
 		return err
 	}
-	left := d.Lines[:0]
-	for _, l := range d.Lines {
-		if l.Do == rewind.None {
-			d.Equal++
-			continue
-		}
-		left = append(left, l)
-	}
-	d.Lines = left
+	n := len(d.batch)
+	d.batch = slices.DeleteFunc(d.batch, func(l rewind.Line) bool { return l.Do == rewind.None })
+	d.Equal += int64(n - len(d.batch))
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 	"time"
 
@@ -22,107 +23,164 @@ type found struct {
 	watched bool           // the version to come back is there
 }
 
-// Look lists once and says which lines are left to do, sorted by key. Nothing is
-// changed: a key that is neither as planned nor as wanted is ErrMoved.
-func (c *Changes) Look(ctx context.Context) ([]rewind.Line, error) {
-	open, err := c.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.watchElsewhere(ctx, open); err != nil {
-		return nil, err
-	}
-	return c.judge(ctx, open)
+// atATime is how many keys are decided about together, so that objects can be asked at
+// once and yet few keys are held.
+const atATime = 10_000
+
+// looked is what was found of a key that has a line, and whether the line is left to do.
+type looked struct {
+	found
+	left bool
 }
 
-// open puts a listing beside the lines, and gives every key that there is
-// something to decide about.
-func (c *Changes) open(ctx context.Context) ([]found, error) {
-	var open []found
-	lines := c.Lines
-	i := 0
-	watch := func(key string) string {
-		for i < len(lines) && lines[i].Key < key {
-			open = append(open, found{line: lines[i]})
-			i++
-		}
-		if i < len(lines) && lines[i].Key == key {
-			return lines[i].Then.ID
-		}
-		return ""
-	}
-	var at time.Time
-	if c.At != nil {
-		at = *c.At
-	}
-	for h, err := range rewind.Histories(Entries(ctx, c.To, c.Prefixes...), at, watch) {
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case i < len(lines) && lines[i].Key == h.Key:
-			open = append(open, found{line: lines[i], now: h.Now, watched: h.Watched})
-			i++
-		case c.At != nil && !h.Now.Same(h.Then):
-			open = append(open, found{line: rewind.Line{Key: h.Key}, now: h.Now, then: h.Then})
+// Look lists once beside the lines, and yields those that are left to do, in order, as
+// they are found. Nothing is changed: a key that is neither as planned nor as wanted is
+// ErrMoved. It ends after the first error.
+func (c *Changes) Look(ctx context.Context, lines iter.Seq2[rewind.Line, error]) iter.Seq2[rewind.Line, error] {
+	return func(yield func(rewind.Line, error) bool) {
+		for k, err := range c.look(ctx, lines) {
+			l := k.line
+			l.Now = k.now // what a condition is about
+			if (err != nil || k.left) && !yield(l, err) {
+				return
+			}
 		}
 	}
-	for ; i < len(lines); i++ {
-		open = append(open, found{line: lines[i]})
+}
+
+// look is Look, and yields every line.
+func (c *Changes) look(ctx context.Context, lines iter.Seq2[rewind.Line, error]) iter.Seq2[looked, error] {
+	return func(yield func(looked, error) bool) {
+		var batch []found
+		judge := func() bool {
+			left, err := c.judge(ctx, batch)
+			if err != nil {
+				yield(looked{}, err)
+				return false
+			}
+			for n, f := range batch {
+				if f.line.Do != rewind.None && !yield(looked{f, left[n]}, nil) {
+					return false
+				}
+			}
+			batch = batch[:0]
+			return true
+		}
+		for f, err := range c.watchElsewhere(ctx, c.open(ctx, lines)) {
+			if err != nil {
+				yield(looked{}, err)
+				return
+			}
+			if batch = append(batch, f); len(batch) == atATime && !judge() {
+				return
+			}
+		}
+		judge()
 	}
-	return open, nil
+}
+
+// open puts a listing beside the lines, and yields every key that there is something
+// to decide about, in order.
+func (c *Changes) open(ctx context.Context, lines iter.Seq2[rewind.Line, error]) iter.Seq2[found, error] {
+	return func(yield func(found, error) bool) {
+		at := NewCursor(lines)
+		defer at.Stop()
+		stopped := false
+		// bare yields the lines of keys below one that is listed: these are not.
+		bare := func(below func() bool) {
+			for !stopped && below() {
+				stopped = !yield(found{line: at.Line}, nil)
+				at.Next()
+			}
+		}
+		watch := func(key string) string {
+			bare(func() bool { return at.Below(key) })
+			if at.At(key) {
+				return at.Line.Then.ID
+			}
+			return ""
+		}
+		var t time.Time
+		if c.At != nil {
+			t = *c.At
+		}
+		for h, err := range rewind.Histories(Entries(ctx, c.To, c.Prefixes...), t, watch) {
+			if err == nil {
+				err = at.Err
+			}
+			switch {
+			case stopped:
+				return
+			case err != nil:
+				yield(found{}, err)
+				return
+			}
+			switch {
+			case at.At(h.Key):
+				stopped = !yield(found{line: at.Line, now: h.Now, watched: h.Watched}, nil)
+				at.Next()
+			case c.At != nil && !h.Now.Same(h.Then):
+				stopped = !yield(found{line: rewind.Line{Key: h.Key}, now: h.Now, then: h.Then}, nil)
+			}
+		}
+		bare(func() bool { return at.There })
+		if !stopped && at.Err != nil {
+			yield(found{}, at.Err)
+		}
+	}
 }
 
 // watchElsewhere looks for the versions to come back where they are not those of
 // the keys themselves.
-func (c *Changes) watchElsewhere(ctx context.Context, open []found) error {
-	if len(open) == 0 || c.From.Name() == c.To.Name() && c.fromKey(open[0].line.Key) == open[0].line.Key {
-		return nil
+func (c *Changes) watchElsewhere(ctx context.Context, open iter.Seq2[found, error]) iter.Seq2[found, error] {
+	if c.inPlace() {
+		return open
 	}
-	at := map[string]int{}
-	for n, f := range open {
-		at[c.fromKey(f.line.Key)] = n
-	}
-	for e, err := range Entries(ctx, c.From, c.FromPrefix) {
-		if err != nil {
-			return err
+	return func(yield func(found, error) bool) {
+		next, stop := iter.Pull2(Entries(ctx, c.From, c.FromPrefix))
+		defer stop()
+		e, listErr, more := next()
+		for f, err := range open {
+			key := c.fromKey(f.line.Key)
+			for err == nil && more && listErr == nil && e.Key <= key {
+				f.watched = f.watched || e.Key == key && e.ID == f.line.Then.ID
+				last := e.Key
+				if e, listErr, more = next(); more && listErr == nil && e.Key < last {
+					listErr = fmt.Errorf("%w: %q comes after %q", rewind.ErrOrder, e.Key, last)
+				}
+			}
+			if err == nil {
+				err = listErr
+			}
+			if !yield(f, err) || err != nil {
+				return
+			}
 		}
-		if n, ok := at[e.Key]; ok && open[n].line.Then.ID == e.ID {
-			open[n].watched = true
-		}
 	}
-	return nil
 }
 
 // judge decides per key, asking objects where a listing does not tell.
-func (c *Changes) judge(ctx context.Context, open []found) ([]rewind.Line, error) {
-	todo := make([]bool, len(open))
+func (c *Changes) judge(ctx context.Context, open []found) (left []bool, err error) {
+	left = make([]bool, len(open))
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(AtOnce)
 	for n, f := range open {
-		if left, sure := settled(f); sure {
-			todo[n] = left
+		if todo, sure := settled(f); sure {
+			left[n] = todo
 			continue
 		}
 		work.Go(func() (err error) {
-			todo[n], err = c.ask(wctx, f)
+			left[n], err = c.ask(wctx, f)
 			return err
 		})
 	}
 	if err := work.Wait(); err != nil {
 		return nil, err
 	}
-	var left []rewind.Line
 	for n, f := range open {
-		if !todo[n] {
-			continue
-		}
-		if l := f.line; l.Do != rewind.Mark && !f.watched {
+		if l := f.line; left[n] && l.Do != rewind.Mark && !f.watched {
 			return nil, c.moved(l.Key, "has lost version %s, which was to come back", l.Then.ID)
 		}
-		l := f.line
-		l.Now = f.now // what the copy's condition is about
-		left = append(left, l)
 	}
 	return left, nil
 }

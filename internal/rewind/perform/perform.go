@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/big"
 	"path"
 	"slices"
 	"sync"
@@ -48,8 +49,8 @@ type Changes struct {
 	FromKey  func(key string) string // in From, of a key in To; nil where it is the same
 	// FromPrefix holds every key of From; for a From that is not To.
 	FromPrefix string
-	Prefixes   []string      // that hold every key of To; sorted, none within another
-	Lines      []rewind.Line // sorted by key
+	Prefixes   []string // that hold every key of To; sorted, none within another
+	Lines      Lines
 	// At: every other key under the prefixes must be as at that time. Nil where
 	// the other keys are nobody's business.
 	At *time.Time
@@ -62,6 +63,11 @@ func (c *Changes) fromKey(key string) string {
 		return key
 	}
 	return c.FromKey(key)
+}
+
+// inPlace reports whether what comes back are earlier versions of the keys themselves.
+func (c *Changes) inPlace() bool {
+	return c.From.Name() == c.To.Name() && c.fromKey(c.Prefixes[0]) == c.Prefixes[0]
 }
 
 // Entry is a version as package rewind knows it.
@@ -89,73 +95,220 @@ func Entries(ctx context.Context, b objectstore.Bucket, prefixes ...string) iter
 type doing struct {
 	*Changes
 	table.Work
+	rests     []*rest // of the parts
 	copier    objectstore.Copier
 	total     int64
 	done      atomic.Int64
 	mutations atomic.Int64
 	// The epoch is looked at by one goroutine at a time.
-	mu    sync.Mutex
-	begun int
+	mu         sync.Mutex
+	begun, due int
 }
 
-// Apply looks, and then does what is left, phase by phase, and returns how many
-// changes it made. It may be broken off and called again at any moment.
+// rest is what of a part of the lines is left to do: a bit for each line.
+type rest struct {
+	lines int
+	left  big.Int
+	in    [rewind.Phases]bool // whether a phase has any of them
+	// now are the versions that a condition is about, of lines over which lies a copy of
+	// what the plan saw. Each took a question of its own, so they are few.
+	now map[int]rewind.Version
+}
+
+// Apply looks at every key, and then does what is left, phase by phase over all parts of
+// the lines, and returns how many changes it made. It may be broken off and called again
+// at any moment.
 func (c *Changes) Apply(ctx context.Context, w table.Work) (changes int64, err error) {
-	todo, err := c.Look(ctx)
+	d := &doing{Changes: c, Work: w}
+	copies, err := d.looks(ctx)
 	if err != nil {
 		return 0, err
 	}
-	d := &doing{Changes: c, Work: w, total: int64(len(todo))}
-	if slices.ContainsFunc(todo, func(l rewind.Line) bool { return l.Do == rewind.Copy }) {
+	if copies {
 		if d.copier, err = c.To.Copier(); err != nil {
 			return 0, err
 		}
 	}
-	for p, lines := range rewind.Order(todo, c.Entries) {
-		if err := d.phase(ctx, rewind.Phase(p), lines); err != nil {
+	for p := range rewind.Phases {
+		if err := d.inChunks(ctx, p); err != nil {
 			return d.mutations.Load(), err
 		}
 	}
 	return d.mutations.Load(), nil
 }
 
-// phase does the lines of one phase: those that delete something in few requests,
-// and the copies.
+// looks finds out what is left to do.
+func (d *doing) looks(ctx context.Context) (copies bool, err error) {
+	lines := d.Lines.counted(ctx, func(n int) { d.rests = append(d.rests, &rest{lines: n, now: map[int]rewind.Version{}}) })
+	part, i := 0, 0
+	for k, err := range d.look(ctx, lines) {
+		if err != nil {
+			return false, err
+		}
+		for i == d.rests[part].lines {
+			part, i = part+1, 0
+		}
+		if r := d.rests[part]; k.left {
+			r.left.SetBit(&r.left, i, 1)
+			r.in[rewind.PhaseOf(k.line, d.Entries)] = true
+			if k.now.ETag != k.line.Now.ETag {
+				r.now[i] = k.now
+			}
+			copies = copies || k.line.Do == rewind.Copy
+			d.total++
+		}
+		i++
+	}
+	return copies, nil
+}
+
+// inChunks does the lines of one phase, so many at a time.
+func (d *doing) inChunks(ctx context.Context, p rewind.Phase) error {
+	var chunk []rewind.Line
+	for l, err := range d.todo(ctx, p) {
+		if err != nil {
+			return err
+		}
+		if chunk = append(chunk, l); len(chunk) == rewind.PartLines {
+			if err := d.phase(ctx, p, chunk); err != nil {
+				return err
+			}
+			chunk = chunk[:0]
+		}
+	}
+	return d.phase(ctx, p, chunk)
+}
+
+// todo yields the lines of one phase that are left to do, in the phase's order.
+func (d *doing) todo(ctx context.Context, p rewind.Phase) iter.Seq2[rewind.Line, error] {
+	return func(yield func(rewind.Line, error) bool) {
+		for n := range d.rests {
+			if p.HighestFirst() {
+				n = len(d.rests) - 1 - n
+			}
+			r := d.rests[n]
+			if !r.in[p] {
+				continue
+			}
+			lines, err := d.Lines[n](ctx)
+			if err != nil {
+				yield(rewind.Line{}, err)
+				return
+			}
+			for i := range lines {
+				if p.HighestFirst() {
+					i = len(lines) - 1 - i
+				}
+				l := lines[i]
+				if r.left.Bit(i) == 0 || rewind.PhaseOf(l, d.Entries) != p {
+					continue
+				}
+				if now, ok := r.now[i]; ok {
+					l.Now = now
+				}
+				if !yield(l, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// phase does lines of one phase: those that delete something in few requests, and the
+// copies.
 func (d *doing) phase(ctx context.Context, p rewind.Phase, lines []rewind.Line) error {
-	var deletions []objectstore.Deletion
+	if p.InOrder() {
+		return d.inOrder(ctx, lines)
+	}
 	var copies []rewind.Line
 	for _, l := range lines {
-		switch l.Do {
-		case rewind.Copy:
+		if l.Do == rewind.Copy {
 			copies = append(copies, l)
-		case rewind.Mark:
-			deletions = append(deletions, objectstore.Deletion{Key: l.Key, ETag: l.Now.ETag})
-		case rewind.Unmark:
-			for _, m := range l.Markers {
-				deletions = append(deletions, objectstore.Deletion{Key: l.Key, VersionID: m})
-			}
 		}
 	}
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(deletesAtOnce)
-	for part := range slices.Chunk(deletions, objectstore.DeletionsAtMost) {
+	if p.HighestFirst() {
+		work.SetLimit(1)
+	}
+	for part := range slices.Chunk(deletions(lines), objectstore.DeletionsAtMost) {
 		if err := d.begin(wctx, guardEvery); err != nil {
 			return errors.Join(err, work.Wait())
 		}
-		work.Go(func() error {
-			n, err := d.To.DeleteMany(wctx, part)
-			d.mutations.Add(int64(n))
-			d.Progress(d.done.Add(int64(n)), d.total, "hiding and unhiding objects")
-			if errors.Is(err, objectstore.ErrChanged) {
-				err = fmt.Errorf("%w; plan again: %w", err, ErrMoved)
-			}
-			return err
-		})
+		work.Go(func() error { return d.delete(wctx, part) })
 	}
 	if err := work.Wait(); err != nil {
 		return err
 	}
-	return d.copies(ctx, p, copies)
+	return d.copies(ctx, copies)
+}
+
+// inOrder does lines of each folder one after the other, and several folders at once.
+// What only deletes something goes together, as far as it lies together.
+func (d *doing) inOrder(ctx context.Context, lines []rewind.Line) error {
+	folders := map[string][]rewind.Line{}
+	for _, l := range lines {
+		folders[path.Dir(l.Key)] = append(folders[path.Dir(l.Key)], l)
+	}
+	work, wctx := errgroup.WithContext(ctx)
+	work.SetLimit(AtOnce)
+	for _, of := range folders {
+		work.Go(func() error {
+			for len(of) > 0 {
+				n := slices.IndexFunc(of, func(l rewind.Line) bool { return l.Do == rewind.Copy })
+				if n == 0 {
+					if err := d.begin(wctx, 1); err != nil {
+						return err
+					}
+					if err := d.copyOver(wctx, of[0]); err != nil {
+						return err
+					}
+					of = of[1:]
+					continue
+				}
+				if n < 0 {
+					n = len(of)
+				}
+				for part := range slices.Chunk(deletions(of[:n]), objectstore.DeletionsAtMost) {
+					if err := d.begin(wctx, len(part)); err != nil {
+						return err
+					}
+					if err := d.delete(wctx, part); err != nil {
+						return err
+					}
+				}
+				of = of[n:]
+			}
+			return nil
+		})
+	}
+	return work.Wait()
+}
+
+// deletions are what of lines deletes something.
+func deletions(lines []rewind.Line) (all []objectstore.Deletion) {
+	for _, l := range lines {
+		switch l.Do {
+		case rewind.Mark:
+			all = append(all, objectstore.Deletion{Key: l.Key, ETag: l.Now.ETag})
+		case rewind.Unmark:
+			for _, m := range l.Markers {
+				all = append(all, objectstore.Deletion{Key: l.Key, VersionID: m})
+			}
+		}
+	}
+	return all
+}
+
+// delete is one request.
+func (d *doing) delete(ctx context.Context, part []objectstore.Deletion) error {
+	n, err := d.To.DeleteMany(ctx, part)
+	d.mutations.Add(int64(n))
+	d.Progress(d.done.Add(int64(n)), d.total, "hiding and unhiding objects")
+	if errors.Is(err, objectstore.ErrChanged) {
+		err = fmt.Errorf("%w; plan again: %w", err, ErrMoved)
+	}
+	return err
 }
 
 // begin looks at the epoch before changes are begun, once per so many of them.
@@ -165,41 +318,22 @@ func (d *doing) begin(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if d.begun%guardEvery == 0 || n >= guardEvery {
+	if d.begun >= d.due || n >= guardEvery {
 		if err := d.Guard(ctx); err != nil {
 			return err
 		}
+		d.due = d.begun + guardEvery
 	}
 	d.begun += n
 	return nil
 }
 
-func (d *doing) copies(ctx context.Context, p rewind.Phase, lines []rewind.Line) error {
+// copies are made all at once.
+func (d *doing) copies(ctx context.Context, lines []rewind.Line) error {
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(AtOnce)
-	begin := func() error { return d.begin(wctx, 1) }
-	if p.InOrder() { // of each folder, one after the other
-		folders := map[string][]rewind.Line{}
-		for _, l := range lines {
-			folders[path.Dir(l.Key)] = append(folders[path.Dir(l.Key)], l)
-		}
-		for _, of := range folders {
-			work.Go(func() error {
-				for _, l := range of {
-					if err := begin(); err != nil {
-						return err
-					}
-					if err := d.copyOver(wctx, l); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}
-		return work.Wait()
-	}
 	for _, l := range lines {
-		if err := begin(); err != nil {
+		if err := d.begin(wctx, 1); err != nil {
 			// What a copy under way says comes first: its failure ended the context.
 			return firstOf(work.Wait(), err)
 		}

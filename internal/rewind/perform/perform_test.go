@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -117,13 +118,31 @@ func newWorld(t *testing.T, seed uint64) world {
 	return w
 }
 
+// draw draws a place, and keeps the lines.
+func draw(t *testing.T, p perform.Place, choice rewind.Choice, shown int) (d perform.Drawn, lines []rewind.Line, err error) {
+	t.Helper()
+	d, err = p.Draw(t.Context(), choice, shown, func() perform.Put {
+		lines = nil
+		return func(_ context.Context, more []rewind.Line) error { lines = append(lines, more...); return nil }
+	})
+	return d, lines, err
+}
+
 func (w world) draw(t *testing.T, unmark bool) []rewind.Line {
 	t.Helper()
-	d, err := w.place.Draw(t.Context(), rewind.Choice{Unmark: unmark}, 3)
+	_, lines, err := draw(t, w.place, rewind.Choice{Unmark: unmark}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d.Lines
+	return lines
+}
+
+// parts cuts lines into parts of a size.
+func parts(lines []rewind.Line, size int) (all perform.Lines) {
+	for part := range slices.Chunk(lines, size) {
+		all = append(all, perform.Whole(part)...)
+	}
+	return all
 }
 
 func (w world) is(t *testing.T, when string, want map[string]string) {
@@ -165,14 +184,14 @@ func TestThereAndBack(t *testing.T) {
 		apply("rewound", func(b objectstore.Bucket) *perform.Changes {
 			p := w.place
 			p.From, p.To = b, b
-			return p.Changes(lines)
+			return p.Changes(parts(lines, 1+int(seed)))
 		}, w.was)
 		back := make([]rewind.Line, len(lines))
 		for i, l := range lines {
 			back[i] = l.Back()
 		}
 		apply("taken back", func(b objectstore.Bucket) *perform.Changes {
-			return &perform.Changes{To: b, From: b, Prefixes: []string{"p/"}, Lines: back, Entries: w.place.Entries}
+			return &perform.Changes{To: b, From: b, Prefixes: []string{"p/"}, Lines: parts(back, 1+int(seed)), Entries: w.place.Entries}
 		}, w.now)
 	}
 }
@@ -204,7 +223,7 @@ func TestMoved(t *testing.T) {
 				}
 			}
 			before := state(t, w.place.To)
-			n, err := w.place.Changes(lines).Apply(t.Context(), free)
+			n, err := w.place.Changes(parts(lines, 2)).Apply(t.Context(), free)
 			if n != 0 || !errors.Is(err, perform.ErrMoved) || !strings.Contains(err.Error(), "s3://lake/p/") {
 				t.Errorf("Apply = %d, %v; want ErrMoved, by the key's name", n, err)
 			}
@@ -218,7 +237,7 @@ func TestGuard(t *testing.T) {
 	no := errors.New("a newer epoch")
 	work := free
 	work.Guard = func(context.Context) error { return no }
-	if n, err := w.place.Changes(w.draw(t, true)).Apply(t.Context(), work); n != 0 || !errors.Is(err, no) {
+	if n, err := w.place.Changes(parts(w.draw(t, true), 2)).Apply(t.Context(), work); n != 0 || !errors.Is(err, no) {
 		t.Errorf("Apply = %d, %v; want the guard's error and nothing done", n, err)
 	}
 	w.is(t, "guarded,", w.now)
@@ -231,7 +250,7 @@ func TestElsewhere(t *testing.T) {
 	w.place.To, w.place.ToPrefix = objectstore.Bind(w.server.Owner(), "other"), "back/"
 	lines := w.draw(t, false)
 	for range 2 {
-		if _, err := w.place.Changes(lines).Apply(t.Context(), free); err != nil {
+		if _, err := w.place.Changes(parts(lines, 2)).Apply(t.Context(), free); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -247,7 +266,7 @@ func TestElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	var taken *perform.TakenError
-	if _, err := w.place.Draw(t.Context(), rewind.Choice{}, 0); !errors.As(err, &taken) || taken.Key != "back/stranger" {
+	if _, _, err := draw(t, w.place, rewind.Choice{}, 0); !errors.As(err, &taken) || taken.Key != "back/stranger" {
 		t.Errorf("Draw over something else = %v, want that it is taken", err)
 	}
 }
@@ -259,9 +278,9 @@ func TestAStoreThatLacksCopies(t *testing.T) {
 	w := newWorld(t, 4)
 	w.place.To = objectstore.Bind(bare{w.server.Owner()}, "lake")
 	w.place.From = w.place.To
-	d, err := w.place.Draw(t.Context(), rewind.Choice{}, 0)
+	_, lines, err := draw(t, w.place, rewind.Choice{}, 0)
 	if err == nil {
-		_, err = w.place.Changes(d.Lines).Apply(t.Context(), free)
+		_, err = w.place.Changes(perform.Whole(lines)).Apply(t.Context(), free)
 	}
 	if !errors.Is(err, objectstore.ErrLacks) {
 		t.Errorf("%v; want a refusal that says what the store lacks", err)

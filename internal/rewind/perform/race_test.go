@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -89,6 +90,18 @@ func (c meddledCopier) Copy(ctx context.Context, r objectstore.CopyRequest) (obj
 	return c.of.Copy(ctx, r)
 }
 
+// all are what a sequence yields.
+func all[T any](t *testing.T, seq iter.Seq2[T, error]) (all []T) {
+	t.Helper()
+	for one, err := range seq {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
 // TestNothingIsBuriedUnseen: what somebody writes between a look and a change stays on
 // top where the store keeps conditions, and is found and brought back elsewhere.
 func TestNothingIsBuriedUnseen(t *testing.T) {
@@ -101,15 +114,15 @@ func TestNothingIsBuriedUnseen(t *testing.T) {
 		b := objectstore.Bind(m, "lake")
 		p := w.place
 		p.From, p.To = b, b
-		changes := p.Changes(lines)
+		changes := p.Changes(parts(lines, 3))
 		_, err := changes.Apply(t.Context(), free)
 		if err != nil && !errors.Is(err, perform.ErrMoved) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		under, lookErr := changes.Buried(t.Context())
-		back, n, backErr := changes.Back(t.Context())
-		if lookErr != nil || backErr != nil || n != len(under) {
-			t.Fatalf("seed %d: %d are buried, %d come back: %v, %v", seed, len(under), n, lookErr, backErr)
+		under, n := all(t, changes.Buried(t.Context())), int64(0)
+		back := all(t, changes.Back(t.Context(), &n))
+		if n != int64(len(under)) {
+			t.Fatalf("seed %d: %d are buried, %d come back", seed, len(under), n)
 		}
 		found := map[string]bool{}
 		for _, u := range under {
@@ -130,7 +143,7 @@ func TestNothingIsBuriedUnseen(t *testing.T) {
 			t.Errorf("seed %d: a store that keeps conditions buried %v", seed, under)
 		}
 		if err == nil && deaf {
-			undo := &perform.Changes{To: w.place.To, From: w.place.To, Prefixes: []string{"p/"}, Lines: back, Entries: w.place.Entries}
+			undo := &perform.Changes{To: w.place.To, From: w.place.To, Prefixes: []string{"p/"}, Lines: parts(back, 3), Entries: w.place.Entries}
 			if _, err := undo.Apply(t.Context(), free); err != nil {
 				t.Fatalf("seed %d: take it back: %v", seed, err)
 			}

@@ -139,12 +139,12 @@ func TestNothingIsTakenForNeverThere(t *testing.T) {
 		}
 		place.From = objectstore.Bind(listed{all: b.listing()}, "lake")
 		place.To = place.From
-		d, err := place.Draw(t.Context(), rewind.Choice{Unmark: r.IntN(2) == 0}, 5)
+		d, drawn, err := draw(t, place, rewind.Choice{Unmark: r.IntN(2) == 0}, 5)
 		if err != nil {
 			t.Fatal(err)
 		}
 		lines := map[string]rewind.Line{}
-		for _, l := range d.Lines {
+		for _, l := range drawn {
 			lines[l.Key] = l
 		}
 		doubt := len(place.Losses) > 0 || d.Gap.Why() != ""
@@ -231,12 +231,12 @@ func TestUnknownIsLeft(t *testing.T) {
 		}
 		from := objectstore.Bind(listed{all: tc.all}, "lake")
 		place := perform.Place{From: from, Prefix: "p/", To: from, ToPrefix: "p/", At: at, Entries: port.Format{}.Entry, Losses: tc.losses, Except: tc.except}
-		d, err := place.Draw(t.Context(), rewind.Choice{Hide: tc.hide}, 5)
+		d, drawn, err := draw(t, place, rewind.Choice{Hide: tc.hide}, 5)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, keeps := map[string]rewind.Do{}, int64(0)
-		for _, l := range d.Lines {
+		for _, l := range drawn {
 			if got[l.Key] = l.Do; l.Do == rewind.Keep {
 				keeps++
 			}
@@ -273,9 +273,9 @@ func TestArchivedThen(t *testing.T) {
 		}
 		at := time.Now()
 		put("p/a", "two!")
-		d, err := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: port.Format{}.Entry}.Draw(t.Context(), rewind.Choice{}, 5)
-		if err != nil || (len(d.Archived) == 0) != tc.restored || len(d.Lines) != 1 || d.Lines[0].Do != rewind.Copy {
-			t.Errorf("%+v: archived %v, lines %+v, %v", tc, d.Archived, d.Lines, err)
+		d, lines, err := draw(t, perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: port.Format{}.Entry}, rewind.Choice{}, 5)
+		if err != nil || (len(d.Archived) == 0) != tc.restored || len(lines) != 1 || lines[0].Do != rewind.Copy {
+			t.Errorf("%+v: archived %v, lines %+v, %v", tc, d.Archived, lines, err)
 		}
 	}
 }
