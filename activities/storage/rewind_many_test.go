@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"path"
 	"runtime"
 	"strconv"
@@ -23,8 +24,14 @@ import (
 	"breakwater/lab/prove"
 )
 
-// manyKeys is how many keys differ: more than anybody would hold.
-const manyKeys = 1_050_000
+// manyKeys is how many keys differ, in how many lines to a part, and how many MiB may be
+// held of them.
+func manyKeys() (keys, partLines, most int) {
+	if os.Getenv("BREAKWATER_TORTURE") == "1" {
+		return 1_050_000, rewind.PartLines, 96
+	}
+	return 80_000, 2_000, 12
+}
 
 // madeUp is a store whose one bucket is made up as it is listed: tables of a thousand
 // objects each, of which every one was written over, came or went after a time. It knows
@@ -187,11 +194,13 @@ func (p inFolder) Get(ctx context.Context, digest string) ([]byte, error) {
 	return store.GetPart(ctx, p.Store, p.run, digest)
 }
 
-// TestRewindOfAMillionKeys takes more keys there and back than anybody would hold, in
-// the memory of a few parts, and brings no log back before all data.
-func TestRewindOfAMillionKeys(t *testing.T) {
+// TestTortureRewindOfManyKeys takes more keys there and back than anybody would hold, in
+// the memory of a few parts, and brings no log back before all data: a million of them
+// with BREAKWATER_TORTURE=1.
+func TestTortureRewindOfManyKeys(t *testing.T) {
+	manyKeys, partLines, atMost := manyKeys()
 	m := &madeUp{at: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), t: t, changes: make([]byte, manyKeys)}
-	def, req := rewinding(t, exact{m}, rewind.PartLines)
+	def, req := rewinding(t, exact{m}, partLines)
 	folder, err := store.OpenFolder(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +216,7 @@ func TestRewindOfAMillionKeys(t *testing.T) {
 		t.Helper()
 		held := (most.Load() - before) >> 20
 		t.Logf("%s: at most %d MiB were alive", what, held)
-		if held > 96 {
+		if held > uint64(atMost) {
 			t.Errorf("%s held %d MiB for %d keys", what, held, manyKeys)
 		}
 	}
@@ -234,13 +243,13 @@ func TestRewindOfAMillionKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	said("Plan")
-	if want := (manyKeys + rewind.PartLines - 1) / rewind.PartLines; len(ch.Parts) != want || len(ch.Data) > 1000 {
+	if want := (manyKeys + partLines - 1) / partLines; len(ch.Parts) != want || len(ch.Data) > 1000 {
 		t.Errorf("the plan has %d parts, want %d, and %d bytes beside", len(ch.Parts), want, len(ch.Data))
 	}
 	req.Plan = &ch
 	due(writtenOver, went)
 	out, err := def.Apply(t.Context(), req, with)
-	if err != nil || out.Mutations != manyKeys {
+	if err != nil || out.Mutations != int64(manyKeys) {
 		t.Fatalf("Apply = %+v, %v; want %d mutations", out, err, manyKeys)
 	}
 	said("Apply")
@@ -254,7 +263,7 @@ func TestRewindOfAMillionKeys(t *testing.T) {
 	said("Undo.Plan")
 	req.Plan = &back
 	due(writtenOver, came)
-	if out, err = def.UndoApply(t.Context(), req, with); err != nil || out.Mutations != manyKeys {
+	if out, err = def.UndoApply(t.Context(), req, with); err != nil || out.Mutations != int64(manyKeys) {
 		t.Fatalf("Undo.Apply = %+v, %v; want %d mutations", out, err, manyKeys)
 	}
 	obs, err = def.UndoVerify(t.Context(), req, with)

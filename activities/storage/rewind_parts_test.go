@@ -244,7 +244,9 @@ func TestRewindInParts(t *testing.T) {
 			}
 			backs[n] = told(back, at)
 			req.Plan = &back
-			does("Undo", func(ctx context.Context, r action.Request) (action.Outcome, error) { return def.UndoApply(ctx, r, with) })
+			does("Undo", func(ctx context.Context, r action.Request) (action.Outcome, error) {
+				return def.UndoApply(ctx, r, with)
+			})
 			if want = now; target != "lake" {
 				want = map[string]string{}
 			}

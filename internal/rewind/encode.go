@@ -154,6 +154,9 @@ func (r *reader) version() Version {
 	return Version{}
 }
 
+// leastLine is how many bytes a line has at least.
+const leastLine = 6
+
 // Decode reads what [Encode] wrote, and refuses anything else.
 func Decode(b []byte) ([]Line, error) {
 	r := &reader{b: b}
@@ -161,7 +164,7 @@ func Decode(b []byte) ([]Line, error) {
 		return nil, errEncoding
 	}
 	n := r.number()
-	var lines []Line
+	lines := make([]Line, 0, min(n, uint64(len(b)/leastLine)))
 	last := ""
 	for range n {
 		shared := r.number()

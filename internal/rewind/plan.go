@@ -210,6 +210,6 @@ func icebergs(key string) table.Entry {
 	return table.Entry{Role: role, Version: -1}
 }
 
-// PartLines is how many lines of a plan are held at a time, and how many a part of it
-// has at most.
+// PartLines is how many lines a part of a plan has at most. Who performs a plan holds
+// about two parts of it.
 const PartLines = 50_000

@@ -162,14 +162,18 @@ func (d *doing) looks(ctx context.Context) (copies bool, err error) {
 	return copies, nil
 }
 
-// inChunks does the lines of one phase, so many at a time.
+// inChunks does the lines of one phase, as many at a time as the largest part has.
 func (d *doing) inChunks(ctx context.Context, p rewind.Phase) error {
 	var chunk []rewind.Line
+	size := 0
+	for _, r := range d.rests {
+		size = max(size, r.lines)
+	}
 	for l, err := range d.todo(ctx, p) {
 		if err != nil {
 			return err
 		}
-		if chunk = append(chunk, l); len(chunk) == rewind.PartLines {
+		if chunk = append(chunk, l); len(chunk) == size {
 			if err := d.phase(ctx, p, chunk); err != nil {
 				return err
 			}
