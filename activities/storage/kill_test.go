@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"breakwater/internal/action"
+	"breakwater/internal/system"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -64,12 +65,25 @@ func TestTortureRewindKilled(t *testing.T) {
 			before := s.Holds(s.Bucket, s.Prefix)
 			versions := s.Versions()
 
+			// A plan of every other seed is in parts.
+			s.Instead = nil
+			if n%2 == 1 {
+				s.Instead = func(c *action.Catalogue, all *system.Systems) {
+					r := newRoom(all)
+					r.partLines = 7
+					r.rewindActions(c)
+				}
+			}
 			def := s.World.Action("storage.rewind")
 			req := s.Request(def, "lake")
 			ch, err := def.Plan(t.Context(), req, prove.With(t, p))
 			s.Must(err)
 			req.Plan = &ch
-			call := world.ChildCall{Action: def.Name, Run: req.Run, Item: req.Item, Estate: s.Estate, Plan: &ch, With: prove.With(t, p)}
+			parts, _ := req.Parts.(*world.PlanParts)
+			call := world.ChildCall{Action: def.Name, Run: req.Run, Item: req.Item, Estate: s.Estate, Plan: &ch, With: prove.With(t, p), Parts: parts.All}
+			if (len(ch.Parts) > 1) != (n%2 == 1) {
+				t.Errorf("the plan has %d parts", len(ch.Parts))
+			}
 			kills += s.Killed(r, call, keys)
 			got := s.Holds(s.Bucket, s.Prefix)
 			delete(got, "tick")
@@ -84,7 +98,7 @@ func TestTortureRewindKilled(t *testing.T) {
 			}
 			back, err := def.UndoPlan(t.Context(), req, prove.With(t, p))
 			s.Must(err)
-			call.Plan, call.Undo = &back, true
+			call.Plan, call.Undo, call.Parts = &back, true, parts.All
 			kills += s.Killed(r, call, keys)
 			if d := cmp.Diff(before, s.Holds(s.Bucket, s.Prefix)); d != "" {
 				t.Errorf("after it was taken back (-want +got): %s", d)

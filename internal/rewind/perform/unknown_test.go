@@ -279,3 +279,33 @@ func TestArchivedThen(t *testing.T) {
 		}
 	}
 }
+
+// restless is a bucket without versions in which somebody writes whenever it is listed.
+type restless struct {
+	listed
+	n *int
+}
+
+func (r restless) ListVersions(_ context.Context, _, _ string) iter.Seq2[objectstore.Version, error] {
+	return func(yield func(objectstore.Version, error) bool) {
+		*r.n++
+		v := r.all[0]
+		v.LastModified = v.LastModified.Add(time.Duration(*r.n) * time.Hour)
+		_ = yield(v, nil) && yield(r.all[1], nil)
+	}
+}
+
+// TestDoubtThatDoesNotSettle: where each listing shows another moment without versions,
+// drawing ends, and says so.
+func TestDoubtThatDoesNotSettle(t *testing.T) {
+	at := time.Date(2026, 11, 21, 12, 0, 0, 500, time.UTC)
+	n := 0
+	late := objectstore.Object{Key: "p/a", VersionID: "null", LastModified: at.Add(time.Hour), ETag: "a", Size: 1}
+	fresh := objectstore.Object{Key: "p/b", VersionID: "1", LastModified: at.Add(time.Hour), ETag: "b", Size: 1}
+	b := objectstore.Bind(restless{listed{all: []objectstore.Version{{Object: late, Latest: true}, {Object: fresh, Latest: true}}}, &n}, "lake")
+	place := perform.Place{From: b, Prefix: "p/", To: b, ToPrefix: "p/", At: at, Entries: port.Format{}.Entry}
+	_, _, err := draw(t, place, rewind.Choice{}, 5)
+	if err == nil || !strings.Contains(err.Error(), "plan again when nobody writes there") || n > 20 {
+		t.Errorf("after %d listings: %v", n, err)
+	}
+}
