@@ -193,11 +193,6 @@ func (s Lake) Journal(ctx context.Context, e *estate.Estate, region string) (wit
 	return witness.Journal{Bucket: b, Prefix: strings.Trim(e.Witness.Prefix, "/")}, err
 }
 
-// Sum reads all rows of a version.
-func (t Table) Sum(ctx context.Context, snap table.Snapshot) (table.Digest, error) {
-	return sum(ctx, t.Format.Name(), snap)
-}
-
 func sum(ctx context.Context, format string, snap table.Snapshot) (table.Digest, error) {
 	r, err := table.Able[table.RowReader](format, snap, "read row by row")
 	if err != nil {

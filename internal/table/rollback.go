@@ -43,6 +43,11 @@ type RollbackChecker interface {
 	Undisturbed(ctx context.Context, t Table, version int64) Look
 	// SameFiles looks whether two versions have the same logical files.
 	SameFiles(was, is Snapshot) Look
+	// SameRows looks whether two versions read the same. What both take from the same
+	// objects in the same way is not read: rows are read of files that are recorded
+	// otherwise, and of those that the replaced head did not have, which must open and
+	// hold the rows that the log says.
+	SameRows(ctx context.Context, t Table, head int64, was, is Snapshot) Look
 	// MarksHold looks whether nothing that only grows fell below what the replaced
 	// head had given out.
 	MarksHold(ctx context.Context, t Table, head int64, was, is Snapshot) Look

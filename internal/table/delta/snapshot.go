@@ -244,6 +244,15 @@ func (s *Snapshot) Has(a Add) bool {
 	return ok
 }
 
+// Find gives the live file that is the same logical file as one of another version.
+func (s *Snapshot) Find(a Add) (Add, bool) {
+	i, _, ok := s.files.find(a.at, a.Vector.ID())
+	if !ok {
+		return Add{}, false
+	}
+	return s.files.at(i), true
+}
+
 // starts returns where a replay up to v may begin, the newest first. Version -1
 // stands for the empty table before commit 0.
 func (l *Log) starts(v int64) []checkpoint {

@@ -44,7 +44,8 @@ func rollingBack() promise.Suite[World] {
 			if check, ok := w.Format.(table.RollbackChecker); ok {
 				was, is := b.snapshot(o, target), b.snapshot(o, v)
 				b.looksGood("rolled back", []table.Look{
-					check.Committed(b.ctx(), o, v, m), check.Undisturbed(b.ctx(), o, v), check.SameFiles(was, is), check.MarksHold(b.ctx(), o, head, was, is),
+					check.Committed(b.ctx(), o, v, m), check.Undisturbed(b.ctx(), o, v), check.SameFiles(was, is),
+					check.SameRows(b.ctx(), o, head, was, is), check.MarksHold(b.ctx(), o, head, was, is),
 				})
 				other := m
 				other.Token = "b"
@@ -53,6 +54,9 @@ func rollingBack() promise.Suite[World] {
 				}
 				if l := check.SameFiles(b.snapshot(o, head), is); l.OK || l.Err != nil {
 					t.Errorf("the replaced head has other files: %+v", l)
+				}
+				if l := check.SameRows(b.ctx(), o, head, b.snapshot(o, head), is); l.OK || l.Err != nil {
+					t.Errorf("the replaced head has other rows: %+v", l)
 				}
 				b.append(60)
 				if l := check.Undisturbed(b.ctx(), b.open(), v); l.OK || l.Err != nil {

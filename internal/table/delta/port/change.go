@@ -174,6 +174,26 @@ func (Format) SameFiles(was, is table.Snapshot) table.Look {
 	return rollback.SameFiles(w, i)
 }
 
+// SameRows reads what identity does not settle.
+func (Format) SameRows(ctx context.Context, t table.Table, head int64, was, is table.Snapshot) table.Look {
+	o, ok := t.(opened)
+	var err error
+	if !ok {
+		_, err = logOf(t)
+	}
+	var w, i *delta.Snapshot
+	if err == nil {
+		w, err = deltaOf(was)
+	}
+	if err == nil {
+		i, err = deltaOf(is)
+	}
+	if err != nil {
+		return table.Look{What: "the rows of both versions", Want: "two versions", Err: err}
+	}
+	return rollback.SameRows(ctx, o.store, o.log, head, w, i)
+}
+
 // MarksHold compares the high-water marks.
 func (Format) MarksHold(ctx context.Context, t table.Table, head int64, was, is table.Snapshot) table.Look {
 	l, err := logOf(t)

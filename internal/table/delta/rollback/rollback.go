@@ -31,6 +31,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -220,7 +221,7 @@ func fromLog(ctx context.Context, l *delta.Log, then *delta.Snapshot) (*Plan, di
 	p := &Plan{Root: l.Root(), Head: now.Version, Target: then.Version}
 	p.Metrics = table.Metrics{
 		Restored: len(d.back), Removed: len(d.away), FilesAfter: then.Len(), BytesAfter: then.Bytes(),
-		RowsBefore: now.Rows(), RowsAfter: then.Rows(), RowsRemoved: rowsOf(d.away),
+		RowsBefore: now.Rows(), RowsAfter: then.Rows(), RowsRemoved: rowsOf(maps.Values(d.away)),
 	}
 	h, err := replay(ctx, l, now, then, d)
 	if err != nil {
@@ -288,9 +289,9 @@ func pathsOf(files map[fileID]delta.Add) map[string]fileID {
 }
 
 // rowsOf is how many rows are live in files, -1 where one does not say.
-func rowsOf(files map[fileID]delta.Add) int64 {
+func rowsOf(files iter.Seq[delta.Add]) int64 {
 	var sum int64
-	for _, a := range files {
+	for a := range files {
 		n := a.Rows()
 		if n < 0 {
 			return -1

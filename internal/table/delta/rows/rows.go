@@ -72,6 +72,10 @@ func Of(store table.Store, s *delta.Snapshot) (*Table, error) {
 	return t, t.parse()
 }
 
+// Bare is a snapshot of which no column is read: its files can be opened and their
+// rows counted, whatever the types of the columns are.
+func Bare(store table.Store, s *delta.Snapshot) *Table { return &Table{store: store, snap: s} }
+
 // Schema is the table's schema. Nothing in it tells partition columns from
 // others.
 func (t *Table) Schema() *arrow.Schema { return arrowSchema(t.columns) }

@@ -130,6 +130,54 @@ func unknown(s *delta.Snapshot, files table.Digests, n int) iter.Seq[delta.Add] 
 	}
 }
 
+// Files is [Sum] of some of a snapshot's files.
+func Files(ctx context.Context, store table.Store, s *delta.Snapshot, files iter.Seq[delta.Add]) (table.Digest, error) {
+	t, err := rows.Of(store, s)
+	if err != nil {
+		return table.Digest{}, err
+	}
+	columns := []string{}
+	for _, f := range t.Schema().Fields() {
+		columns = append(columns, f.Name)
+	}
+	slices.Sort(columns)
+	return ofFiles(ctx, t, files, columns)
+}
+
+// Count opens some of a snapshot's files and counts their live rows. It reads no
+// column, and so counts where one is of a type that cannot be read.
+func Count(ctx context.Context, store table.Store, s *delta.Snapshot, files iter.Seq[delta.Add]) (int64, error) {
+	d, err := ofFiles(ctx, rows.Bare(store, s), files, []string{})
+	return d.Rows, err
+}
+
+// ofFiles reads several files at once.
+func ofFiles(ctx context.Context, t *rows.Table, files iter.Seq[delta.Add], columns []string) (table.Digest, error) {
+	var mu sync.Mutex
+	var all digest
+	group, each := errgroup.WithContext(ctx)
+	group.SetLimit(rows.AtOnce)
+	for a := range files {
+		if each.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			d, err := ofFile(each, t, a, columns)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all.plus(d)
+			return nil
+		})
+	}
+	if err := errors.Join(group.Wait(), ctx.Err()); err != nil {
+		return table.Digest{}, err
+	}
+	return table.Digest(all), nil
+}
+
 // ofFile reads one file.
 func ofFile(ctx context.Context, t *rows.Table, a delta.Add, columns []string) (digest, error) {
 	var d digest
