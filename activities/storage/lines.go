@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
@@ -153,7 +154,7 @@ func (p *planning) describe(on string, to objectstore.Bucket, pages int64) actio
 			"%d delete markers on %d objects are removed for good. The plan names each; when the objects were deleted is on record there alone afterwards.", t.Markers, t.Unmarks)})
 	}
 	for _, l := range p.first {
-		ch.Effects = append(ch.Effects, lineEffect(to, l))
+		ch.Effects = append(ch.Effects, lake.LineEffect(to, l))
 	}
 	if more := p.changes - int64(len(p.first)); more > 0 {
 		ch.Effects = append(ch.Effects, action.EffectLine{On: on, Do: fmt.Sprintf("and %d keys more", more)})
@@ -184,17 +185,4 @@ func (s room) planBack(ctx context.Context, r action.Request, c *perform.Changes
 	ch = p.describe(on, c.To, 1)
 	ch.Parts = parts
 	return data, ch, buried, err
-}
-
-func lineEffect(to objectstore.Bucket, l rewind.Line) action.EffectLine {
-	e := action.EffectLine{On: to.URL(l.Key), From: perform.OrNone(l.Now), To: perform.OrNone(l.Then)}
-	switch l.Do {
-	case rewind.Copy:
-		e.Do = "put an earlier version over it"
-	case rewind.Unmark:
-		e.Do = fmt.Sprintf("remove %d delete markers", len(l.Markers))
-	case rewind.Mark:
-		e.Do, e.To = "add a delete marker", "nothing"
-	}
-	return e
 }

@@ -1,97 +1,14 @@
 package storage
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"iter"
-	"maps"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
-	"breakwater/internal/objectstore"
-	"breakwater/internal/rewind"
 	"breakwater/internal/table"
-	"breakwater/internal/table/location"
 )
-
-func sortLines(lines []rewind.Line) {
-	slices.SortFunc(lines, func(a, b rewind.Line) int { return cmp.Compare(a.Key, b.Key) })
-}
-
-// revived is a bucket in which a table's log is as if nothing of it had been
-// deleted: a deleted log object reads as its newest version. Whatever lies
-// elsewhere is as it is.
-type revived struct {
-	location.Bucket
-	logDir string
-	newest map[string]objectstore.Object // of the log: by key, with version ids
-
-	mu      sync.Mutex
-	readers map[string]*objectstore.File
-}
-
-var _ table.Store = (*revived)(nil)
-
-// revive lists the versions of the log.
-func revive(ctx context.Context, t lake.Table) (*revived, error) {
-	r := &revived{Bucket: location.Bucket{Of: t.Bucket}, logDir: t.LogDir(), newest: map[string]objectstore.Object{}, readers: map[string]*objectstore.File{}}
-	for v, err := range t.Bucket.ListVersions(ctx, r.logDir) {
-		if err != nil {
-			return nil, err
-		}
-		if _, ok := r.newest[v.Key]; !ok && !v.DeleteMarker {
-			r.newest[v.Key] = v.Object
-		}
-	}
-	return r, nil
-}
-
-// List yields the log as if nothing had been deleted.
-func (r *revived) List(ctx context.Context, prefix string) iter.Seq2[table.Object, error] {
-	if !strings.HasPrefix(prefix, r.logDir) {
-		return r.Bucket.List(ctx, prefix)
-	}
-	return func(yield func(table.Object, error) bool) {
-		for _, key := range slices.Sorted(maps.Keys(r.newest)) {
-			o := r.newest[key]
-			if strings.HasPrefix(key, prefix) && !yield(table.Object{Key: key, Size: o.Size, Modified: o.LastModified, ETag: o.ETag, VersionID: o.VersionID}, nil) {
-				return
-			}
-		}
-	}
-}
-
-// Get reads an object whole.
-func (r *revived) Get(ctx context.Context, key string) ([]byte, error) {
-	o, ok := r.newest[key]
-	if !ok {
-		return r.Bucket.Get(ctx, key)
-	}
-	return r.GetVersion(ctx, key, o.VersionID)
-}
-
-// ReadAt reads a part of an object.
-func (r *revived) ReadAt(ctx context.Context, key string, p []byte, off int64) (int, error) {
-	o, ok := r.newest[key]
-	if !ok {
-		return r.Bucket.ReadAt(ctx, key, p, off)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.readers[key] == nil {
-		reader, err := r.Of.ReaderAt(ctx, key, o.VersionID)
-		if err != nil {
-			return 0, err
-		}
-		r.readers[key] = reader
-	}
-	return r.readers[key].ReadAt(p, off)
-}
 
 // reading is a log, as it is and as if nothing of it had been deleted.
 type reading struct {
@@ -104,7 +21,7 @@ type reading struct {
 // the head of the deleted log only where nothing else is left. What was deleted
 // above a head may have been moved aside on purpose.
 func revivedLog(ctx context.Context, t lake.Table, with undeleteParams) (reading, table.Snapshot, error) {
-	store, err := revive(ctx, t)
+	store, err := t.Revived(ctx)
 	if err != nil {
 		return reading{}, nil, err
 	}

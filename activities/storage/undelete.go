@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
-	"strings"
 	"time"
 
 	"breakwater/internal/action"
@@ -54,56 +52,6 @@ type undeletePlan struct {
 	Back bool `json:"back,omitempty"`
 }
 
-// past is what versions an object has, as far as an undeletion asks.
-type past struct {
-	file    table.File
-	now     rewind.Version
-	fit     rewind.Version // the newest version with the recorded size
-	markers []string       // above fit, newest first
-	hidden  bool           // something else than markers is above it, or too many
-}
-
-const markersAtMost = 64
-
-// see takes the next older entry of the object.
-func (p *past) see(e rewind.Entry) {
-	if p.now.ID == "" || e.Latest {
-		p.now = e.Version
-	}
-	_, lacks := table.Judge(p.file, e.Size)
-	switch {
-	case p.fit.ID != "":
-	case !e.Marker && !lacks:
-		p.fit = e.Version
-	case e.Marker && len(p.markers) < markersAtMost:
-		p.markers = append(p.markers, e.ID)
-	default:
-		p.hidden = true
-	}
-}
-
-// line brings the object back; false where it is there, or where nothing can.
-func (p *past) line(key string, byCopy bool) (rewind.Line, bool) {
-	l := rewind.Line{Key: key, Now: p.now, Then: p.fit}
-	switch {
-	case p.fit.ID == "" || p.now.ID == p.fit.ID:
-		return l, false
-	case p.now.Marker && !p.hidden && !byCopy:
-		l.Do, l.Markers = rewind.Unmark, p.markers
-	default:
-		l.Do = rewind.Copy
-	}
-	return l, true
-}
-
-// undeleting is what planning works out.
-type undeleting struct {
-	undeletePlan
-	lines   []rewind.Line
-	lost    []string // of which no version is left
-	entries int64
-}
-
 func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Change, error) {
 	t, err := s.lake.TableIn(ctx, c.Run, c.Estate, c.With.Region, c.Item.Name)
 	if err != nil {
@@ -124,24 +72,26 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	if err != nil {
 		return fail("find the version", err)
 	}
-	u, err := missing(ctx, t, snap, c.With.Copy)
+	found, err := t.Undelete(ctx, snap, c.With.Copy)
 	if err != nil {
 		return fail("look for the versions of its objects", err)
 	}
-	if n := len(u.lost); n > 0 {
-		return fail(fmt.Sprintf("no version with the recorded size is left of %d of the %d objects of version %d: %s; choose another version, or restore from a backup",
-			n, u.Objects, snap.Version().Number, strings.Join(u.lost[:min(n, shownLines)], ", ")), action.ErrRefused)
+	if len(found.Elsewhere) > 0 {
+		return fail("see where its files lie", fmt.Errorf("%w: it needs %s, which lies in another bucket: undelete there first", action.ErrRefused, found.Elsewhere[0]))
 	}
-	u.Region = t.Region
+	if err := found.RefuseLost(shownLines); err != nil {
+		return fail("find what can come back", err)
+	}
+	u := undeletePlan{Region: t.Region, Version: found.Version, Objects: found.Objects, Prefixes: found.Prefixes}
 	lines := s.planning(c.Request)
-	if err := lines.put(ctx, u.lines); err != nil {
+	if err := lines.put(ctx, found.Lines); err != nil {
 		return fail("keep its lines", err)
 	}
 	var parts []string
 	if u.planned, parts, err = lines.end(ctx); err != nil {
 		return fail("keep its lines", err)
 	}
-	ch := lines.describe(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, (u.entries+999)/1000)
+	ch := lines.describe(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, (found.Entries+999)/1000)
 	ch.Parts = parts
 	ch.Summary = fmt.Sprintf("version %d of %s needs %d objects: %s, the others are there", u.Version, t.Name, u.Objects, ch.Summary)
 	ch.Preconditions = []action.Precondition{{Resource: "versioning of " + t.Bucket.Name(), Version: "Enabled"}}
@@ -149,79 +99,11 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	if err != nil {
 		return fail("read the end of its log", err)
 	}
-	if len(u.lines) > 0 {
+	if len(found.Lines) > 0 {
 		ch.Accepts = append(ch.Accepts, more...)
 	}
-	ch.Data, err = action.Encode(u.undeletePlan)
+	ch.Data, err = action.Encode(u)
 	return ch, err
-}
-
-// missing holds the closure of a version against the versions of its objects.
-func missing(ctx context.Context, t lake.Table, snap table.Snapshot, byCopy bool) (undeleting, error) {
-	u := undeleting{undeletePlan: undeletePlan{Version: snap.Version().Number, Prefixes: prefixes(t, snap)}}
-	all := map[string]*past{}
-	for f, err := range snap.Closure() {
-		if err != nil {
-			return u, err
-		}
-		if f.Bucket != "" {
-			return u, fmt.Errorf("%w: it needs %s, which lies in another bucket: undelete there first", action.ErrRefused, f.URI())
-		}
-		all[f.Key] = &past{file: f}
-		u.Objects++
-	}
-	for e, err := range perform.Entries(ctx, t.Bucket, u.Prefixes...) {
-		if err != nil {
-			return u, err
-		}
-		u.entries++
-		p, ok := all[e.Key]
-		if !ok {
-			continue
-		}
-		p.see(e)
-	}
-	needs := make([]rewind.Line, 0, len(all)) // as if all were copied: nobody reads what lies in an archive, deleted or not
-	for key, p := range all {
-		needs = append(needs, rewind.Line{Key: key, Do: rewind.Copy, Then: p.fit})
-		l, ok := p.line(key, byCopy)
-		switch {
-		case p.fit.ID == "":
-			u.lost = append(u.lost, key)
-		case ok:
-			u.lines = append(u.lines, l)
-		}
-	}
-	sortLines(u.lines)
-	sortLines(needs)
-	archived, err := perform.Archived(ctx, t.Bucket, needs, func(key string) string { return key })
-	if err == nil && len(archived) > 0 {
-		err = fmt.Errorf("%w: %s", action.ErrRefused, t.Bucket.Restoring(archived))
-	}
-	if err != nil {
-		return u, err
-	}
-	slices.Sort(u.lost)
-	return u, nil
-}
-
-// prefixes hold every object of a version: the table's own and, for shallow
-// clones, those of other tables in the bucket; sorted, none within another.
-func prefixes(t lake.Table, snap table.Snapshot) []string {
-	all := []string{t.Root.Prefix + "/"}
-	for _, uri := range snap.Outside() {
-		if dir, ok := strings.CutPrefix(uri, "s3://"+t.Root.Bucket+"/"); ok {
-			all = append(all, dir+"/")
-		}
-	}
-	slices.Sort(all)
-	out := all[:1]
-	for _, p := range all[1:] {
-		if !strings.HasPrefix(p, out[len(out)-1]) {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 // undeletePlanned reads an approved plan.

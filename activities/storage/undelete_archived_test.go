@@ -71,14 +71,14 @@ func TestUndeleteFromAnArchive(t *testing.T) {
 				}
 			}
 		}
-		u, err := missing(t.Context(), site, snap, false)
+		u, err := site.Undelete(t.Context(), snap, false)
 		switch refused := errors.Is(err, action.ErrRefused); {
 		case tc.refused != refused, !refused && err != nil:
 			t.Errorf("%s: %v; want refused %v", name, err, tc.refused)
 		case refused && (!strings.Contains(err.Error(), "s3://lake/t/part-") || !strings.Contains(err.Error(), "restore it from there first")):
 			t.Errorf("%s: it says %v", name, err)
-		case !refused && len(u.lines) != 1:
-			t.Errorf("%s: lines %+v", name, u.lines)
+		case !refused && len(u.Lines) != 1:
+			t.Errorf("%s: lines %+v", name, u.Lines)
 		}
 	}
 }

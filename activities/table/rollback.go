@@ -22,6 +22,7 @@ type rollbackWith struct {
 	ToVersion *int64     `json:"to_version,omitempty" doc:"The version whose content comes back."`
 	ToTime    *time.Time `json:"to_time,omitempty" doc:"The time whose version comes back: the last one committed at or before it, by in-commit timestamps where the table has them, else by the times of its log's objects. The plan says which."`
 	Region    string     `json:"region,omitempty" doc:"The region whose copy of the table it is; the run's target, else the primary, when empty."`
+	Copy      bool       `json:"copy,omitempty" doc:"Bring deleted objects back by copying, which needs no right to delete versions, instead of removing their delete markers."`
 }
 
 func (s room) rollbackActions(c *action.Catalogue) { action.Add(c, s.rollback()) }
@@ -29,7 +30,8 @@ func (s room) rollbackActions(c *action.Catalogue) { action.Add(c, s.rollback())
 func (s room) rollback() action.Action[rollbackWith] {
 	return action.Action[rollbackWith]{
 		Name: "table.rollback", Over: estate.TableKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Doc:    "Bring back what a table held at an older version, by a new commit: no version is used twice, and the bad head stays readable.",
+		Doc: "Bring back what a table held at an older version, by a new commit: no version is used twice, and the bad head stays readable. " +
+			"Objects that the version needs and that were deleted since, by a VACUUM or a person, come back first, named in the same plan; undone, they stay.",
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planRollback, Apply: s.applyRollback, Verify: s.verifyRollback,
 		Undo: &action.Undo[rollbackWith]{Plan: s.planRollforward, Apply: s.applyRollback, Verify: s.verifyRollback},
@@ -58,6 +60,11 @@ type rollbackPlan struct {
 
 	Metrics table.Metrics `json:"metrics"`
 	Between table.Between `json:"between"`
+
+	// Undelete brings back first what the target needs, as package rewind encodes
+	// lines; Prefixes hold all of that.
+	Undelete []byte   `json:"undelete,omitempty"`
+	Prefixes []string `json:"prefixes,omitempty"`
 }
 
 // holds is the version that has the target's content once the plan is applied.
@@ -117,20 +124,22 @@ func (s room) planRollback(ctx context.Context, c action.Call[rollbackWith]) (ac
 	if err != nil {
 		return fail("ask its format", err)
 	}
-	worked, err := format.PlanRollback(ctx, t.Site(), l, target.Number)
+	worked, err := workOut(ctx, t, format, l, target.Number, c.With.Copy)
 	if err != nil {
 		return fail("work out the commit", err)
 	}
 	p := worked.Facts()
 	plan := rollbackPlan{Region: t.Region, Target: target.Number, Head: p.Head.Number, Token: c.Token(), Digest: p.Digest, Metrics: p.Metrics, Between: p.Between}
+	plan.with(worked.first)
 	ch := action.Change{Estimate: 5*time.Second + time.Duration(p.Metrics.Restored+p.Metrics.Removed)*100*time.Microsecond}
 	if p.Empty {
 		if plan, err = rolledBack(ctx, format, l, plan); err != nil {
 			return fail("see who committed its head", err)
 		}
 		ch.Summary = fmt.Sprintf("%s holds the content of version %d%s already, at version %d", t.Name, plan.Target, by, plan.holds())
+		describeFirst(t, &ch, worked.first)
 	} else {
-		describe(t, &ch, c, p, by)
+		describe(t, &ch, c, worked, by)
 	}
 	ch.Preconditions = append(ch.Preconditions, action.Precondition{Resource: "head of table " + t.Name + " in " + t.Region, Version: fmt.Sprint(p.Head.Number)})
 	if ch.Data, err = action.Encode(plan); err != nil {
@@ -192,8 +201,14 @@ func (s room) applyRollback(ctx context.Context, c action.Call[rollbackWith]) (a
 		return action.Outcome{}, fmt.Errorf("roll back table %s in %s to version %d: %s: %w", t.Name, t.Region, plan.Target, doing, rollbackError(err))
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s holds the content of version %d at version %d", t.Name, plan.Target, plan.holds())}
-	if out.Data, err = action.Encode(RollbackOutcome{t.Name, plan.holds(), plan.Target, plan.Head}); err != nil || plan.Digest == "" {
+	if out.Data, err = action.Encode(RollbackOutcome{t.Name, plan.holds(), plan.Target, plan.Head}); err != nil {
 		return out, err
+	}
+	if plan.Digest == "" {
+		if out.Mutations, err = plan.bringBack(ctx, t, work(c.Request)); err != nil {
+			return fail("bring back what it needs", err)
+		}
+		return out, nil
 	}
 	format, err := rollbackerOf(t)
 	if err != nil {
@@ -213,7 +228,18 @@ func (s room) applyRollback(ctx context.Context, c action.Call[rollbackWith]) (a
 	if head := l.Extent().Head; head != plan.Head {
 		return fail(fmt.Sprintf("its head is version %d, planned against %d", head, plan.Head), table.ErrHeadMoved)
 	}
+	if out.Mutations, err = plan.bringBack(ctx, t, work(c.Request)); err != nil {
+		return fail("bring back what it needs", err)
+	}
+	if len(plan.Undelete) > 0 { // of the log, too
+		if l, err = t.Open(ctx); err != nil {
+			return fail("open it again", err)
+		}
+	}
 	p, err := format.PlanRollback(ctx, t.Site(), l, plan.Target)
+	if errors.Is(err, table.ErrMissing) {
+		err = action.Classed(err, table.ErrMissing, table.ErrMoved)
+	}
 	if err != nil {
 		return fail("work out the commit", err)
 	}
@@ -229,7 +255,7 @@ func (s room) applyRollback(ctx context.Context, c action.Call[rollbackWith]) (a
 		return fail("commit", err)
 	}
 	if wrote {
-		out.Mutations = 1
+		out.Mutations++
 	}
 	return out, nil
 }

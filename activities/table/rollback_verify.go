@@ -62,13 +62,14 @@ func (s room) planRollforward(ctx context.Context, c action.Call[rollbackWith]) 
 		}
 		return fail(fmt.Sprintf("version %d and later ones came after the rollback and would be lost with it; roll back to a version in a run of its own", back.Head+1), action.ErrRefused)
 	}
-	worked, err := format.PlanRollback(ctx, t.Site(), l, done.Head)
+	worked, err := workOut(ctx, t, format, l, done.Head, c.With.Copy)
 	if err != nil {
 		return fail("work out the commit", err)
 	}
 	p := worked.Facts()
 	back.Digest, back.Metrics, back.Between = p.Digest, p.Metrics, p.Between
-	describe(t, &ch, c, p, ", as it was before the rollback")
+	back.with(worked.first)
+	describe(t, &ch, c, worked, ", as it was before the rollback")
 	ch.Preconditions = append(ch.Preconditions, action.Precondition{Resource: "head of table " + t.Name + " in " + t.Region, Version: fmt.Sprint(p.Head.Number)})
 	return finish()
 }
@@ -110,7 +111,12 @@ func (s room) verifyRollback(ctx context.Context, c action.Call[rollbackWith]) (
 		return append(obs, t.NotSeen(c.Run, fmt.Sprintf("version %d, whose content came back, can be read", plan.Target), "a version that its log gives", err)), nil
 	}
 	obs = append(obs, t.Looked(c.Run, format.SameFiles(was, is))...)
-	obs = append(obs, t.Looked(c.Run, format.SameRows(ctx, l, plan.Head, was, is))...)
+	unburied, brought, err := plan.notBuried(ctx, t, c.Run)
+	if err != nil {
+		return nil, err
+	}
+	obs = append(obs, unburied...)
+	obs = append(obs, t.Looked(c.Run, format.SameRows(ctx, l, plan.Head, was, is, brought))...)
 	obs = append(obs, t.Whole(ctx, c.Run, l, v))
 	if plan.Digest == "" {
 		return obs, nil

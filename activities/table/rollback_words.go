@@ -16,11 +16,13 @@ const shownFiles = 5
 
 // describe says what the commit changes, what it leaves, and what approving it
 // accepts.
-func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], p table.RollbackFacts, by string) {
+func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], worked comeback, by string) {
+	p := worked.Facts()
 	m := p.Metrics
 	on := t.Bucket.URL(t.Root.Prefix)
 	ch.Summary = fmt.Sprintf("%s goes back from version %d to the content of version %d%s: %d files added again, %d removed, %s rows where there are %s",
 		t.Name, p.Head.Number, p.Target.Number, by, m.Restored, m.Removed, rowCount(m.RowsAfter), rowCount(m.RowsBefore))
+	describeFirst(t, ch, worked.first)
 	ch.Effects = append(ch.Effects, action.EffectLine{
 		On: on, Do: fmt.Sprintf("commit version %d with the content of version %d; the commit's digest is %s", p.Head.Number+1, p.Target.Number, p.Digest),
 		From: fmt.Sprintf("version %d, %s rows", p.Head.Number, rowCount(m.RowsBefore)), To: fmt.Sprintf("%d files, %d bytes, %s rows", m.FilesAfter, m.BytesAfter, rowCount(m.RowsAfter)),
@@ -48,7 +50,7 @@ func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], p ta
 				p.Head.Number, now.Add(files.For).Format(time.RFC3339), p.Head.Time.Add(logs.For).Format(time.RFC3339)),
 		})
 	}
-	ch.Accepts = rollbackAccepts(t, p, now)
+	ch.Accepts = append(ch.Accepts, rollbackAccepts(t, p, now)...)
 	ch.Loss = &recovery.Given{Dataset: t.Name, Unit: "rows"}
 	if m.RowsBefore >= 0 && m.RowsAfter >= 0 {
 		ch.Loss.AtLeast = max(0, m.RowsBefore-m.RowsAfter)

@@ -9,6 +9,10 @@ import (
 // against. Nothing was written. It is an [ErrMoved], too.
 var ErrHeadMoved = Kind("the table has another head than planned", ErrMoved)
 
+// ErrMissing says that objects which a version needs are not there as the log records
+// them. It is an [ErrRefused], too.
+var ErrMissing = Kind("objects that it needs are not there", ErrRefused)
+
 // Rollbacker is a [Format] that can bring back what a table held at an older
 // version by a new commit: no version is used twice, and the head that is
 // replaced stays readable.
@@ -45,9 +49,9 @@ type RollbackChecker interface {
 	SameFiles(was, is Snapshot) Look
 	// SameRows looks whether two versions read the same. What both take from the same
 	// objects in the same way is not read: rows are read of files that are recorded
-	// otherwise, and of those that the replaced head did not have, which must open and
-	// hold the rows that the log says.
-	SameRows(ctx context.Context, t Table, head int64, was, is Snapshot) Look
+	// otherwise, and of those that the replaced head did not have or that need one of
+	// the keys in brought, which must open and hold the rows that the log says.
+	SameRows(ctx context.Context, t Table, head int64, was, is Snapshot, brought []string) Look
 	// MarksHold looks whether nothing that only grows fell below what the replaced
 	// head had given out.
 	MarksHold(ctx context.Context, t Table, head int64, was, is Snapshot) Look

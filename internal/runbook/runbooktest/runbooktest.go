@@ -67,13 +67,6 @@ type rollback struct {
 	Region    string     `json:"region,omitempty" doc:"where"`
 }
 
-// undelete has the parameters of storage.undelete that runbooks give.
-type undelete struct {
-	Version *int64     `json:"version,omitempty" doc:"the version"`
-	ToTime  *time.Time `json:"to_time,omitempty" doc:"the moment"`
-	Region  string     `json:"region,omitempty" doc:"where"`
-}
-
 // Catalogue has every action of the shipped runbooks, with phases that do
 // nothing, and routing.flag for the sake of its parameters.
 func Catalogue() *action.Catalogue {
@@ -114,7 +107,6 @@ func Catalogue() *action.Catalogue {
 	check("backup.walled", estate.Nothing)
 	records("backup.restorable", estate.GroupKind)
 	add[expire](c, "backup.expire", estate.GroupKind, action.Mutates, nil)
-	add[undelete](c, "storage.undelete", estate.TableKind, action.Mutates, nil)
 	add[rollback](c, "table.rollback", estate.TableKind, action.Mutates, nil)
 	add[rewind](c, "storage.rewind", estate.BucketKind, action.Mutates, nil)
 	add[restore](c, "table.restore", estate.TableKind, action.Mutates, nil)

@@ -45,7 +45,7 @@ func rollingBack() promise.Suite[World] {
 				was, is := b.snapshot(o, target), b.snapshot(o, v)
 				b.looksGood("rolled back", []table.Look{
 					check.Committed(b.ctx(), o, v, m), check.Undisturbed(b.ctx(), o, v), check.SameFiles(was, is),
-					check.SameRows(b.ctx(), o, head, was, is), check.MarksHold(b.ctx(), o, head, was, is),
+					check.SameRows(b.ctx(), o, head, was, is, nil), check.MarksHold(b.ctx(), o, head, was, is),
 				})
 				other := m
 				other.Token = "b"
@@ -55,7 +55,7 @@ func rollingBack() promise.Suite[World] {
 				if l := check.SameFiles(b.snapshot(o, head), is); l.OK || l.Err != nil {
 					t.Errorf("the replaced head has other files: %+v", l)
 				}
-				if l := check.SameRows(b.ctx(), o, head, b.snapshot(o, head), is); l.OK || l.Err != nil {
+				if l := check.SameRows(b.ctx(), o, head, b.snapshot(o, head), is, nil); l.OK || l.Err != nil {
 					t.Errorf("the replaced head has other rows: %+v", l)
 				}
 				b.append(60)

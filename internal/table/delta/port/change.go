@@ -175,7 +175,7 @@ func (Format) SameFiles(was, is table.Snapshot) table.Look {
 }
 
 // SameRows reads what identity does not settle.
-func (Format) SameRows(ctx context.Context, t table.Table, head int64, was, is table.Snapshot) table.Look {
+func (Format) SameRows(ctx context.Context, t table.Table, head int64, was, is table.Snapshot, brought []string) table.Look {
 	o, ok := t.(opened)
 	var err error
 	if !ok {
@@ -191,7 +191,7 @@ func (Format) SameRows(ctx context.Context, t table.Table, head int64, was, is t
 	if err != nil {
 		return table.Look{What: "the rows of both versions", Want: "two versions", Err: err}
 	}
-	return rollback.SameRows(ctx, o.store, o.log, head, w, i)
+	return rollback.SameRows(ctx, o.store, o.log, head, w, i, brought)
 }
 
 // MarksHold compares the high-water marks.

@@ -79,12 +79,12 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%d of the %d objects of version %d of delta table %s are not there as recorded, the first: %s; bring these %d back with storage.undelete first, or choose another version",
+	return fmt.Sprintf("%d of the %d objects of version %d of delta table %s are not there as recorded, the first: %s; bring these %d back, or choose another version",
 		len(e.Lacks), e.Of, e.Version, e.Table, e.Lacks[0], len(e.Lacks))
 }
 
-// Unwrap makes it an [ErrRefused].
-func (e *MissingError) Unwrap() error { return ErrRefused }
+// Unwrap makes it an [ErrRefused], and a [table.ErrMissing].
+func (e *MissingError) Unwrap() []error { return []error{ErrRefused, table.ErrMissing} }
 
 // Plan is the exact commit that takes a table from the head that was seen back
 // to the content of a version.

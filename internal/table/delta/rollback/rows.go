@@ -21,11 +21,11 @@ import (
 // way, are the same objects and are not read: nobody writes over a data file, and that
 // all are there at their sizes is another look. What is read, as a reader does it:
 //
-//   - files that the replaced head did not have, of which nobody knows yet that they
-//     open and hold what the log says;
+//   - files that the replaced head did not have, or whose objects were brought back, of
+//     which nobody knows yet that they open and hold what the log says;
 //   - files that the two versions record otherwise, in both;
 //   - all files of both versions where their metadata reads files otherwise.
-func SameRows(ctx context.Context, store table.Store, l *delta.Log, head int64, was, is *delta.Snapshot) table.Look {
+func SameRows(ctx context.Context, store table.Store, l *delta.Log, head int64, was, is *delta.Snapshot, brought []string) table.Look {
 	look := table.Look{
 		What: fmt.Sprintf("version %d reads as version %d does", is.Version.Number, was.Version.Number),
 		Want: fmt.Sprintf("the same %d files, read in the same way, and in those that came back the rows that the log says", was.Len()),
@@ -58,7 +58,7 @@ func SameRows(ctx context.Context, store table.Store, l *delta.Log, head int64, 
 			return look
 		}
 	}
-	back := cameBack(ctx, l, head, is, now)
+	back := cameBack(ctx, l, head, is, now, brought)
 	if len(back) > 0 {
 		got, bare, err := rowsIn(ctx, store, is, back)
 		if err != nil {
@@ -94,17 +94,23 @@ func unlike(of, from *delta.Snapshot) []delta.Add {
 
 func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// cameBack are the files of a version that the replaced head did not have, without
-// those that were read already; all where the head cannot be asked.
-func cameBack(ctx context.Context, l *delta.Log, head int64, is *delta.Snapshot, read []delta.Add) []delta.Add {
+// cameBack are the files of a version that the replaced head did not have, or of which
+// an object was brought back, without those that were read already; all where the head
+// cannot be asked.
+func cameBack(ctx context.Context, l *delta.Log, head int64, is *delta.Snapshot, read []delta.Add, brought []string) []delta.Add {
 	bad, err := l.Snapshot(ctx, head)
+	again := make(map[string]bool, len(brought))
+	for _, key := range brought {
+		again[key] = true
+	}
+	needs := func(f table.File) bool { return f.Bucket == "" && again[f.Key] }
 	known := make(map[string]bool, len(read))
 	for _, a := range read {
 		known[logical(a)] = true
 	}
 	var back []delta.Add
 	for a := range is.Each() {
-		if (err != nil || !bad.Has(a)) && !known[logical(a)] {
+		if (err != nil || !bad.Has(a) || slices.ContainsFunc(a.Needs(), needs)) && !known[logical(a)] {
 			back = append(back, a)
 		}
 	}

@@ -351,7 +351,7 @@ func TestRefusals(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, 3, rollback.ErrRefused, "move them aside"},
-		"file gone":   {func(t *testing.T, s store) { s.Delete(fileOf(t, s, 3, table.Data)) }, 3, rollback.ErrRefused, "bring these 1 back with storage.undelete"},
+		"file gone":   {func(t *testing.T, s store) { s.Delete(fileOf(t, s, 3, table.Data)) }, 3, rollback.ErrRefused, "bring these 1 back"},
 		"vector gone": {func(t *testing.T, s store) { s.Delete(fileOf(t, s, 3, table.DeletionVector)) }, 3, rollback.ErrRefused, "is absent"},
 		"file resized": {func(t *testing.T, s store) {
 			if err := s.Put(t.Context(), fileOf(t, s, 3, table.Data), []byte("PAR1")); err != nil {
