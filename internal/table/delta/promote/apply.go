@@ -43,29 +43,36 @@ func Apply(ctx context.Context, s table.Site, plan Plan, w table.Work) (changes 
 		if _, there := st.present[a.Key]; !there {
 			continue
 		}
-		// Not every store deletes on a condition: look again, then delete. What comes in
-		// between stays under the marker, and Promoted finds it there.
-		switch o, err := s.Store.Stat(ctx, a.Key); {
-		case absent(err):
-			continue
-		case err != nil:
-			return changes, err
-		case o.ETag != st.present[a.Key].ETag:
-			return changes, moved(s, a.Key, "changed while it was moved aside")
-		}
 		if err := w.Guard(ctx); err != nil {
 			return changes, err
 		}
-		switch err := s.Store.Hide(ctx, a.Key, st.present[a.Key].ETag); {
+		switch hid, err := hide(ctx, s, a.Key, st.present[a.Key].ETag); {
 		case errors.Is(err, table.ErrChanged):
 			return changes, moved(s, a.Key, "changed while it was moved aside")
 		case err != nil:
 			return changes, err
+		case hid:
+			changes++
 		}
-		changes++
 		w.Progress(int64(i+1), int64(len(plan.Aside)), "moving later log files aside")
 	}
 	return changes, nil
+}
+
+// hide puts a delete marker over an object that has the ETag, and reports false where
+// none is there. Not every store deletes on a condition: it looks again, then deletes.
+// What comes in between stays under the marker, and the looks find it there.
+func hide(ctx context.Context, s table.Site, key, etag string) (hid bool, err error) {
+	switch o, err := s.Store.Stat(ctx, key); {
+	case absent(err):
+		return false, nil
+	case err != nil:
+		return false, err
+	case o.ETag != etag:
+		return false, table.ErrChanged
+	}
+	err = s.Store.Hide(ctx, key, etag)
+	return err == nil, err
 }
 
 // asPlanned holds the log against the plan: every log file above the version is
@@ -178,7 +185,7 @@ func replace(ctx context.Context, s table.Site, w table.Work, key, etag string, 
 	switch {
 	case err != nil:
 	case body == nil:
-		err = s.Store.Hide(ctx, key, etag)
+		_, err = hide(ctx, s, key, etag)
 	case etag == "":
 		err = s.Store.PutIfAbsent(ctx, key, body)
 	default:

@@ -21,14 +21,18 @@ import (
 // what moved is kept.
 func Promoted(ctx context.Context, store table.Keeper, root table.Root, l *delta.Log, plan Plan) []table.Look {
 	looks := []table.Look{nothingAbove(ctx, store, root, plan.Version), HintHolds(ctx, store, root, l, plan.Version)}
-	if len(plan.Aside) == 0 {
+	aside := plan.Aside
+	if h := plan.Hint; h != nil && h.Was != nil && h.Body == nil {
+		aside = append(slices.Clone(aside), *h.Was)
+	}
+	if len(aside) == 0 {
 		return looks
 	}
-	kept := keptAsItWas(ctx, store, plan)
+	kept := keptAsItWas(ctx, store, plan.Folder, aside)
 	if looks = append(looks, kept); kept.Err != nil {
 		return looks
 	}
-	return append(looks, nothingOver(ctx, store, root, plan))
+	return append(looks, nothingOver(ctx, store, root, aside))
 }
 
 // nothingAbove looks for names in the log's folder that speak of a version above
@@ -73,10 +77,10 @@ func HintHolds(ctx context.Context, store table.Store, root table.Root, l *delta
 }
 
 // keptAsItWas looks whether each object that moved aside is kept as it was.
-func keptAsItWas(ctx context.Context, store table.Keeper, plan Plan) table.Look {
-	look := table.Look{What: "what was moved aside is kept as it was", Want: fmt.Sprintf("%d objects", len(plan.Aside))}
+func keptAsItWas(ctx context.Context, store table.Keeper, folder string, aside []Aside) table.Look {
+	look := table.Look{What: "what was moved aside is kept as it was", Want: fmt.Sprintf("%d objects", len(aside))}
 	have := map[string]table.Object{}
-	for o, err := range store.List(ctx, plan.Folder) {
+	for o, err := range store.List(ctx, folder) {
 		if err != nil {
 			look.Err = err
 			return look
@@ -84,7 +88,7 @@ func keptAsItWas(ctx context.Context, store table.Keeper, plan Plan) table.Look 
 		have[o.Key] = o
 	}
 	var bad []string
-	for _, a := range plan.Aside {
+	for _, a := range aside {
 		o, ok := have[a.To]
 		same := ok && o.Size == a.Size
 		if same && o.ETag != a.ETag {
@@ -96,31 +100,35 @@ func keptAsItWas(ctx context.Context, store table.Keeper, plan Plan) table.Look 
 			bad = append(bad, a.To)
 		}
 	}
-	look.Got, look.OK = counted(len(plan.Aside), bad, "lack or differ"), len(bad) == 0
+	look.Got, look.OK = counted(len(aside), bad, "lack or differ"), len(bad) == 0
 	return look
 }
 
 // nothingOver looks whether a later version lies under the marks that hide what
 // moved aside: a write that came too late.
-func nothingOver(ctx context.Context, store table.Keeper, root table.Root, plan Plan) table.Look {
-	look := table.Look{What: "nothing was written over what was moved aside", Want: fmt.Sprintf("%d objects", len(plan.Aside))}
-	newest := map[string]table.Object{}
+func nothingOver(ctx context.Context, store table.Keeper, root table.Root, aside []Aside) table.Look {
+	look := table.Look{What: "nothing was written over what was moved aside", Want: fmt.Sprintf("%d objects", len(aside))}
+	newest := map[string]table.Past{}
 	for o, err := range store.ListVersions(ctx, delta.LogDir(root)) {
 		if err != nil {
 			look.Err = err
 			return look
 		}
 		if _, ok := newest[o.Key]; !ok && !o.Marker {
-			newest[o.Key] = o.Object
+			newest[o.Key] = o
 		}
 	}
 	var bad []string
-	for _, a := range plan.Aside {
-		if n, ok := newest[a.Key]; ok && (n.ETag != a.ETag || n.Size != a.Size) {
+	for _, a := range aside {
+		n, ok := newest[a.Key]
+		if n.Latest && a.Key == delta.HintKey(root) { // a later hint has a look of its own
+			continue
+		}
+		if ok && (n.ETag != a.ETag || n.Size != a.Size) {
 			bad = append(bad, a.Key)
 		}
 	}
-	look.Got, look.OK = counted(len(plan.Aside), bad, "have a later version"), len(bad) == 0
+	look.Got, look.OK = counted(len(aside), bad, "have a later version"), len(bad) == 0
 	return look
 }
 
@@ -154,13 +162,40 @@ func Returned(ctx context.Context, store table.Keeper, root table.Root, plan Pla
 		}
 	}
 	if h := plan.Hint; h != nil && h.Was == nil {
-		if _, there := have[h.Key]; there {
+		_, there := have[h.Key]
+		over, err := overHint(ctx, store, *h)
+		if look.Err = err; err != nil {
+			return look
+		}
+		if there || over {
 			bad = append(bad, h.Key)
 		}
 	}
 	look.Want = fmt.Sprintf("%d objects", len(back))
 	look.Got, look.OK = counted(len(back), bad, "are not"), len(bad) == 0
 	return look
+}
+
+// overHint reports whether a hint was written over the one that the promotion wrote, where
+// there had been none: somebody's, hidden with it.
+func overHint(ctx context.Context, store table.Keeper, h HintChange) (bool, error) {
+	over := false
+	for o, err := range store.ListVersions(ctx, h.Key) {
+		if err != nil {
+			return false, err
+		}
+		if o.Marker || o.Key != h.Key {
+			continue
+		}
+		if o.Size == int64(len(h.Body)) {
+			body, err := store.GetVersion(ctx, h.Key, o.VersionID)
+			if err != nil || bytes.Equal(body, h.Body) {
+				return over, err
+			}
+		}
+		over = true
+	}
+	return false, nil // it wrote none
 }
 
 // sameBytes compares what lies under a key with the version that was planned: an

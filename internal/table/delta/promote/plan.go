@@ -165,7 +165,11 @@ func New(ctx context.Context, s table.Site, l *delta.Log, version int64, folder 
 		}
 		plan.Aside = append(plan.Aside, Aside{Key: key, To: slot(kept, folder, rel(s, key), o), ObjectVersion: o})
 	}
-	plan.Aside = append(plan.Aside, movedBefore(s, kept, st, plan)...)
+	before, err := movedBefore(ctx, s, kept, st, plan)
+	if err != nil {
+		return fail("see what was moved aside before", err)
+	}
+	plan.Aside = append(plan.Aside, before...)
 	if plan.Hint, err = planHint(ctx, s, kept, st, folder, later); err != nil {
 		return fail("read the hint to its last checkpoint", err)
 	}
@@ -176,26 +180,47 @@ func New(ctx context.Context, s table.Site, l *delta.Log, version int64, folder 
 func rel(s table.Site, key string) string { return strings.TrimPrefix(key, s.Root.Key("")) }
 
 // movedBefore finds what an earlier attempt moved aside, so that taking back takes
-// that back too.
-func movedBefore(s table.Site, kept map[string]table.ObjectVersion, st logState, plan Plan) []Aside {
-	byKey := map[string]Aside{}
+// that back too. What somebody wrote over an object just before it was hidden lies under
+// the mark, and is no copy of what was kept: it is kept, too, and comes back.
+func movedBefore(ctx context.Context, s table.Site, kept map[string]table.ObjectVersion, st logState, plan Plan) ([]Aside, error) {
+	byKey := map[string][]string{}
 	for _, to := range slices.Sorted(maps.Keys(kept)) {
-		o, name := kept[to], strings.TrimPrefix(to, plan.Folder)
-		key := delta.LogDir(s.Root) + path.Base(name)
-		was, under := st.hidden[key]
-		v, ok := delta.SpeaksOf(path.Base(key))
+		key := delta.LogDir(s.Root) + path.Base(to)
+		v, ok := delta.SpeaksOf(path.Base(to))
 		_, there := st.present[key]
-		_, twice := byKey[key]
-		if !ok || v <= plan.Version || there || !under || was.Size != o.Size || twice && was.ETag != o.ETag {
-			continue
+		if _, under := st.hidden[key]; ok && v > plan.Version && !there && under {
+			byKey[key] = append(byKey[key], to)
 		}
-		byKey[key] = Aside{Key: key, To: to, ObjectVersion: was, Done: true}
 	}
 	var out []Aside
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
-		out = append(out, byKey[key])
+		a, err := hiddenAside(ctx, s, kept, byKey[key], Aside{Key: key, ObjectVersion: st.hidden[key]}, plan.Folder)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
 	}
-	return out
+	return out, nil
+}
+
+// hiddenAside is an object that is hidden, done where one of its copies is what lies under
+// the mark.
+func hiddenAside(ctx context.Context, s table.Site, kept map[string]table.ObjectVersion, copies []string, a Aside, folder string) (Aside, error) {
+	for _, to := range copies {
+		same := kept[to].Size == a.Size
+		if same && kept[to].ETag != a.ETag { // as a copy of what was uploaded in parts has
+			var err error
+			if same, err = sameBytes(ctx, s.Store, to, a); err != nil {
+				return a, err
+			}
+		}
+		if same {
+			a.To, a.Done = to, true
+			return a, nil
+		}
+	}
+	a.To = slot(kept, folder, rel(s, a.Key), a.ObjectVersion)
+	return a, nil
 }
 
 // planHint says how the hint changes; nil where it stays.
@@ -206,13 +231,22 @@ func planHint(ctx context.Context, s table.Site, kept map[string]table.ObjectVer
 	switch was, changed := kept[folder+name]; {
 	case later.KeepHint && (!changed || there && was.ETag == now.ETag):
 		return nil, nil
-	case later.KeepHint: // an earlier attempt made it right
+	case later.KeepHint && there: // an earlier attempt made it right
 		h.Was, h.Done = &Aside{Key: later.Hint, To: folder + name, ObjectVersion: was}, true
-		if there {
-			body, err := s.Store.Get(ctx, later.Hint)
-			h.Body = body
-			return h, err
+		body, err := s.Store.Get(ctx, later.Hint)
+		h.Body = body
+		return h, err
+	case later.KeepHint: // or hid it
+		a := Aside{Key: later.Hint, To: folder + name, ObjectVersion: was, Done: true}
+		if under, ok := st.hidden[later.Hint]; ok {
+			copies := slices.DeleteFunc(slices.Sorted(maps.Keys(kept)), func(to string) bool { return path.Base(to) != path.Base(name) })
+			var err error
+			if a, err = hiddenAside(ctx, s, kept, copies, Aside{Key: later.Hint, ObjectVersion: under}, folder); err != nil {
+				return nil, err
+			}
 		}
+		h.Done, a.Done = a.Done, false
+		h.Was = &a
 	case there:
 		h.Was = &Aside{Key: later.Hint, To: slot(kept, folder, name, now), ObjectVersion: now}
 	}
