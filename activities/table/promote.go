@@ -87,6 +87,9 @@ func (s room) planPromote(ctx context.Context, c action.Call[action.None]) (acti
 		return fail("open it", err)
 	}
 	snap, err := l.Snapshot(ctx, p.Version)
+	if lake.LogBroken(err) {
+		return fail("read that version", fmt.Errorf("%w; choose the recovery point again: %w", err, action.ErrMoved))
+	}
 	if err != nil {
 		return fail("read that version", err)
 	}

@@ -169,6 +169,7 @@ type stand struct {
 	path   string             // of the table
 	run    action.Run
 	clock  time.Time
+	point  int64 // the recovery point
 }
 
 const standRegion = "west"
@@ -223,7 +224,7 @@ func (s *stand) action(name string) (*action.Definition, action.Request) {
 		s.t.Fatalf("no action %s", name)
 	}
 	return d, action.Request{
-		Run: s.run, Step: "step", Item: estate.Item{Kind: estate.TableKind, Name: "orders", Group: "orders"},
+		Run: s.run, Records: point(s.point), Step: "step", Item: estate.Item{Kind: estate.TableKind, Name: "orders", Group: "orders"},
 		Estate: &estate.Estate{
 			Estate: "stand", Regions: []estate.Region{{Region: standRegion, Role: estate.Primary}},
 			Groups: []estate.Group{{Group: "orders", Tables: []estate.Table{{Table: "orders", Format: "delta", Bucket: "lake", Path: s.path}}}},
