@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -222,8 +224,8 @@ func minioGround(t *testing.T) ground {
 // raced is one race.
 type raced struct {
 	act  act
-	what string // the meddling's name
-	at   int    // the request before which it is done
+	what string // the meddling's name; drawn where it is empty
+	at   int    // the request before which it is done, or afterwards where there are fewer
 	dies int    // how many requests later Apply dies, 0 for never
 }
 
@@ -277,15 +279,17 @@ func (b begun) verify() (verdict.Verdict, string) {
 // run races once. What the writer did is the truth that readers see, or a later plan
 // named it, or Verify is red for it; whether Apply ends well, is refused, or dies and is
 // planned anew. And where the writer destroyed what the version needs, Verify is red.
-func (r raced) run(t *testing.T, on ground) {
+func (r raced) run(t *testing.T, on ground, draw *rand.Rand) {
 	t.Helper()
 	s, w := on(t)
 	s.t = t
 	b := r.act.begun(s)
-	m, ok := r.act.meddlings(s)[r.what]
-	if !ok {
-		t.Fatalf("nobody does %q to a %s", r.what, r.act.name)
+	kinds := r.act.meddlings(s)
+	if r.what == "" {
+		names := slices.Sorted(maps.Keys(kinds))
+		r.what = names[draw.IntN(len(names))]
 	}
+	m := kinds[r.what]
 	ctx, die := context.WithCancel(t.Context())
 	defer die()
 	wrote, theirs := false, objectstore.Object{}
@@ -391,6 +395,9 @@ func races(t *testing.T, on ground) (all []raced) {
 		count := w.watch(nil)
 		s.must(b.apply(t.Context()))
 		n := count()
+		if n >= requests {
+			t.Errorf("%s makes %d requests: draw from more", a.name, n)
+		}
 		if got, told := b.verify(); got != verdict.Pass {
 			t.Fatalf("%s, undisturbed: %s\n%s", a.name, got, told)
 		}
@@ -403,10 +410,12 @@ func races(t *testing.T, on ground) (all []raced) {
 	return all
 }
 
+// requests is more than any of the acts makes.
+const requests = 30
+
 // race runs all races, or as many as a run of the tests takes.
 func race(t *testing.T, on ground, sample int) {
 	t.Helper()
-	all := races(t, on)
 	seed := rand.Uint64()
 	if text := os.Getenv("BREAKWATER_SEED"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
@@ -415,15 +424,18 @@ func race(t *testing.T, on ground, sample int) {
 		}
 		seed = n
 	}
-	whole := os.Getenv("BREAKWATER_TORTURE") == "1"
-	if !whole {
-		r := rand.New(rand.NewPCG(seed, 9))
-		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-		all = all[:min(sample, len(all))]
+	draw := rand.New(rand.NewPCG(seed, 9))
+	var all []raced
+	if os.Getenv("BREAKWATER_TORTURE") == "1" {
+		all = races(t, on)
+	} else {
+		for range sample {
+			all = append(all, raced{acts[draw.IntN(len(acts))], "", 1 + draw.IntN(requests), draw.IntN(4)})
+		}
 	}
 	at := time.Now()
 	for _, r := range all {
-		r.run(t, on)
+		r.run(t, on, draw)
 	}
 	t.Logf("%d races with seed %d took %v", len(all), seed, time.Since(at))
 }
@@ -432,12 +444,12 @@ func race(t *testing.T, on ground, sample int) {
 func TestTortureRacesInMemory(t *testing.T) {
 	t.Parallel()
 	for _, deaf := range []bool{false, true} {
-		t.Run(fmt.Sprintf("deaf %v", deaf), func(t *testing.T) { race(t, memoryGround(deaf), 100) })
+		t.Run(fmt.Sprintf("deaf %v", deaf), func(t *testing.T) { race(t, memoryGround(deaf), 150) })
 	}
 }
 
 // TestTortureRacesOnMinIO races at the transport before a real store.
 func TestTortureRacesOnMinIO(t *testing.T) {
 	t.Parallel()
-	race(t, minioGround(t), 25)
+	race(t, minioGround(t), 15)
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,7 +101,8 @@ func (a *questions) answered(t *testing.T, python string) {
 }
 
 // TestSparkReadsWhatActionsLeave lets Spark read the tables that table.rollback,
-// table.promote and storage.rewind leave, at their heads and at older versions.
+// table.promote, storage.rewind and table.restore leave, at their heads and at older
+// versions.
 // make verify-spark installs it and runs this.
 func TestSparkReadsWhatActionsLeave(t *testing.T) {
 	python := os.Getenv("BREAKWATER_SPARK")
@@ -110,6 +112,8 @@ func TestSparkReadsWhatActionsLeave(t *testing.T) {
 	}
 	all := &questions{dir: t.TempDir()}
 	t.Run("rollback", func(t *testing.T) { rollbacksForSpark(t, all) })
+	t.Run("rollback after a VACUUM", func(t *testing.T) { undeletedForSpark(t, all) })
+	t.Run("restore", func(t *testing.T) { restoresForSpark(t, all) })
 	t.Run("promote", func(t *testing.T) { promotionForSpark(t, all) })
 	t.Run("rewind", func(t *testing.T) { rewindForSpark(t, all) })
 	if !t.Failed() {
@@ -165,6 +169,128 @@ func rollbacksForSpark(t *testing.T, all *questions) {
 	if done < 25 {
 		t.Errorf("%d tables were rolled back", done)
 	}
+}
+
+// undeletedForSpark rolls tables back of which a VACUUM took everything that the head
+// does not need.
+func undeletedForSpark(t *testing.T, all *questions) {
+	l := world.NewLake(t)
+	l.Run.Started = time.UnixMilli(1795238390000)
+	for name, target := range map[string]int64{"dv": 3, "dv_part_nocheckpoint": 3, "colmap_name": 5, "checkpoint_v2": 4} {
+		l.Plant(name, -1)
+		truth := truthOf(t, name)
+		head := truth.Versions[len(truth.Versions)-1].Version
+		log, _ := l.Log(world.West, "orders")
+		needs := func(v int64) map[string]bool {
+			s, err := log.Snapshot(t.Context(), v)
+			l.Must(err)
+			keys := map[string]bool{}
+			for f, err := range s.Closure() {
+				l.Must(err)
+				keys[f.Key] = f.Why != table.LogEntry
+			}
+			return keys
+		}
+		live, gone := needs(head), 0
+		for key, data := range needs(target) {
+			if data && !live[key] {
+				l.Deletes(key)
+				gone++
+			}
+		}
+		d, r := l.Rollback()
+		r.Run.Workflow = "spark-vacuumed-" + name
+		ch, err := d.Plan(t.Context(), r, toVersion(target))
+		l.Must(err)
+		r.Plan = &ch
+		o, err := d.Apply(t.Context(), r, toVersion(target))
+		l.Must(err)
+		prove.Passes(t, d, r, toVersion(target))
+		if gone == 0 || o.Mutations < 2 {
+			t.Errorf("%s: %d objects were deleted, %d changes made", name, gone, o.Mutations)
+		}
+		versions := map[int64]idSums{}
+		for _, v := range truth.Versions {
+			if v.Version == target || v.Version == head {
+				versions[v.Version] = idSums{v.Rows, v.SumID, v.CRC32Sum}
+			}
+		}
+		versions[head+1] = versions[target]
+		all.about(fmt.Sprintf("%s vacuumed and rolled back to %d", name, target), l.Downloaded(all.dir, "orders/orders"), head+1, versions)
+	}
+}
+
+// truthOf is what an engine says of a fixture.
+func truthOf(t *testing.T, name string) deltatest.Truth {
+	t.Helper()
+	for _, truth := range deltatest.All(t) {
+		if truth.Name == name {
+			return truth
+		}
+	}
+	t.Fatalf("there is no fixture %s", name)
+	return deltatest.Truth{}
+}
+
+// restoresForSpark backs tables up at the source, and restores them at the target, in
+// an empty place and over what somebody made of it. The standby then commits to one.
+func restoresForSpark(t *testing.T, all *questions) {
+	for _, name := range []string{"dv", "colmap_id_dv", "checkpoint_v2", "partition_values", "ict"} {
+		v := world.NewVaulted(t)
+		v.Create("payments", 4) // of the same group
+		v.Append("payments", 3)
+		store, err := deltatest.Load(name)
+		v.Must(err)
+		for _, key := range store.Keys("delta/" + name + "/") {
+			body, err := store.Get(t.Context(), key)
+			v.Must(err)
+			_, err = v.RootBucket(world.East).Put(t.Context(), "orders/orders"+strings.TrimPrefix(key, "delta/"+name), body)
+			v.Must(err)
+		}
+		v.Take("one")
+		v.As("restore")
+		v.Restored("orders", map[string]string{})
+		truth := truthOf(t, name)
+		last := truth.Versions[len(truth.Versions)-1]
+		all.about(name+" restored", v.Downloaded(all.dir, "orders/orders"), last.Version, map[int64]idSums{last.Version: {last.Rows, last.SumID, last.CRC32Sum}})
+	}
+
+	v := world.NewVaulted(t)
+	v.Create("payments", 4)
+	v.Append("payments", 3)
+	v.Create("orders", 3)
+	var ids []int64
+	batch := func(n int64) []write.Row {
+		v.Tick(10 * time.Second)
+		var rows []write.Row
+		for range n {
+			ids = append(ids, int64(len(ids)+1))
+			rows = append(rows, write.Row{ids[len(ids)-1], "note"})
+		}
+		return rows
+	}
+	for range 7 {
+		_, err := v.Writers["orders"].Append(t.Context(), batch(5))
+		v.Must(err)
+		v.Learn("orders")
+	}
+	v.Replicate("orders", nil)
+	v.Take("one")
+	v.Overwrite(world.West, "orders")
+	v.As("restore")
+	v.Restored("orders", map[string]string{})
+	all.about("restored over garbage", v.Downloaded(all.dir, "orders/orders"), 7, map[int64]idSums{7: idSumsOf(ids)})
+	b := v.RootBucket(world.West)
+	w, err := write.Open(t.Context(), world.SourceStore{Bucket: location.Bucket{Of: b}}, table.Root{Bucket: b.Name(), Prefix: "orders/orders"}, world.OrderColumns,
+		write.Options{CheckpointEvery: 4, Now: func() time.Time { return v.Clock }})
+	v.Must(err)
+	versions := map[int64]idSums{}
+	for n := int64(8); n <= 9; n++ {
+		_, err := w.Append(t.Context(), batch(3))
+		v.Must(err)
+		versions[n] = idSumsOf(ids)
+	}
+	all.about("restored and written to", v.Downloaded(all.dir, "orders/orders"), 9, versions)
 }
 
 // promotionForSpark promotes a table below its head, with a log compaction file
