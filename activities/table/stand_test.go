@@ -19,7 +19,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/memory"
 	"breakwater/internal/table"
-	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/port"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/location"
@@ -241,25 +240,6 @@ func (s *stand) planned(name string, with json.RawMessage) (*action.Definition, 
 	s.must(err)
 	r.Plan = &ch
 	return d, r
-}
-
-// plant puts a fixture there, as far as version head.
-func (s *stand) plant(name string, head int64) {
-	s.t.Helper()
-	store, err := deltatest.Load(name)
-	s.must(err)
-	for _, key := range store.Keys("delta/" + name + "/") {
-		rel := strings.TrimPrefix(key, "delta/"+name+"/")
-		inLog, ok := strings.CutPrefix(rel, "_delta_log/")
-		var v int64
-		if n, err := fmt.Sscanf(inLog, "%020d", &v); ok && (inLog == "_last_checkpoint" || err == nil && n == 1 && v > head) {
-			continue
-		}
-		body, err := store.Get(s.t.Context(), key)
-		s.must(err)
-		_, err = s.bucket.Put(s.t.Context(), s.path+"/"+rel, body)
-		s.must(err)
-	}
 }
 
 // write makes a table of as many files, one a version, each of three rows.
