@@ -31,6 +31,9 @@ func (s room) planRollforward(ctx context.Context, c action.Call[rollbackWith]) 
 		return ch, err
 	}
 	none := func(because string) (action.Change, error) {
+		if len(done.Undelete) > 0 {
+			because += "; objects that it brought back stay"
+		}
 		ch.Summary = fmt.Sprintf("%s: nothing is to be taken back: %s", t.Name, because)
 		return finish()
 	}
