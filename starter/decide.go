@@ -99,7 +99,7 @@ func (a *app) atGate(ctx context.Context, n name) (wire.Status, error) {
 		return s, err
 	}
 	if s.Gate == nil {
-		return s, wrong(errRefused, "breakwater status "+n.workflow, "run %s has no open gate: it is %s, %s", n, s.State, s.Doing)
+		return s, wrong(errRefused, cmd("status", n.workflow), "run %s has no open gate: it is %s, %s", n, s.State, s.Doing)
 	}
 	return s, nil
 }
@@ -172,7 +172,7 @@ func (a *app) role(ctx context.Context, s wire.Status) (estate.Role, error) {
 	}
 	r, ok := e.Role(s.Gate.Role)
 	if !ok {
-		return estate.Role{}, wrong(errRefused, "breakwater estate check "+s.Estate, "role %q of the gate is not in estate %s here", s.Gate.Role, s.Estate)
+		return estate.Role{}, wrong(errRefused, cmd("estate", "check", s.Estate), "role %q of the gate is not in estate %s here", s.Gate.Role, s.Estate)
 	}
 	return *r, nil
 }
@@ -260,7 +260,7 @@ func (a *app) send(ctx context.Context, n name, signal string, d approval.Decisi
 		if err := c.SignalWorkflow(sctx, n.workflow, "", signal, d); err != nil {
 			return a.explain("send "+signal, n, err)
 		}
-		a.say("Sent. The run takes it when a worker serves it; see what became of it with:\n  breakwater status %s", n)
+		a.say("Sent. The run takes it when a worker serves it; see what became of it with:\n  %s", cmd("status", n.workflow))
 		if a.json {
 			a.line("sent", struct {
 				Run    string `json:"run"`
@@ -279,9 +279,9 @@ func (a *app) send(ctx context.Context, n name, signal string, d approval.Decisi
 	var late *client.WorkflowUpdateServiceTimeoutOrCanceledError
 	switch {
 	case ctx.Err() != nil:
-		return wrong(errInterrupted, "breakwater status "+n.workflow, "interrupted while %s was under way: whether it counted is not known", signal)
+		return wrong(errInterrupted, cmd("status", n.workflow), "interrupted while %s was under way: whether it counted is not known", signal)
 	case errors.As(err, &late), noWorker(err):
-		return wrong(errUnknown, "breakwater "+signal+" "+n.workflow+" … --signal", "%s: no worker answered for run %s; a signal waits for one", signal, n)
+		return wrong(errUnknown, cmd(string(signal), n.workflow)+" … --signal", "%s: no worker answered for run %s; a signal waits for one", signal, n)
 	case err != nil:
 		return a.explain("send "+signal, n, err)
 	}
@@ -292,7 +292,7 @@ func (a *app) send(ctx context.Context, n name, signal string, d approval.Decisi
 		}{n.workflow, answer})
 	}
 	if !answer.Counted && !strings.HasPrefix(answer.Outcome, string(approval.Duplicate)) {
-		return wrong(errRefused, "breakwater status "+n.workflow, "%s did not count: %s", signal, strings.TrimPrefix(answer.Outcome, string(approval.Refused)+": "))
+		return wrong(errRefused, cmd("status", n.workflow), "%s did not count: %s", signal, strings.TrimPrefix(answer.Outcome, string(approval.Refused)+": "))
 	}
 	a.say("%s", answer.Outcome)
 	return nil
@@ -322,9 +322,9 @@ func (a *app) decideCommand() *cobra.Command {
 			case err != nil && !signal:
 				return err
 			case err == nil && s.Ask == nil:
-				return wrong(errRefused, "breakwater status "+n.workflow, "run %s asks nothing now: it is %s, %s", n, s.State, s.Doing)
+				return wrong(errRefused, cmd("status", n.workflow), "run %s asks nothing now: it is %s, %s", n, s.State, s.Doing)
 			case err == nil && !slices.Contains(s.Ask.Choices, string(d.Verb)):
-				return wrong(errUsage, "breakwater status "+n.workflow, "%q is no answer here: %q takes %s", d.Verb, s.Ask.Question, strings.Join(s.Ask.Choices, ", "))
+				return wrong(errUsage, cmd("status", n.workflow), "%q is no answer here: %q takes %s", d.Verb, s.Ask.Question, strings.Join(s.Ask.Choices, ", "))
 			case err == nil:
 				d.Gate = s.Ask.ID
 			}

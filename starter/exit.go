@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/config"
 	"breakwater/internal/reach"
+	"breakwater/internal/shell"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 )
@@ -92,6 +93,11 @@ func (f *fault) Unwrap() []error {
 func wrong(kind error, next, format string, args ...any) error {
 	wrapped := fmt.Errorf(format, args...)
 	return &fault{kind: kind, text: wrapped.Error(), next: next, err: errors.Unwrap(wrapped)}
+}
+
+// cmd is a command of this program to paste into a shell.
+func cmd(words ...string) string {
+	return shell.Command(append([]string{"breakwater"}, words...)...)
 }
 
 // hint adds a command to paste to an error that keeps its kind.

@@ -17,6 +17,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/mistake"
+	"breakwater/internal/shell"
 	"breakwater/internal/sshsig"
 )
 
@@ -52,10 +53,10 @@ func (a *app) estate(ctx context.Context, doing, name string) (*estate.Estate, e
 	}
 	e, err := a.systems.Load(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, wrong(errUsage, "ls "+a.cfg.Estates, "%s: there is no estate %q in %s%s", doing, name, a.cfg.Estates, mistake.DidYouMean(name, a.estateNames()))
+		return nil, wrong(errUsage, shell.Command("ls", a.cfg.Estates), "%s: there is no estate %q in %s%s", doing, name, a.cfg.Estates, mistake.DidYouMean(name, a.estateNames()))
 	}
 	if err != nil {
-		return nil, hint(fmt.Errorf("%s: %w", doing, err), "breakwater estate check "+name)
+		return nil, hint(fmt.Errorf("%s: %w", doing, err), cmd("estate", "check", name))
 	}
 	return e, nil
 }
@@ -91,7 +92,7 @@ func (a *app) find(ctx context.Context, n name, f evidenceFlags) ([]evidence, er
 	if trusted == nil {
 		if f.estate == "" {
 			done()
-			return nil, wrong(errUsage, "breakwater verify-evidence --dir "+f.dir+" --signers FILE",
+			return nil, wrong(errUsage, cmd("verify-evidence", "--dir", f.dir)+" --signers FILE",
 				"whom to trust? Evidence cannot vouch for itself: give the workers' public keys with --signers, or the estate that lists them with --estate")
 		}
 		e, err := a.estate(ctx, "find the ledger's signers", f.estate)
@@ -105,7 +106,7 @@ func (a *app) find(ctx context.Context, n name, f evidenceFlags) ([]evidence, er
 	}
 	runs, err := runsOf(ctx, folder, n)
 	if err == nil && len(runs) == 0 {
-		err = wrong(errUsage, "ls "+filepath.Join(f.dir, ledger.RunsPrefix), "%s holds no evidence of %s", f.dir, orAny(n))
+		err = wrong(errUsage, shell.Command("ls", filepath.Join(f.dir, ledger.RunsPrefix)), "%s holds no evidence of %s", f.dir, orAny(n))
 	}
 	if err != nil {
 		done()
@@ -154,7 +155,7 @@ func (a *app) findInEstates(ctx context.Context, n name, only string, trusted []
 		case len(runs) == 0:
 			continue
 		case len(runs) > 1:
-			return evidence{}, wrong(errUsage, "breakwater verify-evidence "+runs[len(runs)-1].String(), "%d runs had the id %s; name one as workflow/first-run", len(runs), n)
+			return evidence{}, wrong(errUsage, cmd("verify-evidence", runs[len(runs)-1].String()), "%d runs had the id %s; name one as workflow/first-run", len(runs), n)
 		}
 		keys := trusted
 		if keys == nil {

@@ -45,7 +45,7 @@ func (a *app) recompute(ctx context.Context, s wire.Status) (*plan, error) {
 	case errors.Is(err, context.Canceled):
 		return nil, err
 	case err != nil:
-		return nil, wrong(errRefused, "breakwater verify-evidence "+s.Run.Workflow,
+		return nil, wrong(errRefused, cmd("verify-evidence", s.Run.Workflow),
 			"%s: %w; nothing was signed. Do not approve: find out who changed it", doing, err)
 	}
 	if here, err := local.Digest(); err != nil || here != s.Gate.EstateDigest {

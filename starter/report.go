@@ -57,7 +57,7 @@ func (a *app) report(ctx context.Context, n name, f evidenceFlags, out, format s
 	}
 	defer all[0].close()
 	if len(all) > 1 {
-		return wrong(errUsage, "breakwater report "+all[len(all)-1].run.String(), "%d runs had the id %s; name one as workflow/first-run", len(all), n)
+		return wrong(errUsage, cmd("report", all[len(all)-1].run.String()), "%d runs had the id %s; name one as workflow/first-run", len(all), n)
 	}
 	r, err := report.Build(ctx, all[0].reader, all[0].run, all[0].trusted)
 	if err != nil {
@@ -73,7 +73,7 @@ func (a *app) report(ctx context.Context, n name, f evidenceFlags, out, format s
 	}
 	switch {
 	case !r.Ledger.Verified:
-		return wrong(errFailed, "breakwater verify-evidence "+n.workflow, "the evidence of run %s is not as it was signed: %s", n, r.Summary)
+		return wrong(errFailed, cmd("verify-evidence", n.workflow), "the evidence of run %s is not as it was signed: %s", n, r.Summary)
 	case r.Ended == nil: // a run that goes on has not failed
 		return nil
 	}

@@ -194,7 +194,7 @@ func (a *app) optionalEstate(ctx context.Context, of string) (*estate.Estate, er
 	}
 	e, ms, err := a.estateFile(ctx, of)
 	if err == nil && len(ms) > 0 {
-		err = wrong(errFailed, "breakwater estate check "+of, "estate %s has mistakes: %w", of, mistake.Error(ms))
+		err = wrong(errFailed, cmd("estate", "check", of), "estate %s has mistakes: %w", of, mistake.Error(ms))
 	}
 	return e, err
 }

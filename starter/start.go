@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/estate"
 	"breakwater/internal/mistake"
 	"breakwater/internal/runbook"
+	"breakwater/internal/shell"
 	"breakwater/internal/temporalerr"
 	"breakwater/internal/wire"
 
@@ -88,6 +90,9 @@ func (a *app) start(ctx context.Context, book string, pairs []string, f startFla
 	if f.id == "" {
 		n.workflow = fmt.Sprintf("%s-%s-%s", rb.Name, about.Estate, time.Now().UTC().Format("20060102-150405"))
 	}
+	if why := estate.RunID(n.workflow); why != "" {
+		return wrong(errUsage, "breakwater start --help", "start run %q: %s; give another with --id, or another name to the estate", n.workflow, why)
+	}
 	t, err := a.temporal(ctx)
 	if err != nil {
 		return err
@@ -135,7 +140,7 @@ func (a *app) start(ctx context.Context, book string, pairs []string, f startFla
 	if f.watch {
 		return a.watch(ctx, n)
 	}
-	fmt.Fprintf(a.err, "Watch it with:\n  breakwater watch %s\n", n.workflow)
+	fmt.Fprintf(a.err, "Watch it with:\n  %s\n", cmd("watch", n.workflow))
 	return nil
 }
 
@@ -144,7 +149,7 @@ func (a *app) startError(n name, err error) error {
 	var bad *serviceerror.InvalidArgument
 	switch {
 	case errors.As(err, &there):
-		return wrong(errRefused, "breakwater status "+n.workflow, "start run %s: there is a run of that id already; leave --id out, or give another", n)
+		return wrong(errRefused, cmd("status", n.workflow), "start run %s: there is a run of that id already; leave --id out, or give another", n)
 	case errors.As(err, &bad):
 		return wrong(errFailed, "breakwater-worker --estates DIR", "start run %s: %w; if it names a search attribute: a worker registers them when it starts", n, err)
 	}
@@ -241,9 +246,9 @@ func (a *app) checkInput(ctx context.Context, rb *runbook.Runbook, input json.Ra
 	}
 	e, err := a.systems.Load(ctx, en)
 	if errors.Is(err, fs.ErrNotExist) {
-		return wrong(errUsage, "ls "+a.cfg.Estates, "start %s: there is no estate %q in %s%s", rb.Name, en, a.cfg.Estates, mistake.DidYouMean(en, a.estateNames()))
+		return wrong(errUsage, shell.Command("ls", a.cfg.Estates), "start %s: there is no estate %q in %s%s", rb.Name, en, a.cfg.Estates, mistake.DidYouMean(en, a.estateNames()))
 	} else if err != nil {
-		return wrong(errUsage, "breakwater estate check "+en, "start %s: %w", rb.Name, err)
+		return wrong(errUsage, cmd("estate", "check", en), "start %s: %w", rb.Name, err)
 	}
 	if _, err := runbook.ParseInput(rb, e, input); err != nil {
 		return wrong(errUsage, "breakwater start --help", "start %s: %w", rb.Name, err)

@@ -114,7 +114,7 @@ func (a *app) status(ctx context.Context, n name) (wire.Status, error) {
 		err = v.Get(&s)
 	}
 	if err == nil && n.first != "" && s.Run.FirstRun != "" && s.Run.FirstRun != n.first {
-		return s, wrong(errUsage, "breakwater report "+n.workflow+"/"+n.first, "run %s is %s/%s now; %s is an earlier one, of which the ledger has the evidence", n, s.Run.Workflow, s.Run.FirstRun, n.first)
+		return s, wrong(errUsage, cmd("report", n.workflow+"/"+n.first), "run %s is %s/%s now; %s is an earlier one, of which the ledger has the evidence", n, s.Run.Workflow, s.Run.FirstRun, n.first)
 	}
 	return s, a.explain("ask what the run is doing", n, err)
 }

@@ -116,7 +116,7 @@ func (v *lines) waiting(s wire.Status) {
 		gate = fmt.Sprint(g.ID, g.Attempt, len(g.Approved))
 		if gate != v.gate {
 			v.add("gate %s, attempt %d: %d of %d approved; members of %s: %s", g.ID, g.Attempt, len(g.Approved), g.Quorum, g.Role, strings.Join(g.Members, ", "))
-			v.add("  breakwater approve %s --key FILE", s.Run.Workflow)
+			v.add("  %s --key FILE", cmd("approve", s.Run.Workflow))
 		}
 	}
 	ask := ""
@@ -127,7 +127,7 @@ func (v *lines) waiting(s wire.Status) {
 			for _, f := range q.Findings {
 				v.add("  found: %s", f)
 			}
-			v.add("  breakwater decide %s %s", s.Run.Workflow, strings.Join(q.Choices, "|"))
+			v.add("  %s %s", cmd("decide", s.Run.Workflow), strings.Join(q.Choices, "|"))
 		}
 	}
 	v.gate, v.ask = gate, ask
@@ -356,7 +356,7 @@ func waitLines(s wire.Status, width int, st styles) []string {
 		for _, c := range g.Accepts {
 			out = append(out, wrap("  approving accepts: "+c.Sentence, width, "    ")...)
 		}
-		out = append(out, "  breakwater approve "+s.Run.Workflow+" --key FILE", "")
+		out = append(out, "  "+cmd("approve", s.Run.Workflow)+" --key FILE", "")
 	}
 	if q := s.Ask; q != nil {
 		for _, l := range wrap(q.Owner+" is asked: "+q.Question, width, "  ") {
@@ -365,7 +365,7 @@ func waitLines(s wire.Status, width int, st styles) []string {
 		for _, f := range q.Findings {
 			out = append(out, wrap("  found: "+f, width, "    ")...)
 		}
-		out = append(out, "  breakwater decide "+s.Run.Workflow+" "+strings.Join(q.Choices, "|"), "")
+		out = append(out, "  "+cmd("decide", s.Run.Workflow)+" "+strings.Join(q.Choices, "|"), "")
 	}
 	if n := len(s.Refusals); n > 0 {
 		r := s.Refusals[n-1]

@@ -100,7 +100,7 @@ func interrupted(n name, err error) error {
 	if !errors.Is(err, context.Canceled) {
 		return err
 	}
-	return wrong(errInterrupted, "breakwater watch "+n.workflow, "stopped watching; run %s goes on", n)
+	return wrong(errInterrupted, cmd("watch", n.workflow), "stopped watching; run %s goes on", n)
 }
 
 // conclude says how a run ended.
@@ -133,9 +133,9 @@ func (a *app) conclude(n name, s wire.Status, d closing) error {
 // reportHint is the command that shows the evidence of a run, if it has any.
 func reportHint(n name, s wire.Status) string {
 	if s.Head == "" {
-		return "breakwater status " + n.workflow
+		return cmd("status", n.workflow)
 	}
-	return "breakwater report " + n.workflow
+	return cmd("report", n.workflow)
 }
 
 // size tells the width and height of a terminal, each time anew.

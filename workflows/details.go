@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/approval"
 	"breakwater/internal/clip"
+	"breakwater/internal/shell"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
@@ -94,8 +95,8 @@ func writeAsk(b *strings.Builder, s wire.Status) {
 	for _, f := range s.Ask.Findings {
 		fmt.Fprintf(b, "* %s\n", span(f))
 	}
-	fmt.Fprintf(b, "\nAsked: %s. Answer with one of %s:\n\n```\nbreakwater decide %s %s --by YOUR-NAME\n```\n\nor send the signal `decide` with\n\n```\n{\"gate\":%q,\"decision\":%q,\"by\":\"YOUR-NAME\"}\n```\n\n",
-		s.Ask.Owner, strings.Join(s.Ask.Choices, ", "), s.Run.Workflow, s.Ask.Choices[0], s.Ask.ID, s.Ask.Choices[0])
+	fmt.Fprintf(b, "\nAsked: %s. Answer with one of %s:\n\n```\n%s --by YOUR-NAME\n```\n\nor send the signal `decide` with\n\n```\n{\"gate\":%q,\"decision\":%q,\"by\":\"YOUR-NAME\"}\n```\n\n",
+		s.Ask.Owner, strings.Join(s.Ask.Choices, ", "), shell.Command("breakwater", "decide", s.Run.Workflow, string(s.Ask.Choices[0])), s.Ask.ID, s.Ask.Choices[0])
 }
 
 func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
@@ -121,7 +122,7 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 	for _, a := range v.Accepts {
 		fmt.Fprintf(b, "* **approving accepts:** %s\n", a.Sentence)
 	}
-	fmt.Fprintf(b, "\nApprove, after the command recomputed the plan from the ledger:\n\n```\nbreakwater approve %s --as NAME --key FILE\n```\n\n", s.Run.Workflow)
+	fmt.Fprintf(b, "\nApprove, after the command recomputed the plan from the ledger:\n\n```\n%s --as NAME --key FILE\n```\n\n", shell.Command("breakwater", "approve", s.Run.Workflow))
 	if g == nil {
 		return
 	}

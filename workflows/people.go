@@ -205,8 +205,10 @@ func (r *run) answer(d approval.Decision, body *wire.DecisionBody) (bool, string
 	case d.Gate != "" && d.Gate != a.id:
 		return false, fmt.Sprintf("refused: it is for %q and this is %q", d.Gate, a.id)
 	}
-	if role, ok := r.Compiled.Role(a.role); ok && d.By != "" && !slices.ContainsFunc(role.Members, func(m estateMember) bool { return m.Name == d.By }) {
-		return false, fmt.Sprintf("refused: %q is not a member of role %s", d.By, a.role)
+	if role, ok := r.Compiled.Role(a.role); ok && d.By != "" {
+		if _, is := role.Member(d.By); !is {
+			return false, "refused: " + role.NoMember(d.By)
+		}
 	}
 	body.Gate = a.id
 	a.got = &decided{Decision: d, Who: nameOf(d)}

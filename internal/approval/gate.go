@@ -150,8 +150,12 @@ func (s Spec) self(name string) string {
 		grown = false
 		for _, m := range s.Role.Members {
 			key := fingerprint(m.Key)
-			byName, byKey := slices.Contains(names, m.Name), slices.Contains(keys, key)
+			same := func(n string) bool { return estate.SameName(n, m.Name) }
+			byName, byKey := slices.ContainsFunc(names, same), slices.Contains(keys, key)
 			if byKey && !byName {
+				names, grown = append(names, m.Name), true
+			}
+			if byName && !slices.Contains(names, m.Name) { // the estate's spelling is a name of theirs, too
 				names, grown = append(names, m.Name), true
 			}
 			if byName && !byKey && key != "" {

@@ -152,10 +152,11 @@ func (g Gate) identify(d Decision, who Who) (person, key string, err error) {
 	default:
 		return "", "", fmt.Errorf("role %s has the unknown method %q", role.Role, role.Method)
 	}
-	if !slices.ContainsFunc(role.Members, func(m estate.Member) bool { return m.Name == person }) {
-		return "", "", fmt.Errorf("%q is not a member of role %s", person, role.Role)
+	m, ok := role.Member(person)
+	if !ok {
+		return "", "", errors.New(role.NoMember(person))
 	}
-	return person, "", nil
+	return m.Name, "", nil
 }
 
 func (g Gate) signer(d Decision) (person, key string, err error) {
@@ -184,12 +185,12 @@ func (g Gate) signer(d Decision) (person, key string, err error) {
 		return "", "", err
 	}
 	for i, k := range keys {
-		if k.Equal(signer) && (person == "" || names[i] == d.By) {
+		if k.Equal(signer) && (person == "" || estate.SameName(names[i], d.By)) {
 			person = names[i]
 		}
 	}
-	if d.By != "" && d.By != person {
-		return "", "", fmt.Errorf("it says that it is by %q and is signed with the key of %q", d.By, person)
+	if d.By != "" && !estate.SameName(d.By, person) {
+		return "", "", fmt.Errorf("it says that it is by %s and is signed with the key of %s", estate.ShowName(d.By), estate.ShowName(person))
 	}
 	return person, signer.Fingerprint(), nil
 }

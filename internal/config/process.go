@@ -10,9 +10,9 @@ import (
 	"os"
 
 	"breakwater/internal/reach"
-	"breakwater/internal/temporalerr"
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
+	"breakwater/internal/temporalerr"
 	"breakwater/runbooks"
 
 	"go.temporal.io/sdk/client"

@@ -332,7 +332,7 @@ func (e *Estate) Region(name string) (*Region, bool) {
 // Role returns the role of that name.
 func (e *Estate) Role(name string) (*Role, bool) {
 	for i := range e.Roles {
-		if e.Roles[i].Role == name {
+		if SameName(e.Roles[i].Role, name) {
 			return &e.Roles[i], true
 		}
 	}

@@ -14,6 +14,8 @@ import (
 
 	"breakwater/internal/mistake"
 	"breakwater/internal/sshsig"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Problem is one thing wrong with an estate.
@@ -46,6 +48,7 @@ func (e *Estate) Validate() []Problem {
 		}
 	}
 	v.unique()
+	v.carried("/estate", "estate", e.Estate)
 	v.regions()
 	v.roles()
 	v.tiers()
@@ -74,7 +77,7 @@ func (v *validator) declare(s set, kind, name, at string) {
 	if name == "" {
 		return // the loader reports what is missing
 	}
-	v.once(s, name, at, "%s %q is declared twice", kind, name)
+	v.once(s, norm.NFC.String(name), at, "%s %q is declared twice", kind, name)
 }
 
 func (v *validator) once(s set, key, at, format string, args ...any) {
@@ -334,8 +337,21 @@ func masked(r Ref) string {
 }
 
 func (v *validator) url(at, what, text string) {
-	if u, err := url.Parse(text); text != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
+	u, err := url.Parse(text)
+	if err == nil && u.User != nil || err != nil && strings.Contains(text, "@") {
+		// The text is not shown: it may hold a password.
+		v.bad(at, "%s holds a user: a URL stands in plans, errors and reports, and is no place for credentials; name them by credentials beside it", what)
+		return
+	}
+	if text != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
 		v.bad(at, "%s %q must be a URL such as https://host:port", what, text)
+	}
+}
+
+// carried holds a name that ends up in ids of runs or schedules against what can carry it.
+func (v *validator) carried(at, what, name string) {
+	if why := carried(name); why != "" {
+		v.bad(at, "%s %q cannot be named in a request: %s; write it in ASCII, such as %q", what, name, why, ascii(name))
 	}
 }
 

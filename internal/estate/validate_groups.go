@@ -134,6 +134,9 @@ func (v *validator) pipelines(at string, g *Group) {
 		at := fmt.Sprintf("%s/pipelines/%d", at, j)
 		v.oneOf(at+"/connector", "connector", p.Connector, Connectors())
 		v.everyRegion(at+"/in", fmt.Sprintf("pipeline %q", p.Pipeline), slices.Sorted(maps.Keys(p.In)))
+		for _, region := range slices.Sorted(maps.Keys(p.In)) {
+			v.carried(at+"/in/"+escape(region), "schedule", p.In[region])
+		}
 	}
 }
 

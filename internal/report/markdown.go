@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"breakwater/internal/shell"
 	"breakwater/internal/verdict"
 )
 
@@ -342,15 +343,5 @@ func (r Report) mdEvidence(p *page) {
 
 // verifyCommand is what a reader types to check the evidence.
 func (r Report) verifyCommand() string {
-	return "breakwater verify-evidence " + quote(clean(r.Run.Workflow))
-}
-
-// quote makes one word for a shell of s.
-func quote(s string) string {
-	if s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./:@", r)
-	}) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return shell.Command("breakwater", "verify-evidence", clean(r.Run.Workflow))
 }
