@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strings"
 
 	"breakwater/internal/estate"
@@ -21,8 +20,8 @@ import (
 // without a path, the agent's first key that the role knows. as, if given, is
 // the member that it must be.
 func signer(ctx context.Context, path, as string, role estate.Role) (ssh.Signer, string, error) {
-	if as != "" && !slices.ContainsFunc(role.Members, func(m estate.Member) bool { return m.Name == as }) {
-		return nil, "", wrong(errRefused, "", "%q is not a member of role %s: its members are %s", as, role.Role, members(role))
+	if _, is := role.Member(as); as != "" && !is {
+		return nil, "", wrong(errRefused, "", "%s", role.NoMember(as))
 	}
 	candidates, err := keys(ctx, path)
 	if err != nil {
@@ -33,7 +32,7 @@ func signer(ctx context.Context, path, as string, role estate.Role) (ssh.Signer,
 		public := sshsig.Public(c)
 		seen = append(seen, public.Fingerprint())
 		for _, m := range role.Members {
-			if k, err := sshsig.ParseKey(m.Key); err == nil && k.Equal(public) && (as == "" || as == m.Name) {
+			if k, err := sshsig.ParseKey(m.Key); err == nil && k.Equal(public) && (as == "" || estate.SameName(as, m.Name)) {
 				return c, m.Name, nil
 			}
 		}

@@ -81,8 +81,10 @@ func (d Decision) Under(name Verb) Decision {
 }
 
 func decode(data []byte, nest int) (Decision, error) {
-	data = bytes.TrimSpace(data)
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))) // which some editors begin a file with
 	switch {
+	case typographic(data):
+		return Decision{}, errors.New(`it has typographic quotes (“ ” ‘ ’) where plain ones (") must be, as editors and chats make them`)
 	case nest == 0:
 		return Decision{}, errors.New("it is quoted too many times")
 	case len(data) == 0, string(data) == "null":
@@ -117,6 +119,14 @@ func decode(data []byte, nest int) (Decision, error) {
 		}
 	}
 	return Decision{Verb: Verb(strings.ToLower(text))}, nil
+}
+
+// typographic reports whether quotes that are none to a program stand where those must
+// be: at the beginning, or before the first name of an object.
+func typographic(data []byte) bool {
+	begins := strings.TrimLeft(string(data), "{[ \t\r\n")
+	return strings.HasPrefix(begins, "“") || strings.HasPrefix(begins, "”") || strings.HasPrefix(begins, "„") ||
+		strings.HasPrefix(begins, "‘") || strings.HasPrefix(begins, "’")
 }
 
 func decodeObject(data []byte) (Decision, error) {

@@ -112,3 +112,43 @@ func TestUnder(t *testing.T) {
 		t.Errorf("a rejection sent as an approval is %+v", d)
 	}
 }
+
+// What editors, shells and shaky hands make of a decision is refused with a reason and an
+// example, or is what it says.
+func TestPayloads(t *testing.T) {
+	for text, want := range map[string]struct {
+		verb approval.Verb
+		says string // of what is malformed
+	}{
+		"“approve”":                                  {says: "typographic quotes"},
+		"{“decision”:“approve”}":                     {says: "typographic quotes"},
+		"‘approve’":                                  {says: "typographic quotes"},
+		"\ufeff{\"decision\":\"approve\"}":           {verb: approval.Approve},
+		"\ufeff\"approve\"":                          {verb: approval.Approve},
+		"{decision:approve,gate:fence}":              {says: "invalid character"},
+		"'approve'":                                  {says: "neither an object nor a verb"},
+		"\"approve\"\r\n":                            {verb: approval.Approve},
+		`{"decision":"APPROVE "}`:                    {verb: approval.Approve},
+		`{"Decision":"approve"}`:                     {verb: approval.Approve},
+		`{"decision":"approve","decision":"reject"}`: {says: "stands twice"},
+		`{"decision":"approve","approver":"alice"}`:  {says: `unknown field "approver"`},
+		"approve reject":                             {says: "neither an object nor a verb"},
+		"1":                                          {says: "neither an object nor a verb"},
+		`["approve","reject"]`:                       {says: "a list of 2"},
+		"\x00\x01\x02":                               {says: "neither an object nor a verb"},
+		"":                                           {says: "it is empty"},
+		`{"gate":"fence","attempt":"1","decision":"approve"}`:  {verb: approval.Approve},
+		`{"gate":"fence","attempt":1.0,"decision":"approve"}`:  {says: "attempt is 1.0"},
+		`{"gate":"fence","attempt":null,"decision":"approve"}`: {says: "attempt is null"},
+		`{"decision":"approve","reason":"the “hot” one"}`:      {verb: approval.Approve},
+		`{"decision":"approve","by":"José"}`:                   {verb: approval.Approve},
+	} {
+		d := approval.Decode([]byte(text))
+		if d.Verb != want.verb || (d.Malformed == "") != (want.says == "") || !strings.Contains(d.Malformed, want.says) {
+			t.Errorf("%q is %q, malformed %q; want %q, and %q", text, d.Verb, d.Malformed, want.verb, want.says)
+		}
+		if d.Malformed != "" && (!strings.Contains(d.Malformed, approval.Example) || strings.ContainsRune(d.Malformed, 'â')) {
+			t.Errorf("%q: %s; want an example, and no letters that nobody wrote", text, d.Malformed)
+		}
+	}
+}

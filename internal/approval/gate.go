@@ -145,17 +145,16 @@ func (s Spec) excludes(name string) bool {
 // one person, and so are members with the same key, and so on along the line:
 // who can sign for two names could be two people, but proves to be only one.
 func (s Spec) self(name string) string {
+	if m, is := s.Role.Member(name); is {
+		name = m.Name // as the estate spells it
+	}
 	names, keys := []string{name}, []string{}
 	for grown := true; grown; {
 		grown = false
 		for _, m := range s.Role.Members {
 			key := fingerprint(m.Key)
-			same := func(n string) bool { return estate.SameName(n, m.Name) }
-			byName, byKey := slices.ContainsFunc(names, same), slices.Contains(keys, key)
+			byName, byKey := slices.Contains(names, m.Name), slices.Contains(keys, key)
 			if byKey && !byName {
-				names, grown = append(names, m.Name), true
-			}
-			if byName && !slices.Contains(names, m.Name) { // the estate's spelling is a name of theirs, too
 				names, grown = append(names, m.Name), true
 			}
 			if byName && !byKey && key != "" {

@@ -416,3 +416,40 @@ func TestAnyInterleaving(t *testing.T) {
 		}
 	})
 }
+
+// A name is the same however its letters are written, for who decides, who may not, and
+// who has decided already.
+func TestNamesAsReadersSeeThem(t *testing.T) {
+	const composed, decomposed = "Jos\u00e9", "Jose\u0301"
+	s := spec(t)
+	s.Live = false
+	s.Role = estate.Role{Role: "dr-approver", Method: estate.Claimed, Members: []estate.Member{{Name: composed}, {Name: "bob"}}}
+	s.About.Expires = time.Time{}
+	judge := func(g approval.Gate, by string) (approval.Gate, approval.Judgement) {
+		return g.Judge(noon, approval.Decision{Gate: "fence", Attempt: 2, Plan: root, Verb: approval.Approve, By: by}, approval.Who{})
+	}
+	open := func() approval.Gate {
+		t.Helper()
+		g, err := approval.NewGate(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	g, j := judge(open(), decomposed)
+	if j.Outcome != approval.Counted || j.Person != composed {
+		t.Errorf("by %+q: %+v; want it to count for %+q", decomposed, j, composed)
+	}
+	if _, j = judge(g, composed); j.Outcome != approval.Duplicate {
+		t.Errorf("by the other spelling once more: %+v; want a duplicate", j)
+	}
+	for _, by := range []string{"JOS\u00c9", composed + "\u00a0", "zoe"} {
+		if _, j := judge(open(), by); j.Outcome != approval.Refused || !strings.Contains(j.Reason, `which has "Jos\u00e9", "bob"`) {
+			t.Errorf("by %+q: %+v; want a refusal that shows the difference", by, j)
+		}
+	}
+	s.Excluded, s.Offers = decomposed, []approval.Offer{{Verb: approval.Approve, Quorum: 1}}
+	if _, j := judge(open(), composed); j.Outcome != approval.Refused || !strings.Contains(j.Reason, "started this run") {
+		t.Errorf("who started the run decides under another spelling: %+v", j)
+	}
+}

@@ -338,12 +338,13 @@ func masked(r Ref) string {
 
 func (v *validator) url(at, what, text string) {
 	u, err := url.Parse(text)
-	if err == nil && u.User != nil || err != nil && strings.Contains(text, "@") {
+	good := err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+	if good && u.User != nil || !good && strings.Contains(text, "@") {
 		// The text is not shown: it may hold a password.
 		v.bad(at, "%s holds a user: a URL stands in plans, errors and reports, and is no place for credentials; name them by credentials beside it", what)
 		return
 	}
-	if text != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
+	if text != "" && !good {
 		v.bad(at, "%s %q must be a URL such as https://host:port", what, text)
 	}
 }
