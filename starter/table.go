@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
-	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/shell"
 	"breakwater/internal/system"
 	"breakwater/internal/table"
 	"breakwater/internal/table/location"
@@ -72,21 +71,7 @@ func (f *tableFlags) again(do, where string, version int64, more ...string) stri
 		words = append(words, "--map", m)
 	}
 	words = append(words, more...)
-	for i, w := range words {
-		words[i] = quoted(w)
-	}
-	return strings.Join(words, " ")
-}
-
-// plain is what a shell takes as it is.
-var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// quoted is a word as a shell takes it.
-func quoted(word string) string {
-	if plain.MatchString(word) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	return shell.Command(words...)
 }
 
 // tableAt is a table where it was found.
