@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
@@ -80,6 +81,11 @@ func (r *run) accepted(p stagePlan) {
 				}
 			}
 			r.Status.Run = r.Run
+		default:
+			if table, ok := action.LeftOutBy(a.ID); ok && !r.Run.Accepted(a.ID) {
+				r.Run.LeftOut = append(slices.Clip(r.Run.LeftOut), table)
+				r.Status.Run = r.Run
+			}
 		}
 	}
 }

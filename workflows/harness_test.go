@@ -77,12 +77,13 @@ type model struct {
 	work     time.Duration                                 // how long each phase takes
 	planText map[string]string                             // "action/item" → what Plan sees, "" by default
 	unproven map[string]action.Observation
+	accepts  map[string]action.Acceptance // "action/item" → what its plan asks to accept
 }
 
 func newModel() *model {
 	return &model{
 		state: map[string]string{}, effects: map[string]int{}, applies: map[string]int{},
-		planText: map[string]string{}, unproven: map[string]action.Observation{},
+		planText: map[string]string{}, unproven: map[string]action.Observation{}, accepts: map[string]action.Acceptance{},
 	}
 }
 
@@ -184,10 +185,14 @@ func (m *model) action(d *action.Definition) action.Action[map[string]any] {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			key := d.Name + "/" + c.Item.Name
-			return action.Change{
+			ch := action.Change{
 				Summary: string(p) + " " + key + m.planText[key],
 				Effects: []action.EffectLine{{On: key, Do: string(p)}},
-			}, nil
+			}
+			if a, ok := m.accepts[key]; ok {
+				ch.Accepts = []action.Acceptance{a}
+			}
+			return ch, nil
 		}
 	}
 	a.Verify = look(wire.VerifyPhase, "applied")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -352,6 +353,67 @@ func TestDeadIsAcceptedByItself(t *testing.T) {
 	}
 	if s := b.until(r, "the end", func(wire.Status) bool { return true }); !accepted && !s.Run.SourceDead {
 		t.Errorf("nobody's word counts: %+v", s.Run)
+	}
+}
+
+// TestATableIsLeftOut: a table that does not come back here is accepted at a gate, and
+// carried as obligations from then on: at the first gate where a check names it, else at
+// that of its promotion. Where no gate accepted it, people are asked.
+func TestATableIsLeftOut(t *testing.T) {
+	t.Parallel()
+	const why = "its commits are decided by a catalog; recover it through that one"
+	for name, tc := range map[string]struct {
+		seen   []string // actions that name it
+		offers bool     // the plan of its promotion asks to accept it
+		gate   string   // whose plan shows it first
+		asked  bool
+		owed   int
+	}{
+		"named before anything is done":  {[]string{"estate.preflight/lab", "table.promote/orders", "table.history/orders", "access.golden-queries/orders"}, true, "declare", false, 4},
+		"found by the recovery point":    {[]string{"table.promote/orders", "table.history/orders", "access.golden-queries/orders"}, true, "restore-meaning@tier-1", false, 3},
+		"and the source does not answer": {[]string{"region.probe/lab", "storage.fence/lake", "estate.preflight/lab", "table.promote/orders"}, true, "declare", false, 4},
+		"accepted by nobody":             {[]string{"table.history/orders"}, false, "", true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, shipped(t))
+			for _, key := range tc.seen {
+				if strings.HasPrefix(key, "region.") || strings.HasPrefix(key, "storage.") {
+					sourceGone(b.model, key)
+				} else {
+					b.model.unproven[key] = action.NotHere("orders", "it is back", "a version", why, "recover it, says "+key)
+				}
+			}
+			if tc.offers {
+				b.model.accepts["table.promote/orders"] = action.LeftOut("orders", why)
+			}
+			r := b.start("RegionalFailover", liveInput)
+			asked, shown := 0, ""
+			for s := b.until(r, "declare", func(s wire.Status) bool { return s.Gate != nil }); tc.gate != "" && shown == ""; {
+				if slices.ContainsFunc(s.Gate.Accepts, func(a action.Acceptance) bool {
+					return a.ID == "left-out orders" && strings.Contains(a.Sentence, why)
+				}) {
+					shown = s.Gate.ID
+					break
+				}
+				was := s.Gate.ID
+				b.approve(r, s)
+				s = b.until(r, "the next gate", func(s wire.Status) bool { return s.Gate != nil && s.Gate.ID != was })
+			}
+			if shown != tc.gate {
+				t.Errorf("it is first shown at gate %q, want %q", shown, tc.gate)
+			}
+			res, err := b.carry(r, func(s wire.Status) approval.Decision {
+				asked++
+				b.model.mu.Lock()
+				clear(b.model.unproven)
+				b.model.mu.Unlock()
+				return retry(s)
+			})
+			if err != nil || res.Verdict != verdict.Pass || len(res.Obligations) != tc.owed || (asked > 0) != tc.asked {
+				t.Errorf("asked %d times, ended with %+v, %v", asked, res, err)
+			}
+		})
 	}
 }
 

@@ -170,16 +170,34 @@ func (r *run) plannable(ctx workflow.Context, n, only int) (stagePlan, error) {
 }
 
 // acceptable reports whether what a look left unknown may be put to the gate, or
-// was accepted before: only an unreachable source is.
+// was accepted before: an unreachable source is, and a table that does not come back.
 func (r *run) acceptable(s runbook.Stage, plan stagePlan) bool {
-	if !plan.look.OnlySource {
+	owed := owedBy(plan.look)
+	if len(owed) == 0 {
 		return false
 	}
-	if r.Run.SourceUnreachable {
-		return true
+	for _, id := range owed {
+		offered := slices.ContainsFunc(plan.accepts, func(a action.Acceptance) bool { return a.ID == id })
+		if !r.Run.Accepted(id) && (!offered || s.Approval == nil && r.Run.Mode != action.ModePlan) {
+			return false
+		}
 	}
-	offered := slices.ContainsFunc(plan.accepts, func(a action.Acceptance) bool { return a.ID == action.AcceptSourceUnreachable })
-	return offered && (s.Approval != nil || r.Run.Mode == action.ModePlan)
+	return true
+}
+
+// owedBy is what people must accept for a look to be carried. A look that an earlier
+// version took says only whether it is the source.
+func owedBy(l wire.Look) []string {
+	if l.OnlySource {
+		return []string{action.AcceptSourceUnreachable}
+	}
+	return l.Owed
+}
+
+// mayOwe reports whether gates have accepted all that a look left unknown.
+func (r *run) mayOwe(l wire.Look) bool {
+	owed := owedBy(l)
+	return len(owed) > 0 && !slices.ContainsFunc(owed, func(id string) bool { return !r.Run.Accepted(id) })
 }
 
 // plan plans every step of a stage: `do` steps by their Plan, and in a stage

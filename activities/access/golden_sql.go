@@ -26,7 +26,10 @@ func (s room) answers(ctx context.Context, c action.Call[action.None], t lake.Ta
 	}
 	c.Progress(0, 1, "asking "+what)
 	r, err := s.ask(ctx, c, t, q.Golden+q.Quality)
+	var not *lake.NotHereError
 	switch {
+	case errors.As(err, &not): // the acceptance is of that table, and not of this one
+		return action.NotHere(not.Table, what+" of "+t.Name, want, not.Why, fmt.Sprintf("Ask %s of table %s, once table %s is recovered", what, t.Name, not.Table))
 	case errors.Is(err, query.ErrQuery), errors.Is(err, query.ErrLimit): // says nothing of the table
 		return t.About(action.Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Unknown, Cause: action.CauseOther})
 	case err != nil:
@@ -50,9 +53,16 @@ func (s room) ask(ctx context.Context, c action.Call[action.None], t lake.Table,
 		return query.Result{}, err
 	}
 	tables := map[string]query.Table{}
+	var not error // a table that the query perhaps names does not come back here
 	for _, decl := range t.Group.Tables {
+		if !strings.Contains(strings.ToLower(sql), strings.ToLower(decl.Table)) {
+			continue
+		}
+		if left, loss, out := p.NotHere(decl.Table); out {
+			not = &lake.NotHereError{LeftOut: left, Loss: loss}
+		}
 		point, _, ok := p.Table(decl.Table)
-		if !ok || !strings.Contains(strings.ToLower(sql), strings.ToLower(decl.Table)) {
+		if !ok {
 			continue
 		}
 		site, err := s.lake.Table(ctx, c.Estate, c.Run.Target, decl.Table)
@@ -75,7 +85,11 @@ func (s room) ask(ctx context.Context, c action.Call[action.None], t lake.Table,
 			return query.Result{}, err
 		}
 	}
-	return s.QueryEngine().Query(ctx, tables, sql)
+	r, err := s.QueryEngine().Query(ctx, tables, sql)
+	if not != nil && errors.Is(err, query.ErrQuery) {
+		err = not
+	}
+	return r, err
 }
 
 // compact writes the declared rows as an answer has them: without spaces, in the

@@ -51,6 +51,7 @@ type preflight struct {
 	c   action.Call[preflightWith]
 	r   *estate.Region
 	obs []action.Observation
+	out map[string]bool // tables that do not come back here
 }
 
 func (s room) verifyPreflight(ctx context.Context, c action.Call[preflightWith]) ([]action.Observation, error) {
@@ -58,13 +59,14 @@ func (s room) verifyPreflight(ctx context.Context, c action.Call[preflightWith])
 	if err != nil {
 		return nil, err
 	}
-	p := &preflight{s: s, c: c, r: r}
+	p := &preflight{s: s, c: c, r: r, out: map[string]bool{}}
 	looks := []struct {
 		say  string
 		look func(context.Context)
 	}{
 		{"buckets", p.buckets},
 		{"tables' logs", p.logs},
+		{"who decides on commits", p.decided},
 		{"the witness", p.witnessed},
 		{"users", p.users},
 		{"kafka", p.kafka},

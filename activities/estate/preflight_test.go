@@ -153,3 +153,34 @@ func TestPreflightWitness(t *testing.T) {
 		}
 	}
 }
+
+// TestPreflightLeavesOut: a table whose commits a catalog decides is named, and is no
+// reason to find anything else red.
+func TestPreflightLeavesOut(t *testing.T) {
+	t.Parallel()
+	w := world.New(t)
+	w.Brokers()
+	w.Estate.Witness = estate.Witness{Bucket: "lake", Prefix: "_witness"}
+	w.Estate.Tiers[0].RPO = estate.Duration(time.Hour)
+	lake := objectstore.Bind(w.Minio[world.West].Client(t), w.Bucket(world.West))
+	g := w.Estate.Groups[0]
+	j := witness.Journal{Bucket: lake, Prefix: "_witness"}
+	for _, tb := range g.Tables[1:] {
+		_, err := j.See(t.Context(), tb.Table, witness.Sighting{Version: 1, Rows: 1, Last: time.Now().UTC(), Run: "a"})
+		w.Must(err)
+	}
+	out := g.Tables[0]
+	_, err := lake.Put(t.Context(), world.Entry(out.Path, 1), []byte(`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged"]}}`))
+	w.Must(err)
+	def := w.Action("estate.preflight")
+	r := w.Request(def, "")
+	r.Run.Groups = []string{g.Group}
+	obs, err := def.Verify(t.Context(), r, nil)
+	w.Must(err)
+	if owed := action.Owed(obs); !slices.Equal(owed, []string{"left-out " + out.Table}) {
+		t.Errorf("it owes %q:\n%s", owed, prove.Told(prove.OnlyBad(obs)))
+	}
+	if bad := prove.OnlyBad(obs); len(bad) != 1 || bad[0].Item != out.Table || !strings.Contains(bad[0].Got, "recover it through its catalog") {
+		t.Errorf("want the one table alone:\n%s", prove.Told(bad))
+	}
+}

@@ -53,6 +53,9 @@ func (p *preflight) unseen(ctx context.Context, g *estate.Group, since time.Time
 	}
 	var stale []string
 	for _, t := range g.Tables {
+		if p.out[t.Table] {
+			continue // no cut is chosen for it
+		}
 		all, err := j.Sightings(ctx, t.Table)
 		if err != nil {
 			return nil, err

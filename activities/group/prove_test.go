@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/estate"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
@@ -236,5 +238,126 @@ func TestAssumeUnchanged(t *testing.T) {
 	l.Must(err)
 	if !slices.ContainsFunc(asked.Accepts, func(a action.Acceptance) bool { return a.ID == "unchanged payments" }) {
 		t.Errorf("the gate of the promotion is not told: %+v", asked.Accepts)
+	}
+}
+
+// TestOneTableOfACatalogLeavesItsGroup: a table whose commits somebody else decides, or
+// whose format nobody here knows, does not come back here. Its group does, without it,
+// and people accept that at the gate.
+func TestOneTableOfACatalogLeavesItsGroup(t *testing.T) {
+	t.Parallel()
+	const catalog = `"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged","inCommitTimestamp"]`
+	for name, tc := range map[string]struct{ protocol, configuration, says string }{
+		"a catalog's":         {catalog, "", "recover it through its catalog"},
+		"a coordinator's":     {`"readerFeatures":[],"writerFeatures":["inCommitTimestamp"]`, `"delta.coordinatedCommits.commitCoordinator-preview":"dynamodb"`, "recover it through that one"},
+		"of a format to come": {`"readerFeatures":["timeReversal"],"writerFeatures":["timeReversal"]`, "", "timeReversal; use an engine that supports them"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := world.NewLake(t)
+			for range 4 {
+				l.Tick(10 * time.Second)
+				for _, name := range []string{"orders", "payments"} {
+					if l.Writers[name] == nil {
+						l.Create(name, 2)
+					} else {
+						l.Append(name, 5)
+					}
+				}
+			}
+			l.Tick(time.Second)
+			l.See("orders")
+			l.Replicate("orders", nil)
+			l.Replicate("payments", nil)
+			// The last commit of payments gives it away, from a checkpoint on.
+			last := world.Entry("orders/payments", 4)
+			body := fmt.Sprintf(`{"commitInfo":{"timestamp":%d,"operation":"SET TBLPROPERTIES"}}`+"\n"+`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,%s}}`+"\n"+
+				`{"metaData":{"id":"p","format":{"provider":"parquet"},"schemaString":"{\"type\":\"struct\",\"fields\":[]}","partitionColumns":[],"configuration":{%s}}}`+"\n",
+				l.Clock.UnixMilli(), tc.protocol, tc.configuration)
+			_, err := l.RootBucket(world.West).Put(t.Context(), last, []byte(body))
+			l.Must(err)
+			l.Lost()
+			d := l.Recorded("group.recovery-point")
+			ch, err := d.Plan(t.Context(), l.Request(d, "orders"), nil)
+			if err != nil {
+				t.Fatalf("one table stops its whole group: %v", err)
+			}
+			out := func(all []action.Acceptance) bool {
+				return slices.ContainsFunc(all, func(a action.Acceptance) bool {
+					return a.ID == "left-out payments" && strings.Contains(a.Sentence, tc.says) && strings.Contains(a.Sentence, "nobody can say what it loses")
+				})
+			}
+			if !out(ch.Accepts) || ch.Loss == nil || ch.Loss.Dataset != "payments" || ch.Loss.AtMost != nil || !strings.Contains(ch.Summary, "without payments") {
+				t.Errorf("the plan does not say it: %s, %+v, %+v", ch.Summary, ch.Accepts, ch.Loss)
+			}
+			r, _ := l.Do("group.recovery-point", "orders")
+			l.Verified("group.recovery-point", r, verdict.Pass)
+			p := l.Point("orders")
+			if orders, _, ok := p.Table("orders"); !ok || orders.Version != 3 || len(p.Cut.Tables) != 1 || p.Cut.Binding.Dataset != "orders" {
+				t.Errorf("the cut of the others is %+v", p.Cut)
+			}
+			r, _ = l.Do("table.promote", "orders")
+			l.Verified("table.promote", r, verdict.Pass)
+
+			before := l.Everything("orders/payments")
+			promote := l.Recorded("table.promote")
+			r = l.Request(promote, "payments")
+			ch, err = promote.Plan(t.Context(), r, nil)
+			l.Must(err)
+			if !out(ch.Accepts) || len(ch.Effects) > 0 || ch.Loss == nil || ch.Loss.AtMost != nil {
+				t.Errorf("the gate of its promotion is shown %+v, %+v, %+v", ch.Accepts, ch.Effects, ch.Loss)
+			}
+			r, o := l.Do("table.promote", "payments")
+			if o.Mutations != 0 || !maps.Equal(before, l.Everything("orders/payments")) {
+				t.Errorf("it was changed: %+v", o)
+			}
+			for _, name := range []string{"table.promote", "table.history", "access.golden-queries"} {
+				obs := l.Verified(name, r, verdict.Unknown)
+				if owed := action.Owed(obs); !slices.Equal(owed, []string{"left-out payments"}) || !slices.ContainsFunc(obs, func(o action.Observation) bool { return o.Obligation != "" }) {
+					t.Errorf("%s owes %q:\n%s", name, owed, prove.Told(obs))
+				}
+			}
+			back, err := promote.UndoPlan(t.Context(), r, nil)
+			l.Must(err)
+			r.Plan = &back
+			_, err = promote.UndoApply(t.Context(), r, nil)
+			l.Must(err)
+			if obs, err := promote.UndoVerify(t.Context(), r, nil); err != nil || action.Worst(obs) != verdict.Pass {
+				t.Errorf("undo: %v\n%s", err, prove.Told(obs))
+			}
+
+			// Alone in its group it leaves no cut, and no other group waits for that.
+			g, _ := l.Estate.Group("orders")
+			g.Tables = slices.DeleteFunc(g.Tables, func(t estate.Table) bool { return t.Table != "payments" })
+			g.Topics = nil
+			l.Run.FirstRun = "alone"
+			r, _ = l.Do("group.recovery-point", "orders")
+			l.Verified("group.recovery-point", r, verdict.Pass)
+			if p := l.Point("orders"); !p.Cut.At.IsZero() || len(p.LeftOut) != 1 || len(p.Losses) != 1 {
+				t.Errorf("alone: %+v", p)
+			}
+		})
+	}
+}
+
+// TestTheSourceSaysWhoDecides: what gives a table away may not have arrived at the target.
+func TestTheSourceSaysWhoDecides(t *testing.T) {
+	t.Parallel()
+	l := world.NewLake(t)
+	for _, name := range []string{"orders", "payments"} {
+		l.Tick(time.Second)
+		l.Create(name, 0)
+		l.Append(name, 5)
+		l.Replicate(name, nil)
+	}
+	at := world.Entry("orders/payments", 2)
+	_, err := l.RootBucket(world.East).Put(t.Context(), at, fmt.Appendf(nil,
+		`{"commitInfo":{"timestamp":%d}}`+"\n"+`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged"]}}`+"\n", l.Clock.UnixMilli()))
+	l.Must(err)
+	l.Run.SourceUnreachable = false
+	l.Records.Seen["storage.fence lake"] = []action.Observation{{Verdict: verdict.Pass}}
+	l.Do("group.recovery-point", "orders")
+	p := l.Point("orders")
+	if left, _, not := p.NotHere("payments"); !not || !strings.Contains(left.Why, "catalogManaged") || len(p.Cut.Tables) != 1 || !p.Death.Answered {
+		t.Errorf("%+v", p)
 	}
 }

@@ -59,21 +59,46 @@ func (s room) point(ctx context.Context, c action.Call[pointParams]) (recovery.G
 	if err != nil {
 		return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 	}
-	cut, err := ev.Choose(ctx)
-	if err != nil {
-		return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
+	p := recovery.GroupPoint{Group: c.Item.Name, Death: ev.Death, LeftOut: ev.LeftOut()}
+	slices.SortFunc(p.LeftOut, func(a, b recovery.LeftOut) int { return strings.Compare(a.Table, b.Table) })
+	for _, left := range p.LeftOut {
+		accepts = append(accepts, action.LeftOut(left.Table, left.Why))
 	}
-	accepts = append(accepts, ev.OddTimes()...)
-	losses, err := recovery.Losses(cut, ev.States(), ev.Topics, ev.Death, ev.Skew)
-	if err != nil {
-		return recovery.GroupPoint{}, nil, err
-	}
-	for i, t := range cut.Tables {
-		if !t.AssumedSince.IsZero() {
-			accepts = append(accepts, lake.AcceptUnchanged(t, losses[i]))
+	if len(p.LeftOut) < len(ev.Tables)+len(ev.Topics) || len(p.LeftOut) == 0 { // else nothing is left to choose for
+		if p.Cut, err = ev.Choose(ctx); err != nil {
+			return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
+		}
+		accepts = append(accepts, ev.OddTimes()...)
+		if p.Losses, err = recovery.Losses(p.Cut, ev.States(), ev.Topics, ev.Death, ev.Skew); err != nil {
+			return recovery.GroupPoint{}, nil, err
 		}
 	}
-	return recovery.GroupPoint{Group: c.Item.Name, Cut: cut, Losses: losses, Death: ev.Death}, accepts, err
+	for i, t := range p.Cut.Tables {
+		if !t.AssumedSince.IsZero() {
+			accepts = append(accepts, lake.AcceptUnchanged(t, p.Losses[i]))
+		}
+	}
+	for _, left := range p.LeftOut {
+		i := slices.IndexFunc(ev.Tables, func(t *lake.TableEvidence) bool { return t.Name == left.Table })
+		p.Losses = append(p.Losses, recovery.LossOf(left, ev.Tables[i].State.RPOSeconds))
+	}
+	return p, accepts, nil
+}
+
+// comesBack says to which moment a group comes back, and without which tables.
+func comesBack(p recovery.GroupPoint) string {
+	words := p.Group + " does not come back here"
+	if !p.Cut.At.IsZero() {
+		words = fmt.Sprintf("%s comes back to %s", p.Group, p.Cut.At.Format(time.RFC3339Nano))
+	}
+	var names []string
+	for _, left := range p.LeftOut {
+		names = append(names, left.Table)
+	}
+	if names != nil {
+		words += ", without " + action.Few(names)
+	}
+	return words
 }
 
 // assume marks what the step takes to be unchanged.
@@ -105,8 +130,9 @@ func (s room) planPoint(ctx context.Context, c action.Call[pointParams]) (action
 	if err != nil {
 		return action.Change{}, err
 	}
-	ch := action.Change{
-		Summary: fmt.Sprintf("%s comes back to %s, bound by %s: %s", p.Group, p.Cut.At.Format(time.RFC3339Nano), p.Cut.Binding.Dataset, p.Cut.Binding.Reason),
+	ch := action.Change{Summary: comesBack(p)}
+	if p.Cut.Binding.Dataset != "" {
+		ch.Summary += fmt.Sprintf(", bound by %s: %s", p.Cut.Binding.Dataset, p.Cut.Binding.Reason)
 	}
 	ch.Loss, ch.Accepts = worstLoss(p.Losses), accepts
 	if ch.Data, err = action.Encode(p); err != nil {
@@ -119,7 +145,9 @@ func (s room) planPoint(ctx context.Context, c action.Call[pointParams]) (action
 	}
 	for _, l := range p.Losses {
 		e := action.EffectLine{On: l.Dataset, Do: "record its recovery point: it loses " + l.Words()}
-		if t, _, ok := p.Table(l.Dataset); ok && l.Kind == "table" {
+		if left, _, not := p.NotHere(l.Dataset); not && l.LeftOut() {
+			e.Do = "leave it out: " + left.Why
+		} else if t, _, ok := p.Table(l.Dataset); ok && l.Kind == "table" {
 			e.To = fmt.Sprintf("version %d of %s", t.Version, t.CommittedAt.Format(time.RFC3339Nano))
 			if t.GivesUp.Versions > 0 {
 				e.From = fmt.Sprintf("version %d, its newest complete one", t.NewestComplete)
@@ -156,10 +184,7 @@ func applyPoint(ctx context.Context, c action.Call[pointParams]) (action.Outcome
 	if err != nil {
 		return action.Outcome{}, err
 	}
-	o := action.Outcome{
-		Summary: fmt.Sprintf("%s comes back to %s", p.Group, p.Cut.At.Format(time.RFC3339Nano)),
-		Data:    c.Plan.Data,
-	}
+	o := action.Outcome{Summary: comesBack(p), Data: c.Plan.Data}
 	if !bytes.Equal(was, canonical(c.Plan.Data)) {
 		o.Mutations = int64(len(p.Losses))
 	}

@@ -186,7 +186,11 @@ func versionsOf(p recovery.GroupPoint) string {
 func pointWords(p recovery.GroupPoint) string {
 	text := "versions " + versionsOf(p)
 	for _, l := range p.Losses {
-		text += "; " + l.Dataset + " loses " + l.Words()
+		if left, _, not := p.NotHere(l.Dataset); not && l.LeftOut() {
+			text += "; without " + left.Table + ": " + left.Why
+		} else {
+			text += "; " + l.Dataset + " loses " + l.Words()
+		}
 	}
 	return text
 }

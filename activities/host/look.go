@@ -23,7 +23,10 @@ import (
 func summarize(obs []action.Observation) wire.Look {
 	looks := make([]wire.Look, len(obs))
 	for i, o := range obs {
-		l := wire.Look{Verdict: o.Verdict, OnlySource: o.Verdict == verdict.Unknown && o.Cause == action.CauseSourceUnreachable}
+		l := wire.Look{
+			Verdict: o.Verdict, OnlySource: o.Verdict == verdict.Unknown && o.Cause == action.CauseSourceUnreachable,
+			Owed: action.Owed([]action.Observation{o}),
+		}
 		switch o.Verdict {
 		case verdict.Pass:
 			l.Passed = 1
@@ -48,7 +51,7 @@ func summarize(obs []action.Observation) wire.Look {
 func stable(obs []action.Observation) []action.Observation {
 	out := slices.Clone(obs)
 	for i := range out {
-		if out[i].Verdict == verdict.Unknown {
+		if out[i].Verdict == verdict.Unknown && out[i].Cause != action.CauseLeftOut {
 			out[i].Got = "no answer"
 		}
 	}
@@ -67,18 +70,25 @@ func sentence(item estate.Item, obs []action.Observation) string {
 
 // accepts is what a gate must accept for a stage that only looks to pass.
 func accepts(run action.Run, obs []action.Observation) []action.Acceptance {
-	if run.SourceUnreachable || !action.OnlySourceUnreachable(obs) {
-		return nil
+	owed := action.Owed(obs)
+	var all []action.Acceptance
+	if slices.Contains(owed, action.AcceptSourceUnreachable) && !run.SourceUnreachable {
+		all = append(all, action.Acceptance{
+			ID: action.AcceptSourceUnreachable,
+			Sentence: fmt.Sprintf("%s does not answer. What cannot be proven there becomes an obligation, to be closed when it returns.",
+				run.Source),
+		})
+		if run.SourceDeadSince != nil {
+			all = append(all, action.Acceptance{ID: action.AcceptSourceDead, Sentence: fmt.Sprintf(
+				"%s has been dead since %s: nobody's write was acknowledged there after that. If it only was out of reach, more is lost than this run says.",
+				run.Source, run.SourceDeadSince.UTC().Format(time.RFC3339))})
+		}
 	}
-	all := []action.Acceptance{{
-		ID: action.AcceptSourceUnreachable,
-		Sentence: fmt.Sprintf("%s does not answer. What cannot be proven there becomes an obligation, to be closed when it returns.",
-			run.Source),
-	}}
-	if run.SourceDeadSince != nil {
-		all = append(all, action.Acceptance{ID: action.AcceptSourceDead, Sentence: fmt.Sprintf(
-			"%s has been dead since %s: nobody's write was acknowledged there after that. If it only was out of reach, more is lost than this run says.",
-			run.Source, run.SourceDeadSince.UTC().Format(time.RFC3339))})
+	for _, o := range obs {
+		a := action.LeftOut(o.Item, o.Got)
+		if slices.Contains(owed, a.ID) && o.Cause == action.CauseLeftOut && !run.Accepted(a.ID) && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
 	}
 	return all
 }

@@ -39,3 +39,34 @@ func TestADeadSourceIsAcceptedOnce(t *testing.T) {
 		t.Errorf("with another cause beside it the gate accepts %+v", got)
 	}
 }
+
+// TestATableIsLeftOutOnce: a table that does not come back here is accepted by name,
+// beside a source that does not answer, and not a second time.
+func TestATableIsLeftOutOnce(t *testing.T) {
+	dead := action.Observation{What: "an answer", Verdict: verdict.Unknown, Cause: action.CauseSourceUnreachable}
+	left := action.NotHere("orders", "it is back", "a version", "a catalog decides", "recover it")
+	run := action.Run{Source: "us-east-1"}
+	ids := func(obs ...action.Observation) (all []string) {
+		for _, a := range accepts(run, obs) {
+			all = append(all, a.ID)
+		}
+		return all
+	}
+	if got := ids(left, dead, left); !slices.Equal(got, []string{action.AcceptSourceUnreachable, "left-out orders"}) {
+		t.Errorf("the gate accepts %q", got)
+	}
+	if got := stable([]action.Observation{left}); got[0].Got != "a catalog decides" {
+		t.Errorf("what the gate shows: %+v", got)
+	}
+	if l := summarize([]action.Observation{left, dead}); l.OnlySource || !slices.Equal(l.Owed, []string{"left-out orders", action.AcceptSourceUnreachable}) {
+		t.Errorf("summary %+v", l)
+	}
+	failed := action.Saw("a bucket", "versions", "none", false)
+	if l := summarize([]action.Observation{left, failed}); l.Owed != nil || ids(left, failed) != nil {
+		t.Errorf("beside a failure: %+v", l)
+	}
+	run.LeftOut = []string{"orders"}
+	if got := ids(left, dead); !slices.Equal(got, []string{action.AcceptSourceUnreachable}) {
+		t.Errorf("accepted already, and the gate accepts %q", got)
+	}
+}

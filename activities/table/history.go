@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"time"
@@ -36,6 +37,11 @@ func (s room) historyActions(c *action.Catalogue) {
 func (s room) verifyHistory(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	const what = "older versions can be read"
 	p, err := s.lake.PointOf(ctx, c)
+	var not *lake.NotHereError
+	if errors.As(err, &not) {
+		return []action.Observation{action.NotHere(not.Table, what, "as far back as its retention promises", not.Why,
+			fmt.Sprintf("See that older versions of table %s can be read, once it is recovered", not.Table))}, nil
+	}
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, "", what, "a recovery point", err, "")}, nil
 	}

@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -70,6 +71,10 @@ func work(c action.Request) table.Work { return table.Work{Guard: c.Guard, Progr
 
 func (s room) planPromote(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
 	p, err := s.lake.PointOf(ctx, c)
+	var not *lake.NotHereError
+	if errors.As(err, &not) {
+		return planLeftOut(not)
+	}
 	if err != nil {
 		return action.Change{}, err
 	}
@@ -127,6 +132,9 @@ func (s room) planPromote(ctx context.Context, c action.Call[action.None]) (acti
 
 // applyPromote does what is left of the approved plan.
 func (s room) applyPromote(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+	if _, out := leftOutBy(c.Plan); out {
+		return action.Outcome{Summary: c.Item.Name + " is left as it is"}, nil
+	}
 	p, err := s.promoting(ctx, c)
 	if err != nil {
 		return action.Outcome{}, err

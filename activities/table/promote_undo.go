@@ -11,6 +11,9 @@ import (
 // planDemote plans to bring back what a promotion moved aside. What was written
 // above its version meanwhile makes going back a failback.
 func (s room) planDemote(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+	if _, out := leftOutBy(c.Plan); out {
+		return action.Change{Summary: c.Item.Name + " was left as it is: there is nothing to take back", Data: c.Plan.Data}, nil
+	}
 	p, err := s.promoting(ctx, c)
 	if err != nil {
 		return action.Change{}, err
@@ -27,6 +30,9 @@ func (s room) planDemote(ctx context.Context, c action.Call[action.None]) (actio
 
 // applyDemote brings back what is not there. Called again, it finds nothing to do.
 func (s room) applyDemote(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
+	if _, out := leftOutBy(c.Plan); out {
+		return action.Outcome{Summary: c.Item.Name + " is left as it is"}, nil
+	}
 	p, err := s.promoting(ctx, c)
 	if err != nil {
 		return action.Outcome{}, err
@@ -38,6 +44,9 @@ func (s room) applyDemote(ctx context.Context, c action.Call[action.None]) (acti
 
 // verifyDemote looks at the table as it was before the promotion.
 func (s room) verifyDemote(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	if _, out := leftOutBy(c.Plan); out {
+		return s.untouched(ctx, c), nil
+	}
 	t, err := s.promoting(ctx, c)
 	if err != nil {
 		return nil, err

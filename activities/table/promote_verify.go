@@ -11,6 +11,9 @@ import (
 // verifyPromote looks at the table as a reader does: it lists and opens it anew.
 // What its format knows beside that, the format looks at.
 func (s room) verifyPromote(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
+	if left, out := leftOutBy(c.Plan); out {
+		return s.verifyLeftOut(ctx, c, left)
+	}
 	t, err := s.promoting(ctx, c)
 	if err != nil {
 		return nil, err

@@ -39,6 +39,7 @@ func TestProvePromotion(t *testing.T) {
 func TestPromotionOfACoordinatedTableIsRefused(t *testing.T) {
 	t.Parallel()
 	l := world.OrdersLake(t)
+	l.Do("group.recovery-point", "orders")
 	at := world.Entry("orders/orders", 0)
 	body, _, err := l.RootBucket(world.West).Get(t.Context(), at)
 	l.Must(err)
@@ -52,7 +53,6 @@ func TestPromotionOfACoordinatedTableIsRefused(t *testing.T) {
 			l.Must(err)
 		}
 	}
-	l.Do("group.recovery-point", "orders")
 	d := l.Recorded("table.promote")
 	if _, err := d.Plan(t.Context(), l.Request(d, "orders"), nil); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "commitCoordinator-preview of dynamodb") {
 		t.Errorf("promote = %v, want it refused by name", err)

@@ -157,6 +157,9 @@ type Run struct {
 	// Declare gate has accepted it, which SourceDead says.
 	SourceDeadSince *time.Time `json:"source_dead_since,omitempty"`
 	SourceDead      bool       `json:"source_dead,omitempty"`
+	// LeftOut are the tables of which gates accepted that they do not come back here:
+	// see [LeftOut]. What cannot be proven of them is an obligation from then on.
+	LeftOut []string `json:"left_out,omitempty"`
 }
 
 // Name is how the journal and the quarantine name a run.
@@ -279,6 +282,7 @@ type Cause string
 const (
 	CauseNone              Cause = ""
 	CauseSourceUnreachable Cause = "source-unreachable"
+	CauseLeftOut           Cause = "left-out" // the table does not come back here, whatever is done here
 	CauseOther             Cause = "other"
 )
 

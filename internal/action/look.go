@@ -44,6 +44,57 @@ func Unknown(run Run, region, what, want string, err error, obligation string) O
 	return o
 }
 
+// acceptLeftOut is how the ids of [LeftOut] begin.
+const acceptLeftOut = "left-out "
+
+// LeftOut asks people to accept that a table does not come back here, so that it does
+// not keep its whole group from coming back. Why says what to do about it, too.
+func LeftOut(table, why string) Acceptance {
+	return Acceptance{ID: acceptLeftOut + table, Sentence: fmt.Sprintf(
+		"Table %s does not come back here: %s. Everything else comes back without it, and nobody can say what it loses.", table, why)}
+}
+
+// LeftOutBy is the table that an acceptance of that id leaves out.
+func LeftOutBy(id string) (table string, ok bool) { return strings.CutPrefix(id, acceptLeftOut) }
+
+// NotHere is the observation of a table that does not come back here: unknown, until
+// people prove elsewhere what the obligation says.
+func NotHere(table, what, want, why, obligation string) Observation {
+	return Observation{What: what, Item: table, Want: want, Got: why, Verdict: verdict.Unknown, Cause: CauseLeftOut, Obligation: obligation}
+}
+
+// Owed are the ids of what people must accept, so that observations which do not all
+// pass may be carried as obligations; empty where all pass, and where one of them is
+// nothing that can be accepted.
+func Owed(obs []Observation) []string {
+	var ids []string
+	for _, o := range obs {
+		id := ""
+		switch {
+		case o.Verdict == verdict.Pass:
+			continue
+		case o.Verdict == verdict.Unknown && o.Cause == CauseSourceUnreachable:
+			id = AcceptSourceUnreachable
+		case o.Verdict == verdict.Unknown && o.Cause == CauseLeftOut:
+			id = acceptLeftOut + o.Item
+		default:
+			return nil
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Accepted reports whether a gate of the run accepted what has that id.
+func (r Run) Accepted(id string) bool {
+	if table, ok := LeftOutBy(id); ok {
+		return slices.Contains(r.LeftOut, table)
+	}
+	return id == AcceptSourceUnreachable && r.SourceUnreachable
+}
+
 // Saw concludes from what was looked at.
 func Saw(what, want, got string, ok bool) Observation {
 	v := verdict.Fail

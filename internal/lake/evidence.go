@@ -41,6 +41,10 @@ type TableEvidence struct {
 	// [recovery.InOrder]. Odd are the versions that lost their time by it.
 	Skew time.Duration
 	Odd  []recovery.Version
+	// LeftOut says why the table does not come back here; empty where it may. Nothing
+	// else is then known of it.
+	LeftOut     string
+	coordinator string // who decides which commits count, as the newest complete version says
 }
 
 // Newest is the newest complete version of a table. Its files are not kept: a group has
@@ -89,7 +93,7 @@ func (s Lake) Evidence(ctx context.Context, c action.Call[action.None]) (*GroupE
 				t.State.Peak = &recovery.Peak{PerSecond: decl.PeakRows, Burst: decl.PeakBurst}
 			}
 			ev.Tables[i] = t
-			if err := t.Look(wctx); err != nil {
+			if err := t.lookOrLeaveOut(wctx); err != nil {
 				return fmt.Errorf("table %s in %s: %w", decl.Table, c.Run.Target, err)
 			}
 			if err := s.sightings(wctx, c, t); err != nil {
@@ -181,7 +185,7 @@ func (t *TableEvidence) newest(ctx context.Context) error {
 		return err
 	}
 	if t.above = n.Above; n.Snapshot != nil {
-		t.Newest = &Newest{n.Snapshot.Version(), n.Snapshot.Rows()}
+		t.Newest, t.coordinator = &Newest{n.Snapshot.Version(), n.Snapshot.Rows()}, coordinatorOf(n.Snapshot)
 	}
 	return nil
 }
@@ -328,11 +332,13 @@ func (t *TableEvidence) prove(ctx context.Context, version int64) (bool, error) 
 	return false, nil
 }
 
-// States are the tables as a cut is chosen from them.
+// States are the tables as a cut is chosen from them, without those that are left out.
 func (ev *GroupEvidence) States() []recovery.TableState {
 	var out []recovery.TableState
 	for _, t := range ev.Tables {
-		out = append(out, t.State)
+		if t.LeftOut == "" {
+			out = append(out, t.State)
+		}
 	}
 	return out
 }
@@ -395,10 +401,18 @@ func (s Lake) source(ctx context.Context, c action.Call[action.None], ev *GroupE
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(action.AtOnce)
 	for i, t := range ev.Tables {
+		if t.LeftOut != "" {
+			continue
+		}
 		work.Go(func() error {
 			h, err := s.SourceHead(wctx, c, t.Name)
 			if reach.Unreachable(err) {
 				return nil // it went away since: it does not answer
+			}
+			var not *NotHereError
+			if errors.As(err, &not) { // which what has arrived here does not show
+				t.leaveOut(not.Why)
+				return nil
 			}
 			heads[i] = h
 			return err
@@ -408,7 +422,10 @@ func (s Lake) source(ctx context.Context, c action.Call[action.None], ev *GroupE
 		return err
 	}
 	var newest time.Time
-	for _, h := range heads {
+	for i, h := range heads {
+		if ev.Tables[i].LeftOut != "" {
+			continue
+		}
 		if h == nil {
 			return nil
 		}
@@ -425,13 +442,16 @@ func (s Lake) source(ctx context.Context, c action.Call[action.None], ev *GroupE
 	}
 	ev.Death.Answered = true
 	for i, t := range ev.Tables {
-		heads[i].At = newest.Add(ev.Skew)
-		t.State.Source = heads[i]
+		if t.LeftOut == "" {
+			heads[i].At = newest.Add(ev.Skew)
+			t.State.Source = heads[i]
+		}
 	}
 	return nil
 }
 
-// SourceHead reads the head of a table at the source.
+// SourceHead reads the head of a table at the source. A [NotHereError] says that its log
+// alone does not say which one that is.
 func (s Lake) SourceHead(ctx context.Context, c action.Call[action.None], name string) (*recovery.Head, error) {
 	site, err := s.Table(ctx, c.Estate, c.Run.Source, name)
 	if err != nil {
@@ -447,6 +467,9 @@ func (s Lake) SourceHead(ctx context.Context, c action.Call[action.None], name s
 	}
 	defer done()
 	snap, err := l.Snapshot(ctx, l.Extent().Head)
+	if why := notHere(coordinatorOf(snap), err); why != "" {
+		return nil, &NotHereError{LeftOut: recovery.LeftOut{Table: name, Why: why}}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("head of table %s in %s: %w", name, c.Run.Source, err)
 	}

@@ -18,7 +18,8 @@ type TablePoint struct {
 	Cut  recovery.Cut
 }
 
-// PointOf reads the recovery point that this run recorded for a table.
+// PointOf reads the recovery point that this run recorded for a table. A [NotHereError]
+// says that it recorded that the table does not come back here.
 func (s Lake) PointOf(ctx context.Context, c action.Call[action.None]) (TablePoint, error) {
 	site, err := s.Table(ctx, c.Estate, c.Run.Target, c.Item.Name)
 	if err != nil {
@@ -29,6 +30,9 @@ func (s Lake) PointOf(ctx context.Context, c action.Call[action.None]) (TablePoi
 		return TablePoint{}, err
 	}
 	t, l, ok := p.Table(c.Item.Name)
+	if left, loss, not := p.NotHere(c.Item.Name); not {
+		return TablePoint{Site: site}, &NotHereError{LeftOut: left, Loss: loss}
+	}
 	if !ok {
 		return TablePoint{}, fmt.Errorf("%w: the recovery point of group %s says nothing about table %s", action.ErrRefused, p.Group, c.Item.Name)
 	}

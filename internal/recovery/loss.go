@@ -52,9 +52,10 @@ type Loss struct {
 	Unit    string `json:"unit"` // "rows" or "messages"
 	// RecoveryPoint is the cut for a table, or the moment since which it is taken to be
 	// unchanged, if that is earlier. A topic's log is not cut: for it, it
-	// is the moment before which every record of its worst partition is mirrored.
+	// is the moment before which every record of its worst partition is mirrored. Zero
+	// for a table that does not come back here: see [LeftOut].
 	RecoveryPoint time.Time       `json:"recovery_point"`
-	Version       *int64          `json:"version,omitempty"` // of a table
+	Version       *int64          `json:"version,omitempty"` // of a table that comes back
 	Count         CountInterval   `json:"lost"`
 	Seconds       SecondsInterval `json:"lost_seconds"`
 	// Offsets of a topic's source lie beyond what is mirrored, as far as was seen. They

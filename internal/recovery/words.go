@@ -52,6 +52,8 @@ func (g Given) Words() string {
 // Words say a loss in a sentence, with whether the source said so.
 func (l Loss) Words() string {
 	switch {
+	case l.LeftOut():
+		return "nobody knows how much: it does not come back here"
 	case l.Count.AtMost == nil:
 		return fmt.Sprintf("at least %d %s, and nobody can say at most how many", l.Count.AtLeast, l.Unit)
 	case l.Exact && *l.Count.AtMost == 0:

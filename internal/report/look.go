@@ -210,7 +210,7 @@ func (b *builder) recovered(ctx context.Context, entries []ledger.Entry) error {
 // is made up.
 func (b *builder) point(doc wire.OutcomeDoc) {
 	p, err := record.GroupPoint.Decode(doc.Outcome.Data)
-	if err != nil || p.Cut.At.IsZero() {
+	if err != nil || p.Cut.At.IsZero() && len(p.LeftOut) == 0 {
 		b.note("the recovery point of group %s is not in its outcome", doc.Item.Name)
 		return
 	}
@@ -218,10 +218,15 @@ func (b *builder) point(doc wire.OutcomeDoc) {
 	if g, ok := b.estate.Group(name); ok && tier == 0 {
 		tier = g.Tier
 	}
-	b.rep.Cuts = append(b.rep.Cuts, GroupCut{
-		Group: name, Tier: tier, At: p.Cut.At.UTC(), SkewSeconds: p.Cut.SkewSeconds,
-		Binding: p.Cut.Binding.Dataset, Reason: p.Cut.Binding.Reason,
-	})
+	if !p.Cut.At.IsZero() {
+		b.rep.Cuts = append(b.rep.Cuts, GroupCut{
+			Group: name, Tier: tier, At: p.Cut.At.UTC(), SkewSeconds: p.Cut.SkewSeconds,
+			Binding: p.Cut.Binding.Dataset, Reason: p.Cut.Binding.Reason,
+		})
+	}
+	for _, left := range p.LeftOut {
+		b.note("table %s of group %s did not come back here: %s", left.Table, name, left.Why)
+	}
 	for _, l := range p.Losses {
 		l.RecoveryPoint = l.RecoveryPoint.UTC()
 		b.rep.Recovery = append(b.rep.Recovery, Recovered{Loss: l, Group: name, Tier: tier})

@@ -209,7 +209,7 @@ func (t Tier) until() string {
 
 func (r Report) mdRecovery(p *page) {
 	p.heading("Recovery")
-	if len(r.Cuts) == 0 {
+	if len(r.Cuts)+len(r.Recovery) == 0 {
 		p.prose("", "No recovery point was recorded.")
 		return
 	}

@@ -2,12 +2,14 @@ package report_test
 
 import (
 	"bytes"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
+	"breakwater/internal/recovery"
 	"breakwater/internal/report"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
@@ -74,5 +76,35 @@ func TestNoRecoveryPoint(t *testing.T) {
 	r := b.report()
 	if r.Recovery == nil || r.Cuts == nil || len(r.Recovery)+len(r.Cuts) != 0 {
 		t.Errorf("recovery %#v, cuts %#v; want empty lists", r.Recovery, r.Cuts)
+	}
+}
+
+// TestLeftOut: a table that did not come back is in every form, its loss unknown and its
+// objective neither met nor missed; alone in its group it leaves no cut.
+func TestLeftOut(t *testing.T) {
+	b := newBook(t, memory{})
+	b.compiled, b.estate = failover(t, "orders")
+	b.start(action.ModeLive, nil)
+	left := recovery.LeftOut{Table: "orders", Why: "a catalog decides; recover it through that"}
+	b.apply("point", "point/group.recovery-point", "sales", 1, recovery.GroupPoint{
+		Group: "sales", LeftOut: []recovery.LeftOut{left}, Losses: []recovery.Loss{recovery.LossOf(left, 60)},
+	}, saw("recorded", "yes", "yes", true))
+	r := b.report()
+	if len(r.Cuts) != 0 || len(r.Recovery) != 1 || r.Recovery[0].Met != verdict.Unknown {
+		t.Fatalf("recovery %+v, cuts %+v", r.Recovery, r.Cuts)
+	}
+	if !slices.ContainsFunc(r.Notes, func(n string) bool {
+		return strings.Contains(n, "table orders of group sales did not come back here: "+left.Why)
+	}) {
+		t.Errorf("notes %q", r.Notes)
+	}
+	for name, write := range map[string]func(io.Writer) error{"markdown": r.Markdown, "HTML": r.HTML} {
+		var out bytes.Buffer
+		if err := write(&out); err != nil {
+			t.Fatal(err)
+		}
+		if text := out.String(); !strings.Contains(text, "did not come back here") || strings.Contains(text, "No recovery point was recorded") || strings.Contains(text, "0001") {
+			t.Errorf("%s:\n%s", name, text)
+		}
 	}
 }

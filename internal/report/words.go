@@ -74,6 +74,8 @@ func number(n int64) string {
 // lost says an interval of a loss; what nobody can bound is said to be so.
 func lost(l recovery.Loss) string {
 	switch c := l.Count; {
+	case l.LeftOut():
+		return "unknown"
 	case c.AtMost == nil:
 		return fmt.Sprintf("at least %s %s, no upper bound", number(c.AtLeast), l.Unit)
 	case *c.AtMost == 0 && l.Exact:
@@ -88,6 +90,8 @@ func lost(l recovery.Loss) string {
 // lostSeconds says how far back a dataset went.
 func lostSeconds(l recovery.Loss) string {
 	switch s := l.Seconds; {
+	case l.LeftOut():
+		return "unknown"
 	case s.AtMost == nil:
 		return fmt.Sprintf("at least %s, no upper bound", duration(s.AtLeast))
 	case *s.AtMost == s.AtLeast:
@@ -99,6 +103,9 @@ func lostSeconds(l recovery.Loss) string {
 
 // pointOf is the recovery point of a dataset in words.
 func pointOf(l recovery.Loss) string {
+	if l.LeftOut() {
+		return "did not come back here"
+	}
 	at := l.RecoveryPoint.UTC().Format("15:04:05.000Z")
 	if l.Version != nil {
 		return fmt.Sprintf("version %d, %s", *l.Version, at)

@@ -96,6 +96,14 @@ type Coordinated interface {
 	Coordinator() string
 }
 
+// Screened is a [Table] that tells of its head, without the files that it has, whether its
+// log can be gone by: who decides which commits count as [Coordinated] does, or by
+// [ErrUnsupported] what it asks for that is not known here. A part of the log that is not
+// there, or is broken, is passed over.
+type Screened interface {
+	Screen(ctx context.Context) (coordinator string, err error)
+}
+
 // Portable is a [Snapshot] of which a copy can stand for itself. It only reads.
 type Portable interface {
 	// Beside tells what a copy holds beside the closure.

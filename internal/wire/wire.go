@@ -148,13 +148,16 @@ type VerifyResult struct {
 
 // Look is a set of observations in short.
 type Look struct {
-	Verdict     verdict.Verdict `json:"verdict"`
-	OnlySource  bool            `json:"only_source,omitempty"` // every unknown has the unreachable source as its one cause
-	Passed      int64           `json:"passed"`                // observations
-	Failed      int64           `json:"failed"`
-	Unknown     int64           `json:"unknown"`
-	Findings    []string        `json:"findings,omitempty"`    // what did not pass, at most [Shown]
-	Obligations []string        `json:"obligations,omitempty"` // what would remain to be proven, each once, at most [Shown]
+	Verdict    verdict.Verdict `json:"verdict"`
+	OnlySource bool            `json:"only_source,omitempty"` // every unknown has the unreachable source as its one cause
+	// Owed are the ids of what people must accept, so that what is unknown may be carried
+	// as obligations: see [action.Owed].
+	Owed        []string `json:"owed,omitempty"`
+	Passed      int64    `json:"passed"` // observations
+	Failed      int64    `json:"failed"`
+	Unknown     int64    `json:"unknown"`
+	Findings    []string `json:"findings,omitempty"`    // what did not pass, at most [Shown]
+	Obligations []string `json:"obligations,omitempty"` // what would remain to be proven, each once, at most [Shown]
 }
 
 // MergeLooks puts looks together: the worst verdict, all counts, all findings, each
@@ -162,9 +165,15 @@ type Look struct {
 func MergeLooks(looks ...Look) Look {
 	var m Look
 	verdicts := make([]verdict.Verdict, len(looks))
-	only := true
+	only, owed := true, true
 	for i, l := range looks {
 		verdicts[i] = l.Verdict
+		owed = owed && (l.Verdict == verdict.Pass || len(l.Owed) > 0)
+		for _, id := range l.Owed {
+			if !slices.Contains(m.Owed, id) {
+				m.Owed = append(m.Owed, id)
+			}
+		}
 		only = only && (l.Verdict == verdict.Pass || l.OnlySource)
 		m.Passed, m.Failed, m.Unknown = m.Passed+l.Passed, m.Failed+l.Failed, m.Unknown+l.Unknown
 		m.Findings = append(m.Findings, l.Findings...)
@@ -176,6 +185,9 @@ func MergeLooks(looks ...Look) Look {
 	}
 	m.Verdict = verdict.Worst(verdicts...)
 	m.OnlySource = only && m.Verdict == verdict.Unknown && len(looks) > 0
+	if !owed {
+		m.Owed = nil
+	}
 	return m
 }
 

@@ -149,6 +149,7 @@ type actions struct {
 	count    int64 // of actions, as _last_checkpoint's size counts them
 	inParts  int64 // of them in a checkpoint's own parts
 	odd      []string
+	bare     bool // of a checkpoint only the protocol and the metadata are wanted
 }
 
 // parseActions reads newline-separated JSON actions, of a commit or of a v2

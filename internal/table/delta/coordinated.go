@@ -2,6 +2,7 @@ package delta
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,6 +45,67 @@ func (s *Snapshot) Coordinator() string {
 		}
 	}
 	return ""
+}
+
+// Screen tells by whom the head's commits are decided, as [Snapshot.Coordinator] does,
+// and what it asks of readers that is not known here, which is a [FeatureError]. It
+// reads no file of the table: of the newest checkpoint that can be read the protocol and
+// the metadata alone, and those commits above it that are there.
+func (l *Log) Screen(ctx context.Context) (coordinator string, err error) {
+	s := &Snapshot{}
+	take := func(acts *actions) {
+		if acts.protocol != nil {
+			s.Protocol = *acts.protocol
+		}
+		if acts.metadata != nil {
+			s.Metadata = *acts.metadata
+		}
+	}
+	above := int64(-1)
+	for _, c := range l.starts(l.Head()) {
+		if c.version < 0 {
+			break
+		}
+		acts := &actions{bare: true}
+		for _, o := range c.parts {
+			if err = l.readPart(ctx, o, acts); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			above = c.version
+			take(acts)
+			break
+		}
+		if !broken(err) {
+			return "", err
+		}
+	}
+	var there []int64
+	for v := range l.commits {
+		if v > above {
+			there = append(there, v)
+		}
+	}
+	slices.Sort(there)
+	for f := range l.commitsOf(ctx, slices.Values(there)) {
+		switch {
+		case f.err == nil:
+			take(f.actions)
+		case !broken(f.err):
+			return "", f.err
+		}
+	}
+	if f := s.Protocol.check(l.root.Root, l.Head()); f != nil {
+		if f.Managed() {
+			f.Staged = len(l.staged)
+		}
+		return "", f
+	}
+	if f := l.coordinated(s, l.Head()); f != nil {
+		return "", f
+	}
+	return s.Coordinator(), ctx.Err()
 }
 
 // unpublished counts commits above the head that lie beside the log.

@@ -22,6 +22,13 @@ func readActions(ctx context.Context, root folder, f *columns.File, into *action
 	if err != nil {
 		return err
 	}
+	if into.bare {
+		for c := range leaves {
+			if c < cMetaID || c > cWriterFeatures {
+				leaves[c] = -1
+			}
+		}
+	}
 	r := &checkpointReader{root: root, prefix: root.Key(""), into: into, partitions: map[string]uint32{}}
 	into.files.prefix = len(r.prefix)
 	for b, err := range f.Batches(ctx, leaves, r.keys) {

@@ -106,6 +106,55 @@ func TestTrap24UnpublishedCommits(t *testing.T) {
 	}
 }
 
+// Trap 24, asked without reading a table's files: the head decides, from a checkpoint on
+// and from what of the commits above is there.
+func TestTrap24IsScreened(t *testing.T) {
+	catalog := `{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged"]}}`
+	coordinated := strings.Replace(metadataLine, `"configuration":{}`, `"configuration":{"delta.coordinatedCommits.commitCoordinator-preview":"dynamodb"}`, 1)
+	for _, truth := range deltatest.All(t) {
+		name := truth.Name
+		s := deltatest.Loaded(t, name)
+		l := open(t, s, "delta/"+name)
+		snap, unread := l.Snapshot(t.Context(), l.Head())
+		by, err := l.Screen(t.Context())
+		var unknown *delta.FeatureError
+		switch {
+		case errors.As(unread, &unknown):
+			var f *delta.FeatureError
+			if !errors.As(err, &f) || !slices.Equal(f.Features, unknown.Features) {
+				t.Errorf("%s: %q, %v; want %v", name, by, err, unread)
+			}
+			continue
+		case unread == nil && (err != nil || by != snap.Coordinator()):
+			t.Errorf("%s: %q, %v", name, by, err)
+		}
+		_, before := s.Calls()
+		put(t, s, jsonKey("delta/"+name, int(l.Head()+1)), catalog)
+		if _, err := open(t, s, "delta/"+name).Screen(t.Context()); !errors.As(err, &unknown) || !unknown.Managed() {
+			t.Errorf("%s, given to a catalog: %v", name, err)
+		}
+		s.Delete(jsonKey("delta/"+name, int(l.Head()+1)))
+		put(t, s, jsonKey("delta/"+name, int(l.Head()+3)), coordinated) // a part between has not arrived
+		if by, err := open(t, s, "delta/"+name).Screen(t.Context()); err != nil || !strings.Contains(by, "dynamodb") {
+			t.Errorf("%s, given to a coordinator: %q, %v", name, by, err)
+		}
+		if _, after := s.Calls(); after-before > 400 {
+			t.Errorf("%s: %d reads", name, after-before)
+		}
+	}
+	s := appends(t, "t", 2)
+	lost := errors.New("no answer")
+	s.Fail = func(did, _ string) error {
+		if did == "get" {
+			return lost
+		}
+		return nil
+	}
+	if by, err := open(t, s, "t").Screen(t.Context()); !errors.Is(err, lost) {
+		t.Errorf("without an answer: %q, %v", by, err)
+	}
+}
+
 // The checksum file tells where the log's content is not what was committed.
 func TestChecksumFile(t *testing.T) {
 	const at = "delta/dv/_delta_log/00000000000000000005.crc"

@@ -96,6 +96,8 @@ func (o opened) Newest(ctx context.Context, notAfter time.Time) (table.Newest, e
 	return out, err
 }
 
+func (o opened) Screen(ctx context.Context) (string, error) { return o.log.Screen(ctx) }
+
 func (o opened) Snapshot(ctx context.Context, number int64) (table.Snapshot, error) {
 	s, err := o.log.Snapshot(ctx, number)
 	if err != nil {

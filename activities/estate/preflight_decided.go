@@ -1,0 +1,71 @@
+package estate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/lake"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// decided asks of every table whose log is there whether it can come back by its log
+// alone. One of which a catalog decides which commits count cannot, and takes nothing
+// from the others: people accept at a gate that it is left out.
+func (p *preflight) decided(ctx context.Context) {
+	for _, g := range p.groups() {
+		if len(g.Tables) == 0 {
+			continue
+		}
+		what, want := "the logs of "+g.Group+"'s tables alone say what was committed", "of every table, or it is known which do not come back here"
+		whys := make([]string, len(g.Tables))
+		work, wctx := errgroup.WithContext(ctx)
+		work.SetLimit(action.AtOnce)
+		for i, t := range g.Tables {
+			work.Go(func() (err error) {
+				whys[i], err = p.screen(wctx, t)
+				return err
+			})
+		}
+		if err := work.Wait(); err != nil {
+			p.err(what, want, err)
+			continue
+		}
+		var out []string
+		for i, t := range g.Tables {
+			if whys[i] == "" {
+				continue
+			}
+			out = append(out, t.Table)
+			p.out[t.Table] = true
+			p.obs = append(p.obs, action.NotHere(t.Table, "it can come back at "+p.r.Region, "a log that alone says what was committed", whys[i],
+				fmt.Sprintf("Recover table %s, which cannot come back with group %s: %s", t.Table, g.Group, whys[i])))
+		}
+		got := fmt.Sprintf("%d of %d", len(g.Tables)-len(out), len(g.Tables))
+		if len(out) > 0 {
+			got += "; not of " + action.Few(out)
+		}
+		p.saw(what, want, got, true)
+	}
+}
+
+// screen says why a table cannot come back by its log; empty where nothing says so. What
+// of its log has not arrived is not asked for here.
+func (p *preflight) screen(ctx context.Context, t estate.Table) (string, error) {
+	site, err := p.s.lake.Table(ctx, p.c.Estate, p.r.Region, t.Table)
+	if err != nil {
+		return "", err
+	}
+	l, err := site.Open(ctx)
+	if errors.Is(err, fs.ErrNotExist) && lake.Answered(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return site.Screen(ctx, l)
+}

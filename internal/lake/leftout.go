@@ -1,0 +1,97 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"breakwater/internal/recovery"
+	"breakwater/internal/table"
+)
+
+// NotHereError says that a table does not come back here, whatever is done here: who
+// decides which of its commits count is asked elsewhere, or its format asks for more
+// than is known here. It takes nothing from the other tables of its group.
+type NotHereError struct {
+	recovery.LeftOut
+	Loss recovery.Loss // as the group's recovery point has it
+}
+
+func (e *NotHereError) Error() string {
+	return fmt.Sprintf("table %s does not come back here: %s", e.Table, e.Why)
+}
+
+// Screen says why a table that was opened does not come back here; empty where nothing
+// says that it does not.
+func (t Table) Screen(ctx context.Context, l table.Table) (why string, err error) {
+	screened, ok := l.(table.Screened)
+	if !ok {
+		return "", nil
+	}
+	by, err := screened.Screen(ctx)
+	if why = notHere(by, err); why != "" {
+		return why, nil
+	}
+	return "", err
+}
+
+// coordinatorOf is who decides which commits of a version's table count; empty where the
+// log does.
+func coordinatorOf(s table.Snapshot) string {
+	if c, ok := s.(table.Coordinated); ok {
+		return c.Coordinator()
+	}
+	return ""
+}
+
+// notHere says why a table does not come back here, by who decides its commits or by the
+// error that came in its place; empty where nothing says that it does not.
+func notHere(coordinator string, err error) string {
+	var managed interface {
+		error
+		Managed() bool
+	}
+	switch {
+	case errors.As(err, &managed) && managed.Managed():
+		return managed.Error()
+	case errors.Is(err, table.ErrUnsupported):
+		return err.Error()
+	case err == nil && coordinator != "":
+		return fmt.Sprintf("a catalog or commit coordinator decides which of its commits count (%s), and would not follow what is done to its log; recover it through that one, or take the table out of its hands while the source answers", coordinator)
+	}
+	return ""
+}
+
+// lookOrLeaveOut is [TableEvidence.Look], and leaves out a table that does not come back
+// here. Its head says who decides, whole or not.
+func (t *TableEvidence) lookOrLeaveOut(ctx context.Context) error {
+	err := t.Look(ctx)
+	why := notHere(t.coordinator, err)
+	if err == nil && why == "" && len(t.above) > 0 {
+		if why, err = t.Screen(ctx, t.Log); err != nil && LogBroken(err) {
+			err = nil
+		}
+	}
+	if why != "" {
+		t.leaveOut(why)
+		return nil
+	}
+	return err
+}
+
+// leaveOut takes a table out of what a cut is chosen from.
+func (t *TableEvidence) leaveOut(why string) {
+	t.LeftOut = why
+	t.Log, t.Newest, t.above, t.Odd, t.State.Versions = nil, nil, nil, nil, nil
+}
+
+// LeftOut are the tables that do not come back here, in the order of the estate.
+func (ev *GroupEvidence) LeftOut() []recovery.LeftOut {
+	var all []recovery.LeftOut
+	for _, t := range ev.Tables {
+		if t.LeftOut != "" {
+			all = append(all, recovery.LeftOut{Table: t.Name, Why: t.LeftOut})
+		}
+	}
+	return all
+}
