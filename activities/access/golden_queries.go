@@ -43,8 +43,8 @@ func (s room) verifyGolden(ctx context.Context, c action.Call[action.None]) ([]a
 	p, err := s.lake.PointOf(ctx, c)
 	var not *lake.NotHereError
 	if errors.As(err, &not) {
-		return []action.Observation{action.NotHere(not.Table, "the table answers as the witness did", "the same rows, and the declared answers", not.Why,
-			fmt.Sprintf("Hold table %s against the witness and its golden queries, once it is recovered", not.Table))}, nil
+		return []action.Observation{action.NotHere(not.Dataset, "the table answers as the witness did", "the same rows, and the declared answers", not.Why,
+			fmt.Sprintf("Hold table %s against the witness and its golden queries, once it is recovered", not.Dataset))}, nil
 	}
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, "", "the table answers as the witness did", "a recovery point", err, "")}, nil

@@ -29,7 +29,7 @@ func (s room) answers(ctx context.Context, c action.Call[action.None], t lake.Ta
 	var not *lake.NotHereError
 	switch {
 	case errors.As(err, &not): // the acceptance is of that table, and not of this one
-		return action.NotHere(not.Table, what+" of "+t.Name, want, not.Why, fmt.Sprintf("Ask %s of table %s, once table %s is recovered", what, t.Name, not.Table))
+		return action.NotHere(not.Dataset, what+" of "+t.Name, want, not.Why, fmt.Sprintf("Ask %s of table %s, once table %s is recovered", what, t.Name, not.Dataset))
 	case errors.Is(err, query.ErrQuery), errors.Is(err, query.ErrLimit): // says nothing of the table
 		return t.About(action.Observation{What: what, Want: want, Got: err.Error(), Verdict: verdict.Unknown, Cause: action.CauseOther})
 	case err != nil:

@@ -210,6 +210,14 @@ func TestAssumeUnchanged(t *testing.T) {
 	if _, err := d.Plan(t.Context(), r, nil); !errors.Is(err, recovery.ErrNoCut) || !strings.Contains(err.Error(), "take payments to be unchanged") {
 		t.Errorf("Plan = %v; want that payments leaves no cut, and the way out", err)
 	}
+	without, err := d.Plan(t.Context(), r, json.RawMessage(`{"leave_out": " payments "}`))
+	l.Must(err)
+	if len(without.Accepts) != 1 || without.Accepts[0].ID != "left-out payments" || !strings.Contains(without.Accepts[0].Sentence, "people leave it out") || !strings.Contains(without.Summary, "without payments, bound by orders") {
+		t.Errorf("left out: %s, it asks for %+v", without.Summary, without.Accepts)
+	}
+	if _, err := d.Plan(t.Context(), r, json.RawMessage(`{"leave_out": "payment"}`)); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), `leave_out names "payment"`) {
+		t.Errorf("leaving out a name of nothing = %v", err)
+	}
 	with := json.RawMessage(`{"assume_unchanged": "payments, nobody"}`)
 	if _, err := d.Plan(t.Context(), r, with); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), `"nobody"`) {
 		t.Errorf("Plan with a name of nothing = %v", err)

@@ -21,6 +21,7 @@ import (
 // pointParams are what a step says about a recovery point.
 type pointParams struct {
 	AssumeUnchanged string `json:"assume_unchanged,omitempty" doc:"tables and topics, separated by commas, that nobody has written to since they were last seen or written: they do not hold the cut back. What was written to them all the same is lost, which the plan says"`
+	LeaveOut        string `json:"leave_out,omitempty" doc:"tables and topics, separated by commas, without which their groups come back: the cut is chosen from the others, nothing is known of what these lose, and a gate accepts that for each table before the others are promoted"`
 }
 
 // call is a call without the step's parameters, as the shared looks take it.
@@ -52,7 +53,7 @@ func (s room) point(ctx context.Context, c action.Call[pointParams]) (recovery.G
 	if err != nil {
 		return recovery.GroupPoint{}, nil, err
 	}
-	if err := assume(c, ev); err != nil {
+	if err := say(c, ev); err != nil {
 		return recovery.GroupPoint{}, nil, err
 	}
 	accepts, err := ev.AbsolutePaths(ctx, c.Estate)
@@ -60,27 +61,22 @@ func (s room) point(ctx context.Context, c action.Call[pointParams]) (recovery.G
 		return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 	}
 	p := recovery.GroupPoint{Group: c.Item.Name, Death: ev.Death, LeftOut: ev.LeftOut()}
-	slices.SortFunc(p.LeftOut, func(a, b recovery.LeftOut) int { return strings.Compare(a.Table, b.Table) })
 	for _, left := range p.LeftOut {
-		accepts = append(accepts, action.LeftOut(left.Table, left.Why))
+		accepts = append(accepts, action.LeftOut(left.Dataset, left.Why))
 	}
 	if len(p.LeftOut) < len(ev.Tables)+len(ev.Topics) || len(p.LeftOut) == 0 { // else nothing is left to choose for
 		if p.Cut, err = ev.Choose(ctx); err != nil {
 			return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 		}
 		accepts = append(accepts, ev.OddTimes()...)
-		if p.Losses, err = recovery.Losses(p.Cut, ev.States(), ev.Topics, ev.Death, ev.Skew); err != nil {
-			return recovery.GroupPoint{}, nil, err
-		}
+	}
+	if p.Losses, err = recovery.Losses(p.Cut, ev.States(), ev.Topics, ev.Death, ev.Skew); err != nil {
+		return recovery.GroupPoint{}, nil, err
 	}
 	for i, t := range p.Cut.Tables {
 		if !t.AssumedSince.IsZero() {
 			accepts = append(accepts, lake.AcceptUnchanged(t, p.Losses[i]))
 		}
-	}
-	for _, left := range p.LeftOut {
-		i := slices.IndexFunc(ev.Tables, func(t *lake.TableEvidence) bool { return t.Name == left.Table })
-		p.Losses = append(p.Losses, recovery.LossOf(left, ev.Tables[i].State.RPOSeconds))
 	}
 	return p, accepts, nil
 }
@@ -93,7 +89,7 @@ func comesBack(p recovery.GroupPoint) string {
 	}
 	var names []string
 	for _, left := range p.LeftOut {
-		names = append(names, left.Table)
+		names = append(names, left.Dataset)
 	}
 	if names != nil {
 		words += ", without " + action.Few(names)
@@ -101,28 +97,41 @@ func comesBack(p recovery.GroupPoint) string {
 	return words
 }
 
-// assume marks what the step takes to be unchanged.
-func assume(c action.Call[pointParams], ev *lake.GroupEvidence) error {
-	for name := range strings.SplitSeq(c.With.AssumeUnchanged, ",") {
+// say marks what the step takes to be unchanged, and what it leaves out.
+func say(c action.Call[pointParams], ev *lake.GroupEvidence) error {
+	unchanged, err := named(c.Estate, "assume_unchanged", c.With.AssumeUnchanged)
+	if err != nil {
+		return err
+	}
+	for _, t := range ev.Tables {
+		t.State.Unchanged = slices.Contains(unchanged, t.Name)
+	}
+	for i := range ev.Topics {
+		ev.Topics[i].Unchanged = slices.Contains(unchanged, ev.Topics[i].Name)
+	}
+	out, err := named(c.Estate, "leave_out", c.With.LeaveOut)
+	for _, name := range out {
+		ev.LeaveOut(name, "people leave it out (input leave_out); bring it back by itself, from a backup or when its replication is whole")
+	}
+	return err
+}
+
+// named are the tables and topics that an input names.
+func named(e *estate.Estate, input, list string) ([]string, error) {
+	var all []string
+	for name := range strings.SplitSeq(list, ",") {
 		if name = strings.TrimSpace(name); name == "" {
 			continue
 		}
-		known := false
-		for _, g := range c.Estate.Groups {
-			known = known || slices.ContainsFunc(g.Tables, func(t estate.Table) bool { return t.Table == name }) ||
+		if !slices.ContainsFunc(e.Groups, func(g estate.Group) bool {
+			return slices.ContainsFunc(g.Tables, func(t estate.Table) bool { return t.Table == name }) ||
 				slices.ContainsFunc(g.Topics, func(t estate.Topic) bool { return t.Topic == name })
+		}) {
+			return nil, fmt.Errorf("%w: %s names %q, and estate %s has no table or topic of that name", action.ErrRefused, input, name, e.Estate)
 		}
-		if !known {
-			return fmt.Errorf("%w: assume_unchanged names %q, and estate %s has no table or topic of that name", action.ErrRefused, name, c.Estate.Estate)
-		}
-		for _, t := range ev.Tables {
-			t.State.Unchanged = t.State.Unchanged || t.Name == name
-		}
-		for i := range ev.Topics {
-			ev.Topics[i].Unchanged = ev.Topics[i].Unchanged || ev.Topics[i].Name == name
-		}
+		all = append(all, name)
 	}
-	return nil
+	return all, nil
 }
 
 func (s room) planPoint(ctx context.Context, c action.Call[pointParams]) (action.Change, error) {
@@ -145,8 +154,8 @@ func (s room) planPoint(ctx context.Context, c action.Call[pointParams]) (action
 	}
 	for _, l := range p.Losses {
 		e := action.EffectLine{On: l.Dataset, Do: "record its recovery point: it loses " + l.Words()}
-		if left, _, not := p.NotHere(l.Dataset); not && l.LeftOut() {
-			e.Do = "leave it out: " + left.Why
+		if l.LeftOut() {
+			e.Do = "leave it out"
 		} else if t, _, ok := p.Table(l.Dataset); ok && l.Kind == "table" {
 			e.To = fmt.Sprintf("version %d of %s", t.Version, t.CommittedAt.Format(time.RFC3339Nano))
 			if t.GivesUp.Versions > 0 {

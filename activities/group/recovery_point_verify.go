@@ -186,11 +186,10 @@ func versionsOf(p recovery.GroupPoint) string {
 func pointWords(p recovery.GroupPoint) string {
 	text := "versions " + versionsOf(p)
 	for _, l := range p.Losses {
-		if left, _, not := p.NotHere(l.Dataset); not && l.LeftOut() {
-			text += "; without " + left.Table + ": " + left.Why
-		} else {
-			text += "; " + l.Dataset + " loses " + l.Words()
-		}
+		text += "; " + l.Dataset + " loses " + l.Words()
+	}
+	for _, left := range p.LeftOut {
+		text += "; without " + left.Dataset + ": " + left.Why
 	}
 	return text
 }

@@ -39,8 +39,8 @@ func (s room) verifyHistory(ctx context.Context, c action.Call[action.None]) ([]
 	p, err := s.lake.PointOf(ctx, c)
 	var not *lake.NotHereError
 	if errors.As(err, &not) {
-		return []action.Observation{action.NotHere(not.Table, what, "as far back as its retention promises", not.Why,
-			fmt.Sprintf("See that older versions of table %s can be read, once it is recovered", not.Table))}, nil
+		return []action.Observation{action.NotHere(not.Dataset, what, "as far back as its retention promises", not.Why,
+			fmt.Sprintf("See that older versions of table %s can be read, once it is recovered", not.Dataset))}, nil
 	}
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, "", what, "a recovery point", err, "")}, nil

@@ -19,9 +19,9 @@ type leftOut struct {
 func planLeftOut(not *lake.NotHereError) (action.Change, error) {
 	data, err := action.Encode(leftOut{&not.LeftOut})
 	return action.Change{
-		Summary: fmt.Sprintf("%s is left as it is: %s", not.Table, not.Why),
-		Accepts: []action.Acceptance{action.LeftOut(not.Table, not.Why)}, Loss: not.Loss.Given(), Data: data,
-		Preconditions: []action.Precondition{{Resource: "recovery point of table " + not.Table, Version: "none: it does not come back here"}},
+		Summary: fmt.Sprintf("%s is left as it is: %s", not.Dataset, not.Why),
+		Accepts: []action.Acceptance{action.LeftOut(not.Dataset, not.Why)}, Loss: not.Loss.Given(), Data: data,
+		Preconditions: []action.Precondition{{Resource: "recovery point of table " + not.Dataset, Version: "none: it does not come back here"}},
 	}, err
 }
 
@@ -37,8 +37,8 @@ func leftOutBy(plan *action.Change) (recovery.LeftOut, bool) {
 // verifyLeftOut sees that the run did nothing to the table, and leaves to prove what
 // nobody can prove here.
 func (s room) verifyLeftOut(ctx context.Context, c action.Call[action.None], left recovery.LeftOut) ([]action.Observation, error) {
-	return append(s.untouched(ctx, c), action.NotHere(left.Table, "it is back, at the cut of its group", "promoted", left.Why,
-		fmt.Sprintf("Recover table %s, which did not come back with its group, and state what it lost: %s", left.Table, left.Why))), nil
+	return append(s.untouched(ctx, c), action.NotHere(left.Dataset, "it is back, at the cut of its group", "promoted", left.Why,
+		fmt.Sprintf("Recover table %s, which did not come back with its group, and state what it lost: %s", left.Dataset, left.Why))), nil
 }
 
 // untouched observes that this run moved nothing of a table aside.

@@ -39,11 +39,8 @@ type TableEvidence struct {
 	State      recovery.TableState
 	// Skew is what clocks may differ by before a version's time is odd: see
 	// [recovery.InOrder]. Odd are the versions that lost their time by it.
-	Skew time.Duration
-	Odd  []recovery.Version
-	// LeftOut says why the table does not come back here; empty where it may. Nothing
-	// else is then known of it.
-	LeftOut     string
+	Skew        time.Duration
+	Odd         []recovery.Version
 	coordinator string // who decides which commits count, as the newest complete version says
 }
 
@@ -332,13 +329,11 @@ func (t *TableEvidence) prove(ctx context.Context, version int64) (bool, error) 
 	return false, nil
 }
 
-// States are the tables as a cut is chosen from them, without those that are left out.
+// States are the tables as a cut is chosen from them.
 func (ev *GroupEvidence) States() []recovery.TableState {
 	var out []recovery.TableState
 	for _, t := range ev.Tables {
-		if t.LeftOut == "" {
-			out = append(out, t.State)
-		}
+		out = append(out, t.State)
 	}
 	return out
 }
@@ -401,7 +396,7 @@ func (s Lake) source(ctx context.Context, c action.Call[action.None], ev *GroupE
 	work, wctx := errgroup.WithContext(ctx)
 	work.SetLimit(action.AtOnce)
 	for i, t := range ev.Tables {
-		if t.LeftOut != "" {
+		if t.State.LeftOut != "" {
 			continue
 		}
 		work.Go(func() error {
@@ -423,7 +418,7 @@ func (s Lake) source(ctx context.Context, c action.Call[action.None], ev *GroupE
 	}
 	var newest time.Time
 	for i, h := range heads {
-		if ev.Tables[i].LeftOut != "" {
+		if ev.Tables[i].State.LeftOut != "" {
 			continue
 		}
 		if h == nil {
@@ -442,7 +437,7 @@ func (s Lake) source(ctx context.Context, c action.Call[action.None], ev *GroupE
 	}
 	ev.Death.Answered = true
 	for i, t := range ev.Tables {
-		if t.LeftOut == "" {
+		if t.State.LeftOut == "" {
 			heads[i].At = newest.Add(ev.Skew)
 			t.State.Source = heads[i]
 		}
@@ -468,7 +463,7 @@ func (s Lake) SourceHead(ctx context.Context, c action.Call[action.None], name s
 	defer done()
 	snap, err := l.Snapshot(ctx, l.Extent().Head)
 	if why := notHere(coordinatorOf(snap), err); why != "" {
-		return nil, &NotHereError{LeftOut: recovery.LeftOut{Table: name, Why: why}}
+		return nil, &NotHereError{LeftOut: recovery.LeftOut{Dataset: name, Kind: "table", Why: why}}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("head of table %s in %s: %w", name, c.Run.Source, err)

@@ -18,7 +18,7 @@ type NotHereError struct {
 }
 
 func (e *NotHereError) Error() string {
-	return fmt.Sprintf("table %s does not come back here: %s", e.Table, e.Why)
+	return fmt.Sprintf("table %s does not come back here: %s", e.Dataset, e.Why)
 }
 
 // Screen says why a table that was opened does not come back here; empty where nothing
@@ -81,17 +81,28 @@ func (t *TableEvidence) lookOrLeaveOut(ctx context.Context) error {
 
 // leaveOut takes a table out of what a cut is chosen from.
 func (t *TableEvidence) leaveOut(why string) {
-	t.LeftOut = why
+	t.State.LeftOut = why
 	t.Log, t.Newest, t.above, t.Odd, t.State.Versions = nil, nil, nil, nil, nil
 }
 
-// LeftOut are the tables that do not come back here, in the order of the estate.
-func (ev *GroupEvidence) LeftOut() []recovery.LeftOut {
-	var all []recovery.LeftOut
+// LeaveOut leaves out a table or a topic; false where the group has none of that name.
+func (ev *GroupEvidence) LeaveOut(name, why string) bool {
+	found := false
 	for _, t := range ev.Tables {
-		if t.LeftOut != "" {
-			all = append(all, recovery.LeftOut{Table: t.Name, Why: t.LeftOut})
+		if t.Name == name {
+			t.leaveOut(why)
+			found = true
 		}
 	}
-	return all
+	for i := range ev.Topics {
+		if ev.Topics[i].Name == name {
+			ev.Topics[i].LeftOut, found = why, true
+		}
+	}
+	return found
+}
+
+// LeftOut is what does not come back here.
+func (ev *GroupEvidence) LeftOut() []recovery.LeftOut {
+	return recovery.LeftOutOf(ev.States(), ev.Topics)
 }

@@ -106,6 +106,7 @@ type ban struct {
 	from, to int64
 	owner    owner
 	bound    bound
+	waivable bool // where people take the dataset to be unchanged
 }
 
 // chooser collects what every dataset forbids.
@@ -118,6 +119,7 @@ type chooser struct {
 	bans   []ban
 	// waived are the bans of datasets that people take to be unchanged.
 	waived []ban
+	newest int64 // commit of all that are complete
 }
 
 // ChooseCut returns the latest moment, less the skew, at which every table's
@@ -130,16 +132,18 @@ type chooser struct {
 // target. A partition is known through its newest mirrored timestamp or the
 // last observed source end that is mirrored, whichever is later.
 //
-// The error is [ErrEmptyGroup], a [*NoCutError], a [*NotMonotoneError] or
+// What is left out does not count. The error is [ErrEmptyGroup], a [*NoCutError], a [*NotMonotoneError] or
 // another in [ErrEvidence]. The arguments are not changed.
 func ChooseCut(tables []TableState, topics []TopicState, skew time.Duration) (Cut, error) {
 	if skew < 0 {
 		return Cut{}, fmt.Errorf("choose the cut: %w: the clock skew is %s; declare zero or more", ErrEvidence, skew)
 	}
+	tables = slices.DeleteFunc(slices.Clone(tables), func(t TableState) bool { return t.LeftOut != "" })
+	topics = slices.DeleteFunc(slices.Clone(topics), func(t TopicState) bool { return t.LeftOut != "" })
 	if err := distinct(tables, topics); err != nil {
 		return Cut{}, err
 	}
-	c := &chooser{tables: tables, topics: topics, skew: int64(skew), apart: int64(skew)}
+	c := &chooser{tables: tables, topics: topics, skew: int64(skew), apart: int64(skew), newest: math.MinInt64}
 	if len(tables) == 1 && len(topics) == 0 {
 		c.apart = 0
 	}
@@ -208,7 +212,7 @@ func distinct(tables []TableState, topics []TopicState) error {
 		}
 		names[t.Name] = true
 		if len(t.Partitions) == 0 {
-			return &NoCutError{t.Name, "no partition of it was looked at", "read the topic's partitions at the target"}
+			return &NoCutError{t.Name, "no partition of it was looked at", "read the topic's partitions at the target", "", []string{t.Name}}
 		}
 		seen := make(map[int32]bool, len(t.Partitions))
 		for _, p := range t.Partitions {
@@ -263,9 +267,10 @@ func (c *chooser) table(i int) (known int64, newest int, err error) {
 	}
 	if newest < 0 {
 		return 0, 0, &NoCutError{t.Name, fmt.Sprintf("none of its %d versions with a commit time is complete at the target", len(vs)),
-			"wait for its replication, restore it from a backup, or take it out of the group"}
+			"wait for its replication, or restore it from a backup", "", []string{t.Name}}
 	}
 	head := vs[newest]
+	c.newest = max(c.newest, head.CommittedAt.UnixNano())
 
 	through := bound{head.CommittedAt.UnixNano(), whyCommit, head.Version}
 	beyond := bound{at: math.MaxInt64}
@@ -285,7 +290,7 @@ func (c *chooser) table(i int) (known int64, newest int, err error) {
 		c.ban(at, math.MaxInt64, me, bound{at, whyIncomplete, next.Version})
 	}
 	later := slices.ContainsFunc(t.Versions, func(v Version) bool { return v.Version > head.Version })
-	if known := (ban{through.at - c.apart + 1, math.MaxInt64, me, through}); t.Unchanged && !later && beyond.at == math.MaxInt64 {
+	if known := (ban{through.at - c.apart + 1, math.MaxInt64, me, through, !later && beyond.at == math.MaxInt64}); t.Unchanged && known.waivable {
 		c.waived = append(c.waived, known)
 	} else {
 		c.bans = append(c.bans, known)
@@ -335,17 +340,20 @@ func (c *chooser) partition(i, j int) (int64, error) {
 	switch {
 	case through.at > math.MinInt64:
 	case c.topics[i].Unchanged && beyond == math.MaxInt64:
-		c.waived = append(c.waived, ban{math.MinInt64, math.MaxInt64, me, through})
+		c.waived = append(c.waived, ban{math.MinInt64, math.MaxInt64, me, through, true})
 		return through.at, nil
 	default:
-		why := "it holds no mirrored record and no source end was ever journalled"
+		none := &NoCutError{c.name(me), "it holds no mirrored record and no source end was ever journalled",
+			"let the witness journal its end while the source answers", "", []string{c.dataset(me)}}
 		if p.Untimed != "" {
-			why = p.Untimed + ", and no source end that is mirrored was ever journalled"
+			none.Reason = p.Untimed + ", and no source end that is mirrored was ever journalled"
 		}
-		return 0, &NoCutError{c.name(me), why, fmt.Sprintf(
-			"let the witness journal its end while the source answers, take %s to be unchanged if nobody writes to it (input assume_unchanged), or take the topic out of the group", c.dataset(me))}
+		if beyond == math.MaxInt64 {
+			none.Unchanged = c.dataset(me)
+		}
+		return 0, none
 	}
-	if known := (ban{through.at - c.skew + 1, math.MaxInt64, me, through}); c.topics[i].Unchanged && beyond == math.MaxInt64 {
+	if known := (ban{through.at - c.skew + 1, math.MaxInt64, me, through, beyond == math.MaxInt64}); c.topics[i].Unchanged && known.waivable {
 		c.waived = append(c.waived, known)
 	} else {
 		c.bans = append(c.bans, known)
@@ -358,7 +366,7 @@ func (c *chooser) partition(i, j int) (int64, error) {
 
 func (c *chooser) ban(from, to int64, by owner, b bound) {
 	if from <= to {
-		c.bans = append(c.bans, ban{from, to, by, b})
+		c.bans = append(c.bans, ban{from, to, by, b, false})
 	}
 }
 
@@ -367,13 +375,15 @@ func (c *chooser) ban(from, to int64, by owner, b bound) {
 // which then moves before it, or ends before it, and so do all that follow.
 func (c *chooser) latest() (int64, ban, error) {
 	if !slices.ContainsFunc(c.bans, func(b ban) bool { return b.to == math.MaxInt64 }) && len(c.waived) > 0 {
-		// All of them are taken to be unchanged: the one that is known longest says when.
-		longest := slices.MaxFunc(c.waived, func(a, b ban) int { return cmp.Compare(a.from, b.from) })
-		if longest.from == math.MinInt64 {
-			return 0, ban{}, &NoCutError{c.name(longest.owner), "nothing is known of it or of anything else in its group, which people take to be unchanged",
-				"let the witness journal its end while the source answers"}
+		// All of them are taken to be unchanged: the one that is known longest says when, or
+		// the newest commit, if what is known ends before it by the skew.
+		last := slices.MaxFunc(c.waived, func(a, b ban) int { return cmp.Compare(a.from, b.from) })
+		if last.from == math.MinInt64 {
+			return 0, ban{}, &NoCutError{c.name(last.owner), "nothing is known of it or of anything else in its group, which people take to be unchanged",
+				"let the witness journal its end while the source answers", "", []string{c.dataset(last.owner)}}
 		}
-		c.bans = append(c.bans, longest)
+		last.from, last.waivable = max(last.from-1, c.newest)+1, false
+		c.bans = append(c.bans, last)
 	}
 	slices.SortFunc(c.bans, func(a, b ban) int {
 		return cmp.Or(cmp.Compare(b.to, a.to), cmp.Compare(a.from, b.from),
@@ -388,10 +398,15 @@ func (c *chooser) latest() (int64, ban, error) {
 			continue
 		}
 		if b.bound.why == whyBefore {
+			unchanged := ""
+			if by.waivable {
+				unchanged = c.dataset(by.owner)
+			}
 			return 0, ban{}, &NoCutError{c.name(b.owner),
 				fmt.Sprintf("it is known only since version %d of %s, and the group can come back to no moment after %s because of %s: %s",
 					b.bound.version, stamp(moment(b.bound.at)), stamp(moment(at)), c.name(by.owner), strings.TrimSuffix(c.reason(by), ".")),
-				fmt.Sprintf("restore its older versions, wait for the other's replication, take %s to be unchanged if nobody writes to it (input assume_unchanged), or put the two in separate groups", c.dataset(by.owner))}
+				"restore its older versions, wait for the other's replication, or put the two in separate groups", unchanged,
+				slices.Compact([]string{c.dataset(b.owner), c.dataset(by.owner)})}
 		}
 		at, by = b.from-1, b
 	}

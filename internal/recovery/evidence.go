@@ -3,6 +3,7 @@ package recovery
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -26,10 +27,19 @@ type NoCutError struct {
 	Dataset string // a table, or a topic and partition as "topic/3"
 	Reason  string // what was found
 	Help    string // what to do next
+	// Unchanged is a table or topic that people can take to be unchanged, so that it
+	// does not hold the cut back; empty where that helps nothing.
+	Unchanged string
+	// LeaveOut are the tables or topics of which the group can come back without one.
+	LeaveOut []string
 }
 
 func (e *NoCutError) Error() string {
-	return fmt.Sprintf("choose the cut: %s: %s; %s", e.Dataset, e.Reason, e.Help)
+	text := fmt.Sprintf("choose the cut: %s: %s; %s", e.Dataset, e.Reason, e.Help)
+	if e.Unchanged != "" {
+		text += fmt.Sprintf(", or take %s to be unchanged if nobody writes to it (input assume_unchanged)", e.Unchanged)
+	}
+	return text + fmt.Sprintf(", or let the group come back without %s (input leave_out)", strings.Join(e.LeaveOut, " or "))
 }
 
 func (e *NoCutError) Unwrap() error { return ErrNoCut }
@@ -100,6 +110,9 @@ type TableState struct {
 	// Unchanged means that people take it that nothing was written since the table was
 	// last known: then it does not hold the cut back, and they risk what was.
 	Unchanged bool `json:"unchanged,omitzero"`
+	// LeftOut says why the table does not come back here; empty where it may. It then
+	// counts neither for the cut nor against it, and nothing is known of its loss.
+	LeftOut string `json:"left_out,omitempty"`
 	// RPOSeconds is the objective; zero means that none is declared.
 	RPOSeconds float64 `json:"rpo_seconds,omitzero"`
 }
@@ -165,6 +178,7 @@ type TopicState struct {
 	Partitions []PartitionState `json:"partitions"`
 	Peak       *Peak            `json:"peak,omitempty"`     // of all partitions together
 	Unchanged  bool             `json:"unchanged,omitzero"` // as of a table
+	LeftOut    string           `json:"left_out,omitempty"` // as of a table
 	RPOSeconds float64          `json:"rpo_seconds,omitzero"`
 }
 

@@ -53,7 +53,7 @@ type Loss struct {
 	// RecoveryPoint is the cut for a table, or the moment since which it is taken to be
 	// unchanged, if that is earlier. A topic's log is not cut: for it, it
 	// is the moment before which every record of its worst partition is mirrored. Zero
-	// for a table that does not come back here: see [LeftOut].
+	// for a dataset that does not come back here: see [LeftOut].
 	RecoveryPoint time.Time       `json:"recovery_point"`
 	Version       *int64          `json:"version,omitempty"` // of a table that comes back
 	Count         CountInterval   `json:"lost"`
@@ -73,7 +73,7 @@ type Loss struct {
 }
 
 // Losses returns what each dataset loses by going back to cut, in the cut's
-// order: tables, then topics. It takes the same evidence that ChooseCut took;
+// order: tables, then topics; then of what is left out. It takes the same evidence that ChooseCut took;
 // a dataset of the cut without evidence is an error in [ErrEvidence].
 func Losses(cut Cut, tables []TableState, topics []TopicState, death Death, skew time.Duration) ([]Loss, error) {
 	byName := make(map[string]*TableState, len(tables))
@@ -100,6 +100,15 @@ func Losses(cut Cut, tables []TableState, topics []TopicState, death Death, skew
 		l, err := topicLoss(p, t, death, skew)
 		if err != nil {
 			return nil, err
+		}
+		losses = append(losses, l)
+	}
+	for _, left := range LeftOutOf(tables, topics) { // nothing is known of what they lose
+		l := Loss{Dataset: left.Dataset, Kind: left.Kind, Unit: "messages"}
+		if left.Kind == "table" {
+			l.Unit, l.RPOSeconds = "rows", byName[left.Dataset].RPOSeconds
+		} else {
+			l.RPOSeconds = topicByName[left.Dataset].RPOSeconds
 		}
 		losses = append(losses, l)
 	}

@@ -7,12 +7,15 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"breakwater/internal/recovery"
+	"breakwater/internal/verdict"
 )
 
 // TestMain asks for more worlds than rapid's default: some mistakes show in one
@@ -119,6 +122,11 @@ func mirrored(p recovery.PartitionState, m time.Time, skew time.Duration) bool {
 
 // bruteForce tries every moment of the world, latest first.
 func bruteForce(tables []recovery.TableState, topics []recovery.TopicState, skew time.Duration) (time.Time, bool) {
+	tables = slices.DeleteFunc(slices.Clone(tables), func(t recovery.TableState) bool { return t.LeftOut != "" })
+	topics = slices.DeleteFunc(slices.Clone(topics), func(t recovery.TopicState) bool { return t.LeftOut != "" })
+	if len(tables)+len(topics) == 0 {
+		return time.Time{}, false
+	}
 	apart := skew
 	if len(tables) == 1 && len(topics) == 0 {
 		apart = 0
@@ -145,21 +153,73 @@ candidates:
 
 var digits = regexp.MustCompile(`[0-9][0-9TZ:.-]*`)
 
+// wayOut takes the ways that errors offer until there is a cut, and tells which it took.
+// What people take to be unchanged comes first, since it gives up least.
+func wayOut(t *rapid.T, tables []recovery.TableState, topics []recovery.TopicState, skew time.Duration, err error) (unchanged, out int) {
+	tables, topics = slices.Clone(tables), slices.Clone(topics)
+	each := func(name string, table func(*recovery.TableState), topic func(*recovery.TopicState)) (found bool) {
+		for i := range tables {
+			if tables[i].Name == name && tables[i].LeftOut == "" {
+				table(&tables[i])
+				found = true
+			}
+		}
+		for i := range topics {
+			if topics[i].Name == name && topics[i].LeftOut == "" {
+				topic(&topics[i])
+				found = true
+			}
+		}
+		return found
+	}
+	for range 2 * (len(tables) + len(topics)) {
+		var none *recovery.NoCutError
+		if !errors.As(err, &none) {
+			t.Fatalf("%d times unchanged and %d left out, and then: %v", unchanged, out, err)
+		}
+		if len(none.LeaveOut) == 0 || !strings.Contains(err.Error(), none.LeaveOut[0]+" ") || !strings.Contains(err.Error(), "(input leave_out)") {
+			t.Fatalf("a dead end: %v", err)
+		}
+		taken := false
+		if none.Unchanged != "" {
+			unchanged++
+			taken = each(none.Unchanged, func(t *recovery.TableState) { taken, t.Unchanged = !t.Unchanged, true }, func(t *recovery.TopicState) { taken, t.Unchanged = !t.Unchanged, true })
+		} else {
+			out++
+			taken = each(none.LeaveOut[0], func(t *recovery.TableState) { t.LeftOut = "people say so" }, func(t *recovery.TopicState) { t.LeftOut = "people say so" })
+		}
+		if !taken {
+			t.Fatalf("it offers what was taken, or what is not there: %v", err)
+		}
+		if _, err = recovery.ChooseCut(tables, topics, skew); err == nil || errors.Is(err, recovery.ErrEmptyGroup) {
+			return unchanged, out
+		}
+	}
+	t.Fatalf("no way leads out: %v", err)
+	return 0, 0
+}
+
 // TestCutAgainstTheWorld compares the cut with a search over all moments, and
-// with what really happened.
+// with what really happened. Where there is none, the error offers a way that leads to one.
 func TestCutAgainstTheWorld(t *testing.T) {
-	cuts, stepped, lost := 0, 0, 0
-	reasons := map[string]int{}
+	cuts, stepped, lost, unchanged, out := 0, 0, 0, 0, 0
+	reasons, kinds := map[string]int{}, map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
 		skew := time.Duration(w.skew)
 		tables, topics, _ := w.evidence(w.death, len(w.witness))
 		cut, err := recovery.ChooseCut(tables, topics, skew)
 		want, ok := bruteForce(tables, topics, skew)
-		if ok != (err == nil) || err != nil && !errors.Is(err, recovery.ErrNoCut) {
+		whole := slices.ContainsFunc(w.tables, func(t table) bool { return !t.catalog }) || len(w.topics) > 0
+		if ok != (err == nil) || whole && err != nil && !errors.Is(err, recovery.ErrNoCut) || !whole && !errors.Is(err, recovery.ErrEmptyGroup) {
 			t.Fatalf("ChooseCut: %v; brute force finds a cut: %v", err, ok)
 		}
+		if !whole {
+			return
+		}
 		if err != nil {
+			u, o := wayOut(t, tables, topics, skew, err)
+			unchanged, out = unchanged+u, out+o
 			return
 		}
 		cuts++
@@ -170,17 +230,41 @@ func TestCutAgainstTheWorld(t *testing.T) {
 		if cut.Binding.Dataset == "" || cut.Binding.Reason == "" {
 			t.Fatalf("no binding dataset: %+v", cut.Binding)
 		}
-		for i, p := range cut.Tables {
+		if len(w.tables) == 1 && len(w.topics) == 0 {
+			kinds["lone"]++
+		}
+		for _, tab := range w.tables {
+			if tab.catalog {
+				kinds["a catalog's"]++
+				if slices.ContainsFunc(cut.Tables, func(p recovery.TablePoint) bool { return p.Name == tab.name }) {
+					t.Fatalf("%s is in the cut", tab.name)
+				}
+			}
+		}
+		for _, p := range cut.Tables {
+			tab := w.table(p.Name)
 			truth := -1 // the version at the cut, on the table's own clock
-			for v, c := range w.tables[i].commits {
-				if c.stamp <= ticks(cut.At) {
+			for v, c := range tab.commits {
+				if c.stamp <= ticks(cut.At) && !tab.jitter || c.real+w.skew <= ticks(cut.At) {
 					truth = v
 				}
 			}
-			if int64(truth) != p.Version {
+			switch v := int(p.Version); {
+			case tab.jitter: // each of its clocks is ahead by the skew at most
+				kinds["skewed"]++
+				if v < truth || tab.commits[v].real > ticks(cut.At) {
+					t.Fatalf("%s at tick %d: version %d of tick %d, in truth %d or later", p.Name, ticks(cut.At), v, tab.commits[v].real, truth)
+				}
+				truth = v
+			case v != truth:
 				t.Fatalf("%s at tick %d: version %d, in truth %d", p.Name, ticks(cut.At), p.Version, truth)
 			}
-			if !w.tables[i].complete(truth, w.death) {
+			if len(tab.commits) == 1 {
+				kinds["of one version"]++
+			} else if tab.commits[len(tab.commits)-1].real+20 < w.death {
+				kinds["idle"]++
+			}
+			if !tab.complete(truth, w.death) {
 				t.Fatalf("%s: version %d at the cut is not complete", p.Name, truth)
 			}
 			if p.GivesUp.Versions < 0 || p.GivesUp.Seconds < 0 || (p.GivesUp.Versions > 0) != (p.GivesUp.Seconds > 0) {
@@ -189,7 +273,7 @@ func TestCutAgainstTheWorld(t *testing.T) {
 			if p.GivesUp.Versions > 0 {
 				stepped++
 			}
-			if truth < len(w.tables[i].commits)-1 {
+			if truth < len(tab.commits)-1 {
 				lost++
 			}
 		}
@@ -203,9 +287,14 @@ func TestCutAgainstTheWorld(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d cuts; %d tables gave something up, %d lost something; bound by %v", cuts, stepped, lost, reasons)
-	if cuts == 0 || stepped == 0 || lost == 0 || len(reasons) < 5 {
-		t.Errorf("the worlds are too mild: %d cuts, %d tables gave something up, %d lost something", cuts, stepped, lost)
+	t.Logf("%d cuts; %d tables gave something up, %d lost something; bound by %v; %v; without a cut %d were taken to be unchanged, and %d left out", cuts, stepped, lost, reasons, kinds, unchanged, out)
+	if cuts == 0 || stepped == 0 || lost == 0 || len(reasons) < 5 || unchanged == 0 || out == 0 {
+		t.Errorf("the worlds are too mild: %d cuts, %d tables gave something up, %d lost something, %d taken to be unchanged, %d left out", cuts, stepped, lost, unchanged, out)
+	}
+	for _, kind := range []string{"lone", "a catalog's", "skewed", "of one version", "idle"} {
+		if kinds[kind] < 200 {
+			t.Errorf("the worlds are too mild: %d cuts with a table that is %s", kinds[kind], kind)
+		}
 	}
 }
 
@@ -215,6 +304,9 @@ func TestMoreKnowledgeNeverMovesTheCutBack(t *testing.T) {
 	later := 0
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
+		if slices.ContainsFunc(w.tables, func(t table) bool { return t.jitter }) {
+			return // a commit by a clock that is behind takes the moment of the one before it
+		}
 		read := w.read
 		w.read = false
 		now := rapid.IntRange(0, w.death).Draw(t, "seen until")
@@ -255,7 +347,7 @@ func inSeconds(i recovery.SecondsInterval, truth int) bool {
 // TestTruthLiesInsideEveryInterval compares each claimed loss with the history
 // that only the test knows.
 func TestTruthLiesInsideEveryInterval(t *testing.T) {
-	var exact, bounded, unbounded, proven int
+	var exact, bounded, unbounded, proven, parted, met, missed int
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
 		skew := time.Duration(w.skew)
@@ -274,10 +366,22 @@ func TestTruthLiesInsideEveryInterval(t *testing.T) {
 		for i, l := range losses {
 			var count, age int
 			whole := true
-			if i < len(w.tables) {
-				count, age = w.tables[i].truth(int(*l.Version), ticks(cut.At))
+			if i >= len(cut.Tables)+len(cut.Topics) { // of a table that a catalog decides about nothing is known
+				if !w.table(l.Dataset).catalog || !l.LeftOut() || l.Count.AtLeast != 0 || l.Count.AtMost != nil || l.Seconds.AtMost != nil || l.Met != verdict.Unknown {
+					t.Fatalf("%s, which does not come back: %+v", l.Dataset, l)
+				}
+				continue
+			}
+			if i < len(cut.Tables) {
+				tab := w.table(l.Dataset)
+				count, age = tab.truth(int(*l.Version), ticks(cut.At))
+				if age = max(age, 0); tab.jitter && !inSeconds(l.Seconds, age) { // its newest write, by the clock that is furthest ahead
+					for _, c := range tab.commits[*l.Version+1:] {
+						age = max(age, c.stamp-ticks(cut.At))
+					}
+				}
 			} else {
-				k := i - len(w.tables)
+				k := i - len(cut.Tables)
 				for j, p := range cut.Topics[k].Partitions {
 					lost := w.topics[k][j].records[w.topics[k][j].mirrored(p.MirroredThrough):]
 					count += len(lost)
@@ -303,8 +407,25 @@ func TestTruthLiesInsideEveryInterval(t *testing.T) {
 			if zero && !w.answered {
 				t.Fatalf("%s: claims that nothing was lost, and the source did not answer: %+v %+v", l.Dataset, l.Count, l.Seconds)
 			}
-			if !w.answered && w.peak != (l.Count.AtMost != nil) {
-				t.Fatalf("%s: peak declared %v, bound %v", l.Dataset, w.peak, deref(l.Count.AtMost))
+			ends := !w.lives || w.fenced // it is known until when the source acknowledged
+			if !w.answered && (w.peak && ends) != (l.Count.AtMost != nil) {
+				t.Fatalf("%s: peak declared %v, its end known %v, bound %v", l.Dataset, w.peak, ends, deref(l.Count.AtMost))
+			}
+			if !ends {
+				parted++
+				if l.Seconds.AtMost != nil || l.Exact || l.Met == verdict.Pass {
+					t.Fatalf("%s: the source may go on acknowledging, and %+v is claimed", l.Dataset, l)
+				}
+			}
+			switch over := age > w.rpo; l.Met {
+			case verdict.Pass:
+				if met++; over {
+					t.Fatalf("%s: %d ticks lost in truth count as within the objective of %d", l.Dataset, age, w.rpo)
+				}
+			case verdict.Fail:
+				if missed++; !over {
+					t.Fatalf("%s: %d ticks lost in truth count as beyond the objective of %d", l.Dataset, age, w.rpo)
+				}
 			}
 			switch {
 			case l.Exact:
@@ -319,10 +440,15 @@ func TestTruthLiesInsideEveryInterval(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d exact, %d bounded, %d unbounded, %d with a proven loss", exact, bounded, unbounded, proven)
-	if exact == 0 || bounded == 0 || unbounded == 0 || proven == 0 {
+	t.Logf("%d exact, %d bounded, %d unbounded, %d with a proven loss, %d of a source that lives on, %d met, %d missed", exact, bounded, unbounded, proven, parted, met, missed)
+	if exact == 0 || bounded == 0 || unbounded == 0 || proven == 0 || parted < 200 || met == 0 || missed == 0 {
 		t.Errorf("the worlds are too mild: %d exact, %d bounded, %d unbounded, %d with a proven loss", exact, bounded, unbounded, proven)
 	}
+}
+
+// table is the one of that name.
+func (w *world) table(name string) *table {
+	return &w.tables[slices.IndexFunc(w.tables, func(t table) bool { return t.name == name })]
 }
 
 // truth is the rows written after version v, and the ticks from the cut to the

@@ -37,6 +37,8 @@ type commit struct {
 type table struct {
 	name    string
 	clock   int
+	jitter  bool // each commit by another clock, between real time and the skew
+	catalog bool // which decides about its commits: the table does not come back here
 	commits []commit
 	files   []object
 	burst   int
@@ -56,13 +58,18 @@ type sighting struct{ real, at int }
 
 type world struct {
 	skew, death, by int
-	answered, read  bool
-	tables          []table
-	topics          [][]partition
-	witness         []sighting
-	source          sighting
-	peak            bool
-	rate            int // declared peak, in eighths per tick
+	// lives says that the source did not die: it was parted, and acknowledged writes up to
+	// end. Fenced is whether that end was proven.
+	lives, fenced  bool
+	end            int
+	rpo            int // in ticks; 0: none
+	answered, read bool
+	tables         []table
+	topics         [][]partition
+	witness        []sighting
+	source         sighting
+	peak           bool
+	rate           int // declared peak, in eighths per tick
 }
 
 const never = math.MaxInt
@@ -81,7 +88,13 @@ func drawWorld(t *rapid.T) world {
 		return object{real + n(0, lag, "lag of object")}
 	}
 	w.by = w.death + off("worker") + n(0, 5, "probe delay")
-	w.answered = rapid.Bool().Draw(t, "answered")
+	w.end, w.rpo = w.death, n(0, 60, "rpo")
+	if w.lives = rapid.Bool().Draw(t, "parted"); w.lives {
+		w.end += n(1, 40, "lives on")
+		w.fenced = rapid.Bool().Draw(t, "fenced")
+		w.by += w.end - w.death
+	}
+	w.answered = !w.lives && rapid.Bool().Draw(t, "answered")
 	witness := off("witness")
 	for real := n(0, 20, "first sighting"); real < w.death && n(0, 6, "witness stops") > 0; real += n(1, 25, "between sightings") {
 		w.witness = append(w.witness, sighting{real, real + witness})
@@ -98,7 +111,7 @@ func drawWorld(t *rapid.T) world {
 	w.rate = n(1, 16, "peak in eighths per tick")
 	tables := n(0, 3, "tables")
 	for i := range tables {
-		w.tables = append(w.tables, drawTable(t, fmt.Sprintf("t%d", i), w.death, off("table"), arrive))
+		w.tables = append(w.tables, drawTable(t, fmt.Sprintf("t%d", i), &w, off("table"), arrive))
 	}
 	topics := n(0, 2, "topics")
 	if tables == 0 {
@@ -109,7 +122,7 @@ func drawWorld(t *rapid.T) world {
 		for range n(1, 2, "partitions") {
 			p := partition{width: int64(n(1, 3, "offsets of a record")), partly: n(0, 3, "partly counted") == 0}
 			done := 0
-			for real := n(0, 20, "first record"); real < w.death && len(p.records) < 12; real += n(0, 12, "between records") {
+			for real := n(0, 20, "first record"); real < w.end && len(p.records) < 16; real += n(0, 12, "between records") {
 				p.records = append(p.records, record{real, real + off("producer")})
 				done = max(done, real+n(0, lag, "mirror lag"))
 				p.arrives = append(p.arrives, done)
@@ -121,13 +134,26 @@ func drawWorld(t *rapid.T) world {
 	return w
 }
 
-func drawTable(t *rapid.T, name string, death, clock int, arrive func(int) object) table {
+func drawTable(t *rapid.T, name string, w *world, clock int, arrive func(int) object) table {
 	n := func(lo, hi int, what string) int { return rapid.IntRange(lo, hi).Draw(t, what) }
 	tab := table{name: name, clock: clock}
 	var live []int
-	rows := 0
-	for real := n(0, 8, "first commit"); real < death && len(tab.commits) < 12; real += n(1, 15, "between commits") {
+	rows, first, until, most := 0, n(0, 8, "first commit"), w.end, 16
+	switch n(0, 9, "kind") {
+	case 0:
+		first, most = n(0, w.end-1, "only commit"), 1
+	case 1, 4, 5:
+		until = min(w.end, first+n(1, 15, "at rest since"))
+	case 2:
+		tab.jitter = true
+	case 3:
+		tab.catalog = true
+	}
+	for real := first; real < until && len(tab.commits) < most; real += n(1, 15, "between commits") {
 		c := commit{real: real, stamp: real + clock, log: arrive(real)}
+		if tab.jitter {
+			c.stamp = real + n(0, w.skew, "clock of commit")
+		}
 		if len(live) > 1 && n(0, 3, "rewrite") == 0 {
 			live = nil // one new file holds all rows
 		} else {
@@ -189,7 +215,10 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 	var tables []recovery.TableState
 	for i := range w.tables {
 		t := &w.tables[i]
-		s := recovery.TableState{Name: t.name}
+		s := recovery.TableState{Name: t.name, RPOSeconds: float64(w.rpo) / 1e9}
+		if t.catalog {
+			s.LeftOut = "a catalog decides"
+		}
 		for v, c := range t.commits {
 			here := c.log.at(now)
 			whole := t.complete(v, now)
@@ -205,6 +234,7 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 			}
 			s.Versions = append(s.Versions, ver)
 		}
+		recovery.InOrder(s.Versions, time.Duration(w.skew)) // within which nothing loses its time
 		see := func(at sighting) (recovery.Head, bool) {
 			h := t.head(at.real)
 			if h < 0 {
@@ -232,7 +262,7 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 	}
 	var topics []recovery.TopicState
 	for i, parts := range w.topics {
-		s := recovery.TopicState{Name: fmt.Sprintf("k%d", i)}
+		s := recovery.TopicState{Name: fmt.Sprintf("k%d", i), RPOSeconds: float64(w.rpo) / 1e9}
 		var reals []int
 		for j := range parts {
 			p := &parts[j]
@@ -269,6 +299,9 @@ func (w *world) evidence(now, kept int) ([]recovery.TableState, []recovery.Topic
 			s.Peak = &recovery.Peak{PerSecond: float64(w.rate) / 8 * 1e9, Burst: burst(reals, counts, w.rate)}
 		}
 		topics = append(topics, s)
+	}
+	if w.lives && !w.fenced {
+		return tables, topics, recovery.Death{}
 	}
 	return tables, topics, recovery.Death{By: tick(w.by), Answered: w.answered}
 }

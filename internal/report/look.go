@@ -225,7 +225,7 @@ func (b *builder) point(doc wire.OutcomeDoc) {
 		})
 	}
 	for _, left := range p.LeftOut {
-		b.note("table %s of group %s did not come back here: %s", left.Table, name, left.Why)
+		b.note("%s %s of group %s did not come back here: %s", left.Kind, left.Dataset, name, left.Why)
 	}
 	for _, l := range p.Losses {
 		l.RecoveryPoint = l.RecoveryPoint.UTC()

@@ -85,9 +85,9 @@ func TestLeftOut(t *testing.T) {
 	b := newBook(t, memory{})
 	b.compiled, b.estate = failover(t, "orders")
 	b.start(action.ModeLive, nil)
-	left := recovery.LeftOut{Table: "orders", Why: "a catalog decides; recover it through that"}
+	left := recovery.LeftOut{Dataset: "orders", Kind: "table", Why: "a catalog decides; recover it through that"}
 	b.apply("point", "point/group.recovery-point", "sales", 1, recovery.GroupPoint{
-		Group: "sales", LeftOut: []recovery.LeftOut{left}, Losses: []recovery.Loss{recovery.LossOf(left, 60)},
+		Group: "sales", LeftOut: []recovery.LeftOut{left}, Losses: []recovery.Loss{{Dataset: "orders", Kind: "table", Unit: "rows", RPOSeconds: 60}},
 	}, saw("recorded", "yes", "yes", true))
 	r := b.report()
 	if len(r.Cuts) != 0 || len(r.Recovery) != 1 || r.Recovery[0].Met != verdict.Unknown {

@@ -97,8 +97,8 @@ func TestBadInput(t *testing.T) {
 		`{"estate":"example","source":"us-east-1","target":"us-west-2","groups":"payments"}`:          `groups must be a list of texts, found "payments"`,
 		`{"estate":"example","source":"us-east-1","target":"us-west-2","groups":["payment"]}`:         `group "payment" is not in estate example: it has payments, clickstream`,
 		`{"estate":"example","source":"us-east-1","target":"us-west-2","detected_at":"yesterday"}`:    `detected_at must be a time such as 2026-11-21T03:04:05Z, found "yesterday"`,
-		`{"estate":"example","source":"us-east-1","target":"us-west-2","tarhet":"us-west-2"}`:         `RegionalFailover takes no input "tarhet": it takes estate, mode, groups, incident, outage_start, detected_at, source_dead_since, source, target, assume_unchanged; did you mean "target"?`,
-		`{"estate":"example","source":"us-east-1","target":"us-west-2","Mode":"live"}`:                `RegionalFailover takes no input "Mode": it takes estate, mode, groups, incident, outage_start, detected_at, source_dead_since, source, target, assume_unchanged; did you mean "mode"?`,
+		`{"estate":"example","source":"us-east-1","target":"us-west-2","tarhet":"us-west-2"}`:         `RegionalFailover takes no input "tarhet": it takes estate, mode, groups, incident, outage_start, detected_at, source_dead_since, source, target, assume_unchanged, leave_out; did you mean "target"?`,
+		`{"estate":"example","source":"us-east-1","target":"us-west-2","Mode":"live"}`:                `RegionalFailover takes no input "Mode": it takes estate, mode, groups, incident, outage_start, detected_at, source_dead_since, source, target, assume_unchanged, leave_out; did you mean "mode"?`,
 	} {
 		in, err := runbook.ParseInput(rb, e, json.RawMessage(raw))
 		if err == nil {

@@ -50,6 +50,7 @@ type barring struct {
 // point has the parameters of group.recovery-point.
 type point struct {
 	AssumeUnchanged string `json:"assume_unchanged,omitempty" doc:"what nobody writes to"`
+	LeaveOut        string `json:"leave_out,omitempty" doc:"what does not come back"`
 }
 
 // rewind has the parameters of storage.rewind that runbooks give.
