@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
@@ -22,12 +24,12 @@ func (p *preflight) decided(ctx context.Context) {
 			continue
 		}
 		what, want := "the logs of "+g.Group+"'s tables alone say what was committed", "of every table, or it is known which do not come back here"
-		whys := make([]string, len(g.Tables))
+		whys, stagings := make([]string, len(g.Tables)), make([]string, len(g.Tables))
 		work, wctx := errgroup.WithContext(ctx)
 		work.SetLimit(action.AtOnce)
 		for i, t := range g.Tables {
 			work.Go(func() (err error) {
-				whys[i], err = p.screen(wctx, t)
+				whys[i], stagings[i], err = p.screen(wctx, t)
 				return err
 			})
 		}
@@ -41,7 +43,9 @@ func (p *preflight) decided(ctx context.Context) {
 				continue
 			}
 			out = append(out, t.Table)
-			p.out[t.Table] = true
+			if p.out[t.Table] = true; t.LogStore == estate.Catalog {
+				continue // whoever wrote the estate knows
+			}
 			p.obs = append(p.obs, action.NotHere(t.Table, "it can come back at "+p.r.Region, "a log that alone says what was committed", whys[i],
 				fmt.Sprintf("Recover table %s, which cannot come back with group %s: %s", t.Table, g.Group, whys[i])))
 		}
@@ -50,22 +54,26 @@ func (p *preflight) decided(ctx context.Context) {
 			got += "; not of " + action.Few(out)
 		}
 		p.saw(what, want, got, true)
+		if staging := slices.DeleteFunc(stagings, func(s string) bool { return s == "" }); len(staging) > 0 {
+			p.saw("it is known where commits of "+g.Group+"'s tables are staged", "of every table", strings.Join(staging, "; "), true)
+		}
 	}
 }
 
-// screen says why a table cannot come back by its log; empty where nothing says so. What
-// of its log has not arrived is not asked for here.
-func (p *preflight) screen(ctx context.Context, t estate.Table) (string, error) {
+// screen says why a table cannot come back by its log, empty where nothing says so, and
+// what may be staged beside the log. What of it has not arrived is not asked for here.
+func (p *preflight) screen(ctx context.Context, t estate.Table) (why, staging string, err error) {
 	site, err := p.s.lake.Table(ctx, p.c.Estate, p.r.Region, t.Table)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	l, err := site.Open(ctx)
 	if errors.Is(err, fs.ErrNotExist) && lake.Answered(err) {
-		return "", nil
+		return "", "", nil
 	}
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return site.Screen(ctx, l)
+	why, err = site.Screen(ctx, l)
+	return why, site.Staging(l), err
 }

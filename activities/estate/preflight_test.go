@@ -183,4 +183,26 @@ func TestPreflightLeavesOut(t *testing.T) {
 	if bad := prove.OnlyBad(obs); len(bad) != 1 || bad[0].Item != out.Table || !strings.Contains(bad[0].Got, "recover it through its catalog") {
 		t.Errorf("want the one table alone:\n%s", prove.Told(bad))
 	}
+
+	// As the estate says, it owes nothing; and it says where commits are staged, which the
+	// estate does not.
+	d := &w.Estate.Groups[0].Tables[0]
+	d.LogStore = estate.Catalog
+	other := g.Tables[1]
+	_, err = lake.Put(t.Context(), other.Path+"/_delta_log/.tmp/00000000000000000007.json.8f3a", []byte("{}"))
+	w.Must(err)
+	obs, err = def.Verify(t.Context(), r, nil)
+	w.Must(err)
+	if bad := prove.OnlyBad(obs); len(bad) > 0 {
+		t.Errorf("what the estate says is no news:\n%s", prove.Told(bad))
+	}
+	if told := prove.Told(obs); !strings.Contains(told, other.Table+" commits through DynamoDB") || !strings.Contains(told, "write log_store: s3-dynamodb there") || !strings.Contains(told, "version 7, of which the log has no commit, may have been acknowledged") {
+		t.Errorf("it does not say what is staged:\n%s", told)
+	}
+	w.Estate.Groups[0].Tables[1].LogStore = estate.S3DynamoDB
+	obs, err = def.Verify(t.Context(), r, nil)
+	w.Must(err)
+	if told := prove.Told(obs); !strings.Contains(told, "as the estate says (log_store: s3-dynamodb)") || action.Worst(obs) != verdict.Pass {
+		t.Errorf("with a log store that is declared:\n%s", told)
+	}
 }

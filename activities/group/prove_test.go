@@ -361,6 +361,14 @@ func TestTheSourceSaysWhoDecides(t *testing.T) {
 	_, err := l.RootBucket(world.East).Put(t.Context(), at, fmt.Appendf(nil,
 		`{"commitInfo":{"timestamp":%d}}`+"\n"+`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged"]}}`+"\n", l.Clock.UnixMilli()))
 	l.Must(err)
+	decl, _, _ := l.Estate.Table("payments")
+	decl.LogStore = estate.Catalog // as people say whom the log says nothing
+	d := l.Recorded("group.recovery-point")
+	ch, err := d.Plan(t.Context(), l.Request(d, "orders"), nil)
+	if err != nil || len(ch.Accepts) != 1 || !strings.Contains(ch.Accepts[0].Sentence, "log_store: catalog") {
+		t.Errorf("the estate says it: %+v, %v", ch.Accepts, err)
+	}
+	decl.LogStore = ""
 	l.Run.SourceUnreachable = false
 	l.Records.Seen["storage.fence lake"] = []action.Observation{{Verdict: verdict.Pass}}
 	l.Do("group.recovery-point", "orders")

@@ -120,6 +120,7 @@ func (s room) planPromote(ctx context.Context, c action.Call[action.None]) (acti
 		Accepts: t.AcceptOutside(c.Estate, snap), Loss: p.Loss.Given(), Estimate: time.Second + time.Duration(move.Objects)*50*time.Millisecond,
 		Effects: lake.Effects(move.Effects), Data: move.Plan, Undo: move.Plan,
 	}
+	ch.Accepts = append(ch.Accepts, t.AcceptRewritten(l, p.Version, 0)...)
 	if !p.AssumedSince.IsZero() {
 		ch.Accepts = append(ch.Accepts, lake.AcceptUnchanged(p.TablePoint, p.Loss))
 	}

@@ -140,6 +140,7 @@ func (s room) planRollback(ctx context.Context, c action.Call[rollbackWith]) (ac
 		describeFirst(t, &ch, worked.first)
 	} else {
 		describe(t, &ch, c, worked, by)
+		ch.Accepts = append(ch.Accepts, t.AcceptRewritten(l, p.Head.Number, p.Head.Number+1)...)
 	}
 	ch.Preconditions = append(ch.Preconditions, action.Precondition{Resource: "head of table " + t.Name + " in " + t.Region, Version: fmt.Sprint(p.Head.Number)})
 	if ch.Data, err = action.Encode(plan); err != nil {

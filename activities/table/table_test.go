@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/table"
 	"breakwater/internal/table/delta/check"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
@@ -57,6 +59,46 @@ func TestPromotionOfACoordinatedTableIsRefused(t *testing.T) {
 	if _, err := d.Plan(t.Context(), l.Request(d, "orders"), nil); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "commitCoordinator-preview of dynamodb") {
 		t.Errorf("promote = %v, want it refused by name", err)
 	}
+}
+
+// TestLogStoreIsNamedAtTheGate: what people must do at DynamoDB, which nobody asks here,
+// is in the plans of a promotion and of a rollback, whether the estate says it or not.
+func TestLogStoreIsNamedAtTheGate(t *testing.T) {
+	t.Parallel()
+	l := world.OrdersLake(t)
+	l.Do("group.recovery-point", "orders")
+	says := func(name, with, item, what string, words ...string) {
+		t.Helper()
+		d := l.Recorded(name)
+		ch, err := d.Plan(t.Context(), l.Request(d, item), json.RawMessage(with))
+		l.Must(err)
+		got := ""
+		for _, a := range ch.Accepts {
+			if a.ID == "log-store "+item {
+				got = a.Sentence
+			}
+		}
+		if (got == "") != (len(words) == 0) {
+			t.Errorf("%s, %s: it asks to accept %q", name, what, got)
+		}
+		for _, w := range words {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s, %s: %q does not say %q", name, what, got, w)
+			}
+		}
+	}
+	const back = `{"to_version": 3}`
+	says("table.promote", "", "orders", "of a table of no log store")
+	says("table.rollback", back, "orders", "of a table of no log store")
+	decl, _, _ := l.Estate.Table("orders")
+	decl.LogStore = table.S3DynamoDB
+	says("table.promote", "", "orders", "declared", "as the estate says", "delete the entries of this table above version 6")
+	says("table.rollback", back, "orders", "declared", "as the estate says", "Every writer with that log store", "version 9 is committed in the log alone", "above version 8")
+	decl.LogStore = ""
+	_, err := l.RootBucket(world.West).Put(t.Context(), "orders/orders/_delta_log/.tmp/00000000000000000004.json.8f3a", []byte("{}")) // published since
+	l.Must(err)
+	says("table.promote", "", "orders", "only seen", "write log_store: s3-dynamodb there", "above version 6")
+	says("table.rollback", back, "orders", "only seen", "write log_store: s3-dynamodb there", "above version 8")
 }
 
 // A compaction that reaches above the promoted version tells of commits that were

@@ -207,6 +207,9 @@ type Table struct {
 	Format string `json:"format" yaml:"format"` // "delta"
 	Bucket string `json:"bucket" yaml:"bucket"` // a logical bucket
 	Path   string `json:"path" yaml:"path"`     // prefix inside it, without slashes at the ends
+	// LogStore is who else than the log itself knows which commits count, [S3DynamoDB] or
+	// [Catalog]; empty for nobody.
+	LogStore string `json:"log_store,omitempty" yaml:"log_store,omitempty"`
 	// PeakRows is the owner's promise of the most rows per second that the table
 	// can take. It bounds a loss from a source that does not answer; without it
 	// such a loss has no upper bound.
@@ -217,6 +220,12 @@ type Table struct {
 	// Queries must answer as declared before anybody reads the recovered table.
 	Queries []Query `json:"queries,omitempty" yaml:"queries,omitempty"`
 }
+
+// Who can know which commits of a table count, beside its log.
+const (
+	S3DynamoDB = "s3-dynamodb" // Spark's log store that enters a commit in DynamoDB before it publishes it in the log
+	Catalog    = "catalog"     // a catalog or commit coordinator decides: the table does not come back by its log
+)
 
 // Query is SQL over the tables of a group, each under its name and at the version
 // of the cut: a golden one, whose answer is known, or one of quality, which

@@ -40,6 +40,7 @@ func (v *validator) datasets(at string, g *Group) {
 	for j, t := range g.Tables {
 		at := fmt.Sprintf("%s/tables/%d", at, j)
 		v.oneOf(at+"/format", "format", t.Format, Formats())
+		v.oneOf(at+"/log_store", "log_store", t.LogStore, []string{S3DynamoDB, Catalog})
 		if t.PeakRows < 0 {
 			v.bad(at+"/peak_rows_per_second", "peak_rows_per_second of table %q is negative", t.Table)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"breakwater/internal/estate"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 )
@@ -24,6 +25,9 @@ func (e *NotHereError) Error() string {
 // Screen says why a table that was opened does not come back here; empty where nothing
 // says that it does not.
 func (t Table) Screen(ctx context.Context, l table.Table) (why string, err error) {
+	if why = t.catalogs(); why != "" {
+		return why, nil
+	}
 	screened, ok := l.(table.Screened)
 	if !ok {
 		return "", nil
@@ -33,6 +37,14 @@ func (t Table) Screen(ctx context.Context, l table.Table) (why string, err error
 		return why, nil
 	}
 	return "", err
+}
+
+// catalogs says why a table that the estate gives to a catalog does not come back here.
+func (t Table) catalogs() string {
+	if t.Decl == nil || t.Decl.LogStore != estate.Catalog {
+		return ""
+	}
+	return "the estate says that a catalog or commit coordinator decides which of its commits count (log_store: catalog); recover it through that one"
 }
 
 // coordinatorOf is who decides which commits of a version's table count; empty where the
@@ -65,6 +77,10 @@ func notHere(coordinator string, err error) string {
 // lookOrLeaveOut is [TableEvidence.Look], and leaves out a table that does not come back
 // here. Its head says who decides, whole or not.
 func (t *TableEvidence) lookOrLeaveOut(ctx context.Context) error {
+	if why := t.catalogs(); why != "" {
+		t.leaveOut(why)
+		return nil
+	}
 	err := t.Look(ctx)
 	why := notHere(t.coordinator, err)
 	if err == nil && why == "" && len(t.above) > 0 {

@@ -71,6 +71,9 @@ type Extent struct {
 	// Gaps are the runs of versions between the first and the head of which
 	// nothing is there, in order.
 	Gaps []Range
+	// LogStore is the log store that left its traces in the log, [S3DynamoDB]; empty for
+	// one that writes commits to their names at once.
+	LogStore string
 	// Pending are versions above the head that may have been committed and
 	// acknowledged, and that the log does not have, in order: as a log store leaves
 	// them that enters a commit elsewhere before it publishes it. Their time is when
@@ -81,6 +84,10 @@ type Extent struct {
 	// plans with it.
 	Memory int64
 }
+
+// S3DynamoDB is the log store that enters a commit in DynamoDB before it publishes it in
+// the log: what of it is not published yet is known there alone.
+const S3DynamoDB = "s3-dynamodb"
 
 // Times is when the versions of a table were committed, in their order.
 type Times struct {

@@ -39,6 +39,7 @@ func Kinds() []Kind {
 		{"key-missing", `member "ben" has no key: role "incident-commander" signs its approvals`},
 		{"key-shared", `member "ben" has another member's key: it stands at key-shared.yaml:75:14 already`},
 		{"ledger-reference-in-vault", `ledger belongs to no region, so no vault can be asked for its credentials: write env:NAME or file:path`},
+		{"log-store-unknown", `log_store "s3-dynamo" is not known: allowed are s3-dynamodb, catalog; did you mean "s3-dynamodb"?`},
 		{"malformed-reference", `credential (not shown) must be vault:mount/path#field, env:NAME or file:path`},
 		{"member-declared-twice", `member "cleo" is declared twice: it stands at member-declared-twice.yaml:82:16 already`},
 		{"message-peak-negative", `peak_messages_per_second of topic "payments.events" is negative`},

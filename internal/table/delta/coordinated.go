@@ -144,6 +144,10 @@ func (l *Log) Pending() []Pending {
 	return all
 }
 
+// Staging reports whether commits lie in _delta_log/.tmp, published since or not: that log
+// store leaves them there.
+func (l *Log) Staging() bool { return len(l.temporary) > 0 }
+
 func (p Pending) String() string {
 	return fmt.Sprintf("version %d may have been committed and acknowledged at %s: %s is there, and the log has no commit of that number; let a writer with the DynamoDB log store of this table finish it, or see in its DynamoDB table that it does not count",
 		p.Version, p.Written.UTC().Format(time.RFC3339), InLog(p.Key))

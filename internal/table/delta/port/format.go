@@ -81,6 +81,9 @@ func logOf(t table.Table) (*delta.Log, error) {
 
 func (o opened) Extent() table.Extent {
 	e := table.Extent{Head: o.log.Head(), Readable: o.log.Versions(), Committed: table.Ranges(o.log.Commits()), Gaps: o.log.Gaps(), Memory: o.log.Memory()}
+	if o.log.Staging() {
+		e.LogStore = table.S3DynamoDB
+	}
 	for _, p := range o.log.Pending() {
 		e.Pending = append(e.Pending, table.Version{Number: p.Version, Time: p.Written, From: table.ObjectTime})
 	}
