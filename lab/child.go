@@ -87,6 +87,10 @@ func (l *Lab) Line(ctx context.Context, name string) (wan.Condition, error) {
 	return wan.Get(ctx, l.addr("line-control"), name)
 }
 
+// MirrorVia is the address at which the primary's broker is reached over [LineKafka]: it
+// is what the broker tells who asks there.
+func (l *Lab) MirrorVia() string { return l.addr("line-" + LineKafka) }
+
 // SetLine changes a line's condition, or cuts it.
 func (l *Lab) SetLine(ctx context.Context, name string, c wan.Condition) error {
 	return wan.Set(ctx, l.addr("line-control"), name, c)

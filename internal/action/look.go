@@ -69,7 +69,7 @@ func NotHere(table, what, want, why, obligation string) Observation {
 func Owed(obs []Observation) []string {
 	var ids []string
 	for _, o := range obs {
-		id := ""
+		var id string
 		switch {
 		case o.Verdict == verdict.Pass:
 			continue

@@ -72,7 +72,8 @@ func python(t *testing.T) {
 	}
 }
 
-// disaster is a laboratory whose primary dies at a random moment.
+// disaster is a laboratory whose primary dies at a random moment, or is parted from
+// everybody else.
 type disaster struct {
 	*failover.Session
 	t   *testing.T
@@ -82,7 +83,11 @@ type disaster struct {
 	objects wan.Condition
 	kafka   wan.Condition
 
-	killed time.Time
+	parted bool   // and does not die
+	lines  *lines // the product's to the primary, until they are cut; nil where it needs none
+	after  int    // commits in the primary after it was parted, above what came back
+
+	killed time.Time       // or parted
 	lost   []lab.TableLoss // at the standby when nothing more could arrive
 	run    string
 	rep    report.Report
@@ -164,6 +169,7 @@ func wipe(t *testing.T, dir string) {
 // choose picks the moment and the lines.
 func (d *disaster) choose(seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0x0b5e55ed))
+	d.parted = seed%onePartedIn == 0
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(r.Int64N(int64(most-least)))
 	}
@@ -172,7 +178,7 @@ func (d *disaster) choose(seed uint64) {
 	d.kafka = wan.Condition{Latency: between(5*time.Millisecond, 100*time.Millisecond), Out: 256<<10 + r.Int64N(2<<20), Back: 256<<10 + r.Int64N(2<<20)}
 }
 
-// strike lets everybody work, and kills the primary.
+// strike lets everybody work, and kills the primary, or parts it from everybody else.
 func (d *disaster) strike(ctx context.Context) error {
 	if err := d.Lab.Up(ctx); err != nil {
 		return err
@@ -182,6 +188,11 @@ func (d *disaster) strike(ctx context.Context) error {
 	}
 	if err := errors.Join(d.Lab.SetLine(ctx, lab.LineObjects, d.objects), d.Lab.SetLine(ctx, lab.LineKafka, d.kafka)); err != nil {
 		return err
+	}
+	if d.parted {
+		if err := d.throughLines(); err != nil {
+			return err
+		}
 	}
 	if err := d.StartWorker(ctx); err != nil {
 		return err
@@ -198,7 +209,11 @@ func (d *disaster) strike(ctx context.Context) error {
 	if err := poll.Wait(ctx, d.wait); err != nil { // it happens at any moment
 		return err
 	}
-	if err := d.Lab.Kill(ctx, lab.Primary); err != nil {
+	end := func() error { return d.Lab.Kill(ctx, lab.Primary) }
+	if d.parted {
+		end = func() error { return d.part(ctx) }
+	}
+	if err := end(); err != nil {
 		return err
 	}
 	d.killed = time.Now()
@@ -216,6 +231,10 @@ func (d *disaster) judge(ctx context.Context) error {
 	d.rep = rep
 	if rep.Verdict != verdict.Pass {
 		err = fmt.Errorf("the verdict is %s: %s", rep.Verdict, rep.Why)
+	}
+	if d.parted { // it wrote until now: only what has ended can be counted
+		d.StopTraffic()
+		err = errors.Join(err, d.livedOn())
 	}
 	return errors.Join(err, d.VerifyEvidence(ctx, d.run), d.HoldAgainstTruth(ctx, rep))
 }

@@ -29,8 +29,9 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 // enough is from how many seeds on their mildness is judged.
 const enough = 10
 
-// TestTorture kills the primary at a random moment under a random line, fails
-// over, and holds what came back against what happened. SEEDS says how many
+// TestTorture kills the primary at a random moment under a random line, or parts it from
+// everybody else while it goes on acknowledging writes, fails over, and holds what came
+// back against what happened. SEEDS says how many
 // (30 in the long set), BREAKWATER_SEED from which on. The short set has one, in
 // the laboratory of [TestWorkerKilledEverywhere].
 func TestTorture(t *testing.T) {
@@ -124,8 +125,12 @@ func (o outcome) judged(t *testing.T) {
 		t.Errorf("seed %d: %v", o.seed, o.err)
 	}
 	rows, dangling := o.rows()
-	t.Logf("seed %d: us-east-1 killed %.1f s after the first witness (objects %v at %d KB/s, Kafka %v), run %s, %d s in all: %d rows not whole at the standby, %d log entries without data; claimed %s",
-		o.seed, o.wait.Seconds(), o.objects.Latency.Round(time.Millisecond), o.objects.Out>>10, o.kafka.Latency.Round(time.Millisecond),
+	end := "killed"
+	if o.parted {
+		end = fmt.Sprintf("parted (with %d commits afterwards)", o.after)
+	}
+	t.Logf("seed %d: us-east-1 %s %.1f s after the first witness (objects %v at %d KB/s, Kafka %v), run %s, %d s in all: %d rows not whole at the standby, %d log entries without data; claimed %s",
+		o.seed, end, o.wait.Seconds(), o.objects.Latency.Round(time.Millisecond), o.objects.Out>>10, o.kafka.Latency.Round(time.Millisecond),
 		o.rep.Verdict, int(o.took.Seconds()), rows, dangling, o.claims())
 }
 
