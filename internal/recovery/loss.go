@@ -48,12 +48,13 @@ type SecondsInterval struct {
 // no rows is lost all the same: zero rows, more than zero seconds.
 type Loss struct {
 	Dataset string `json:"dataset"`
-	Kind    string `json:"kind"` // "table" or "topic"
-	Unit    string `json:"unit"` // "rows" or "messages"
+	Kind    string `json:"kind"`              // "table" or "topic"
+	Unit    string `json:"unit"`              // "rows" or "messages"
+	Out     bool   `json:"left_out,omitzero"` // it does not come back here
 	// RecoveryPoint is the cut for a table, or the moment since which it is taken to be
 	// unchanged, if that is earlier. A topic's log is not cut: for it, it
 	// is the moment before which every record of its worst partition is mirrored. Zero
-	// for a dataset that does not come back here: see [LeftOut].
+	// where nothing is known of it, and for what does not come back here.
 	RecoveryPoint time.Time       `json:"recovery_point"`
 	Version       *int64          `json:"version,omitempty"` // of a table that comes back
 	Count         CountInterval   `json:"lost"`
@@ -104,7 +105,7 @@ func Losses(cut Cut, tables []TableState, topics []TopicState, death Death, skew
 		losses = append(losses, l)
 	}
 	for _, left := range LeftOutOf(tables, topics) { // nothing is known of what they lose
-		l := Loss{Dataset: left.Dataset, Kind: left.Kind, Unit: "messages"}
+		l := Loss{Dataset: left.Dataset, Kind: left.Kind, Unit: "messages", Out: true}
 		if left.Kind == "table" {
 			l.Unit, l.RPOSeconds = "rows", byName[left.Dataset].RPOSeconds
 		} else {

@@ -57,7 +57,7 @@ func (p GroupPoint) NotHere(table string) (LeftOut, Loss, bool) {
 }
 
 // LeftOut reports whether the loss is that of a dataset that does not come back here.
-func (l Loss) LeftOut() bool { return l.RecoveryPoint.IsZero() }
+func (l Loss) LeftOut() bool { return l.Out }
 
 // Table returns the recovery point of a table, and its loss.
 func (p GroupPoint) Table(name string) (TablePoint, Loss, bool) {

@@ -87,7 +87,7 @@ func TestLeftOut(t *testing.T) {
 	b.start(action.ModeLive, nil)
 	left := recovery.LeftOut{Dataset: "orders", Kind: "table", Why: "a catalog decides; recover it through that"}
 	b.apply("point", "point/group.recovery-point", "sales", 1, recovery.GroupPoint{
-		Group: "sales", LeftOut: []recovery.LeftOut{left}, Losses: []recovery.Loss{{Dataset: "orders", Kind: "table", Unit: "rows", RPOSeconds: 60}},
+		Group: "sales", LeftOut: []recovery.LeftOut{left}, Losses: []recovery.Loss{{Dataset: "orders", Kind: "table", Unit: "rows", Out: true, RPOSeconds: 60}},
 	}, saw("recorded", "yes", "yes", true))
 	r := b.report()
 	if len(r.Cuts) != 0 || len(r.Recovery) != 1 || r.Recovery[0].Met != verdict.Unknown {
