@@ -17,6 +17,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/mistake"
+	"breakwater/internal/plural"
 	"breakwater/internal/shell"
 	"breakwater/internal/sshsig"
 )
@@ -155,7 +156,7 @@ func (a *app) findInEstates(ctx context.Context, n name, only string, trusted []
 		case len(runs) == 0:
 			continue
 		case len(runs) > 1:
-			return evidence{}, wrong(errUsage, cmd("verify-evidence", runs[len(runs)-1].String()), "%d runs had the id %s; name one as workflow/first-run", len(runs), n)
+			return evidence{}, wrong(errUsage, cmd("verify-evidence", runs[len(runs)-1].String()), "%s had the id %s; name one as workflow/first-run", plural.Of(len(runs), "run"), n)
 		}
 		keys := trusted
 		if keys == nil {

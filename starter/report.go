@@ -13,6 +13,7 @@ import (
 
 	"breakwater/internal/report"
 
+	"breakwater/internal/plural"
 	"github.com/spf13/cobra"
 )
 
@@ -57,7 +58,7 @@ func (a *app) report(ctx context.Context, n name, f evidenceFlags, out, format s
 	}
 	defer all[0].close()
 	if len(all) > 1 {
-		return wrong(errUsage, cmd("report", all[len(all)-1].run.String()), "%d runs had the id %s; name one as workflow/first-run", len(all), n)
+		return wrong(errUsage, cmd("report", all[len(all)-1].run.String()), "%s had the id %s; name one as workflow/first-run", plural.Of(len(all), "run"), n)
 	}
 	r, err := report.Build(ctx, all[0].reader, all[0].run, all[0].trusted)
 	if err != nil {

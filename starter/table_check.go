@@ -8,6 +8,7 @@ import (
 
 	"breakwater/internal/table"
 
+	"breakwater/internal/plural"
 	"github.com/spf13/cobra"
 )
 
@@ -42,9 +43,10 @@ With --against it compares the log with that of another copy of the table and
 finds the version after which both have commits of their own.
 
 It exits with 0 only if nothing is wrong. What older versions lack is a warning.
-In a bucket that keeps versions it says of what is missing which version is kept;
-where versioning is suspended, and all that is missing is kept, it exits with 3:
-what is lost is not known before versioning is on and the objects are back.`,
+In a bucket that keeps versions it says of what is missing which version is
+kept; where versioning is suspended, and all that is missing is kept, it exits
+with 3: what is lost is not known before versioning is on and the objects are
+back.`,
 		Example: `  breakwater table check s3://standby-lake/orders
   breakwater table check /backup/lake/orders --full --json
   breakwater table check s3://standby-lake/orders --against s3://primary-lake/orders`,
@@ -156,9 +158,9 @@ func verdictOf(r table.Findings) string {
 func (a *app) showCheck(where string, r table.Findings) {
 	a.say("%s", where)
 	a.say("  version %d, the head of the log is %d", r.Version, r.Head)
-	footers := fmt.Sprintf("the footers of all %d data files read", r.Footers)
+	footers := fmt.Sprintf("the footers of all %s read", plural.Of(r.Footers, "data file"))
 	if r.Sampled {
-		footers = fmt.Sprintf("the footers of %d of %d data files read (seed %d)", r.Footers, r.Files, r.Seed)
+		footers = fmt.Sprintf("the footers of %d of %s read (seed %d)", r.Footers, plural.Of(r.Files, "data file"), r.Seed)
 	}
 	a.text("  ", fmt.Sprintf("looked for %s, %s, %s read", countOf(int64(r.Objects), "object", "objects"), footers,
 		countOf(int64(r.Vectors), "deletion vector", "deletion vectors")))

@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/table"
 
+	"breakwater/internal/plural"
 	"github.com/spf13/cobra"
 )
 
@@ -137,7 +138,7 @@ func (a *app) showTable(v tableView) {
 	if v.From != table.None {
 		field("committed", "%s (%s)", v.Timestamp.Format(time.RFC3339Nano), v.From)
 	}
-	field("live files", "%d, %d bytes", v.Files, v.Bytes)
+	field("live files", "%d, %s", v.Files, plural.Of(v.Bytes, "byte"))
 	if v.Rows != nil {
 		field("rows", "%d", *v.Rows)
 	} else {
@@ -172,7 +173,7 @@ func (a *app) above(above []table.Above) {
 	const most = 10
 	for i, u := range above {
 		if i == most && len(above) > most+1 {
-			a.text("  ", fmt.Sprintf("and %d more versions above, up to %d", len(above)-most, above[len(above)-1].Through))
+			a.text("  ", fmt.Sprintf("and %s above, up to %d", plural.Of(len(above)-most, "more version"), above[len(above)-1].Through))
 			return
 		}
 		which := fmt.Sprintf("  version %d is not complete: ", u.Version.Number)
@@ -191,7 +192,7 @@ func lacking(lacks []table.Lack) string {
 	if len(lacks) == 1 {
 		return lacks[0].String()
 	}
-	return fmt.Sprintf("%d objects lack, the first: %s", len(lacks), lacks[0])
+	return fmt.Sprintf("%s, the first: %s", plural.Of(len(lacks), "object", "lacks", "lack"), lacks[0])
 }
 
 // text is a line for people, broken at words to 80 columns and set in.

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 
+	"breakwater/internal/plural"
 	"github.com/spf13/cobra"
 )
 
@@ -73,7 +74,7 @@ func (a *app) verify(ctx context.Context, n name, f evidenceFlags, export string
 		}
 		if res.Fault != nil {
 			a.say("%s\n  NOT AS IT WAS SIGNED: %s", e.run, res.Fault)
-			a.say("  %d entries before it are in order", max(0, res.Fault.Seq-1))
+			a.say("  %s before it are in order", plural.Of(max(0, res.Fault.Seq-1), "entry"))
 			bad = wrong(errFailed, "", "the evidence of run %s in %s is not as it was signed, from entry %d on", e.run.Workflow, e.from, res.Fault.Seq)
 			continue
 		}
@@ -113,7 +114,7 @@ func (a *app) export(ctx context.Context, all []evidence, dir string) ([]evidenc
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("export the evidence of %s to %s: %w", e.run, dir, err), to.Close())
 		}
-		fmt.Fprintf(a.err, "Copied %d objects of run %s to %s.\n", n, e.run.Workflow, dir)
+		fmt.Fprintf(a.err, "Copied %s of run %s to %s.\n", plural.Of(n, "object"), e.run.Workflow, dir)
 		out[i].reader, out[i].from = to, dir
 	}
 	return out, nil

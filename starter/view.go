@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
+	"breakwater/internal/plural"
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
 )
@@ -276,7 +277,7 @@ func stageLines(s wire.Status, room int, st styles) []string {
 	}
 	var out []string
 	if from > 0 {
-		out = append(out, st.dim(fmt.Sprintf("  … %d stages before", from)))
+		out = append(out, st.dim(fmt.Sprintf("  … %s before", plural.Of(from, "stage"))))
 	}
 	for i := from; i < to; i++ {
 		stage := s.Stages[i]
@@ -301,7 +302,7 @@ func stageLines(s wire.Status, room int, st styles) []string {
 		}
 		line := fmt.Sprintf("%s%-38s %s", mark, stage.Title, word)
 		if ok > 0 && stage.State != "proven" {
-			line += fmt.Sprintf(" %d of %d steps proven", ok, len(stage.Steps))
+			line += fmt.Sprintf(" %d of %s proven", ok, plural.Of(len(stage.Steps), "step"))
 		}
 		out = append(out, line)
 		if i == at {
@@ -311,7 +312,7 @@ func stageLines(s wire.Status, room int, st styles) []string {
 		}
 	}
 	if n := len(s.Stages) - to; n > 0 {
-		out = append(out, st.dim(fmt.Sprintf("  … %d stages to come", n)))
+		out = append(out, st.dim(fmt.Sprintf("  … %s to come", plural.Of(n, "stage"))))
 	}
 	return append(out, "")
 }
@@ -397,7 +398,7 @@ func people(n int) string {
 	if n == 1 {
 		return "one approval"
 	}
-	return fmt.Sprintf("%d approvals", n)
+	return plural.Of(n, "approval")
 }
 
 // count is a number of things in words.

@@ -20,6 +20,7 @@ import (
 	"breakwater/internal/wire"
 	"breakwater/workflows"
 
+	"breakwater/internal/plural"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
@@ -58,7 +59,7 @@ func prepare(cfg config.Config) (*prepared, error) {
 		ms[i].At.File = filepath.Join(cfg.Runbooks, ms[i].At.File)
 	}
 	if err := mistake.Error(ms); err != nil {
-		errs = append(errs, fmt.Errorf("%d mistakes in %s; nothing is served until they are mended:\n%w", len(ms), cfg.From(), err))
+		errs = append(errs, fmt.Errorf("%s in %s; nothing is served until they are mended:\n%w", plural.Of(len(ms), "mistake"), cfg.From(), err))
 	}
 	if len(books) == 0 && len(ms) == 0 {
 		errs = append(errs, fmt.Errorf("%w: %s holds no *.yaml runbook, so there is nothing to serve", config.ErrBad, cfg.From()))

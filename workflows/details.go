@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
+	"breakwater/internal/plural"
 	"go.temporal.io/sdk/workflow"
 )
 
@@ -107,7 +108,7 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 	}
 	fmt.Fprintf(b, ".\n\nPlan `%s`, attempt %d:\n\n", clip.Bytes(v.Root, 16), v.Attempt)
 	for _, p := range v.Plan {
-		fmt.Fprintf(b, "* **%s**: %d items, %d changes", p.Step, p.Items, p.Effects)
+		fmt.Fprintf(b, "* **%s**: %s, %s", p.Step, plural.Of(p.Items, "item"), plural.Of(p.Effects, "change"))
 		for _, t := range p.Summary[:min(len(p.Summary), 3)] {
 			fmt.Fprintf(b, "; %s", span(clip.Bytes(t, 240)))
 		}
@@ -155,7 +156,7 @@ func writeStages(b *strings.Builder, s wire.Status) {
 		if state == "" {
 			state = "to come"
 		}
-		fmt.Fprintf(b, "* %s: **%s**, %d of %d steps proven%s\n", st.Title, state, ok, of, doing)
+		fmt.Fprintf(b, "* %s: **%s**, %d of %s proven%s\n", st.Title, state, ok, plural.Of(of, "step"), doing)
 	}
 	b.WriteString("\n")
 }

@@ -7,7 +7,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
 	"breakwater/internal/clip"
-	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
@@ -15,8 +14,6 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )
-
-type estateMember = estate.Member
 
 // gate is an open gate.
 type gate struct {

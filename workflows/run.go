@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
+	"breakwater/internal/plural"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )
@@ -213,7 +214,7 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	case cause != nil:
 		how, why = wire.ErrTypeNotProven, cause.Error()
 	case len(r.Unproven) > 0:
-		how, why = wire.ErrTypeNotProven, fmt.Sprintf("%d steps could not be planned: %s", len(r.Unproven), r.Unproven[0])
+		how, why = wire.ErrTypeNotProven, fmt.Sprintf("%s could not be planned: %s", plural.Of(len(r.Unproven), "step"), r.Unproven[0])
 	}
 	res := wire.Result{
 		Mode: r.Run.Mode, Obligations: r.Obligations, Milestones: r.Status.Milestones,
@@ -223,7 +224,7 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 		res.Verdict = verdict.Pass
 		res.Summary = "pass"
 		if n := len(r.Obligations); n > 0 {
-			res.Summary = fmt.Sprintf("pass, %d obligations open", n)
+			res.Summary = fmt.Sprintf("pass, %s open", plural.Of(n, "obligation"))
 		}
 	} else {
 		res.Summary = how + ": " + why

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
+	"breakwater/internal/plural"
 	"go.temporal.io/sdk/workflow"
 )
 
@@ -126,7 +127,7 @@ func (r *run) unwind(ctx workflow.Context, back []done, p stagePlan, why string)
 		r.prove("taken back: " + st.Title)
 	}
 	if len(failed) > 0 {
-		return &errStop{wire.ErrTypeUndoFailed, fmt.Sprintf("%s; %d steps could not be taken back: %s", why, len(failed), failed[0])}
+		return &errStop{wire.ErrTypeUndoFailed, fmt.Sprintf("%s; %s could not be taken back: %s", why, plural.Of(len(failed), "step"), failed[0])}
 	}
 	return &errStop{wire.ErrTypeUndone, why + "; what this run did was taken back and that was proven"}
 }

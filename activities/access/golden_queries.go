@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
@@ -74,7 +75,7 @@ func (s room) verifyGolden(ctx context.Context, c action.Call[action.None]) ([]a
 	if rows < 0 {
 		rows = got.Rows // its log does not count
 	}
-	obs = append(obs, t.About(action.Saw(what, fmt.Sprintf("%d rows, as its log says", rows), fmt.Sprintf("%d rows", got.Rows), got.Rows == rows)))
+	obs = append(obs, t.About(action.Saw(what, fmt.Sprintf("%s, as its log says", plural.Of(rows, "row")), plural.Of(got.Rows, "row"), got.Rows == rows)))
 	obs = append(obs, s.asWitnessed(ctx, c, t, l, got))
 	for _, q := range t.Decl.Queries {
 		obs = append(obs, s.answers(ctx, c, t, q))

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/query"
 	"breakwater/internal/record"
 	"breakwater/internal/table"
@@ -37,7 +38,7 @@ func (s room) answers(ctx context.Context, c action.Call[action.None], t lake.Ta
 	case q.Quality != "" && len(r.Rows) == 0:
 		return t.About(action.Saw(what, want, "no row", true))
 	case q.Quality != "":
-		return t.About(action.Saw(what, want, fmt.Sprintf("%d rows that must not be: %s", len(r.Rows), shown(r.Lines())), false))
+		return t.About(action.Saw(what, want, fmt.Sprintf("%s that must not be: %s", plural.Of(len(r.Rows), "row"), shown(r.Lines())), false))
 	}
 	return t.About(action.Saw(what, want, shown(r.Lines()), slices.Equal(r.Lines(), compact(q.Answer))))
 }

@@ -7,6 +7,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
 
@@ -33,7 +34,7 @@ func (s room) readOnly() action.Action[action.None] {
 // somebody else read.
 func (a access) verifyReadOnly(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	return a.verify(ctx, c, func(sc scene, p place, try lake.Trial) (obs []action.Observation) {
-		what, want := "there is something to read in s3://"+p.bucket, fmt.Sprintf("an object of each of %d tables", len(p.prefixes))
+		what, want := "there is something to read in s3://"+p.bucket, fmt.Sprintf("an object of each of %s", plural.Of(len(p.prefixes), "table"))
 		samples, err := a.samples(ctx, c, p)
 		if err != nil {
 			return append(obs, try.Unknown(what, want, err))

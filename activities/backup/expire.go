@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
 
@@ -94,7 +95,7 @@ func (s room) planExpire(ctx context.Context, c action.Call[expireWith]) (action
 	}
 	// What is whole of the older ones may be all that there is.
 	if is.lacking > 0 {
-		return action.Change{}, fmt.Errorf("%w: backups that stay lack %d objects, the first: %s; take a full backup before older ones go", action.ErrRefused, is.lacking, is.lacks)
+		return action.Change{}, fmt.Errorf("%w: backups that stay lack %s, the first: %s; take a full backup before older ones go", action.ErrRefused, plural.Of(is.lacking, "object"), is.lacks)
 	}
 	if err := x.proven(ctx, going, staying); err != nil {
 		return action.Change{}, err
@@ -118,12 +119,12 @@ func (s room) planExpire(ctx context.Context, c action.Call[expireWith]) (action
 // change words the plan.
 func (x *expiring) change(p expirePlan, going []backup.Aged, rest amount) (action.Change, error) {
 	ch := action.Change{
-		Summary:       fmt.Sprintf("%d backups of %s go for good, with %d versions; %s and all after it stay", len(going), x.Group.Group, p.Goes.Count, p.First),
+		Summary:       fmt.Sprintf("%s of %s go for good, with %s; %s and all after it stay", plural.Of(len(going), "backup"), x.Group.Group, plural.Of(p.Goes.Count, "version"), p.First),
 		Preconditions: []action.Precondition{{Resource: x.URL(backup.ManifestKey(x.Group.Group, p.Newest.Seq)), Version: p.Newest.SHA256}},
 		Estimate:      time.Second + time.Duration(p.Goes.Count)*5*time.Millisecond,
 	}
 	if p.Unheld > 0 {
-		ch.Summary += fmt.Sprintf("; %d versions that were never held, and so are of no backup, are left alone", p.Unheld)
+		ch.Summary += fmt.Sprintf("; %s never held, and so are of no backup, are left alone", plural.Of(p.Unheld, "version", "that was", "that were"))
 	}
 	for _, m := range going {
 		ch.Effects = append(ch.Effects, action.EffectLine{
@@ -143,8 +144,8 @@ func (x *expiring) change(p expirePlan, going []backup.Aged, rest amount) (actio
 			return ch, err
 		}
 		ch.Effects = append(ch.Effects, action.EffectLine{
-			On: x.URL(backup.Folder(x.Group.Group)), Do: fmt.Sprintf("remove for good %d versions that no other backup needs", rest.Count),
-			From: fmt.Sprintf("%d bytes", rest.Bytes), To: fmt.Sprintf("nothing; all of them have the digest %s", text),
+			On: x.URL(backup.Folder(x.Group.Group)), Do: fmt.Sprintf("remove for good %s that no other backup needs", plural.Of(rest.Count, "version")),
+			From: plural.Of(rest.Bytes, "byte"), To: fmt.Sprintf("nothing; all of them have the digest %s", text),
 		})
 	}
 	var err error

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 )
 
 // applyExpire removes what goes, as who may expire: the manifests, and then what none of
@@ -38,7 +39,7 @@ func (s room) applyExpire(ctx context.Context, c action.Call[expireWith]) (actio
 		err = r.do(ctx, p)
 	}
 	out := action.Outcome{
-		Summary:   fmt.Sprintf("%d backups of %s are gone, with %d versions; %s and all after it are there", len(p.Manifests), x.Group.Group, r.planned, p.First),
+		Summary:   fmt.Sprintf("%s of %s are gone, with %s; %s and all after it are there", plural.Of(len(p.Manifests), "backup"), x.Group.Group, plural.Of(r.planned, "version"), p.First),
 		Mutations: r.removed.Count,
 	}
 	var encErr error
@@ -142,7 +143,7 @@ func (x *expiring) follows(p expirePlan, is survey) error {
 	case is.since != nil:
 		return x.moved("version %s of %s is needed by a backup since", is.since.Version, x.URL(is.since.Key))
 	case is.lacking > 0:
-		return x.moved("backups that stay lack %d objects, the first: %s", is.lacking, is.lacks)
+		return x.moved("backups that stay lack %s, the first: %s", plural.Of(is.lacking, "object"), is.lacks)
 	case is.standing != nil:
 		return fmt.Errorf("%w; %w", x.refused(is.standing), action.ErrMoved)
 	case p.Goes == nil && is.kept.Count > 0:
@@ -150,9 +151,9 @@ func (x *expiring) follows(p expirePlan, is survey) error {
 	case p.Goes == nil:
 		return nil
 	case is.kept != *p.Kept:
-		return x.moved("of the versions that no backup needs, %d with %d bytes are held, or never were, and %d with %d bytes were when it was planned", is.kept.Count, is.kept.Bytes, p.Kept.Count, p.Kept.Bytes)
+		return x.moved("of the versions that no backup needs, %d with %s held, or never were, and %d with %s when it was planned", is.kept.Count, plural.Of(is.kept.Bytes, "byte", "is", "are"), p.Kept.Count, plural.Of(p.Kept.Bytes, "byte", "was", "were"))
 	case is.goes.Count > p.Goes.Count, is.goes.Count == p.Goes.Count && is.goes != *p.Goes:
-		return x.moved("%d versions with %d bytes would go, and others were planned, %d with %d bytes", is.goes.Count, is.goes.Bytes, p.Goes.Count, p.Goes.Bytes)
+		return x.moved("%s with %s would go, and others were planned, %d with %s", plural.Of(is.goes.Count, "version"), plural.Of(is.goes.Bytes, "byte"), p.Goes.Count, plural.Of(p.Goes.Bytes, "byte"))
 	}
 	return nil
 }
@@ -182,7 +183,7 @@ func (r *removing) remove(ctx context.Context, versions []backup.Stored) error {
 		}
 		done := r.count(some)
 		if err != nil {
-			return fmt.Errorf("expire backups of %s, %d of %d versions removed: %w", r.Group.Group, done, r.planned, err)
+			return fmt.Errorf("expire backups of %s, %d of %s removed: %w", r.Group.Group, done, plural.Of(r.planned, "version"), err)
 		}
 		r.c.Progress(done, r.planned, "removing expired backups of "+r.Group.Group)
 	}

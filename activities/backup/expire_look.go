@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 )
 
 // expiring is a look at the manifests of a group, and where to look for everything
@@ -102,8 +103,8 @@ func found(all []backup.Aged) []backup.Found {
 // believed refuses a look by which nobody could tell what is needed.
 func (x *expiring) believed() error {
 	if breaks := backup.Check(x.All, x.now); len(breaks) > 0 {
-		return fmt.Errorf("%w: the chain of %s's backups does not hold in %d places, the newest: %s; what is needed is not known, so nothing goes: see what became of it, and take a new backup",
-			action.ErrRefused, x.Group.Group, len(breaks), breaks[0])
+		return fmt.Errorf("%w: the chain of %s's backups does not hold in %s, the newest: %s; what is needed is not known, so nothing goes: see what became of it, and take a new backup",
+			action.ErrRefused, x.Group.Group, plural.Of(len(breaks), "place"), breaks[0])
 	}
 	return nil
 }
@@ -123,5 +124,5 @@ func (x *expiring) proven(ctx context.Context, going, staying []backup.Aged) err
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: of the %d backups of group %s that would stay, none was ever restored; run backup.restorable first", action.ErrRefused, len(staying), x.Group.Group)
+	return fmt.Errorf("%w: of the %s of group %s that would stay, none was ever restored; run backup.restorable first", action.ErrRefused, plural.Of(len(staying), "backup"), x.Group.Group)
 }

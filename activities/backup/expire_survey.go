@@ -16,6 +16,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/listing"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -114,7 +115,7 @@ func (x *surveying) do(ctx context.Context) (survey, error) {
 				continue
 			}
 			if part.lacks = fmt.Sprintf("version %s of %s", want.Version, x.URL(want.Key)); has >= 0 {
-				part.lacks = fmt.Sprintf("%d bytes of %s, which has %d", want.Size, x.URL(want.Key), has)
+				part.lacks = fmt.Sprintf("%s of %s, which has %d", plural.Of(want.Size, "byte"), x.URL(want.Key), has)
 			}
 		}
 		sum.add(part)
@@ -174,7 +175,7 @@ func (x *surveying) stretch(ctx context.Context, after string, needed *backup.Ne
 		},
 		Add: func(sum *survey, part survey) { sum.add(part) },
 		Progress: func(s listing.State[survey]) {
-			x.c.Progress(s.Keys, 0, fmt.Sprintf("keys of backups of %s looked at, of which %d versions go", x.Group.Group, s.Sum.goes.Count))
+			x.c.Progress(s.Keys, 0, fmt.Sprintf("keys of backups of %s looked at, of which %s", x.Group.Group, plural.Of(s.Sum.goes.Count, "version", "goes", "go")))
 		},
 	}.Do(ctx, listing.State[survey]{Left: left})
 }

@@ -10,6 +10,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
+	"breakwater/internal/plural"
 )
 
 // verifyExpire holds a listing of versions against what the manifests that are
@@ -55,7 +56,7 @@ func (s room) verifyExpire(ctx context.Context, c action.Call[expireWith]) ([]ac
 			planned = append(planned, m.Found)
 		}
 	}
-	all := fmt.Sprintf("all that the %d backups name is there, by version", len(staying))
+	all := fmt.Sprintf("all that the %s name is there, by version", plural.Of(len(staying), "backup"))
 	is, err := x.surveyOf(c.Request, planned, since).do(ctx)
 	if err != nil {
 		return append(obs, x.Unseen(c.Run, all, "every version at its size", err)), nil
@@ -64,7 +65,7 @@ func (s room) verifyExpire(ctx context.Context, c action.Call[expireWith]) ([]ac
 	if is.lacking > 0 {
 		got += ", the first that is not: " + is.lacks
 	}
-	obs = append(obs, action.Saw(all, fmt.Sprintf("%d versions at their size", is.named), got, is.lacking == 0 && is.named > 0))
+	obs = append(obs, action.Saw(all, fmt.Sprintf("%s at their size", plural.Of(is.named, "version")), got, is.lacking == 0 && is.named > 0))
 
 	const left = "nothing is left that no backup needs and no lock holds"
 	if is.standing != nil {
@@ -72,12 +73,12 @@ func (s room) verifyExpire(ctx context.Context, c action.Call[expireWith]) ([]ac
 	}
 	got = "nothing"
 	if len(is.first) > 0 {
-		got = fmt.Sprintf("%d versions, the first: %s", is.goes.Count, x.URL(is.first[0].Key))
+		got = fmt.Sprintf("%s, the first: %s", plural.Of(is.goes.Count, "version"), x.URL(is.first[0].Key))
 	}
 	obs = append(obs, action.Saw(left, "nothing", got, is.goes.Count == 0))
 	if p.Kept != nil {
-		obs = append(obs, action.Saw("what no backup needs and was not to go is as it was", fmt.Sprintf("%d versions with %d bytes, by their digest", p.Kept.Count, p.Kept.Bytes),
-			fmt.Sprintf("%d versions with %d bytes", is.kept.Count, is.kept.Bytes), is.kept == *p.Kept))
+		obs = append(obs, action.Saw("what no backup needs and was not to go is as it was", fmt.Sprintf("%s with %s, by their digest", plural.Of(p.Kept.Count, "version"), plural.Of(p.Kept.Bytes, "byte")),
+			fmt.Sprintf("%s with %s", plural.Of(is.kept.Count, "version"), plural.Of(is.kept.Bytes, "byte")), is.kept == *p.Kept))
 	}
 	return obs, nil
 }
@@ -103,5 +104,5 @@ func (x *expiring) gone(p expirePlan) action.Observation {
 			n, first = n+1, cmp.Or(first, ", the first: "+backup.Name(x.Group.Group, f.Seq))
 		}
 	}
-	return action.Saw(fmt.Sprintf("the %d backups of the plan are gone", len(p.Manifests)), "none of them there", fmt.Sprintf("%d of them there%s", n, first), n == 0)
+	return action.Saw(fmt.Sprintf("the %s of the plan are gone", plural.Of(len(p.Manifests), "backup")), "none of them there", fmt.Sprintf("%d of them there%s", n, first), n == 0)
 }

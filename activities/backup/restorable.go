@@ -17,6 +17,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/location"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -63,7 +64,7 @@ func (s room) planRestorable(ctx context.Context, c action.Call[action.None]) (a
 		}}
 	}
 	if len(over) > 0 {
-		ch.Summary += fmt.Sprintf("; %d newer manifests cannot be believed", len(over))
+		ch.Summary += fmt.Sprintf("; %s cannot be believed", plural.Of(len(over), "newer manifest"))
 	}
 	ch.Data, err = action.Encode(backup.Link{Seq: f.Seq, SHA256: f.SHA256, LockedUntil: m.LockedUntil})
 	return ch, err

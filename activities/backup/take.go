@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/recovery"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -127,21 +128,21 @@ func (s room) planTake(ctx context.Context, c action.Call[action.None]) (action.
 		p.Tables = append(p.Tables, row)
 		objects, inBatches, bytes = objects+row.Copy, inBatches+row.Batch, bytes+row.Bytes
 		ch.Effects = append(ch.Effects, action.EffectLine{
-			On: "table " + t.Name, Do: fmt.Sprintf("add version %d to backup %s: %d objects, and share %d with the one before", t.Version, m.Name(), row.Copy, row.Keep) + executor(c.Estate, row),
-			To: fmt.Sprintf("%d bytes", row.Bytes),
+			On: "table " + t.Name, Do: fmt.Sprintf("add version %d to backup %s: %s, and share %d with the one before", t.Version, m.Name(), plural.Of(row.Copy, "object"), row.Keep) + executor(c.Estate, row),
+			To: plural.Of(row.Bytes, "byte"),
 		})
 	}
 	kind := "of what is new"
 	if m.Full() {
 		kind = "of everything, a full one"
 	}
-	ch.Summary = fmt.Sprintf("Backup %s %s at %s: %d objects with %d bytes", m.Name(), kind, cut.At.Format(time.RFC3339Nano), objects, bytes)
+	ch.Summary = fmt.Sprintf("Backup %s %s at %s: %s with %s", m.Name(), kind, cut.At.Format(time.RFC3339Nano), plural.Of(objects, "object"), plural.Of(bytes, "byte"))
 	ch.Estimate = time.Second + time.Duration(objects-inBatches)*20*time.Millisecond + time.Duration(inBatches)*2*time.Millisecond
 	if inBatches > 0 {
 		ch.Estimate += 5 * time.Minute // until a batch begins
 	}
 	if _, over := backup.Newest(b.All); len(over) > 0 {
-		ch.Summary += fmt.Sprintf("; it steps over %d manifests that cannot be believed", len(over))
+		ch.Summary += fmt.Sprintf("; it steps over %s that cannot be believed", plural.Of(len(over), "manifest"))
 	}
 	ch.Data, err = action.Encode(p)
 	return ch, err

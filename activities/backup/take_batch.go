@@ -17,6 +17,7 @@ import (
 	"breakwater/internal/objectstore/batch"
 	"breakwater/internal/table"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -50,7 +51,7 @@ func executor(e *estate.Estate, t takeTable) string {
 	case b == nil:
 		return ""
 	case t.Batch > 0:
-		return fmt.Sprintf("; S3 Batch Operations copy %d data objects as %s, since they are %d or more", t.Batch, b.Role, b.FromObjects)
+		return fmt.Sprintf("; S3 Batch Operations copy %s as %s, since they are %d or more", plural.Of(t.Batch, "data object"), b.Role, b.FromObjects)
 	default:
 		return fmt.Sprintf("; object by object, since a batch would copy fewer than %d", b.FromObjects)
 	}
@@ -119,8 +120,8 @@ func (s room) takeBatch(ctx context.Context, w *taking, needs []backup.Need) err
 		}
 		return err
 	}
-	return fmt.Errorf("%w: %d batches of this step have come to nothing: %w; take batch out of the estate's backup to copy object by object",
-		action.ErrRefused, tries, batch.ErrIncomplete)
+	return fmt.Errorf("%w: %s of this step have come to nothing: %w; take batch out of the estate's backup to copy object by object",
+		action.ErrRefused, plural.Of(tries, "batch"), batch.ErrIncomplete)
 }
 
 // batch starts a batch or finds it, waits for its end, and judges it. What it was to

@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/table"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -43,7 +44,7 @@ func (s room) takeTable(ctx context.Context, c action.Call[action.None], b lake.
 		batch, rest = batched(b, c.Estate, m, from, split.Copy)
 	}
 	if len(batch) != t.Batch {
-		return backup.Table{}, w.mutations, fmt.Errorf("%w: a batch was to copy %d objects, and would copy %d now; plan again", action.ErrMoved, t.Batch, len(batch))
+		return backup.Table{}, w.mutations, fmt.Errorf("%w: a batch was to copy %s, and would copy %d now; plan again", action.ErrMoved, plural.Of(t.Batch, "object"), len(batch))
 	}
 	if err := s.takeBatch(ctx, w, batch); err != nil {
 		return backup.Table{}, w.mutations, err

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
 
@@ -29,7 +30,7 @@ func (s room) verifyTake(ctx context.Context, c action.Call[action.None]) ([]act
 	}
 	mine := b.Mine(c.Token())
 	if mine == nil {
-		return []action.Observation{action.Saw(what, want, fmt.Sprintf("%d manifests, none of this step that can be believed", len(b.All)), false), b.ChainHolds()}, nil
+		return []action.Observation{action.Saw(what, want, fmt.Sprintf("%s, none of this step that can be believed", plural.Of(len(b.All), "manifest")), false), b.ChainHolds()}, nil
 	}
 	m := mine.Manifest
 	obs := []action.Observation{action.Saw(what, want, fmt.Sprintf("%s, taken %s at the cut of %s", m.Name(), m.TakenAt.Format(time.RFC3339), m.Cut.Format(time.RFC3339Nano)), true), b.ChainHolds()}

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 )
 
 // wallProbes is where the objects lie on which the wall is tried, below the
@@ -183,7 +184,7 @@ func (w *walled) controls(ctx context.Context) bool {
 		w.unknown("", what, want, err)
 		return false
 	}
-	w.saw(what, want, fmt.Sprintf("%d of %d bytes read back", len(back), len(w.body)), bytes.Equal(back, w.body))
+	w.saw(what, want, fmt.Sprintf("%d of %s read back", len(back), plural.Of(len(w.body), "byte")), bytes.Equal(back, w.body))
 	return true
 }
 
@@ -234,13 +235,13 @@ func (w *walled) try(ctx context.Context, a attacker) {
 	}
 	switch {
 	case could != "":
-		w.saw(what, want, fmt.Sprintf("%d of %d attempts denied%s", denied, len(attempts), could), false)
+		w.saw(what, want, fmt.Sprintf("%d of %s denied%s", denied, plural.Of(len(attempts), "attempt"), could), false)
 		return
 	case unclear != nil:
 		w.unknown("", what, want, unclear)
 		return
 	}
-	got := fmt.Sprintf("%d of %d attempts denied%s", denied, len(attempts), may)
+	got := fmt.Sprintf("%d of %s denied%s", denied, plural.Of(len(attempts), "attempt"), may)
 	if untried != "" {
 		got += "; " + untried
 	}

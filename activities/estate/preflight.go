@@ -17,6 +17,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/mirror"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
 
@@ -125,11 +126,11 @@ func (p *preflight) kafka(ctx context.Context) {
 			topics = append(topics, t.Topic)
 		}
 		if len(topics) > 0 {
-			what, want := "the topics of "+g.Group+" are mirrored to "+p.r.Region, fmt.Sprintf("%d topics", len(topics))
+			what, want := "the topics of "+g.Group+" are mirrored to "+p.r.Region, plural.Of(len(topics), "topic")
 			if n, err := k.Partitions(ctx, topics...); err != nil {
 				p.err(what, want, err)
 			} else {
-				p.saw(what, want, fmt.Sprintf("%d topics", len(n)), len(n) == len(topics))
+				p.saw(what, want, plural.Of(len(n), "topic"), len(n) == len(topics))
 			}
 		}
 		for _, cg := range g.ConsumerGroups {
@@ -141,7 +142,7 @@ func (p *preflight) kafka(ctx context.Context) {
 			case err != nil:
 				p.err(what, want, err)
 			default:
-				got := fmt.Sprintf("%s with %d members", state.State, state.Members)
+				got := fmt.Sprintf("%s with %s", state.State, plural.Of(state.Members, "member"))
 				if !state.Idle() {
 					got += ": stop them, for their offsets could not be placed"
 				}
@@ -219,7 +220,7 @@ func (p *preflight) gates() {
 			},
 			Role: role, Offers: []approval.Offer{{Verb: approval.Approve, Quorum: quorum}}, Live: true,
 		})
-		got := fmt.Sprintf("%d members", len(role.Members))
+		got := plural.Of(len(role.Members), "member")
 		if err != nil {
 			got = strings.ReplaceAll(err.Error(), "\n", "; ")
 		}
@@ -247,5 +248,5 @@ func (p *preflight) ledger(ctx context.Context) {
 		p.err(what, want, err)
 		return
 	}
-	p.saw(what, want, fmt.Sprintf("%d bytes, read back", len(back)), bytes.Equal(back, text))
+	p.saw(what, want, fmt.Sprintf("%s, read back", plural.Of(len(back), "byte")), bytes.Equal(back, text))
 }

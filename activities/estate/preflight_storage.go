@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
 
@@ -41,7 +42,7 @@ func (p *preflight) logs(ctx context.Context) {
 		if len(g.Tables) == 0 {
 			continue
 		}
-		what, want := "the logs of "+g.Group+"'s tables have reached "+p.r.Region, fmt.Sprintf("a log for each of %d tables", len(g.Tables))
+		what, want := "the logs of "+g.Group+"'s tables have reached "+p.r.Region, fmt.Sprintf("a log for each of %s", plural.Of(len(g.Tables), "table"))
 		var missing []string
 		var failed error
 		for _, t := range g.Tables {
@@ -116,7 +117,7 @@ func (p *preflight) users(ctx context.Context) {
 	}
 	slices.SortFunc(all, func(a, b estate.Principal) int { return strings.Compare(a.Name, b.Name) })
 	all = slices.CompactFunc(all, func(a, b estate.Principal) bool { return a.Name == b.Name })
-	what, want := "everybody to be let in or kept out at "+p.r.Region+" is a user there, with working credentials", fmt.Sprintf("%d users", len(all))
+	what, want := "everybody to be let in or kept out at "+p.r.Region+" is a user there, with working credentials", plural.Of(len(all), "user")
 	admin, err := p.s.Granter(ctx, p.c.Estate, p.r.Region)
 	if err != nil {
 		p.err(what, want, err)

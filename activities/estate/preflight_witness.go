@@ -8,6 +8,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/witness"
 )
@@ -35,7 +36,7 @@ func (p *preflight) witnessed(ctx context.Context) {
 		case err != nil:
 			p.err(what, want, err)
 		case len(stale) == 0:
-			p.saw(what, want, fmt.Sprintf("%d of %d tables", len(g.Tables), len(g.Tables)), true)
+			p.saw(what, want, fmt.Sprintf("%d of %s", len(g.Tables), plural.Of(len(g.Tables), "table")), true)
 		default:
 			p.stale(ctx, what, want, g, stale)
 		}
@@ -82,7 +83,7 @@ func lastOf(all []witness.Sighting) (last time.Time) {
 // stale says that sightings are too old. Where nobody said when the outage began and
 // the source does not answer, the witness may have been in time.
 func (p *preflight) stale(ctx context.Context, what, want string, g *estate.Group, stale []string) {
-	got := fmt.Sprintf("%d of %d tables were not seen: %s; see why the Schedule of Witness does not run", len(stale), len(g.Tables), action.Few(stale))
+	got := fmt.Sprintf("%d of %s not seen: %s; see why the Schedule of Witness does not run", len(stale), plural.Of(len(g.Tables), "table", "was", "were"), action.Few(stale))
 	if p.outage() == nil && p.c.Run.Source != "" {
 		b, err := p.s.Bucket(ctx, p.c.Estate, p.c.Run.Source, g.Tables[0].Bucket)
 		if err == nil {

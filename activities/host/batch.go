@@ -17,6 +17,7 @@ import (
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
 
+	"breakwater/internal/plural"
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/sync/errgroup"
 )
@@ -173,7 +174,7 @@ func each[D any](ctx context.Context, b *batch, name string, f func(context.Cont
 			} else {
 				refs[n] = ledger.Ref(key, raw)
 			}
-			b.say(ctx, "%d of %d items", b.total.Add(1), len(b.items))
+			b.say(ctx, "%d of %s", b.total.Add(1), plural.Of(len(b.items), "item"))
 			return json.Unmarshal(raw, &docs[n])
 		})
 	}

@@ -18,6 +18,7 @@ import (
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
 
+	"breakwater/internal/plural"
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/crypto/ssh"
 )
@@ -125,7 +126,7 @@ func (h *Host) open(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	}
 	all := e.Items(b.step.Each, b.step.Filter(b.stage.Tier, in.Run.Groups))
 	if in.From < 0 || in.To > len(all) || in.From >= in.To {
-		return nil, fmt.Errorf("%w: step %q has %d items, asked for %d to %d", action.ErrRefused, in.Step, len(all), in.From, in.To)
+		return nil, fmt.Errorf("%w: step %q has %s, asked for %d to %d", action.ErrRefused, in.Step, plural.Of(len(all), "item"), in.From, in.To)
 	}
 	b.items = all[in.From:in.To]
 	b.label = b.items[0].Name

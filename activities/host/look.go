@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
+	"breakwater/internal/plural"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
@@ -61,7 +62,7 @@ func stable(obs []action.Observation) []action.Observation {
 // sentence says what a check found, for the gate.
 func sentence(item estate.Item, obs []action.Observation) string {
 	l := summarize(obs)
-	s := fmt.Sprintf("%s: %d of %d observations pass", item, l.Passed, len(obs))
+	s := fmt.Sprintf("%s: %d of %s pass", item, l.Passed, plural.Of(len(obs), "observation"))
 	if len(l.Findings) > 0 {
 		s += "; " + l.Findings[0]
 	}

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/hold"
 	"breakwater/internal/mirror"
+	"breakwater/internal/plural"
 )
 
 // consumer is the item's consumer group at the target, as it is.
@@ -57,8 +58,8 @@ func (s room) toPlace(ctx context.Context, c action.Call[action.None]) (consumer
 	}
 	g, err := consumerGroup(ctx, c, k)
 	if err == nil && !g.Idle() {
-		err = fmt.Errorf("%w: %s is %s with %d members, whose offsets are their own to commit; stop its consumers first, then retry",
-			action.ErrRefused, g.on(), g.State, g.Members)
+		err = fmt.Errorf("%w: %s is %s with %s, whose offsets are their own to commit; stop its consumers first, then retry",
+			action.ErrRefused, g.on(), g.State, plural.Of(g.Members, "member"))
 	}
 	return g, err
 }

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/hold"
 	"breakwater/internal/kafka/place"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
 
@@ -92,9 +93,9 @@ func (s room) planPromoteGroup(ctx context.Context, c action.Call[action.None]) 
 			From: from, To: fmt.Sprint(pl.Offset),
 		})
 	}
-	ch.Summary = fmt.Sprintf("%s stays where it is in all %d partitions", g.Name, len(p.Placements))
+	ch.Summary = fmt.Sprintf("%s stays where it is in all %s", g.Name, plural.Of(len(p.Placements), "partition"))
 	if n := len(ch.Effects); n > 0 {
-		ch.Summary = fmt.Sprintf("Place %s in %d of %d partitions: at most %d records come again, none is missed", g.Name, n, len(p.Placements), again)
+		ch.Summary = fmt.Sprintf("Place %s in %d of %s: at most %s come again, none is missed", g.Name, n, plural.Of(len(p.Placements), "partition"), plural.Of(again, "record"))
 	}
 	if p.Hold, err = s.holdOf(ctx, c, g, p.offsets()); err != nil {
 		return action.Change{}, err
@@ -141,14 +142,14 @@ func (s room) applyPromoteGroup(ctx context.Context, c action.Call[action.None])
 			return action.Outcome{}, err
 		}
 	}
-	out := action.Outcome{Summary: fmt.Sprintf("%s is placed in %d partitions", g.Name, len(p.Placements))}
+	out := action.Outcome{Summary: fmt.Sprintf("%s is placed in %s", g.Name, plural.Of(len(p.Placements), "partition"))}
 	return g.keep(ctx, c, out, left, p.offsets(), p.Hold)
 }
 
 // asPlanned asks that the group has no members, and its logs are as the plan saw them.
 func (g consumer) asPlanned(ctx context.Context, p ConsumerPlan) error {
 	if !g.Idle() {
-		return fmt.Errorf("%w: %s has become %s with %d members; stop its consumers and plan again", action.ErrMoved, g.on(), g.State, g.Members)
+		return fmt.Errorf("%w: %s has become %s with %s; stop its consumers and plan again", action.ErrMoved, g.on(), g.State, plural.Of(g.Members, "member"))
 	}
 	ends, err := g.k.Ends(ctx, g.topics...)
 	if err != nil {

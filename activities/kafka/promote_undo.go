@@ -9,6 +9,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/hold"
+	"breakwater/internal/plural"
 )
 
 // consumerBack puts a group back to where it was before kafka.promote.
@@ -70,7 +71,7 @@ func (s room) planDemoteGroup(ctx context.Context, c action.Call[action.None]) (
 	}
 	ch.Summary = fmt.Sprintf("%s is where it was before", p.Group)
 	if n := len(ch.Effects); n > 0 {
-		ch.Summary = fmt.Sprintf("Put %s back in %d partitions", p.Group, n)
+		ch.Summary = fmt.Sprintf("Put %s back in %s", p.Group, plural.Of(n, "partition"))
 	}
 	if d.Hold, err = s.holdOf(ctx, c, g, d.offsets()); err != nil {
 		return action.Change{}, err
@@ -101,7 +102,7 @@ func (s room) applyDemoteGroup(ctx context.Context, c action.Call[action.None]) 
 		}
 		left[at] = to[at]
 	}
-	out := action.Outcome{Summary: fmt.Sprintf("%s is back in %d partitions", d.Group, len(d.Seen))}
+	out := action.Outcome{Summary: fmt.Sprintf("%s is back in %s", d.Group, plural.Of(len(d.Seen), "partition"))}
 	return g.keep(ctx, c, out, left, to, d.Hold)
 }
 
@@ -112,7 +113,7 @@ func (s room) verifyDemoteGroup(ctx context.Context, c action.Call[action.None])
 		return nil, err
 	}
 	what := d.Group + " is where it was before"
-	want := fmt.Sprintf("%s, and no commit in %d partitions", offsetsText(d.Back), len(d.Forget))
+	want := fmt.Sprintf("%s, and no commit in %s", offsetsText(d.Back), plural.Of(len(d.Forget), "partition"))
 	k, end, err := s.FreshKafka(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil

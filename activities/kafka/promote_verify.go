@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/plural"
 	"breakwater/internal/record"
 )
 
@@ -62,7 +63,7 @@ func (s room) verifyPromoteGroup(ctx context.Context, c action.Call[action.None]
 		case !known:
 			wrong = append(wrong, fmt.Sprintf("%v is not in the plan", at))
 		case o < want, o > want && g.Members == 0:
-			wrong = append(wrong, fmt.Sprintf("%v at %d, planned %d, and the group has %d members", at, o, want, g.Members))
+			wrong = append(wrong, fmt.Sprintf("%v at %d, planned %d, and the group has %s", at, o, want, plural.Of(g.Members, "member")))
 		}
 		if e := ends[at]; o < e.Start || o > e.Stable {
 			outside = append(outside, fmt.Sprintf("%v at %d of %d to %d", at, o, e.Start, e.Stable))
@@ -75,7 +76,7 @@ func (s room) verifyPromoteGroup(ctx context.Context, c action.Call[action.None]
 	}
 	obs := []action.Observation{
 		action.Conclude(what, want, fmt.Sprintf("%s, %s", offsetsText(now), g.State), wrong, len(ends)),
-		action.Conclude(p.Group+" stands inside each log", "start ≤ committed ≤ end", fmt.Sprintf("so in %d partitions", len(ends)), outside, len(ends)),
+		action.Conclude(p.Group+" stands inside each log", "start ≤ committed ≤ end", fmt.Sprintf("so in %s", plural.Of(len(ends), "partition")), outside, len(ends)),
 	}
 	return append(obs, s.withinMirrored(ctx, c, decl, p)), nil
 }
@@ -99,5 +100,5 @@ func (s room) withinMirrored(ctx context.Context, c action.Call[action.None], de
 			}
 		}
 	}
-	return action.Conclude(what, want, fmt.Sprintf("so in %d partitions", looked), beyond, looked)
+	return action.Conclude(what, want, fmt.Sprintf("so in %s", plural.Of(looked, "partition")), beyond, looked)
 }

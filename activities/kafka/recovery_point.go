@@ -16,6 +16,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
+	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 	"breakwater/internal/record"
@@ -172,14 +173,14 @@ func sums(st recovery.TopicState) string {
 		}
 		behind, whole = behind+p.Left.Records, whole && p.Left.Whole
 	}
-	s := fmt.Sprintf("%d partitions, mirrored through %d source offsets in all", len(st.Partitions), through)
+	s := fmt.Sprintf("%s, mirrored through %d source offsets in all", plural.Of(len(st.Partitions), "partition"), through)
 	switch {
 	case !told:
 		s += "; the source does not say where it ends, or has not ended"
 	case whole:
-		s += fmt.Sprintf("; the source has %d more records", behind)
+		s += fmt.Sprintf("; the source has %s", plural.Of(behind, "more record"))
 	default:
-		s += fmt.Sprintf("; the source has at least %d more records", behind)
+		s += fmt.Sprintf("; the source has at least %s", plural.Of(behind, "more record"))
 	}
 	for _, p := range st.Partitions {
 		switch {

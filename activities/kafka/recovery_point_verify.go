@@ -10,6 +10,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/kafka"
+	"breakwater/internal/plural"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 )
@@ -71,7 +72,7 @@ func (s room) deliveredSame(ctx context.Context, c action.Call[action.None], st 
 // nothing more in them.
 func (s room) targetSame(ctx context.Context, c action.Call[action.None], st recovery.TopicState) action.Observation {
 	const what = "no record arrived at the target since"
-	want := fmt.Sprintf("the recorded end of each of its %d partitions", len(st.Partitions))
+	want := fmt.Sprintf("the recorded end of each of its %s", plural.Of(len(st.Partitions), "partition"))
 	k, err := s.Kafka(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
@@ -85,7 +86,7 @@ func (s room) targetSame(ctx context.Context, c action.Call[action.None], st rec
 	}
 	st.Partitions = slices.DeleteFunc(slices.Clone(st.Partitions), func(p recovery.PartitionState) bool { return p.Lacking })
 	if len(ends) != len(st.Partitions) {
-		return action.Saw(what, want, fmt.Sprintf("%d partitions", len(ends)), false)
+		return action.Saw(what, want, plural.Of(len(ends), "partition"), false)
 	}
 	return compare(c, what, want, st, func(p recovery.PartitionState) (was, now int64) {
 		e, ok := ends[kafka.Partition{Topic: st.Name, ID: p.Partition}]
@@ -111,7 +112,7 @@ func compare(c action.Call[action.None], what, want string, st recovery.TopicSta
 	case len(st.Partitions) == 0:
 		return action.Saw(what, want, "no partition was recorded", false)
 	case len(differ) == 0:
-		return action.Saw(what, want, fmt.Sprintf("the same in %d partitions", len(st.Partitions)), true)
+		return action.Saw(what, want, fmt.Sprintf("the same in %s", plural.Of(len(st.Partitions), "partition")), true)
 	case c.Run.Mode != action.ModeLive && forward:
 		return action.Saw(what, want, strings.Join(differ, ", ")+": nothing is stopped in mode "+string(c.Run.Mode), true)
 	}

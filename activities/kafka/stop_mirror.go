@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/mirror"
 	"breakwater/internal/verdict"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -81,7 +82,7 @@ func (s room) planStopMirror(ctx context.Context, c action.Call[action.None]) (a
 		}
 	}
 	if n := len(ch.Effects); n > 0 {
-		ch.Summary = fmt.Sprintf("Stop %d of %d connectors that write into %s", n, len(all), c.Run.Target)
+		ch.Summary = fmt.Sprintf("Stop %d of %s into %s", n, plural.Of(len(all), "connector", "that writes", "that write"), c.Run.Target)
 	}
 	if ch.Data, err = action.Encode(all); err == nil {
 		ch.Undo, err = action.Encode(all)
@@ -172,5 +173,5 @@ func (s room) eachConnector(ctx context.Context, c action.Call[action.None], all
 	}
 	err = g.Wait()
 	n := changed.Load()
-	return action.Outcome{Summary: fmt.Sprintf("%s %d of %d connectors", done, n, len(all)), Mutations: n}, err
+	return action.Outcome{Summary: fmt.Sprintf("%s %d of %s", done, n, plural.Of(len(all), "connector")), Mutations: n}, err
 }

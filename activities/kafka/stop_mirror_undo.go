@@ -8,6 +8,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/mirror"
+	"breakwater/internal/plural"
 )
 
 // planResumeMirror resumes those connectors that ran before this run stopped
@@ -49,7 +50,7 @@ func (s room) planResumeMirror(ctx context.Context, c action.Call[action.None]) 
 		}
 	}
 	if n := len(ch.Effects); n > 0 {
-		ch.Summary = fmt.Sprintf("Resume %d connectors into %s", n, c.Run.Target)
+		ch.Summary = fmt.Sprintf("Resume %s into %s", plural.Of(n, "connector"), c.Run.Target)
 	}
 	if len(left) > 0 {
 		ch.Summary += "; as they are stay: " + strings.Join(left, ", ")

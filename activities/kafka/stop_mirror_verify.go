@@ -16,6 +16,7 @@ import (
 	"breakwater/internal/mirror"
 	"breakwater/internal/poll"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -68,7 +69,7 @@ func (s room) unmoved(ctx context.Context, c action.Call[action.None], what stri
 	if err != nil {
 		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
 	}
-	return action.Conclude(what, want, fmt.Sprintf("%d partitions of %d topics unmoved", n, len(topics)), moved, 1)
+	return action.Conclude(what, want, fmt.Sprintf("%s of %s unmoved", plural.Of(n, "partition"), plural.Of(len(topics), "topic")), moved, 1)
 }
 
 // connectorsAre observes how every connector is, as the mirror says.
@@ -90,7 +91,7 @@ func (s room) connectorsAre(ctx context.Context, c action.Call[action.None], wan
 			case err != nil:
 				obs[i] = action.Unknown(c.Run, c.Run.Target, what, want, err, "")
 			default:
-				obs[i] = action.Saw(what, want+" with its tasks", fmt.Sprintf("%s, %d tasks", l.Said, l.Tasks), holds(l))
+				obs[i] = action.Saw(what, want+" with its tasks", fmt.Sprintf("%s, %s", l.Said, plural.Of(l.Tasks, "task")), holds(l))
 			}
 			obs[i].Item = name
 			return nil

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
@@ -77,9 +78,9 @@ func (s room) planTopicWitness(ctx context.Context, c action.Call[action.None]) 
 		return action.Change{}, err
 	}
 	_, done, err := j.Noted(ctx, topic, c.Run.Name())
-	ch := action.Change{Summary: fmt.Sprintf("%s has %d partitions in %s", topic, n[topic], c.Run.Source)}
+	ch := action.Change{Summary: fmt.Sprintf("%s has %s in %s", topic, plural.Of(n[topic], "partition"), c.Run.Source)}
 	if !done {
-		ch.Effects = []action.EffectLine{{On: j.Bucket.URL(j.Key(topic)), Do: "note where each partition ends", To: fmt.Sprintf("the ends of %d partitions", n[topic])}}
+		ch.Effects = []action.EffectLine{{On: j.Bucket.URL(j.Key(topic)), Do: "note where each partition ends", To: fmt.Sprintf("the ends of %s", plural.Of(n[topic], "partition"))}}
 	}
 	return ch, err
 }
@@ -121,7 +122,7 @@ func (s room) applyTopicWitness(ctx context.Context, c action.Call[action.None])
 		return action.Outcome{}, err
 	}
 	changed, err := j.See(ctx, topic, now)
-	out := action.Outcome{Summary: fmt.Sprintf("%s: noted the ends of %d partitions", topic, len(now.Partitions))}
+	out := action.Outcome{Summary: fmt.Sprintf("%s: noted the ends of %s", topic, plural.Of(len(now.Partitions), "partition"))}
 	if changed {
 		out.Mutations = 1
 	}
@@ -146,7 +147,7 @@ func (s room) verifyTopicWitness(ctx context.Context, c action.Call[action.None]
 	case !done:
 		return []action.Observation{action.Saw(what, want, "nothing by it", false)}, nil
 	}
-	obs := []action.Observation{action.Saw(what, want, fmt.Sprintf("%d partitions at %s", len(mine.Partitions), mine.Last.Format(time.RFC3339)), true)}
+	obs := []action.Observation{action.Saw(what, want, fmt.Sprintf("%s at %s", plural.Of(len(mine.Partitions), "partition"), mine.Last.Format(time.RFC3339)), true)}
 
 	what, want = "every partition of the source was noted, no further than it goes", "start ≤ noted ≤ end in each partition"
 	k, err := s.Kafka(ctx, c.Estate, c.Run.Source)
@@ -171,10 +172,10 @@ func (s room) verifyTopicWitness(ctx context.Context, c action.Call[action.None]
 		}
 	}
 	if len(mine.Partitions) != len(ends) {
-		bad = append(bad, fmt.Sprintf("%d partitions noted of %d", len(mine.Partitions), len(ends)))
+		bad = append(bad, fmt.Sprintf("%s noted of %d", plural.Of(len(mine.Partitions), "partition"), len(ends)))
 	}
 	if len(bad) > 0 {
 		return append(obs, action.Saw(what, want, strings.Join(bad, ", "), false)), nil
 	}
-	return append(obs, action.Saw(what, want, fmt.Sprintf("%d partitions", len(ends)), len(ends) > 0)), nil
+	return append(obs, action.Saw(what, want, plural.Of(len(ends), "partition"), len(ends) > 0)), nil
 }

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 	"breakwater/internal/verdict"
@@ -152,5 +153,5 @@ func (r room) undisturbed(ctx context.Context, c call, k *kafka.Client, topic st
 		}
 	}
 	slices.Sort(wrong)
-	return action.Conclude(what, want, fmt.Sprintf("so for %d groups", len(before)), wrong, 1)
+	return action.Conclude(what, want, fmt.Sprintf("so for %s", plural.Of(len(before), "group")), wrong, 1)
 }

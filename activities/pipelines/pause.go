@@ -8,6 +8,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/pipeline"
+	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 	"breakwater/internal/verdict"
 )
@@ -82,7 +83,7 @@ func (r room) planPause(ctx context.Context, c call) (action.Change, error) {
 			d.leaves("%s (%s)", f.Schedule, f.Note)
 		}
 	}
-	summary := fmt.Sprintf("Pause %d of %d schedules", len(d.Effects), len(was))
+	summary := fmt.Sprintf("Pause %d of %s", len(d.Effects), plural.Of(len(was), "schedule"))
 	return d.plan(summary, "; paused before, and left as they are: ", was, was)
 }
 
@@ -110,7 +111,7 @@ func (r room) applyPause(ctx context.Context, c call) (action.Outcome, error) {
 		}
 		return &order{pipeline.Paused, pipeline.Note(c.Run.Name(), pipeline.PausedIt, f.Note)}, nil
 	})
-	out := action.Outcome{Summary: fmt.Sprintf("paused %d of %d schedules", n, len(was)), Mutations: n}
+	out := action.Outcome{Summary: fmt.Sprintf("paused %d of %s", n, plural.Of(len(was), "schedule")), Mutations: n}
 	if err != nil {
 		return out, err
 	}
@@ -135,7 +136,7 @@ func (r room) drained(ctx context.Context, c call, all []scheduled) error {
 		if running == 0 {
 			return nil
 		}
-		c.Progress(int64(len(all)), int64(len(all)), fmt.Sprintf("%d runs that had begun or were queued before the pause go on", running))
+		c.Progress(int64(len(all)), int64(len(all)), fmt.Sprintf("%s that had begun or were queued before the pause go on", plural.Of(running, "run")))
 		if err := poll.Wait(ctx, time.Second); err != nil {
 			return err
 		}

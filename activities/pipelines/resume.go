@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/pipeline"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
 
@@ -113,7 +114,7 @@ func (r room) planResume(ctx context.Context, c call) (action.Change, error) {
 			d.does(one.Target, now, "resume: it ran in "+c.Run.Source, pipeline.Running)
 		}
 	}
-	summary := fmt.Sprintf("Resume %d of %d pipelines of %s in %s", len(d.Effects), len(g.Pipelines), g.Group, c.Run.Target)
+	summary := fmt.Sprintf("Resume %d of %s of %s in %s", len(d.Effects), plural.Of(len(g.Pipelines), "pipeline"), g.Group, c.Run.Target)
 	return d.plan(summary, "; these stay paused: ", plan, plan)
 }
 
@@ -158,7 +159,7 @@ func (r room) applyResume(ctx context.Context, c call) (action.Outcome, error) {
 		}
 		return &order{pipeline.Running, pipeline.Note(c.Run.Name(), pipeline.ResumedIt, p.Note)}, nil
 	})
-	return action.Outcome{Summary: fmt.Sprintf("resumed %d of %d pipelines", n, len(plan.Resume)), Mutations: n}, err
+	return action.Outcome{Summary: fmt.Sprintf("resumed %d of %s", n, plural.Of(len(plan.Resume), "pipeline")), Mutations: n}, err
 }
 
 // verifyResume looks at both regions: what ran before runs at the target alone,
@@ -192,7 +193,7 @@ func (r room) planPauseAgain(ctx context.Context, c call) (action.Change, error)
 		return action.Change{}, err
 	}
 	d.left = nil // it runs at the target, which is nothing to tell
-	summary := fmt.Sprintf("Pause %d pipelines of %s that this run resumed in %s", len(d.Effects), c.Item.Name, c.Run.Target)
+	summary := fmt.Sprintf("Pause %s of %s that this run resumed in %s", plural.Of(len(d.Effects), "pipeline"), c.Item.Name, c.Run.Target)
 	return d.plan(summary, "", back, nil)
 }
 
@@ -201,7 +202,7 @@ func (r room) applyPauseAgain(ctx context.Context, c call) (action.Outcome, erro
 }
 
 func (r room) verifyPauseAgain(ctx context.Context, c call) ([]action.Observation, error) {
-	return verifyBack(ctx, c, "what this run resumed is paused", func(p resumed) action.Observation { return r.seenPaused(ctx, c, p.Target) })
+	return verifyBack(c, "what this run resumed is paused", func(p resumed) action.Observation { return r.seenPaused(ctx, c, p.Target) })
 }
 
 // inGroup is the group of an item over groups.

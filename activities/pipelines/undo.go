@@ -77,7 +77,7 @@ func applyBack[T placed](ctx context.Context, r room, c call, u undo, summary st
 }
 
 // verifyBack sees what the approved plan of an undo lists.
-func verifyBack[T placed](ctx context.Context, c call, what string, see func(T) action.Observation) ([]action.Observation, error) {
+func verifyBack[T placed](c call, what string, see func(T) action.Observation) ([]action.Observation, error) {
 	back, err := action.Decode[[]T](c.Plan.Data)
 	if err != nil {
 		return nil, err

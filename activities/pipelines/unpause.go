@@ -9,6 +9,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/pipeline"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
 
@@ -54,7 +55,7 @@ func (r room) planUnpausing(ctx context.Context, c call, was []found) (action.Ch
 	if err != nil {
 		return action.Change{}, err
 	}
-	summary := fmt.Sprintf("Resume %d schedules that this run paused", len(d.Effects))
+	summary := fmt.Sprintf("Resume %s that this run paused", plural.Of(len(d.Effects), "schedule"))
 	return d.plan(summary, "; paused by somebody else since, and left as they are: ", back, nil)
 }
 
@@ -64,7 +65,7 @@ func (r room) applyUnpause(ctx context.Context, c call) (action.Outcome, error) 
 
 // verifyUnpause observes that what this run paused runs again.
 func (r room) verifyUnpause(ctx context.Context, c call) ([]action.Observation, error) {
-	return verifyBack(ctx, c, "what this run paused runs again", func(f found) action.Observation {
+	return verifyBack(c, "what this run paused runs again", func(f found) action.Observation {
 		if f.Over { // it did not run before either
 			return r.seenUnpaused(ctx, c, f.scheduled)
 		}

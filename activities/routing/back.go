@@ -9,6 +9,7 @@ import (
 	"reflect"
 
 	"breakwater/internal/action"
+	"breakwater/internal/plural"
 	"breakwater/internal/secret"
 )
 
@@ -32,7 +33,7 @@ func (s room) foretold(ctx context.Context, r routed) (string, error) {
 	case b.Most == 1:
 		return fmt.Sprintf("; no undo can bring version %d back, which is no region's value: the store keeps one version", r.now.Version), nil
 	case b.Most > 0 && b.Most < leastKept:
-		return fmt.Sprintf("; undo is by hand, since the store keeps %d versions: %s", b.Most, r.store.BringBack(r.Secret, r.now.Version, secret.Kept)), nil
+		return fmt.Sprintf("; undo is by hand, since the store keeps %s: %s", plural.Of(b.Most, "version"), r.store.BringBack(r.Secret, r.now.Version, secret.Kept)), nil
 	}
 	return fmt.Sprintf("; undo writes version %d again, whose content only the store has", r.now.Version), nil
 }
@@ -145,7 +146,7 @@ func (r routed) planRestore(ctx context.Context, c action.Call[action.None], ver
 		return no(fmt.Sprintf("the store has it no more (%s)", r.lost(is, b)),
 			fmt.Sprintf("write by hand what clients need: %s; or let them find nothing: %s", r.store.Fill(r.Secret), r.store.Remove(r.Secret)))
 	case b.Most > 0 && b.Most < leastKept:
-		return no(fmt.Sprintf("the store keeps %d versions, so that one cannot be held against it afterwards", b.Most),
+		return no(fmt.Sprintf("the store keeps %s, so that one cannot be held against it afterwards", plural.Of(b.Most, "version")),
 			"bring it back by hand: "+r.store.BringBack(r.Secret, version, is))
 	}
 	ch.Summary = fmt.Sprintf("Clients of %s read again what version %d held, which is no region's value", c.Item.Name, version)
@@ -160,7 +161,7 @@ func (r routed) lost(is secret.State, b secret.Book) string {
 	if is == secret.Destroyed {
 		return "destroyed"
 	}
-	return fmt.Sprintf("it keeps %d versions", b.Most)
+	return fmt.Sprintf("it keeps %s", plural.Of(b.Most, "version"))
 }
 
 // takeBack does what planDelete or planRestore planned, if the secret is as that saw it.

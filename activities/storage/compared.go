@@ -9,6 +9,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/rewind/perform"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -34,7 +35,7 @@ func (k compared) differ() (difference string, sure bool) {
 	case k.got == nil:
 		return "is not there, and was with version " + k.want.VersionID, true
 	case k.got.Size != k.want.Size:
-		return fmt.Sprintf("has %d bytes, and had %d", k.got.Size, k.want.Size), true
+		return fmt.Sprintf("has %s, and had %d", plural.Of(k.got.Size, "byte"), k.want.Size), true
 	case k.got.ETag != k.want.ETag:
 		return fmt.Sprintf("has ETag %s, and had %s", k.got.ETag, k.want.ETag), false
 	}

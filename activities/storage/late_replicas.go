@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/compare"
 	"breakwater/internal/objectstore/listing"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
 
@@ -72,9 +73,9 @@ func (p *bucketPair) lateReplicas(ctx context.Context, t estate.Table) action.Ob
 	}
 	if len(found.keys) > 0 {
 		slices.Sort(found.keys)
-		return action.Saw(what, want, fmt.Sprintf("%d commits were replaced: %s; deny the replicating principal, then remove these versions", len(found.keys), action.Few(found.keys)), false)
+		return action.Saw(what, want, fmt.Sprintf("%s replaced: %s; deny the replicating principal, then remove these versions", plural.Of(len(found.keys), "commit", "was", "were"), action.Few(found.keys)), false)
 	}
-	return action.Saw(what, want, fmt.Sprintf("%d commits, none replaced", found.commits), true)
+	return action.Saw(what, want, fmt.Sprintf("%s, none replaced", plural.Of(found.commits, "commit")), true)
 }
 
 // lateOnes are the commits of a log that a replica has replaced, of how many.

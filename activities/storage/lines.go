@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 )
@@ -37,7 +38,7 @@ type planned struct {
 // read gives the lines of an approved plan.
 func (p planned) read(r action.Request) (perform.Lines, error) {
 	if p.Parts != len(r.Plan.Parts) {
-		return nil, fmt.Errorf("%w: the plan's lines have %d parts, and it names %d; verify the evidence of this run", action.ErrRefused, p.Parts, len(r.Plan.Parts))
+		return nil, fmt.Errorf("%w: the plan's lines have %s, and it names %d; verify the evidence of this run", action.ErrRefused, plural.Of(p.Parts, "part"), len(r.Plan.Parts))
 	}
 	if p.Parts == 0 {
 		lines, err := rewind.Decode(p.Lines)
@@ -136,7 +137,7 @@ func (p *planning) end(ctx context.Context) (planned, []string, error) {
 // counts only.
 func (p *planning) describe(on string, to objectstore.Bucket, pages int64) action.Change {
 	t := p.totals
-	ch := action.Change{Summary: fmt.Sprintf("%d copied over (%d bytes), %d undeleted by removing %d delete markers, %d get a delete marker", t.Copies, t.Bytes, t.Unmarks, t.Markers, t.Marks)}
+	ch := action.Change{Summary: fmt.Sprintf("%d copied over (%s), %d undeleted by removing %s, %d get a delete marker", t.Copies, plural.Of(t.Bytes, "byte"), t.Unmarks, plural.Of(t.Markers, "delete marker"), t.Marks)}
 	if p.changes == 0 {
 		return ch
 	}
@@ -144,20 +145,20 @@ func (p *planning) describe(on string, to objectstore.Bucket, pages int64) actio
 	ch.Estimate = time.Duration(pages)*2*listingOfPage + time.Duration(requests)*perRequest/perform.AtOnce +
 		time.Duration(t.Bytes/bytesPerSec)*time.Second
 	ch.Effects = append(ch.Effects,
-		action.EffectLine{On: on, Do: fmt.Sprintf("change %d keys", p.changes), To: fmt.Sprintf("all of them: sha256:%x", p.all.Sum(nil))},
+		action.EffectLine{On: on, Do: fmt.Sprintf("change %s", plural.Of(p.changes, "key")), To: fmt.Sprintf("all of them: sha256:%x", p.all.Sum(nil))},
 		action.EffectLine{On: on, Do: fmt.Sprintf("ask the store at least %d times", requests+2*pages),
-			To: fmt.Sprintf("%d copies, %d descriptions, %d bulk deletions, %d listed pages twice; %d bytes more are stored until later versions expire",
-				t.Copies, t.Described, requests-t.Copies-t.Described, pages, t.Bytes)},
+			To: fmt.Sprintf("%s, %s, %s, %s twice; %s more are stored until later versions expire",
+				plural.Of(t.Copies, "copy"), plural.Of(t.Described, "description"), plural.Of(requests-t.Copies-t.Described, "bulk deletion"), plural.Of(pages, "listed page"), plural.Of(t.Bytes, "byte"))},
 	)
 	if t.Unmarks > 0 {
 		ch.Accepts = append(ch.Accepts, action.Acceptance{ID: "remove-delete-markers", Sentence: fmt.Sprintf(
-			"%d delete markers on %d objects are removed for good. The plan names each; when the objects were deleted is on record there alone afterwards.", t.Markers, t.Unmarks)})
+			"%s on %s removed for good. The plan names each; when the objects were deleted is on record there alone afterwards.", plural.Of(t.Markers, "delete marker"), plural.Of(t.Unmarks, "object", "is", "are"))})
 	}
 	for _, l := range p.first {
 		ch.Effects = append(ch.Effects, lake.LineEffect(to, l))
 	}
 	if more := p.changes - int64(len(p.first)); more > 0 {
-		ch.Effects = append(ch.Effects, action.EffectLine{On: on, Do: fmt.Sprintf("and %d keys more", more)})
+		ch.Effects = append(ch.Effects, action.EffectLine{On: on, Do: fmt.Sprintf("and %s more", plural.Of(more, "key"))})
 	}
 	return ch
 }

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/compare"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
 
@@ -151,7 +152,7 @@ func (p *bucketPair) within(sc scope, d *compare.Drift) action.Observation {
 		want = "nothing older than " + rpo.String()
 	}
 	missing := d.Of(compare.Waits, compare.Failed, compare.Passed, compare.Delivered, compare.Replica, compare.Unmarked, compare.Unlooked)
-	got := fmt.Sprintf("%d objects (%d bytes) compared; %d (%d bytes) are not there", d.Objects, d.Bytes, missing.Count, missing.Bytes)
+	got := fmt.Sprintf("%s (%s) compared; %d (%s) are not there", plural.Of(d.Objects, "object"), plural.Of(d.Bytes, "byte"), missing.Count, plural.Of(missing.Bytes, "byte"))
 	if d.Objects == 0 && missing.Count == 0 {
 		return action.Observation{What: what, Want: want, Got: "the source holds nothing there, from which nothing follows", Verdict: verdict.Unknown, Cause: action.CauseOther}
 	}
@@ -175,7 +176,7 @@ func (p *bucketPair) leftOut(sc scope, d *compare.Drift) action.Observation {
 		got += "; only a Batch Replication job, or a resync of the rule at MinIO, brings them"
 	}
 	if n := d.Of(compare.Unlooked).Count; n > 0 && out.Count == 0 {
-		o := p.blind("", what, want, fmt.Errorf("%d more objects are missing at the target than were looked at one by one", n))
+		o := p.blind("", what, want, fmt.Errorf("%s missing at the target than were looked at one by one", plural.Of(n, "more object", "is", "are")))
 		return o
 	}
 	return action.Saw(what, want, got, out.Count == 0)
@@ -261,8 +262,8 @@ func (p *bucketPair) counters(ctx context.Context, waiting bool) (action.Observa
 	if err != nil {
 		return p.blind(p.source.region, what, want, err), true
 	}
-	got := fmt.Sprintf("%d failed in the last minute (%d bytes), %d queued (%d bytes), %d delivered (%d bytes) in the %s since it started",
-		m.Failed, m.FailedBytes, m.Queued, m.QueuedBytes, m.Delivered, m.DeliveredBytes, m.Uptime)
+	got := fmt.Sprintf("%d failed in the last minute (%s), %d queued (%s), %d delivered (%s) in the %s since it started",
+		m.Failed, plural.Of(m.FailedBytes, "byte"), m.Queued, plural.Of(m.QueuedBytes, "byte"), m.Delivered, plural.Of(m.DeliveredBytes, "byte"), m.Uptime)
 	if !m.Any {
 		got = fmt.Sprintf("no data: it has counted nothing in the %s since it started; the listings alone speak", m.Uptime)
 	}

@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 	"breakwater/internal/table"
@@ -186,7 +187,7 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 	if len(d.Archived) > 0 {
 		says := r.place.From.Restoring(d.Archived)
 		if d.Archives > int64(len(d.Archived)) {
-			says = fmt.Sprintf("%d versions are archived: %s", d.Archives, says)
+			says = fmt.Sprintf("%s archived: %s", plural.Of(d.Archives, "version", "is", "are"), says)
 		}
 		return fail(says, action.ErrRefused)
 	}
@@ -197,8 +198,8 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 	r.State, r.Objects, r.Bytes = d.State.Digest(), d.State.Objects, d.State.Bytes
 	ch := lines.describe(r.place.To.URL(r.place.ToPrefix), r.place.To, (d.Entries+999)/1000)
 	ch.Parts = parts
-	ch.Summary = fmt.Sprintf("%s comes back to %s, when it held %s%d objects of %d bytes: %s, %d equal already",
-		r, r.At.Format(time.RFC3339Nano), forgets.atLeast(d), r.Objects, r.Bytes, ch.Summary, d.Equal)
+	ch.Summary = fmt.Sprintf("%s comes back to %s, when it held %s%s of %s: %s, %d equal already",
+		r, r.At.Format(time.RFC3339Nano), forgets.atLeast(d), plural.Of(r.Objects, "object"), plural.Of(r.Bytes, "byte"), ch.Summary, d.Equal)
 	ch.Preconditions = []action.Precondition{
 		{Resource: "state of " + r.place.From.URL(r.Prefix) + " at " + r.At.Format(time.RFC3339Nano), Version: r.State},
 		{Resource: "versioning of " + r.place.To.Name(), Version: "Enabled"},
@@ -211,8 +212,8 @@ func (s room) planRewind(ctx context.Context, c action.Call[rewindParams]) (acti
 			})
 		}
 		ch.Accepts = append(ch.Accepts, action.Acceptance{ID: "ambiguous-versions", Sentence: fmt.Sprintf(
-			"%d versions lie within a second of %s, or were uploaded in parts in the hour before: whether they were there then is not settled by their times. The first are among the preconditions.",
-			d.Unsure, r.At.Format(time.RFC3339Nano))})
+			"%s within a second of %s, or were uploaded in parts in the hour before: whether they were there then is not settled by their times. The first are among the preconditions.",
+			plural.Of(d.Unsure, "version", "lies", "lie"), r.At.Format(time.RFC3339Nano))})
 	}
 	ch.Data, err = action.Encode(r.rewindPlan)
 	return ch, err

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 	"breakwater/internal/verdict"
@@ -104,7 +105,7 @@ func (f forgetting) tell(ch *action.Change, r rewindSite, d perform.Drawn) {
 		becomes = "They are hidden, but for those whose version is null, which the store might not keep."
 	}
 	ch.Accepts = append(ch.Accepts, action.Acceptance{ID: "unknown-at-time", Sentence: fmt.Sprintf(
-		"Of %d keys it cannot be known what they were at %s. %s The first are among the preconditions.", d.Unknowns, at, becomes)})
+		"Of %s it cannot be known what they were at %s. %s The first are among the preconditions.", plural.Of(d.Unknowns, "key"), at, becomes)})
 }
 
 // changing are the lines that change something.
@@ -166,22 +167,22 @@ func (j *judging) observed(ctx context.Context) (action.Observation, error) {
 			return action.Observation{}, err
 		}
 	}
-	want := fmt.Sprintf("%d keys", j.hidden)
+	want := plural.Of(j.hidden, "key")
 	n, first := j.guessed, j.first
 	if why := j.gap.Why(); why != "" && j.absent > 0 {
 		n += j.absent
 		if first.Key == "" {
-			first = perform.Unknown{Key: fmt.Sprintf("%d keys", j.absent), Why: why}
+			first = perform.Unknown{Key: plural.Of(j.absent, "key"), Why: why}
 		}
 	}
 	what := whatHidden
 	o := action.Saw(what, want, want, true)
 	switch {
 	case n > 0 && j.site.Hide:
-		o = action.Saw(what, want, fmt.Sprintf("%d keys; of %d it cannot be known, and people accepted to hide them", j.hidden-n, n), true)
+		o = action.Saw(what, want, fmt.Sprintf("%s; of %d it cannot be known, and people accepted to hide them", plural.Of(j.hidden-n, "key"), n), true)
 	case n > 0:
 		o = action.Observation{What: what, Want: want, Verdict: verdict.Unknown, Got: fmt.Sprintf(
-			"of %d keys it cannot be known, the first: %s: %s; take the rewind back, or look for what they held", n, first.Key, first.Why)}
+			"of %s it cannot be known, the first: %s: %s; take the rewind back, or look for what they held", plural.Of(n, "key"), first.Key, first.Why)}
 	}
 	o.Item = j.site.place.From.URL(j.site.Prefix)
 	return o, nil

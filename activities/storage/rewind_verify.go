@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
@@ -137,7 +138,7 @@ func (r rewindSite) pairs(ctx context.Context) iter.Seq2[pair, error] {
 // observed concludes from what was compared. Nothing compared, nothing concluded,
 // unless that is what is to be.
 func (r rewindSite) observed(ctx context.Context, run action.Run, what string, c *comparing, empty bool) action.Observation {
-	want := fmt.Sprintf("%d keys", c.counted)
+	want := plural.Of(c.counted, "key")
 	if err := c.settle(ctx); err != nil {
 		return r.unseen(run, what, want, err)
 	}
@@ -203,8 +204,8 @@ func (s room) verifyRewind(ctx context.Context, c action.Call[rewindParams]) ([]
 		all.add(ctx, k)
 	}
 	const approved = "what was there at the time is what was approved"
-	want := fmt.Sprintf("%d objects, %d bytes, %s", r.Objects, r.Bytes, r.State)
-	got := fmt.Sprintf("%d objects, %d bytes, %s", state.Objects, state.Bytes, state.Digest())
+	want := fmt.Sprintf("%s, %s, %s", plural.Of(r.Objects, "object"), plural.Of(r.Bytes, "byte"), r.State)
+	got := fmt.Sprintf("%s, %s, %s", plural.Of(state.Objects, "object"), plural.Of(state.Bytes, "byte"), state.Digest())
 	same := action.Saw(approved, want, got, got == want)
 	same.Item = r.place.From.URL(r.Prefix)
 	obs := []action.Observation{r.observed(ctx, c.Run, what, all, r.Objects == 0), same}

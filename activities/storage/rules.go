@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 )
 
 // rules are those of a bucket, with where they lead to.
@@ -24,7 +25,7 @@ func (s room) rules(ctx context.Context, e *estate.Estate, at side) ([]objectsto
 // covered asks for an enabled rule to the target over every table.
 func (p *bucketPair) covered(ctx context.Context) action.Observation {
 	what := fmt.Sprintf("rules replicate s3://%s from %s to %s", p.source.Name(), p.source.region, p.target.region)
-	want := fmt.Sprintf("an enabled rule to %s over each of %d prefixes, existing objects included", p.target.Name(), len(p.prefixes()))
+	want := fmt.Sprintf("an enabled rule to %s over each of %s, existing objects included", p.target.Name(), plural.Of(len(p.prefixes()), "prefix"))
 	rules, err := p.s.rules(ctx, p.c.Estate, p.source)
 	if err != nil {
 		return p.blind(p.source.region, what, want, err)
@@ -40,7 +41,7 @@ func (p *bucketPair) covered(ctx context.Context) action.Observation {
 	if len(wrong) > 0 {
 		return action.Saw(what, want, strings.Join(wrong[:min(len(wrong), 3)], "; "), false)
 	}
-	return action.Saw(what, want, fmt.Sprintf("%d of %d, by %d rules", len(p.prefixes()), len(p.prefixes()), len(rules)), true)
+	return action.Saw(what, want, fmt.Sprintf("%d of %d, by %s", len(p.prefixes()), len(p.prefixes()), plural.Of(len(rules), "rule")), true)
 }
 
 // lacking says why no rule takes what is below a prefix to a bucket; empty if one

@@ -19,6 +19,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -80,7 +81,7 @@ func (p *bucketPair) expiry(ctx context.Context, at side) action.Observation {
 	if len(wrong) > 0 {
 		return action.Saw(what, want, strings.Join(wrong[:min(len(wrong), 3)], "; "), false)
 	}
-	return action.Saw(what, want, fmt.Sprintf("%d rules remove something there, none too soon", touching), true)
+	return action.Saw(what, want, fmt.Sprintf("%s something there, none too soon", plural.Of(touching, "rule", "removes", "remove")), true)
 }
 
 // touched is the first table that a rule can take something from.
@@ -124,7 +125,7 @@ func (p *bucketPair) harm(at side, r objectstore.Removal, prefix string, keep ti
 // HEAD would pass without the key.
 func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *compare.Tally) action.Observation {
 	what := fmt.Sprintf("the objects of %s can be decrypted in %s", sc.name, p.target.region)
-	want := fmt.Sprintf("a byte of each of %d objects per table, per key", sampled)
+	want := fmt.Sprintf("a byte of each of %s per table, per key", plural.Of(sampled, "object"))
 	sample, err := p.sample(ctx, sc)
 	if errors.Is(err, objectstore.ErrKey) {
 		return action.Saw(what, want, err.Error(), false)
@@ -189,7 +190,7 @@ func (p *bucketPair) decrypts(ctx context.Context, sc scope, replicas *compare.T
 // carry.
 func (p *bucketPair) ruleBack(ctx context.Context, replicas *compare.Tally) action.Observation {
 	what := fmt.Sprintf("the rule back from %s to %s stands ready", p.target.region, p.source.region)
-	want := fmt.Sprintf("reverse_rule: %s, to %s, over each of %d prefixes", cmp.Or(p.decl.ReverseRule, "enabled or disabled"), p.source.Name(), len(p.prefixes()))
+	want := fmt.Sprintf("reverse_rule: %s, to %s, over each of %s", cmp.Or(p.decl.ReverseRule, "enabled or disabled"), p.source.Name(), plural.Of(len(p.prefixes()), "prefix"))
 	if p.decl.ReverseRule == "" {
 		return action.Saw(what, want, "nobody has decided: write it under buckets in the estate", false)
 	}

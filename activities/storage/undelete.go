@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 	"breakwater/internal/table"
@@ -93,7 +94,7 @@ func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (
 	}
 	ch := lines.describe(t.Bucket.URL(t.Root.Prefix+"/"), t.Bucket, (found.Entries+999)/1000)
 	ch.Parts = parts
-	ch.Summary = fmt.Sprintf("version %d of %s needs %d objects: %s, the others are there", u.Version, t.Name, u.Objects, ch.Summary)
+	ch.Summary = fmt.Sprintf("version %d of %s needs %s: %s, the others are there", u.Version, t.Name, plural.Of(u.Objects, "object"), ch.Summary)
 	ch.Preconditions = []action.Precondition{{Resource: "versioning of " + t.Bucket.Name(), Version: "Enabled"}}
 	more, err := log.accepts(ctx, u.Version, c.With.Version != nil || c.With.ToTime != nil)
 	if err != nil {

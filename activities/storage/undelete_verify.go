@@ -6,6 +6,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind/perform"
 )
 
@@ -42,7 +43,7 @@ func asPlannedThen(ctx context.Context, t lake.Table, run action.Run, what strin
 	if err != nil {
 		return t.NotSeen(run, what, "a listing", err)
 	}
-	return t.About(action.Saw(what, fmt.Sprintf("%d objects", all.counted), all.got("objects"), all.differ == 0))
+	return t.About(action.Saw(what, plural.Of(all.counted, "object"), all.got("objects"), all.differ == 0))
 }
 
 func (s room) verifyDeletedAgain(ctx context.Context, c action.Call[undeleteParams]) ([]action.Observation, error) {

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
@@ -113,7 +114,7 @@ func (s room) planPromote(ctx context.Context, c action.Call[action.None]) (acti
 	case err != nil:
 		return fail("list its objects", err)
 	case len(lacks) > 0:
-		return fail(fmt.Sprintf("%d of its %d objects lack now, the first: %v; choose the recovery point again", len(lacks), n, lacks[0]), action.ErrMoved)
+		return fail(fmt.Sprintf("%d of its %s now, the first: %v; choose the recovery point again", len(lacks), plural.Of(n, "object", "lacks", "lack"), lacks[0]), action.ErrMoved)
 	}
 	ch := action.Change{
 		Summary: fmt.Sprintf("%s comes back to version %d of %s and loses %s", t.Name, p.Version, p.CommittedAt.Format(time.RFC3339), p.Loss.Words()),

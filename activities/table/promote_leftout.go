@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 )
 
@@ -57,5 +58,5 @@ func (s room) untouched(ctx context.Context, c action.Call[action.None]) []actio
 	if err != nil {
 		return []action.Observation{t.NotSeen(c.Run, what, want, err)}
 	}
-	return []action.Observation{t.About(action.Saw(what, want, fmt.Sprintf("%d objects", n), n == 0))}
+	return []action.Observation{t.About(action.Saw(what, want, plural.Of(n, "object"), n == 0))}
 }

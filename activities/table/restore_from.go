@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
 
@@ -234,7 +235,7 @@ func (r restoring) givesUp(ctx context.Context) (string, error) {
 	}
 	is := fmt.Sprintf("Table %s is now at version %d of %s", t.Name, snap.Version().Number, snap.Version().Time.Format(time.RFC3339))
 	if n := snap.Rows(); n >= 0 {
-		is += fmt.Sprintf(", with %d rows", n)
+		is += fmt.Sprintf(", with %s", plural.Of(n, "row"))
 	}
 	for _, p := range l.Extent().Pending {
 		is += fmt.Sprintf("; version %d above it may have been acknowledged by another log store, and is given up, too", p.Number)

@@ -11,6 +11,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
 
@@ -152,10 +153,10 @@ func (s room) planUnrestore(ctx context.Context, c action.Call[restoreWith]) (ac
 	}
 	ch := action.Change{Summary: fmt.Sprintf("%s comes back to what was there before backup %s was restored", r.site.Name, p.Backup)}
 	if back > 0 {
-		ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf("write %d objects as they were", back), To: "the versions that the bucket kept"})
+		ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf("write %s as they were", plural.Of(back, "object")), To: "the versions that the bucket kept"})
 	}
 	if gone > 0 {
-		ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf("hide %d objects that were not there", gone), To: "delete markers"})
+		ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf("hide %s not there", plural.Of(gone, "object", "that was", "that were")), To: "delete markers"})
 	}
 	ch.Data, err = action.Encode(b)
 	return ch, err

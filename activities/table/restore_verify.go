@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -76,7 +77,7 @@ func (r *restoring) logIsThe(ctx context.Context, c action.Call[restoreWith]) ac
 
 // bytesAre observes the checksum of every object.
 func (r *restoring) bytesAre(ctx context.Context, c action.Call[restoreWith]) action.Observation {
-	what, want := "every object has the bytes that were backed up", fmt.Sprintf("%d objects with their SHA-256", len(r.objects))
+	what, want := "every object has the bytes that were backed up", fmt.Sprintf("%s with their SHA-256", plural.Of(len(r.objects), "object"))
 	bad := make([]string, len(r.objects))
 	var done atomic.Int64
 	work, wctx := errgroup.WithContext(ctx)

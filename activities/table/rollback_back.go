@@ -10,6 +10,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 	"breakwater/internal/table"
@@ -88,21 +89,21 @@ func describeFirst(t lake.Table, ch *action.Change, u lake.Undeletion) {
 	for _, l := range u.Lines {
 		total.Add(l)
 	}
-	ch.Summary += fmt.Sprintf("; first %d deleted objects that version %d needs come back, and stay when this is undone", len(u.Lines), u.Version)
+	ch.Summary += fmt.Sprintf("; first %s that version %d needs come back, and stay when this is undone", plural.Of(len(u.Lines), "deleted object"), u.Version)
 	ch.Effects = append(ch.Effects, action.EffectLine{
-		On: t.Bucket.URL(t.Root.Prefix + "/"), Do: fmt.Sprintf("bring %d deleted objects back: %d by removing %d delete markers, %d by copies of %d bytes", len(u.Lines), total.Unmarks, total.Markers, total.Copies, total.Bytes),
+		On: t.Bucket.URL(t.Root.Prefix + "/"), Do: fmt.Sprintf("bring %s back: %d by removing %s, %d by copies of %s", plural.Of(len(u.Lines), "deleted object"), total.Unmarks, plural.Of(total.Markers, "delete marker"), total.Copies, plural.Of(total.Bytes, "byte")),
 		To: fmt.Sprintf("all of them: sha256:%x", sha256.Sum256(rewind.Encode(u.Lines))),
 	})
 	for i, l := range u.Lines {
 		if i == shownFiles {
-			ch.Effects = append(ch.Effects, action.EffectLine{On: t.Bucket.URL(t.Root.Prefix + "/"), Do: fmt.Sprintf("and %d objects more", len(u.Lines)-i)})
+			ch.Effects = append(ch.Effects, action.EffectLine{On: t.Bucket.URL(t.Root.Prefix + "/"), Do: fmt.Sprintf("and %s more", plural.Of(len(u.Lines)-i, "object"))})
 			break
 		}
 		ch.Effects = append(ch.Effects, lake.LineEffect(t.Bucket, l))
 	}
 	if total.Unmarks > 0 {
 		ch.Accepts = append(ch.Accepts, action.Acceptance{ID: "remove-delete-markers " + t.Name, Sentence: fmt.Sprintf(
-			"%d delete markers on %d objects of table %s are removed for good. The plan names each; when the objects were deleted is on record there alone afterwards.", total.Markers, total.Unmarks, t.Name)})
+			"%s on %s of table %s are removed for good. The plan names each; when the objects were deleted is on record there alone afterwards.", plural.Of(total.Markers, "delete marker"), plural.Of(total.Unmarks, "object"), t.Name)})
 	}
 	ch.Preconditions = append(ch.Preconditions, action.Precondition{Resource: "versioning of " + t.Bucket.Name(), Version: "Enabled"})
 	ch.Estimate += 5*time.Second + time.Duration(len(u.Lines))*time.Millisecond

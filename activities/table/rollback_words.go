@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 )
@@ -20,12 +21,12 @@ func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], work
 	p := worked.Facts()
 	m := p.Metrics
 	on := t.Bucket.URL(t.Root.Prefix)
-	ch.Summary = fmt.Sprintf("%s goes back from version %d to the content of version %d%s: %d files added again, %d removed, %s rows where there are %s",
-		t.Name, p.Head.Number, p.Target.Number, by, m.Restored, m.Removed, rowCount(m.RowsAfter), rowCount(m.RowsBefore))
+	ch.Summary = fmt.Sprintf("%s goes back from version %d to the content of version %d%s: %s added again, %d removed, %s rows where there are %s",
+		t.Name, p.Head.Number, p.Target.Number, by, plural.Of(m.Restored, "file"), m.Removed, rowCount(m.RowsAfter), rowCount(m.RowsBefore))
 	describeFirst(t, ch, worked.first)
 	ch.Effects = append(ch.Effects, action.EffectLine{
 		On: on, Do: fmt.Sprintf("commit version %d with the content of version %d; the commit's digest is %s", p.Head.Number+1, p.Target.Number, p.Digest),
-		From: fmt.Sprintf("version %d, %s rows", p.Head.Number, rowCount(m.RowsBefore)), To: fmt.Sprintf("%d files, %d bytes, %s rows", m.FilesAfter, m.BytesAfter, rowCount(m.RowsAfter)),
+		From: fmt.Sprintf("version %d, %s rows", p.Head.Number, rowCount(m.RowsBefore)), To: fmt.Sprintf("%s, %s, %s rows", plural.Of(m.FilesAfter, "file"), plural.Of(m.BytesAfter, "byte"), rowCount(m.RowsAfter)),
 	})
 	list := func(do string, paths []string, bytes int64) {
 		if len(paths) == 0 {
@@ -35,7 +36,7 @@ func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], work
 		if len(paths) > shownFiles {
 			text += fmt.Sprintf(", and %d more", len(paths)-shownFiles)
 		}
-		ch.Effects = append(ch.Effects, action.EffectLine{On: on, Do: fmt.Sprintf("%s %d files of %d bytes", do, len(paths), bytes), To: text})
+		ch.Effects = append(ch.Effects, action.EffectLine{On: on, Do: fmt.Sprintf("%s %s of %s", do, plural.Of(len(paths), "file"), plural.Of(bytes, "byte")), To: text})
 	}
 	list("add again", p.Added, m.RestoredBytes)
 	list("remove", p.Removed, m.RemovedBytes)
@@ -105,11 +106,11 @@ func rollbackAccepts(t lake.Table, p table.RollbackFacts, now time.Time) []actio
 			p.Head.Number, t.Name, now.Add(files.For).Format(time.RFC3339), files.Property)
 	}
 	for _, e := range b.Unexplained {
-		accept("unexplained-removes", "Version %d of table %s (%s) removed %d files that its operation does not explain, as FSCK REPAIR does, which makes a loss lawful. Find out what became of them.",
-			e.Version, t.Name, operationName(e.Operation), e.Removes)
+		accept("unexplained-removes", "Version %d of table %s (%s) removed %s that its operation does not explain, as FSCK REPAIR does, which makes a loss lawful. Find out what became of them.",
+			e.Version, t.Name, operationName(e.Operation), plural.Of(e.Removes, "file"))
 	}
 	if b.Unread > 0 {
-		accept("log-gap", "%d of the %d commits between version %d and the head %d of table %s are gone from its log: what they did is not known.", b.Unread, b.Commits, p.Target.Number, p.Head.Number, t.Name)
+		accept("log-gap", "%d of the %s between version %d and the head %d of table %s are gone from its log: what they did is not known.", b.Unread, plural.Of(b.Commits, "commit"), p.Target.Number, p.Head.Number, t.Name)
 	}
 	for _, uri := range p.Outside {
 		accept("outside", "Version %d of table %s needs files in %s, which is no part of it: whoever deletes or vacuums there breaks this table.", p.Target.Number, t.Name, uri)

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
@@ -193,7 +194,7 @@ func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]
 		}
 	}
 	if mine == nil {
-		return []action.Observation{site.About(action.Saw(noted, "a sighting by "+c.Run.Name(), fmt.Sprintf("%d sightings, none by it", len(all)), false))}, nil
+		return []action.Observation{site.About(action.Saw(noted, "a sighting by "+c.Run.Name(), fmt.Sprintf("%s, none by it", plural.Of(len(all), "sighting")), false))}, nil
 	}
 	obs := []action.Observation{site.About(action.Saw(noted, "a sighting by "+c.Run.Name(), fmt.Sprintf("version %d at %s", mine.Version, mine.Last.Format(time.RFC3339)), true))}
 
@@ -207,7 +208,7 @@ func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]
 
 	// The rows were read once. The log says whether it is still about the same version.
 	what = fmt.Sprintf("the source's log has at version %d what the journal says", mine.Version)
-	want := fmt.Sprintf("%d rows", r.Rows)
+	want := plural.Of(r.Rows, "row")
 	l, err := site.Open(ctx)
 	if err != nil {
 		return append(obs, site.NotSeen(c.Run, what, want, err)), nil
@@ -216,7 +217,7 @@ func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]
 	if err != nil {
 		return append(obs, site.NotSeen(c.Run, what, want, err)), nil
 	}
-	got := fmt.Sprintf("%d rows", snap.Rows())
+	got := plural.Of(snap.Rows(), "row")
 	if snap.Rows() < 0 {
 		got = "the version, whose rows its log does not count"
 	}

@@ -341,13 +341,22 @@ func Decode[T any](raw json.RawMessage) (T, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
-		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) { // its text names our types
-			err = fmt.Errorf("%s is a %s, which does not belong there", cmp.Or(kind.Field, "it"), kind.Value)
+		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+			err = misplaced{kind}
 		}
 		return v, fmt.Errorf("read an action's own data: %w", err)
 	}
 	return v, nil
 }
+
+// misplaced is a value of the wrong kind, in words that do not name our types.
+type misplaced struct{ *json.UnmarshalTypeError }
+
+func (m misplaced) Error() string {
+	return fmt.Sprintf("%s is a %s, which does not belong there", cmp.Or(m.Field, "it"), m.Value)
+}
+
+func (m misplaced) Unwrap() error { return m.UnmarshalTypeError }
 
 // Encode writes an action's own typed data.
 func Encode(v any) (json.RawMessage, error) {

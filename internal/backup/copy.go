@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
 
@@ -121,7 +122,7 @@ func Next(group string, all []Found, full bool) Manifest {
 // written. Every version's log is complete by name: commits without a gap.
 func (t Table) Lacks(objects int, bytes int64) error {
 	if objects != t.Objects || bytes != t.Bytes {
-		return fmt.Errorf("%w: the list of table %s has %d objects with %d bytes, and the manifest says %d with %d", ErrDamaged, t.Table, objects, bytes, t.Objects, t.Bytes)
+		return fmt.Errorf("%w: the list of table %s has %s with %s, and the manifest says %d with %d", ErrDamaged, t.Table, plural.Of(objects, "object"), plural.Of(bytes, "byte"), t.Objects, t.Bytes)
 	}
 	return nil
 }

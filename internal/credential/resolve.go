@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"breakwater/internal/plural"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,7 +116,7 @@ func readFile(path string) (string, error) {
 		return "", err
 	}
 	if len(text) > MaxFile {
-		return "", fmt.Errorf("%s is larger than %d bytes", path, MaxFile)
+		return "", fmt.Errorf("%s is larger than %s", path, plural.Of(MaxFile, "byte"))
 	}
 	return string(text), nil
 }

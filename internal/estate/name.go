@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"breakwater/internal/plural"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -71,7 +72,7 @@ func ascii(name string) string {
 func RunID(id string) string {
 	const most = 1000
 	if id == "" || len(id) > most {
-		return fmt.Sprintf("it has %d bytes, and Temporal takes from 1 to %d", len(id), most)
+		return fmt.Sprintf("it has %s, and Temporal takes from 1 to %d", plural.Of(len(id), "byte"), most)
 	}
 	return carried(id)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
@@ -141,8 +142,8 @@ func (c *Client) CommitOffsets(ctx context.Context, group string, offsets Offset
 		return err
 	}
 	if !g.Idle() {
-		return fmt.Errorf("kafka %s: %s: it is %s with %d members, stop its consumers first: %w",
-			c.brokers, doing, g.State, g.Members, ErrGroupActive)
+		return fmt.Errorf("kafka %s: %s: it is %s with %s, stop its consumers first: %w",
+			c.brokers, doing, g.State, plural.Of(g.Members, "member"), ErrGroupActive)
 	}
 	topics := make(map[string]bool)
 	for p := range offsets {

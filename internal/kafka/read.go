@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"breakwater/internal/plural"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -153,7 +154,7 @@ func (c *Client) readSome(ctx context.Context, cl *kgo.Client, open map[Partitio
 // describe names one of the spans that are still open.
 func describe(open map[Partition]span) string {
 	for p, s := range open {
-		return fmt.Sprintf("%v from %d to %d (%d partitions open)", p, s.from, s.to, len(open))
+		return fmt.Sprintf("%v from %d to %d (%s open)", p, s.from, s.to, plural.Of(len(open), "partition"))
 	}
 	return "nothing"
 }

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/table"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -65,9 +66,9 @@ func (b Backups) ChainHolds() action.Observation { return b.ChainHoldsAt(time.No
 // ChainHoldsAt is [Backups.ChainHolds] as of a moment, by which locks are judged.
 func (b Backups) ChainHoldsAt(now time.Time) action.Observation {
 	breaks := backup.Check(b.All, now)
-	got := fmt.Sprintf("%d manifests, each as the next one names it", len(b.All))
+	got := fmt.Sprintf("%s, each as the next one names it", plural.Of(len(b.All), "manifest"))
 	if len(breaks) > 0 {
-		got = fmt.Sprintf("%d places where it does not hold, the newest: %s", len(breaks), breaks[0])
+		got = fmt.Sprintf("%s where it does not hold, the newest: %s", plural.Of(len(breaks), "place"), breaks[0])
 	}
 	return action.Saw("the chain of "+b.Group.Group+"'s backups holds", "every manifest signed, and named by the next one", got, len(breaks) == 0 && len(b.All) > 0)
 }
@@ -76,7 +77,7 @@ func (b Backups) ChainHoldsAt(now time.Time) action.Observation {
 // its size, checksum and lock.
 func (b Backups) AllHeld(ctx context.Context, c action.Request, m backup.Manifest, t backup.Table) action.Observation {
 	what := fmt.Sprintf("every object of %s in backup %s is there, and held", t.Table, m.Name())
-	want := fmt.Sprintf("%d objects at their size, held until %s at least", t.Objects+1, m.LockedUntil.Format(time.RFC3339))
+	want := fmt.Sprintf("%s at their size, held until %s at least", plural.Of(t.Objects+1, "object"), m.LockedUntil.Format(time.RFC3339))
 	objects, err := b.List(ctx, t)
 	if err != nil {
 		return About(t.Table, b.Unseen(c.Run, what, want, err))
@@ -166,7 +167,7 @@ func RowsOf(ctx context.Context, format string, snap table.Snapshot) (n int64, h
 // RowWords says rows and hash for people.
 func RowWords(rows int64, hash string) string {
 	if hash == "" {
-		return fmt.Sprintf("%d rows by the log: a column's type cannot be read", rows)
+		return fmt.Sprintf("%s by the log: a column's type cannot be read", plural.Of(rows, "row"))
 	}
-	return fmt.Sprintf("%d rows with hash %s", rows, hash)
+	return fmt.Sprintf("%s with hash %s", plural.Of(rows, "row"), hash)
 }

@@ -6,6 +6,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind/perform"
 )
 
@@ -20,8 +21,8 @@ func NotBuried(b objectstore.Bucket, n int, under []perform.Buried) action.Obser
 		return action.Saw(WhatBuried, want, want, true)
 	}
 	first := under[0]
-	o := action.Saw(WhatBuried, want, fmt.Sprintf("%d keys hold another, the first: %s, version %s of %s; to undo this step brings it back, or copy it over yourself",
-		n, b.URL(first.Line.Key), perform.OrNone(first.Version.Version), first.Version.Modified.UTC().Format(time.RFC3339Nano)), false)
+	o := action.Saw(WhatBuried, want, fmt.Sprintf("%s another, the first: %s, version %s of %s; to undo this step brings it back, or copy it over yourself",
+		plural.Of(n, "key", "holds", "hold"), b.URL(first.Line.Key), perform.OrNone(first.Version.Version), first.Version.Modified.UTC().Format(time.RFC3339Nano)), false)
 	o.Item = b.URL(first.Line.Key)
 	return o
 }

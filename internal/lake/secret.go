@@ -3,10 +3,10 @@ package lake
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"breakwater/internal/action"
+	"breakwater/internal/plural"
 	"breakwater/internal/secret"
 )
 
@@ -17,7 +17,7 @@ func ReadableSecret(ctx context.Context, run action.Run, s secret.Store, path, n
 	now, err := s.Read(ctx, path)
 	switch {
 	case err == nil:
-		return action.Saw(what, want, fmt.Sprintf("%d keys", len(now.Data)), true)
+		return action.Saw(what, want, plural.Of(len(now.Data), "key"), true)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, secret.ErrSealed), errors.Is(err, secret.ErrNotServing), errors.Is(err, secret.ErrMount):
 		return action.Saw(what, want, err.Error(), false)
 	}

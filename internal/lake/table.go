@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
@@ -150,7 +151,7 @@ func (t Table) Whole(ctx context.Context, run action.Run, l table.Table, version
 	if err != nil {
 		return t.NotSeen(run, what, "a listing", err)
 	}
-	want, got := fmt.Sprintf("%d objects", n), fmt.Sprintf("%d objects", n)
+	want, got := plural.Of(n, "object"), plural.Of(n, "object")
 	if len(lacks) > 0 {
 		got = fmt.Sprintf("%d of %d lack, the first: %s", len(lacks), n, lacks[0])
 	}
@@ -252,5 +253,5 @@ func RecordKept(ctx context.Context, t Table, snap table.Snapshot, j witness.Jou
 		err = kept.Save(ctx)
 	}
 	r.Rows, r.Hash = d.Rows, d.Hash()
-	return r, Read{kept.Writes, fmt.Sprintf("read %d of its %d files", n, n+kept.Reused), kept.Notes}, err
+	return r, Read{kept.Writes, fmt.Sprintf("read %d of its %s", n, plural.Of(n+kept.Reused, "file")), kept.Notes}, err
 }

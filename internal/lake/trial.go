@@ -8,6 +8,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 )
 
 // ProbePart is the part of a table's prefix below which rights are tried. Table
@@ -92,7 +93,7 @@ func (t Trial) CannotWrite(ctx context.Context, name string, ref estate.Ref, pre
 			return t.inconclusive(what, want, err)
 		}
 	}
-	return action.Saw(what, want, fmt.Sprintf("a put and a delete denied at %d of %d places", len(prefixes), len(prefixes)), true)
+	return action.Saw(what, want, fmt.Sprintf("a put and a delete denied at %d of %s", len(prefixes), plural.Of(len(prefixes), "place")), true)
 }
 
 // CanWrite writes below every prefix, reads that back, and removes it for good.
@@ -122,12 +123,12 @@ func (t Trial) CanWrite(ctx context.Context, name string, ref estate.Ref, prefix
 		case err != nil:
 			return action.Saw(what, want, "written, but it cannot read it back: "+err.Error()+left, false)
 		case string(back) != body:
-			return action.Saw(what, want, fmt.Sprintf("written, but other %d bytes read back%s", len(back), left), false)
+			return action.Saw(what, want, fmt.Sprintf("written, but other %s read back%s", plural.Of(len(back), "byte"), left), false)
 		case left != removed:
 			return action.Saw(what, want, "written and read back"+left, false)
 		}
 	}
-	return action.Saw(what, want, fmt.Sprintf("written, read back and removed at %d of %d places", len(prefixes), len(prefixes)), true)
+	return action.Saw(what, want, fmt.Sprintf("written, read back and removed at %d of %s", len(prefixes), plural.Of(len(prefixes), "place")), true)
 }
 
 const removed = ", removed again"
@@ -170,10 +171,10 @@ func (t Trial) CanRead(ctx context.Context, name string, ref estate.Ref, samples
 		case err != nil:
 			return action.Saw(what, want, err.Error(), false)
 		case int64(len(body)) != o.Size:
-			return action.Saw(what, want, fmt.Sprintf("%d bytes of %s, which has %d", len(body), o.Key, o.Size), false)
+			return action.Saw(what, want, fmt.Sprintf("%s of %s, which has %d", plural.Of(len(body), "byte"), o.Key, o.Size), false)
 		}
 	}
-	return action.Saw(what, want, fmt.Sprintf("%d of %d objects read", len(samples), len(samples)), true)
+	return action.Saw(what, want, fmt.Sprintf("%d of %s read", len(samples), plural.Of(len(samples), "object")), true)
 }
 
 // CannotRead attempts to get the objects.
@@ -193,7 +194,7 @@ func (t Trial) CannotRead(ctx context.Context, name string, ref estate.Ref, samp
 			return t.inconclusive(what, want, err)
 		}
 	}
-	return action.Saw(what, want, fmt.Sprintf("denied at %d of %d objects", len(samples), len(samples)), true)
+	return action.Saw(what, want, fmt.Sprintf("denied at %d of %s", len(samples), plural.Of(len(samples), "object")), true)
 }
 
 func keys(objects []objectstore.Object) []string {

@@ -9,6 +9,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 	"breakwater/internal/table"
@@ -128,8 +129,8 @@ func (u Undeletion) RefuseLost(shown int) error {
 	if n > shown {
 		names += fmt.Sprintf(", and %d more", n-shown)
 	}
-	return fmt.Errorf("no version with the recorded size is left of %d of the %d objects of version %d: %s; choose another version, or restore from a backup: %w",
-		n, u.Objects, u.Version, names, action.ErrRefused)
+	return fmt.Errorf("no version with the recorded size is left of %d of the %s of version %d: %s; choose another version, or restore from a backup: %w",
+		n, plural.Of(u.Objects, "object"), u.Version, names, action.ErrRefused)
 }
 
 // prefixes hold every object of a version: the table's own and, for shallow
@@ -158,7 +159,7 @@ func LineEffect(to objectstore.Bucket, l rewind.Line) action.EffectLine {
 	case rewind.Copy:
 		e.Do = "put an earlier version over it"
 	case rewind.Unmark:
-		e.Do = fmt.Sprintf("remove %d delete markers", len(l.Markers))
+		e.Do = fmt.Sprintf("remove %s", plural.Of(len(l.Markers), "delete marker"))
 	case rewind.Mark:
 		e.Do, e.To = "add a delete marker", "nothing"
 	}

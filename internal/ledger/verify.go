@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/sshsig"
 )
 
@@ -304,8 +305,8 @@ func (v *verifier) docs(ctx context.Context, seq int64, refs []DocRef) (*Fault, 
 		case err != nil:
 			return nil, fmt.Errorf("read document %s of entry %d: %w", ref.Key, seq, err)
 		case Digest(data) != ref.SHA256 || int64(len(data)) != ref.Size:
-			return fault(DocChanged, fmt.Sprintf("it has %d bytes with digest %s, the entry names %d with %s",
-				len(data), Digest(data), ref.Size, ref.SHA256)), nil
+			return fault(DocChanged, fmt.Sprintf("it has %s with digest %s, the entry names %d with %s",
+				plural.Of(len(data), "byte"), Digest(data), ref.Size, ref.SHA256)), nil
 		}
 		v.res.Docs++
 		if isPlan(id.Name) {
@@ -342,8 +343,8 @@ func (v *verifier) parts(ctx context.Context, seq int64, plan DocRef, doc []byte
 		case err != nil:
 			return nil, fmt.Errorf("read part %s of %s of entry %d: %w", key, plan.Key, seq, err)
 		case Digest(data) != digest:
-			return &Fault{seq, key, DocChanged, fmt.Sprintf("it has %d bytes with digest %s, and is to be part %d of %d of %s",
-				len(data), Digest(data), n+1, len(digests), plan.Key)}, nil
+			return &Fault{seq, key, DocChanged, fmt.Sprintf("it has %s with digest %s, and is to be part %d of %d of %s",
+				plural.Of(len(data), "byte"), Digest(data), n+1, len(digests), plan.Key)}, nil
 		}
 		v.res.Docs++
 	}

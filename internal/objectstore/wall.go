@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"breakwater/internal/plural"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (w Wall) Stands(ctx context.Context, reader Keeper, size int64) error {
 	case err != nil:
 		return err
 	case s.Size != size:
-		return fmt.Errorf("version %s of %s has %d bytes, had %d: %w", w.Version, w.Key, s.Size, size, ErrChanged)
+		return fmt.Errorf("version %s of %s has %s, had %d: %w", w.Version, w.Key, plural.Of(s.Size, "byte"), size, ErrChanged)
 	case s.Hold.Mode != w.Hold.Mode || s.Hold.Until.Before(w.Hold.Until):
 		return fmt.Errorf("version %s of %s is held until %s in mode %q, was until %s in mode %s: %w",
 			w.Version, w.Key, s.Hold.Until.Format(time.RFC3339), s.Hold.Mode, w.Hold.Until.Format(time.RFC3339), w.Hold.Mode, ErrChanged)

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"breakwater/internal/plural"
 	"cmp"
 	"fmt"
 	"math"
@@ -266,7 +267,7 @@ func (c *chooser) table(i int) (known int64, newest int, err error) {
 		}
 	}
 	if newest < 0 {
-		return 0, 0, &NoCutError{t.Name, fmt.Sprintf("none of its %d versions with a commit time is complete at the target", len(vs)),
+		return 0, 0, &NoCutError{t.Name, fmt.Sprintf("none of its %s with a commit time is complete at the target", plural.Of(len(vs), "version")),
 			"wait for its replication, or restore it from a backup", "", []string{t.Name}}
 	}
 	head := vs[newest]

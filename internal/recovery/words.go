@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"breakwater/internal/plural"
 	"fmt"
 	"strings"
 )
@@ -41,7 +42,7 @@ func (g Given) Words() string {
 		fmt.Fprintf(b, ", at most %.1f s", *g.SecondsAtMost)
 	}
 	if g.Offsets > g.AtLeast {
-		fmt.Fprintf(b, "; %d offsets were seen beyond what is mirrored, each a message or none", g.Offsets)
+		fmt.Fprintf(b, "; %s seen beyond what is mirrored, each a message or none", plural.Of(g.Offsets, "offset", "was", "were"))
 	}
 	for _, o := range g.Odd {
 		fmt.Fprintf(b, "; %s", o)

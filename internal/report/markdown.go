@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/shell"
 	"breakwater/internal/verdict"
 )
@@ -147,7 +148,7 @@ func (r Report) identity() [][2]string {
 	} else {
 		facts = append(facts, [2]string{"ended", "not yet; this is what was known at " + moment(r.AsOf)})
 	}
-	return append(facts, [2]string{"exercised", fmt.Sprintf("%d of %d steps", r.Exercised.Steps, r.Exercised.Of)},
+	return append(facts, [2]string{"exercised", fmt.Sprintf("%d of %s", r.Exercised.Steps, plural.Of(r.Exercised.Of, "step"))},
 		[2]string{"run", r.Run.String()})
 }
 

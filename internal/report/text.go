@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"breakwater/internal/clip"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 )
 
@@ -100,7 +101,7 @@ func (e Evidence) sentence() string {
 	case e.Fault != nil:
 		return fmt.Sprintf("NOT VERIFIED, entry %d: %s", e.Fault.Seq, e.Fault.Wrong)
 	case e.Verified:
-		return fmt.Sprintf("%d entries and %d documents verified, signed by %s", e.Entries, e.Documents, strings.Join(e.Signers, ", "))
+		return fmt.Sprintf("%s and %d documents verified, signed by %s", plural.Of(e.Entries, "entry"), e.Documents, strings.Join(e.Signers, ", "))
 	}
 	return "NOT VERIFIED"
 }

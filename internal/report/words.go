@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"breakwater/internal/action"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 )
@@ -148,7 +149,7 @@ func (r Report) open() string {
 	case 1:
 		return "1 obligation open"
 	default:
-		return fmt.Sprintf("%d obligations open", n)
+		return fmt.Sprintf("%s open", plural.Of(n, "obligation"))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/plural"
 )
 
 // Compile makes a run ready: it expands `per: tier`, resolves every action and
@@ -71,7 +72,7 @@ func (c *Compiled) stage(rb *Runbook, e *estate.Estate, cat *action.Catalogue, s
 			}
 		}
 		if r, ok := e.Role(a.Role); ok && len(r.Members) < a.Quorum {
-			errs = append(errs, fmt.Errorf("%s: quorum is %d and role %q has %d members", a.At, a.Quorum, a.Role, len(r.Members)))
+			errs = append(errs, fmt.Errorf("%s: quorum is %d and role %q has %s", a.At, a.Quorum, a.Role, plural.Of(len(r.Members), "member")))
 		}
 	}
 	for n, d := range s.Steps {

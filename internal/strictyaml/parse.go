@@ -29,6 +29,7 @@ import (
 
 	"breakwater/internal/clip"
 	"breakwater/internal/mistake"
+	"breakwater/internal/plural"
 )
 
 // maxDepth is how deep lists and maps may nest. The deepest honest file uses ten
@@ -81,7 +82,7 @@ func (n *Node) Get(key string) (Entry, bool) {
 func Parse(name string, data []byte, maxBytes int) (*Node, []mistake.Mistake) {
 	p := &parser{file: name}
 	if len(data) > maxBytes {
-		p.bad(1, 1, "the file has %d bytes: at most %d are read", len(data), maxBytes)
+		p.bad(1, 1, "the file has %s: at most %d are read", plural.Of(len(data), "byte"), maxBytes)
 		return nil, p.mistakes
 	}
 	if p.characters(data); len(p.mistakes) > 0 {

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"breakwater/internal/plural"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -205,7 +206,7 @@ func (a Above) Why() string {
 	if n := len(a.Lacks); n == 1 {
 		parts = append(parts, a.Lacks[0].String())
 	} else if n > 1 {
-		parts = append(parts, fmt.Sprintf("%d objects of its own lack, the first: %s", n, a.Lacks[0]))
+		parts = append(parts, fmt.Sprintf("%s of its own lack, the first: %s", plural.Of(n, "object"), a.Lacks[0]))
 	}
 	if a.Inherited > 0 {
 		parts = append(parts, fmt.Sprintf("it lacks %d that earlier versions brought", a.Inherited))

@@ -31,6 +31,7 @@ import (
 	"sync"
 	"time"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -164,13 +165,13 @@ func (l Lack) String() string {
 	}
 	switch l.Fault {
 	case Resized:
-		return fmt.Sprintf("%s %s has %d bytes, recorded %d", l.File.Why, l.File.URI(), l.Found, l.File.Size) + kept
+		return fmt.Sprintf("%s %s has %s, recorded %d", l.File.Why, l.File.URI(), plural.Of(l.Found, "byte"), l.File.Size) + kept
 	case Archived:
 		return fmt.Sprintf("%s %s lies in an archive: restore it from there first", l.File.Why, l.File.URI())
 	case Elsewhere:
 		return fmt.Sprintf("%s %s lies in another bucket", l.File.Why, l.File.URI())
 	}
-	return fmt.Sprintf("%s %s is absent, recorded %d bytes", l.File.Why, l.File.URI(), l.File.Size) + kept
+	return fmt.Sprintf("%s %s is absent, recorded %s", l.File.Why, l.File.URI(), plural.Of(l.File.Size, "byte")) + kept
 }
 
 // Judge compares a file with what a listing shows under its key; found is -1

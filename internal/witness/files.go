@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
 
@@ -185,7 +186,7 @@ func (f *Files) encode(entries []entry) []byte {
 func (f *Files) decode(body []byte) ([]entry, error) {
 	n := len(body) - len(magic) - len(f.of) - sha256.Size
 	if n < 0 || n%len(entry{}) != 0 || !bytes.HasPrefix(body, []byte(magic)) {
-		return nil, fmt.Errorf("%w: %d bytes that are none", ErrMalformed, len(body))
+		return nil, fmt.Errorf("%w: %s none", ErrMalformed, plural.Of(len(body), "byte", "that is", "that are"))
 	}
 	body, want := body[:len(body)-sha256.Size], body[len(body)-sha256.Size:]
 	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], want) {

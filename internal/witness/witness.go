@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 )
 
@@ -175,8 +176,8 @@ func (j Journal) Put(ctx context.Context, r Record) (written bool, err error) {
 		return false, err
 	}
 	if !have.Same(r) {
-		return false, fmt.Errorf("write the witness's record of %s version %d: %d rows with hash %s are there, %d rows with hash %s were seen; find out which reader saw another table, or give the witness a new prefix if the number was used twice: %w",
-			r.Table, r.Version, have.Rows, have.Hash, r.Rows, r.Hash, ErrContradiction)
+		return false, fmt.Errorf("write the witness's record of %s version %d: %s with hash %s are there, %s with hash %s were seen; find out which reader saw another table, or give the witness a new prefix if the number was used twice: %w",
+			r.Table, r.Version, plural.Of(have.Rows, "row"), have.Hash, plural.Of(r.Rows, "row"), r.Hash, ErrContradiction)
 	}
 	return false, nil
 }

@@ -1,15 +1,16 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"breakwater/internal/fault"
 
 	enums "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 )
@@ -17,6 +18,9 @@ import (
 // Pipelines is a Temporal server with the schedules of a group's pipelines.
 type Pipelines struct {
 	Client client.Client
+	// Namespace is the client's; Temporal's default one when empty.
+	Namespace string
+
 	Source string // a schedule that ran at the source
 	Target string // the same pipeline's at the target
 	Person string // a schedule that a person had paused
@@ -108,28 +112,21 @@ func (p Pipelines) runByHand(name fault.Name, doc string, times int) fault.Fault
 		},
 		Heal: func(ctx context.Context) error {
 			return held.heal(func(struct{}) error {
-				for range times { // each begins when the one before has ended
-					if err := until(ctx, func(ctx context.Context) error {
-						all, err := running(ctx)
-						if err == nil && len(all) == 0 {
-							err = errors.New("the next run has not begun yet")
-						}
-						return err
-					}); err != nil {
-						return err
-					}
+				// What waits begins when the run before it has ended.
+				if err := until(ctx, func(ctx context.Context) error {
 					all, err := running(ctx)
 					if err != nil {
 						return err
 					}
 					for _, r := range all {
-						if err := p.Client.TerminateWorkflow(ctx, r.WorkflowID, r.FirstExecutionRunID, "the fault is over"); err != nil {
+						err := p.Client.TerminateWorkflow(ctx, r.WorkflowID, r.FirstExecutionRunID, "the fault is over")
+						if gone := (*serviceerror.NotFound)(nil); err != nil && !errors.As(err, &gone) {
 							return err
 						}
 					}
-					if err := until(ctx, func(ctx context.Context) error { return p.ended(ctx, all) }); err != nil {
-						return err
-					}
+					return p.idle(ctx)
+				}); err != nil {
+					return err
 				}
 				return until(ctx, func(ctx context.Context) error {
 					list, err := p.Client.ListWorkflow(ctx, listRunning(p.Source))
@@ -143,16 +140,14 @@ func (p Pipelines) runByHand(name fault.Name, doc string, times int) fault.Fault
 	}
 }
 
-// ended is nil once the source's schedule has none of these runs any more.
-func (p Pipelines) ended(ctx context.Context, were []client.ScheduleWorkflowExecution) error {
-	d, err := p.Client.ScheduleClient().GetHandle(ctx, p.Source).Describe(ctx)
+// idle is nil once the source's schedule has no run, and none that waits.
+func (p Pipelines) idle(ctx context.Context) error {
+	d, err := p.Client.WorkflowService().DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: cmp.Or(p.Namespace, client.DefaultNamespace), ScheduleId: p.Source})
 	if err != nil {
 		return err
 	}
-	for _, r := range d.Info.RunningWorkflows {
-		if slices.Contains(were, r) {
-			return fmt.Errorf("the schedule has run %s as running", r.WorkflowID)
-		}
+	if runs, waits := len(d.GetInfo().GetRunningWorkflows()), d.GetInfo().GetBufferSize(); runs > 0 || waits > 0 {
+		return fmt.Errorf("the schedule has %d runs, and %d wait", runs, waits)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"breakwater/internal/backup"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/sshsig"
 )
@@ -207,7 +208,7 @@ func (p Depot) Held(ctx context.Context, s backup.Stored, until time.Time) (wron
 func (p Depot) wrong(seal objectstore.Sealed, s backup.Stored, until time.Time) string {
 	switch {
 	case seal.Size != s.Size:
-		return fmt.Sprintf("has %d bytes, and was written with %d", seal.Size, s.Size)
+		return fmt.Sprintf("has %s, and was written with %d", plural.Of(seal.Size, "byte"), s.Size)
 	case seal.SHA256 != "" && seal.SHA256 != s.SHA256:
 		return "has another checksum than it was written with"
 	case seal.Archived:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"breakwater/internal/kafka"
+	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 )
 
@@ -141,7 +142,7 @@ func (w *watch) run(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if !g.Idle() {
-			return fmt.Sprintf(", and became %s with %d members after %s%s", g.State, g.Members, quiet.Round(time.Millisecond), w.times()), nil
+			return fmt.Sprintf(", and became %s with %s after %s%s", g.State, plural.Of(g.Members, "member"), quiet.Round(time.Millisecond), w.times()), nil
 		}
 		back, text, err := w.compare(at)
 		switch {

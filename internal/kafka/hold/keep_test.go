@@ -310,7 +310,7 @@ func TestIsAgainstTheMirrorAlone(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, nil)
 			w.Progress = func(int64, int64, string) { w.groups.members, w.groups.at[p0] = 1, end }
-			if out, err := w.keep(t); err != nil || out.Text != ", and became Stable with 1 members after 300ms" {
+			if out, err := w.keep(t); err != nil || out.Text != ", and became Stable with 1 member after 300ms" {
 				t.Errorf("outcome %+v, %v", out, err)
 			}
 		})

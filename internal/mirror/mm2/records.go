@@ -11,6 +11,7 @@ import (
 
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
+	"breakwater/internal/plural"
 )
 
 // The records of MirrorMaker 2 are written with Kafka's protocol types:
@@ -169,7 +170,7 @@ type decoder struct {
 
 func (d *decoder) take(n int) []byte {
 	if d.err == nil && n > len(d.rest) {
-		d.err = fmt.Errorf("want %d bytes, %d are left", n, len(d.rest))
+		d.err = fmt.Errorf("want %s, %d are left", plural.Of(n, "byte"), len(d.rest))
 	}
 	if d.err != nil {
 		return make([]byte, min(n, 8))
@@ -190,7 +191,7 @@ func (d *decoder) version() {
 func (d *decoder) text() string {
 	n := int16(binary.BigEndian.Uint16(d.take(2)))
 	if d.err == nil && n < 0 {
-		d.err = fmt.Errorf("a text of %d bytes", n)
+		d.err = fmt.Errorf("a text of %s", plural.Of(n, "byte"))
 	}
 	if d.err != nil {
 		return ""
@@ -218,7 +219,7 @@ func (d *decoder) partition() kafka.Partition {
 func decoded(what string, key, value decoder) error {
 	for half, d := range map[string]decoder{"key": key, "value": value} {
 		if d.err == nil && len(d.rest) > 0 {
-			d.err = fmt.Errorf("%d bytes too many", len(d.rest))
+			d.err = fmt.Errorf("%s too many", plural.Of(len(d.rest), "byte"))
 		}
 		if d.err != nil {
 			return fmt.Errorf("decode %s: %s: %w", what, half, d.err)
@@ -238,7 +239,7 @@ func (e *encoder) int64(v int64)   { e.out = binary.BigEndian.AppendUint64(e.out
 
 func (e *encoder) text(s string) {
 	if len(s) > math.MaxInt16 || !utf8.ValidString(s) {
-		e.err = fmt.Errorf("encode %.40q: want UTF-8 of at most %d bytes", s, math.MaxInt16)
+		e.err = fmt.Errorf("encode %.40q: want UTF-8 of at most %s", s, plural.Of(math.MaxInt16, "byte"))
 		return
 	}
 	e.uint16(uint16(len(s)))

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 )
 
@@ -87,7 +88,7 @@ func WriteManifest(w io.Writer, objects iter.Seq[Object]) (lines int64, err erro
 		lines++
 		if o.Size > Largest {
 			if tooMany++; len(large) < Named {
-				large = append(large, fmt.Sprintf("%s (%d bytes)", o.Line, o.Size))
+				large = append(large, fmt.Sprintf("%s (%s)", o.Line, plural.Of(o.Size, "byte")))
 			}
 		}
 		if tooMany > 0 {
@@ -98,7 +99,7 @@ func WriteManifest(w io.Writer, objects iter.Seq[Object]) (lines int64, err erro
 		}
 	}
 	if tooMany > 0 {
-		return lines, fmt.Errorf("write manifest: %d objects are %w: %s", tooMany, ErrTooLarge, List(large, tooMany))
+		return lines, fmt.Errorf("write manifest: %s %w: %s", plural.Of(tooMany, "object", "is", "are"), ErrTooLarge, List(large, tooMany))
 	}
 	if err := out.Flush(); err != nil {
 		return lines, fmt.Errorf("write manifest: %w", err)

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"breakwater/internal/plural"
 	"cmp"
 	"fmt"
 	"slices"
@@ -40,7 +41,7 @@ type Tally struct {
 
 // String is for people.
 func (t Tally) String() string {
-	s := fmt.Sprintf("%d (%d bytes)", t.Count, t.Bytes)
+	s := fmt.Sprintf("%d (%s)", t.Count, plural.Of(t.Bytes, "byte"))
 	if len(t.Examples) > 0 {
 		s += ", such as " + strings.Join(t.Examples, ", ")
 	}

@@ -12,6 +12,7 @@ import (
 	"iter"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 )
 
 // Get is that of [objectstore.Reader].
@@ -305,7 +306,7 @@ func (s *Store) DeleteMany(ctx context.Context, bucket string, all []objectstore
 		done++
 	}
 	if len(errs) > 0 {
-		return done, fmt.Errorf("delete: refused for %d keys, the first: %w", len(errs), errs[0])
+		return done, fmt.Errorf("delete: refused for %s, the first: %w", plural.Of(len(errs), "key"), errs[0])
 	}
 	return done, nil
 }

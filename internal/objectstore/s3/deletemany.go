@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 )
 
@@ -61,7 +62,7 @@ func (c *Client) deletePart(ctx context.Context, bucket string, part []objectsto
 			Bucket: &bucket, Delete: &types.Delete{Objects: left, Quiet: aws.Bool(true)},
 		}, c.slow)
 		if err != nil {
-			return done, c.fail(fmt.Sprintf("delete %d keys, the first", len(left)), bucket, *left[0].Key, err)
+			return done, c.fail(fmt.Sprintf("delete %s, the first", plural.Of(len(left), "key")), bucket, *left[0].Key, err)
 		}
 		var again []types.ObjectIdentifier
 		var refused []types.Error
@@ -106,7 +107,7 @@ func (c *Client) refusedDeletion(bucket string, refused []types.Error) error {
 	case "AccessDenied":
 		r = &refusal{text: fmt.Sprintf("access key %s is denied (%s); check its policies", c.cfg.AccessKey, said), kinds: []error{fs.ErrPermission, objectstore.ErrDenied}}
 	}
-	return c.fail(fmt.Sprintf("delete: refused for %d keys, the first", len(refused)), bucket, aws.ToString(e.Key), r)
+	return c.fail(fmt.Sprintf("delete: refused for %s, the first", plural.Of(len(refused), "key")), bucket, aws.ToString(e.Key), r)
 }
 
 // inXML reports whether a key survives the body of a request. XML 1.0 has no

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 )
 
 // CreateLockedBucket makes a bucket with Object Lock and versioning, and without
@@ -110,7 +111,7 @@ func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader,
 	for number := int32(1); sent < size || number == 1; number++ {
 		n, err := io.ReadFull(from, buf[:min(int64(len(buf)), size-sent)])
 		if err != nil {
-			return o, fmt.Errorf("add s3://%s/%s: read what to add, of which %d of %d bytes came: %w", bucket, key, sent+int64(n), size, err)
+			return o, fmt.Errorf("add s3://%s/%s: read what to add, of which %d of %s came: %w", bucket, key, sent+int64(n), plural.Of(size, "byte"), err)
 		}
 		hash.Write(buf[:n])
 		part, err := c.s3.UploadPart(ctx, &s3.UploadPartInput{

@@ -26,6 +26,7 @@ import (
 
 	"github.com/duckdb/duckdb-go/v2"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/query"
 )
 
@@ -116,7 +117,7 @@ func (e Engine) collect(rows *sql.Rows) (query.Result, error) {
 	most := cmp.Or(e.MaxRows, 100_000)
 	for rows.Next() {
 		if len(res.Rows) == most {
-			return res, fmt.Errorf("%w: its answer has more than %d rows; let it count, group or LIMIT them", query.ErrLimit, most)
+			return res, fmt.Errorf("%w: its answer has more than %s; let it count, group or LIMIT them", query.ErrLimit, plural.Of(most, "row"))
 		}
 		if err := rows.Scan(at...); err != nil {
 			return res, err

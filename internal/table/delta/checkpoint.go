@@ -10,6 +10,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/columns"
@@ -20,7 +21,7 @@ import (
 // may be.
 func (l *Log) readCheckpoint(ctx context.Context, c checkpoint) (*actions, []table.Object, error) {
 	if !c.whole() {
-		return nil, nil, fmt.Errorf("%w: checkpoint %d of %s lacks some of its %d parts", ErrNoStart, c.version, l.root, len(c.parts))
+		return nil, nil, fmt.Errorf("%w: checkpoint %d of %s lacks some of its %s", ErrNoStart, c.version, l.root, plural.Of(len(c.parts), "part"))
 	}
 	all := &actions{}
 	objects := c.parts
@@ -59,7 +60,7 @@ func (l *Log) sidecar(c checkpoint, s sidecar) (table.Object, error) {
 		return o, fmt.Errorf("%w: sidecar %s of checkpoint %d of %s is absent", ErrNoStart, s.Path, c.version, l.root)
 	}
 	if o.Size != s.SizeInBytes {
-		return o, badLog(o.Key, "sidecar has %d bytes, recorded %d", o.Size, s.SizeInBytes)
+		return o, badLog(o.Key, "sidecar has %s, recorded %d", plural.Of(o.Size, "byte"), s.SizeInBytes)
 	}
 	return o, nil
 }

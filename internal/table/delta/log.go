@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 )
@@ -37,8 +38,8 @@ func Open(ctx context.Context, store table.Store, root table.Root) (*Log, error)
 	}
 	l.sort(objects)
 	if l.Head() < 0 {
-		return nil, fmt.Errorf("open delta table %s: %d objects under %s, none of them a commit or a checkpoint; check bucket and prefix: %w",
-			root, len(objects), root.URL(dir), fs.ErrNotExist)
+		return nil, fmt.Errorf("open delta table %s: %s under %s, none of them a commit or a checkpoint; check bucket and prefix: %w",
+			root, plural.Of(len(objects), "object"), root.URL(dir), fs.ErrNotExist)
 	}
 	return l, nil
 }
@@ -152,7 +153,7 @@ func (l *Log) get(ctx context.Context, o table.Object) ([]byte, error) {
 		return nil, fmt.Errorf("read %s of delta table %s: %w", InLog(o.Key), l.root, reach.Mark(err))
 	}
 	if int64(len(body)) != o.Size {
-		return nil, badLog(o.Key, "has %d bytes, listed with %d; it changed in between: open the log again", len(body), o.Size)
+		return nil, badLog(o.Key, "has %s, listed with %d; it changed in between: open the log again", plural.Of(len(body), "byte"), o.Size)
 	}
 	return body, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
 
@@ -156,7 +157,7 @@ func (d *DeletionVector) Inline() ([]byte, error) {
 		return nil, fmt.Errorf("%w: inline deletion vector: %w", ErrCorrupt, err)
 	}
 	if d.SizeInBytes < 0 || int(d.SizeInBytes) > len(raw) {
-		return nil, fmt.Errorf("%w: inline deletion vector has %d bytes, recorded %d", ErrCorrupt, len(raw), d.SizeInBytes)
+		return nil, fmt.Errorf("%w: inline deletion vector has %s, recorded %d", ErrCorrupt, plural.Of(len(raw), "byte"), d.SizeInBytes)
 	}
 	return raw[:d.SizeInBytes], nil // z85 pads to four bytes
 }

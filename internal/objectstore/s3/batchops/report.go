@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3control/types"
 
 	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/plural"
 )
 
 // Judge is that of [batch.Copier].
@@ -51,7 +52,7 @@ func (c *Client) Judge(ctx context.Context, id string, r batch.Request) error {
 		return fmt.Errorf("batch %s: read its report: %w", id, err)
 	}
 	if said.failed > 0 {
-		wrong = append(wrong, fmt.Sprintf("%d objects failed: %s", said.failed, batch.List(said.names, said.failed)))
+		wrong = append(wrong, fmt.Sprintf("%s failed: %s", plural.Of(said.failed, "object"), batch.List(said.names, said.failed)))
 	}
 	if len(said.left) > 0 {
 		names, err := c.names(ctx, r.Manifest, said.left)
@@ -183,7 +184,7 @@ func (said *reported) rows(r io.Reader, columns []int) error {
 			return fmt.Errorf("%w: %w", batch.ErrIncomplete, err)
 		}
 		if len(row) <= slices.Max(columns) {
-			return fmt.Errorf("%w: a row has %d columns: %q", batch.ErrIncomplete, len(row), row)
+			return fmt.Errorf("%w: a row has %s: %q", batch.ErrIncomplete, plural.Of(len(row), "column"), row)
 		}
 		at := func(i int) string { return row[columns[i]] }
 		l, err := batch.ParseLine(at(0), at(1), at(2))

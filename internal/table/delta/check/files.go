@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/vector"
@@ -72,7 +73,7 @@ func dataFile(ctx context.Context, store table.Store, a delta.Add) error {
 		return err
 	}
 	if n := f.NumRows(); a.Records >= 0 && n != a.Records {
-		return fmt.Errorf("%w: its footer counts %d rows, recorded %d", delta.ErrCorrupt, n, a.Records)
+		return fmt.Errorf("%w: its footer counts %s, recorded %d", delta.ErrCorrupt, plural.Of(n, "row"), a.Records)
 	}
 	return nil
 }

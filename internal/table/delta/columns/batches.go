@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 
+	"breakwater/internal/plural"
 	"github.com/parquet-go/parquet-go"
 	"golang.org/x/sync/errgroup"
 )
@@ -174,7 +175,7 @@ func (f *File) decode(ctx context.Context, leaves, share []int, in <-chan *Batch
 	// Rows of a union of kinds differ, each by a byte at least. A file that claims
 	// more would keep us busy with rows that it does not hold.
 	if f.NumRows() < 0 || f.NumRows() > max(batchRows, f.Size()) {
-		return fmt.Errorf("%w: %d bytes claim to hold %d rows", ErrMalformed, f.Size(), f.NumRows())
+		return fmt.Errorf("%w: %s to hold %s", ErrMalformed, plural.Of(f.Size(), "byte", "claims", "claim"), plural.Of(f.NumRows(), "row"))
 	}
 	rows := f.NumRows()
 	for _, group := range f.RowGroups() {
@@ -186,7 +187,7 @@ func (f *File) decode(ctx context.Context, leaves, share []int, in <-chan *Batch
 			}
 		}
 		if rows -= group.NumRows(); rows < 0 {
-			return fmt.Errorf("%w: a row group claims to hold %d rows more than the file", ErrMalformed, -rows)
+			return fmt.Errorf("%w: a row group claims to hold %s more than the file", ErrMalformed, plural.Of(-rows, "row"))
 		}
 		for left := group.NumRows(); left > 0 && err == nil; {
 			var b *Batch

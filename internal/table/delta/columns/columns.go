@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"breakwater/internal/plural"
 	"github.com/parquet-go/parquet-go"
 )
 
@@ -68,13 +69,13 @@ func Open(r io.ReaderAt, size int64) (file *File, err error) {
 func checkFooter(r io.ReaderAt, size int64) error {
 	var end [8]byte // its length and the magic number
 	if size < int64(len(end)) {
-		return fmt.Errorf("%w: %d bytes are too few", ErrMalformed, size)
+		return fmt.Errorf("%w: %s too few", ErrMalformed, plural.Of(size, "byte", "is", "are"))
 	}
 	if n, err := r.ReadAt(end[:], size-int64(len(end))); n < len(end) {
 		return fmt.Errorf("read its footer: %w", unexpected(err))
 	}
 	if n := int64(binary.LittleEndian.Uint32(end[:])); n > size-int64(len(end)) {
-		return fmt.Errorf("%w: %d bytes claim to end in a footer of %d", ErrMalformed, size, n)
+		return fmt.Errorf("%w: %s to end in a footer of %d", ErrMalformed, plural.Of(size, "byte", "claims", "claim"), n)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
@@ -138,7 +139,7 @@ func keptBody(ctx context.Context, s table.Site, a Aside) ([]byte, error) {
 		body, err = s.Store.GetVersion(ctx, a.Key, a.VersionID)
 	}
 	if err == nil && int64(len(body)) != a.Size {
-		err = moved(s, a.To, "has %d bytes and was kept with %d", len(body), a.Size)
+		err = moved(s, a.To, "has %s and was kept with %d", plural.Of(len(body), "byte"), a.Size)
 	}
 	return body, err
 }

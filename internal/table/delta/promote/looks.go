@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
@@ -78,7 +79,7 @@ func HintHolds(ctx context.Context, store table.Store, root table.Root, l *delta
 
 // keptAsItWas looks whether each object that moved aside is kept as it was.
 func keptAsItWas(ctx context.Context, store table.Keeper, folder string, aside []Aside) table.Look {
-	look := table.Look{What: "what was moved aside is kept as it was", Want: fmt.Sprintf("%d objects", len(aside))}
+	look := table.Look{What: "what was moved aside is kept as it was", Want: plural.Of(len(aside), "object")}
 	have := map[string]table.Object{}
 	for o, err := range store.List(ctx, folder) {
 		if err != nil {
@@ -107,7 +108,7 @@ func keptAsItWas(ctx context.Context, store table.Keeper, folder string, aside [
 // nothingOver looks whether a later version lies under the marks that hide what
 // moved aside: a write that came too late.
 func nothingOver(ctx context.Context, store table.Keeper, root table.Root, aside []Aside) table.Look {
-	look := table.Look{What: "nothing was written over what was moved aside", Want: fmt.Sprintf("%d objects", len(aside))}
+	look := table.Look{What: "nothing was written over what was moved aside", Want: plural.Of(len(aside), "object")}
 	newest := map[string]table.Past{}
 	for o, err := range store.ListVersions(ctx, delta.LogDir(root)) {
 		if err != nil {
@@ -171,7 +172,7 @@ func Returned(ctx context.Context, store table.Keeper, root table.Root, plan Pla
 			bad = append(bad, h.Key)
 		}
 	}
-	look.Want = fmt.Sprintf("%d objects", len(back))
+	look.Want = plural.Of(len(back), "object")
 	look.Got, look.OK = counted(len(back), bad, "are not"), len(bad) == 0
 	return look
 }
@@ -214,7 +215,7 @@ func sameBytes(ctx context.Context, store table.Keeper, key string, a Aside) (bo
 
 func counted(n int, bad []string, words string) string {
 	if len(bad) == 0 {
-		return fmt.Sprintf("%d objects", n)
+		return plural.Of(n, "object")
 	}
 	return fmt.Sprintf("%d of %d %s, the first: %s", len(bad), n, words, bad[0])
 }

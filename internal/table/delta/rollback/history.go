@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
@@ -106,8 +107,8 @@ func replay(ctx context.Context, l *delta.Log, now, then *delta.Snapshot, d diff
 // whole checks that every file's action was found.
 func (h *history) whole(d diff) error {
 	if len(h.back) != len(d.back) || len(h.away) != len(d.away) || h.metadata == nil {
-		return fmt.Errorf("%w: the log gives %d of %d adds of the target and %d of %d of the head",
-			delta.ErrCorrupt, len(h.back), len(d.back), len(h.away), len(d.away))
+		return fmt.Errorf("%w: the log gives %d of %s of the target and %d of %d of the head",
+			delta.ErrCorrupt, len(h.back), plural.Of(len(d.back), "add"), len(h.away), len(d.away))
 	}
 	return nil
 }

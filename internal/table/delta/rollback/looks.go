@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 )
@@ -62,7 +63,7 @@ func Undisturbed(ctx context.Context, l *delta.Log, v int64) table.Look {
 			return look
 		}
 		if f.DataChange {
-			look.Got = fmt.Sprintf("version %d changes data: a writer was not stopped", a.Version)
+			look.Got = fmt.Sprintf("version %s data: a writer was not stopped", plural.Of(a.Version, "change"))
 			return look
 		}
 	}
@@ -100,7 +101,7 @@ func SameFiles(was, is *delta.Snapshot) table.Look {
 	}
 	look := table.Look{
 		What: fmt.Sprintf("version %d has the files of version %d, by path and deletion vector", is.Version.Number, was.Version.Number),
-		Want: fmt.Sprintf("the same %d files", was.Len()), Got: fmt.Sprintf("the same %d files", is.Len()), OK: problems == nil,
+		Want: fmt.Sprintf("the same %s", plural.Of(was.Len(), "file")), Got: fmt.Sprintf("the same %s", plural.Of(is.Len(), "file")), OK: problems == nil,
 	}
 	if problems != nil {
 		look.Got = strings.Join(problems, "; ")

@@ -40,6 +40,7 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 
+	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -79,8 +80,8 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%d of the %d objects of version %d of delta table %s are not there as recorded, the first: %s; bring these %d back, or choose another version",
-		len(e.Lacks), e.Of, e.Version, e.Table, e.Lacks[0], len(e.Lacks))
+	return fmt.Sprintf("%d of the %s of version %d of delta table %s are not there as recorded, the first: %s; bring these %d back, or choose another version",
+		len(e.Lacks), plural.Of(e.Of, "object"), e.Version, e.Table, e.Lacks[0], len(e.Lacks))
 }
 
 // Unwrap makes it an [ErrRefused], and a [table.ErrMissing].
@@ -392,7 +393,7 @@ func present(ctx context.Context, store table.Store, then *delta.Snapshot, d dif
 // appendOnly refuses to remove files from a table that promises to keep them.
 func (p *Plan) appendOnly(now *delta.Snapshot) error {
 	if len(p.removes) > 0 && now.Metadata.Configuration["delta.appendOnly"] == "true" {
-		return fmt.Errorf("%w: the table is append-only and %d files would be removed; set delta.appendOnly to false first", ErrRefused, len(p.removes))
+		return fmt.Errorf("%w: the table is append-only and %s would be removed; set delta.appendOnly to false first", ErrRefused, plural.Of(len(p.removes), "file"))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/scan"
@@ -28,7 +29,7 @@ import (
 func SameRows(ctx context.Context, store table.Store, l *delta.Log, head int64, was, is *delta.Snapshot, brought []string) table.Look {
 	look := table.Look{
 		What: fmt.Sprintf("version %d reads as version %d does", is.Version.Number, was.Version.Number),
-		Want: fmt.Sprintf("the same %d files, read in the same way, and in those that came back the rows that the log says", was.Len()),
+		Want: fmt.Sprintf("the same %s, read in the same way, and in those that came back the rows that the log says", plural.Of(was.Len(), "file")),
 	}
 	var said []string
 	alike, err := readAlike(was.Metadata, is.Metadata)
@@ -52,7 +53,7 @@ func SameRows(ctx context.Context, store table.Store, l *delta.Log, head int64, 
 			look.Err = err
 			return look
 		}
-		said = append(said, fmt.Sprintf("%d files are recorded otherwise and hold rows with digest %s, for %s", len(now), got, want))
+		said = append(said, fmt.Sprintf("%s recorded otherwise and hold rows with digest %s, for %s", plural.Of(len(now), "file", "is", "are"), got, want))
 		if got != want {
 			look.Got = strings.Join(said, "; ")
 			return look
@@ -65,13 +66,13 @@ func SameRows(ctx context.Context, store table.Store, l *delta.Log, head int64, 
 			look.Err = err
 			return look
 		}
-		said = append(said, fmt.Sprintf("%d files came back with %d rows%s", len(back), got, bare))
+		said = append(said, fmt.Sprintf("%s came back with %s%s", plural.Of(len(back), "file"), plural.Of(got, "row"), bare))
 		if want := rowsOf(slices.Values(back)); want >= 0 && got != want {
-			look.Got = strings.Join(append(said, fmt.Sprintf("the log says %d rows", want)), "; ")
+			look.Got = strings.Join(append(said, fmt.Sprintf("the log says %s", plural.Of(want, "row"))), "; ")
 			return look
 		}
 	}
-	look.Got, look.OK = strings.Join(append([]string{fmt.Sprintf("the same %d files", is.Len())}, said...), "; "), true
+	look.Got, look.OK = strings.Join(append([]string{fmt.Sprintf("the same %s", plural.Of(is.Len(), "file"))}, said...), "; "), true
 	return look
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/arrow-go/v18/parquet/schema"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
@@ -101,7 +102,7 @@ func (o *open) open(ctx context.Context) (err error) {
 		return err
 	}
 	if o.rows = f.NumRows(); o.add.Records >= 0 && o.rows != o.add.Records {
-		return fmt.Errorf("%w: %d rows in the file, recorded %d", delta.ErrCorrupt, o.rows, o.add.Records)
+		return fmt.Errorf("%w: %s in the file, recorded %d", delta.ErrCorrupt, plural.Of(o.rows, "row"), o.add.Records)
 	}
 	if o.hidden != nil && !o.hidden.IsEmpty() && o.hidden.Maximum() >= uint64(o.rows) {
 		return fmt.Errorf("%w: deletion vector hides row %d of %d", delta.ErrCorrupt, o.hidden.Maximum(), o.rows)
@@ -232,7 +233,7 @@ func (o *open) next(ctx context.Context, raw *array.RecordReader, from int64) (b
 		}
 		if !(*raw).Next() {
 			if err = (*raw).Err(); err == nil || errors.Is(err, io.EOF) {
-				err = fmt.Errorf("%w: it ends after %d rows of %d", delta.ErrCorrupt, from, o.rows)
+				err = fmt.Errorf("%w: it ends after %s of %d", delta.ErrCorrupt, plural.Of(from, "row"), o.rows)
 			}
 			return nil, 0, err
 		}
@@ -345,7 +346,7 @@ func (s *source) fetch(p []byte, off int64) error {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s ends after %d bytes of %d: %w", s.key, off+int64(n), s.size, io.ErrUnexpectedEOF)
+		return fmt.Errorf("%s ends after %s of %d: %w", s.key, plural.Of(off+int64(n), "byte"), s.size, io.ErrUnexpectedEOF)
 	}
 	if s.failed == nil {
 		s.failed = err

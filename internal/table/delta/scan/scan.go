@@ -26,6 +26,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/rows"
@@ -110,7 +111,7 @@ func SumWith(ctx context.Context, store table.Store, s *delta.Snapshot, files ta
 		return table.Digest{}, read, err
 	}
 	if now != read { // which leaves a file out or counts one twice
-		return table.Digest{}, read, fmt.Errorf("read delta table %s at version %d: of %d files no digest was known, and then of others; read it again", s.Root, s.Version.Number, read)
+		return table.Digest{}, read, fmt.Errorf("read delta table %s at version %d: of %s no digest was known, and then of others; read it again", s.Root, s.Version.Number, plural.Of(read, "file"))
 	}
 	return table.Digest(all), read, nil
 }

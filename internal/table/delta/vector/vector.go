@@ -12,6 +12,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
@@ -50,7 +51,7 @@ func Read(ctx context.Context, store table.Store, d *delta.DeletionVector) (*roa
 		}
 		data = inline
 	case d.SizeInBytes > maxVector:
-		return fail(fmt.Errorf("%w: %d bytes", delta.ErrCorrupt, d.SizeInBytes))
+		return fail(fmt.Errorf("%w: %s", delta.ErrCorrupt, plural.Of(d.SizeInBytes, "byte")))
 	default:
 		var off int64
 		if d.Offset != nil {
@@ -70,7 +71,7 @@ func Read(ctx context.Context, store table.Store, d *delta.DeletionVector) (*roa
 		return fail(err)
 	}
 	if n := bits.GetCardinality(); n != uint64(d.Cardinality) {
-		return fail(fmt.Errorf("%w: hides %d rows, recorded %d", delta.ErrCorrupt, n, d.Cardinality))
+		return fail(fmt.Errorf("%w: hides %s, recorded %d", delta.ErrCorrupt, plural.Of(n, "row"), d.Cardinality))
 	}
 	return bits, nil
 }
@@ -79,7 +80,7 @@ func Read(ctx context.Context, store table.Store, d *delta.DeletionVector) (*roa
 func unframe(framed []byte, size int32) ([]byte, error) {
 	data := framed[4 : 4+size]
 	if n := binary.BigEndian.Uint32(framed); n != uint32(size) {
-		return nil, fmt.Errorf("%w: %d bytes in its file, recorded %d", delta.ErrCorrupt, n, size)
+		return nil, fmt.Errorf("%w: %s in its file, recorded %d", delta.ErrCorrupt, plural.Of(n, "byte"), size)
 	}
 	if want, got := binary.BigEndian.Uint32(framed[4+size:]), crc32.ChecksumIEEE(data); want != got {
 		return nil, fmt.Errorf("%w: checksum %08x, recorded %08x", delta.ErrCorrupt, got, want)
@@ -105,7 +106,7 @@ func decodeVector(data []byte) (bits *roaring64.Bitmap, err error) {
 		return nil, fmt.Errorf("%w: deletion vector: %w", delta.ErrCorrupt, err)
 	}
 	if r.Len() > 0 {
-		return nil, fmt.Errorf("%w: %d bytes after the deletion vector", delta.ErrCorrupt, r.Len())
+		return nil, fmt.Errorf("%w: %s after the deletion vector", delta.ErrCorrupt, plural.Of(r.Len(), "byte"))
 	}
 	return bits, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table/delta"
 )
 
@@ -27,7 +28,7 @@ func (t *Table) split(rows []Row) (parts map[string]*part, order []string, err e
 	parts = map[string]*part{}
 	for i, row := range rows {
 		if len(row) != len(t.columns) {
-			return nil, nil, fmt.Errorf("row %d has %d values for %d columns", i, len(row), len(t.columns))
+			return nil, nil, fmt.Errorf("row %d has %d values for %s", i, len(row), plural.Of(len(t.columns), "column"))
 		}
 		dir, values, data := "", map[string]*string{}, Row{}
 		for j, c := range t.columns {
