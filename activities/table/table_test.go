@@ -42,23 +42,43 @@ func TestPromotionOfACoordinatedTableIsRefused(t *testing.T) {
 	t.Parallel()
 	l := world.OrdersLake(t)
 	l.Do("group.recovery-point", "orders")
-	at := world.Entry("orders/orders", 0)
-	body, _, err := l.RootBucket(world.West).Get(t.Context(), at)
-	l.Must(err)
-	with := strings.Replace(string(body), `"configuration":{`, `"configuration":{"delta.coordinatedCommits.commitCoordinator-preview":"dynamodb",`, 1)
-	_, err = l.RootBucket(world.West).Put(t.Context(), at, []byte(strings.Replace(with, ",}", "}", 1)))
-	l.Must(err)
-	for o, err := range l.RootBucket(world.West).List(t.Context(), "orders/orders/_delta_log/") { // which have the old metadata
-		l.Must(err)
-		if strings.Contains(o.Key, ".checkpoint.") {
-			_, err := l.RootBucket(world.West).Delete(t.Context(), o.Key)
-			l.Must(err)
-		}
-	}
+	coordinate(l, world.West)
 	d := l.Recorded("table.promote")
 	if _, err := d.Plan(t.Context(), l.Request(d, "orders"), nil); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "commitCoordinator-preview of dynamodb") {
 		t.Errorf("promote = %v, want it refused by name", err)
 	}
+}
+
+// coordinate gives the commits of table orders in a region to a coordinator.
+func coordinate(l *world.Lake, region string) {
+	l.T.Helper()
+	b, at := l.RootBucket(region), world.Entry("orders/orders", 0)
+	body, _, err := b.Get(l.T.Context(), at)
+	l.Must(err)
+	with := strings.Replace(string(body), `"configuration":{`, `"configuration":{"delta.coordinatedCommits.commitCoordinator-preview":"dynamodb",`, 1)
+	_, err = b.Put(l.T.Context(), at, []byte(strings.Replace(with, ",}", "}", 1)))
+	l.Must(err)
+	for o, err := range b.List(l.T.Context(), "orders/orders/_delta_log/") { // which have the old metadata
+		l.Must(err)
+		if strings.Contains(o.Key, ".checkpoint.") {
+			_, err := b.Delete(l.T.Context(), o.Key)
+			l.Must(err)
+		}
+	}
+}
+
+// TestWitnessOfACoordinatedTable: who else decides what was committed takes nothing from
+// the witness's look at other tables.
+func TestWitnessOfACoordinatedTable(t *testing.T) {
+	t.Parallel()
+	l := world.OrdersLake(t)
+	coordinate(l, world.East)
+	d := l.Recorded("table.witness")
+	r := l.Request(d, "orders")
+	if o := l.Act(d, &r, nil); o.Mutations != 0 || !strings.Contains(o.Summary, "not witnessed") || !strings.Contains(r.Plan.Summary, "dynamodb") {
+		t.Errorf("plan %q, outcome %+v; want it said that it is not witnessed", r.Plan.Summary, o)
+	}
+	l.Verified("table.witness", r, verdict.Pass)
 }
 
 // TestLogStoreIsNamedAtTheGate: what people must do at DynamoDB, which nobody asks here,

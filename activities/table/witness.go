@@ -43,6 +43,13 @@ type headSeen struct {
 	version int64
 	known   bool // the version has a record
 	noted   bool // this run noted it as the head
+	// catalog says why its log alone does not say what was committed; empty if it does.
+	catalog string
+}
+
+// unseen says that a head is not witnessed.
+func (h headSeen) unseen() string {
+	return fmt.Sprintf("%s is not witnessed: %s", h.site.Name, h.catalog)
 }
 
 func (s room) headSeen(ctx context.Context, c action.Call[action.None]) (headSeen, error) {
@@ -56,6 +63,10 @@ func (s room) headSeen(ctx context.Context, c action.Call[action.None]) (headSee
 	}
 	h.at = time.Now().UTC()
 	if h.log, err = h.site.Open(ctx); err != nil {
+		return h, err
+	}
+	// Of a broken log the head is noted all the same.
+	if h.catalog, err = h.site.Screen(ctx, h.log); h.catalog != "" || err != nil && !lake.LogBroken(err) {
 		return h, err
 	}
 	h.version = h.log.Extent().Head
@@ -75,6 +86,9 @@ func (s room) planWitness(ctx context.Context, c action.Call[action.None]) (acti
 	h, err := s.headSeen(ctx, c)
 	if err != nil {
 		return action.Change{}, err
+	}
+	if h.catalog != "" {
+		return action.Change{Summary: h.unseen()}, nil
 	}
 	ch := action.Change{Summary: fmt.Sprintf("%s is at version %d in %s", h.site.Name, h.version, c.Run.Source)}
 	if !h.known {
@@ -99,6 +113,9 @@ func (s room) applyWitness(ctx context.Context, c action.Call[action.None]) (act
 	h, err := s.headSeen(ctx, c)
 	if err != nil {
 		return action.Outcome{}, err
+	}
+	if h.catalog != "" {
+		return action.Outcome{Summary: h.unseen()}, nil
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s was at version %d", h.site.Name, h.version)}
 	seen := witness.Sighting{Version: h.version, Rows: recovery.Unknown, Last: h.at, Run: c.Run.Name()}
@@ -183,6 +200,13 @@ func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]
 	kept := site // the journal speaks of the source's table and lies at the target
 	kept.Region = c.Run.Target
 	const noted = "this run's sighting of the head is in the journal"
+	log, err := site.Open(ctx)
+	if err == nil {
+		why, err := site.Screen(ctx, log)
+		if err == nil && why != "" {
+			return []action.Observation{site.About(action.Saw("the head is witnessed, where the log alone says what was committed", "a sighting, or a catalog", "not witnessed: "+why, true))}, nil
+		}
+	}
 	all, err := j.Sightings(ctx, site.Name)
 	if err != nil {
 		return []action.Observation{kept.NotSeen(c.Run, noted, "a sighting", err)}, nil
