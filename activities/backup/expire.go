@@ -124,7 +124,7 @@ func (x *expiring) change(p expirePlan, going []backup.Aged, rest amount) (actio
 		Estimate:      time.Second + time.Duration(p.Goes.Count)*5*time.Millisecond,
 	}
 	if p.Unheld > 0 {
-		ch.Summary += fmt.Sprintf("; %s never held, and so are of no backup, are left alone", plural.Of(p.Unheld, "version", "that was", "that were"))
+		ch.Summary += fmt.Sprintf("; not touched: %s never held, and so of no backup", plural.Of(p.Unheld, "version"))
 	}
 	for _, m := range going {
 		ch.Effects = append(ch.Effects, action.EffectLine{

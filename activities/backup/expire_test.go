@@ -53,7 +53,7 @@ func TestExpire(t *testing.T) {
 		d, r := v.Expiry()
 		ch, err := d.Plan(t.Context(), r, nil)
 		v.Must(err)
-		if !strings.Contains(ch.Summary, "3 backups") || !strings.Contains(ch.Summary, "1 versions that were never held") || len(ch.Accepts) != 1 || len(ch.Effects) != 4 {
+		if !strings.Contains(ch.Summary, "3 backups") || !strings.Contains(ch.Summary, "1 version never held") || len(ch.Accepts) != 1 || len(ch.Effects) != 4 {
 			t.Errorf("%s: %+v %+v", ch.Summary, ch.Effects, ch.Accepts)
 		}
 		prove.Action(t, d, r, v.FaultSet())
@@ -103,7 +103,7 @@ func refusesToExpire(t *testing.T, v *world.Vaulted) {
 	v.Must(damaged.Heal(t.Context()))
 	lose, find := v.ObjectGone(5)
 	v.Must(lose(t.Context()))
-	refused("an object of a backup that stays is gone", "lack 1 objects")
+	refused("an object of a backup that stays is gone", "lack 1 object")
 	v.Must(find(t.Context()))
 	was := v.Estate.Backup.Expiry
 	v.Estate.Backup.Expiry = ""

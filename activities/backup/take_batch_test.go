@@ -213,8 +213,8 @@ func notBelieved(t *testing.T, v *world.Vaulted, control *batchtest.Control) {
 		faults batchtest.Faults
 		want   string
 	}{
-		{"a line failed", batchtest.Faults{Refuse: key}, "1 objects failed: " + source},
-		{"a line failed, says the report alone", batchtest.Faults{Refuse: key, Quiet: true}, "1 objects failed: " + source},
+		{"a line failed", batchtest.Faults{Refuse: key}, "1 object failed: " + source},
+		{"a line failed, says the report alone", batchtest.Faults{Refuse: key, Quiet: true}, "1 object failed: " + source},
 		{"the report lacks a line", batchtest.Faults{Drop: key}, "the report lacks 1 lines of the manifest: " + source},
 		{"a copy is not there", batchtest.Faults{Lose: key}, "the batch says that it copied " + source},
 		{"a copy has other bytes", batchtest.Faults{Alter: key}, key + " has other bytes than version"},

@@ -89,14 +89,14 @@ func backToWhatWas(t *testing.T, w *world.World, def *action.Definition) {
 		"what is no region's value":          {before: put, foretold: "undo writes version 1 again", after: mine},
 		"the same, deleted since":            {before: put, foretold: "undo writes version 1 again", since: drop, refused: "vault kv undelete -mount=secret -versions=1 PATH && vault kv rollback -mount=secret -version=1 PATH"},
 		"the same, destroyed since":          {before: put, foretold: "undo writes version 1 again", since: destroy, refused: "(destroyed); write by hand what clients need: vault kv put -mount=secret PATH KEY=VALUE; or let them find nothing: vault kv delete -mount=secret PATH"},
-		"where one version is kept":          {before: keep(1), foretold: "no undo can bring version 1 back", refused: "(it keeps 1 versions); write by hand what clients need: vault kv put -mount=secret PATH KEY=VALUE"},
+		"where one version is kept":          {before: keep(1), foretold: "no undo can bring version 1 back", refused: "(it keeps 1 version); write by hand what clients need: vault kv put -mount=secret PATH KEY=VALUE"},
 		"where two versions are kept":        {before: keep(2), foretold: "undo is by hand, since the store keeps 2 versions: vault kv rollback -mount=secret -version=1 PATH", refused: "vault kv rollback -mount=secret -version=1 PATH"},
 		"where three versions are kept":      {before: keep(3), foretold: "undo writes version 1 again", after: mine},
 		"trimmed since": {before: keep(3), foretold: "undo writes version 1 again", since: func(kv *api.KVv2, path string) {
 			w.Must(kv.PatchMetadata(ctx, path, api.KVMetadataPatchInput{MaxVersions: new(int)}))
 			w.Must(kv.PutMetadata(ctx, path, api.KVMetadataPutInput{MaxVersions: 1}))
 			again(t, kv, path)
-		}, refused: "(it keeps 1 versions)"},
+		}, refused: "(it keeps 1 version)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := "lakehouse/" + strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), "'", "")

@@ -114,7 +114,7 @@ func rollbackRefuses(t *testing.T, l *world.Lake) {
 	gone := l.DataAt(3)
 	_, err := l.RootBucket(world.West).Delete(t.Context(), gone)
 	l.Must(err)
-	if ch, err := l.Planned(toVersion(3)); err != nil || !strings.Contains(ch.Summary, "first 1 deleted objects") {
+	if ch, err := l.Planned(toVersion(3)); err != nil || !strings.Contains(ch.Summary, "first 1 deleted object ") {
 		t.Errorf("with %s deleted: %v, %s", gone, err, ch.Summary)
 	}
 	l.Unmark("orders/orders/")
@@ -272,7 +272,7 @@ func trap23UnexplainedRemovesAreAccepted(t *testing.T, l *world.Lake) {
 	v := l.Commit(`{"commitInfo":{"timestamp":1,"operation":"FSCK"}}`, fmt.Sprintf(`{"remove":{"path":%q,"dataChange":true,"deletionTimestamp":1795238390000}}`, path))
 	ch, err := l.Planned(toVersion(8))
 	l.Must(err)
-	if got := accepted(ch, "unexplained-removes"); !strings.Contains(got, fmt.Sprintf("Version %d of table orders (FSCK) removed 1 files", v)) {
+	if got := accepted(ch, "unexplained-removes"); !strings.Contains(got, fmt.Sprintf("Version %d of table orders (FSCK) removed 1 file ", v)) {
 		t.Errorf("accepted: %q", got)
 	}
 }

@@ -133,8 +133,8 @@ func TestJudgeBelievesNoFault(t *testing.T) {
 		fault func(*batchtest.Control)
 		want  string
 	}{
-		"an object failed":                 {func(f *batchtest.Control) { f.Refuse = keys[1] }, "1 objects failed: s3://lake/" + keys[1] + " version " + objects[1].VersionID + ` (failed AccessDenied 403 no "access")`},
-		"only the report says that":        {func(f *batchtest.Control) { f.Refuse, f.Quiet = keys[1], true }, "1 objects failed: s3://lake/" + keys[1]},
+		"an object failed":                 {func(f *batchtest.Control) { f.Refuse = keys[1] }, "1 object failed: s3://lake/" + keys[1] + " version " + objects[1].VersionID + ` (failed AccessDenied 403 no "access")`},
+		"only the report says that":        {func(f *batchtest.Control) { f.Refuse, f.Quiet = keys[1], true }, "1 object failed: s3://lake/" + keys[1]},
 		"complete with failures":           {func(f *batchtest.Control) { f.Failures = 1 }, "of 3 lines of the manifest it tried 3, failed on 1"},
 		"a line is missing":                {func(f *batchtest.Control) { f.Drop = keys[1] }, "lacks 1 lines of the manifest: s3://lake/" + keys[1]},
 		"wrong MD5":                        {func(f *batchtest.Control) { f.WrongMD5 = true }, "has MD5"},
