@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/report"
 
-	"breakwater/internal/plural"
 	"github.com/spf13/cobra"
 )
 

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 
-	"breakwater/internal/plural"
 	"github.com/spf13/cobra"
 )
 

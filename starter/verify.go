@@ -9,8 +9,8 @@ import (
 
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
-
 	"breakwater/internal/plural"
+
 	"github.com/spf13/cobra"
 )
 

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
-	"breakwater/internal/plural"
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
 )

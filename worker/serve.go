@@ -12,6 +12,7 @@ import (
 	"breakwater/activities/host"
 	"breakwater/internal/config"
 	"breakwater/internal/mistake"
+	"breakwater/internal/plural"
 	"breakwater/internal/query/duckdb"
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook"
@@ -20,7 +21,6 @@ import (
 	"breakwater/internal/wire"
 	"breakwater/workflows"
 
-	"breakwater/internal/plural"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"

@@ -7,11 +7,11 @@ import (
 
 	"breakwater/internal/approval"
 	"breakwater/internal/clip"
+	"breakwater/internal/plural"
 	"breakwater/internal/shell"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
-	"breakwater/internal/plural"
 	"go.temporal.io/sdk/workflow"
 )
 

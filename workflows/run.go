@@ -9,11 +9,11 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/clip"
 	"breakwater/internal/ledger"
+	"breakwater/internal/plural"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
-	"breakwater/internal/plural"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )

@@ -6,11 +6,11 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
+	"breakwater/internal/plural"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
-	"breakwater/internal/plural"
 	"go.temporal.io/sdk/workflow"
 )
 

@@ -15,8 +15,8 @@ import (
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/listing"
-
 	"breakwater/internal/plural"
+
 	"golang.org/x/sync/errgroup"
 )
 

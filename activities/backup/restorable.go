@@ -13,11 +13,11 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/location"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

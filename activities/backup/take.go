@@ -10,9 +10,9 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -25,6 +25,8 @@ type takePlan struct {
 	Cut        time.Time    `json:"cut"`
 	Tables     []takeTable  `json:"tables"`
 	Taken      bool         `json:"taken,omitempty"` // by an earlier attempt of this step
+	// Without are the group's tables that no backup of their log brings back.
+	Without []recovery.LeftOut `json:"without,omitempty"`
 }
 
 type takeTable struct {
@@ -45,7 +47,7 @@ func promised(c action.Call[action.None]) backup.Policy {
 // one moment. The source is at work, so a version counts as the head only until
 // the listing that showed it; as with a fenced source, the moment is that of the
 // newest commit plus the skew, which does not depend on when it is looked.
-func (s room) backupCut(ctx context.Context, c action.Call[action.None], b lake.Backups) (recovery.Cut, error) {
+func (s room) backupCut(ctx context.Context, c action.Call[action.None], b lake.Backups) (recovery.Cut, []recovery.LeftOut, error) {
 	listed := time.Now()
 	ev := &lake.GroupEvidence{Tables: make([]*lake.TableEvidence, len(b.Group.Tables)), Skew: c.Estate.ClockSkew.Std()}
 	work, wctx := errgroup.WithContext(ctx)
@@ -58,17 +60,21 @@ func (s room) backupCut(ctx context.Context, c action.Call[action.None], b lake.
 			}
 			t := &lake.TableEvidence{Table: site, Incomplete: map[int64]bool{}, State: recovery.TableState{Name: decl.Table}}
 			ev.Tables[i] = t
-			if err := t.Look(wctx); err != nil {
+			if err := t.LookOrLeaveOut(wctx); err != nil {
 				return fmt.Errorf("table %s in %s: %w", decl.Table, c.Run.Source, err)
 			}
 			return nil
 		})
 	}
 	if err := work.Wait(); err != nil {
-		return recovery.Cut{}, err
+		return recovery.Cut{}, nil, err
 	}
 	if len(ev.Tables) == 0 {
-		return recovery.Cut{}, fmt.Errorf("%w: group %s has no tables to back up", action.ErrRefused, b.Group.Group)
+		return recovery.Cut{}, nil, fmt.Errorf("%w: group %s has no tables to back up", action.ErrRefused, b.Group.Group)
+	}
+	without := ev.LeftOut()
+	if len(without) == len(ev.Tables) {
+		return recovery.Cut{}, nil, fmt.Errorf("%w: no table of group %s can be backed up by its log; %s: %s", action.ErrRefused, b.Group.Group, without[0].Dataset, without[0].Why)
 	}
 	var newest time.Time
 	for _, t := range ev.Tables {
@@ -89,9 +95,9 @@ func (s room) backupCut(ctx context.Context, c action.Call[action.None], b lake.
 	}
 	cut, err := ev.Choose(ctx)
 	if err != nil {
-		return cut, fmt.Errorf("group %s: %w", b.Group.Group, err)
+		return cut, nil, fmt.Errorf("group %s: %w", b.Group.Group, err)
 	}
-	return cut, nil
+	return cut, without, nil
 }
 
 func (s room) planTake(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
@@ -109,12 +115,12 @@ func (s room) planTake(ctx context.Context, c action.Call[action.None]) (action.
 		ch.Data, err = action.Encode(p)
 		return ch, err
 	}
-	cut, err := s.backupCut(ctx, c, b)
+	cut, without, err := s.backupCut(ctx, c, b)
 	if err != nil {
 		return action.Change{}, err
 	}
 	m := backup.Next(b.Group.Group, b.All, promised(c).Due(b.All, time.Now()))
-	p := takePlan{Seq: m.Seq, Generation: m.Generation, Previous: m.Previous, Cut: cut.At}
+	p := takePlan{Seq: m.Seq, Generation: m.Generation, Previous: m.Previous, Cut: cut.At, Without: without}
 	var objects, inBatches int
 	var bytes int64
 	ch := action.Change{}
@@ -140,6 +146,9 @@ func (s room) planTake(ctx context.Context, c action.Call[action.None]) (action.
 	ch.Estimate = time.Second + time.Duration(objects-inBatches)*20*time.Millisecond + time.Duration(inBatches)*2*time.Millisecond
 	if inBatches > 0 {
 		ch.Estimate += 5 * time.Minute // until a batch begins
+	}
+	for _, w := range without {
+		ch.Summary += fmt.Sprintf("; without %s, which must be backed up another way: %s", w.Dataset, w.Why)
 	}
 	if _, over := backup.Newest(b.All); len(over) > 0 {
 		ch.Summary += fmt.Sprintf("; it steps over %s that cannot be believed", plural.Of(len(over), "manifest"))

@@ -15,9 +15,9 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

@@ -13,9 +13,9 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,33 @@ func TestBackup(t *testing.T) {
 		d := v.Lake.World.Action("backup.restorable")
 		prove.Action(t, d, v.Request(d, "orders"), v.FaultSet())
 	})
+}
+
+// TestBackupWithoutACatalogsTable: a table that a catalog decides about keeps no other
+// table of its group from being backed up, and is named.
+func TestBackupWithoutACatalogsTable(t *testing.T) {
+	t.Parallel()
+	v := world.NewVaulted(t)
+	v.Written()
+	decl, _, _ := v.Estate.Table("payments")
+	decl.LogStore = estate.Catalog
+	d := v.Lake.World.Action("backup.take")
+	r := v.Request(d, "orders")
+	out := v.Act(d, &r, nil)
+	if !strings.Contains(r.Plan.Summary, "without payments") || out.Mutations == 0 {
+		t.Errorf("plan %q, outcome %+v", r.Plan.Summary, out)
+	}
+	obs, err := d.Verify(t.Context(), r, nil)
+	v.Must(err)
+	if action.Worst(obs) != verdict.Pass || !strings.Contains(prove.Told(obs), "not held") {
+		t.Errorf("Verify:\n%s", prove.Told(obs))
+	}
+	decl, _, _ = v.Estate.Table("orders")
+	decl.LogStore = estate.Catalog
+	v.As("again")
+	if _, err := d.Plan(t.Context(), v.Request(d, "orders"), nil); !errors.Is(err, action.ErrRefused) {
+		t.Errorf("of no table that can be backed up: %v, want it refused", err)
+	}
 }
 
 // TestBackupIsIncremental takes three backups: the second copies only what is new,

@@ -40,6 +40,9 @@ func (s room) verifyTake(ctx context.Context, c action.Call[action.None]) ([]act
 			return nil, err
 		}
 		obs = append(obs, asPlannedBackup(p, m))
+		for _, w := range p.Without {
+			obs = append(obs, lake.About(w.Dataset, action.Saw("it is said what the backup does not hold", "what holds it, or why it is not held", "not held: "+w.Why, true)))
+		}
 	}
 	for _, t := range m.Tables {
 		obs = append(obs, b.AllHeld(ctx, c.Request, m, t), leads(ctx, b, c, m, t))

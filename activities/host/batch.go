@@ -14,10 +14,10 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
+	"breakwater/internal/plural"
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
 
-	"breakwater/internal/plural"
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/sync/errgroup"
 )

@@ -10,9 +10,9 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/mirror"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

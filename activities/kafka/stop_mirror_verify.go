@@ -14,9 +14,9 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
+	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 
 	"breakwater/internal/objectstore"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind/perform"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

@@ -16,10 +16,10 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/compare"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

@@ -12,10 +12,10 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

@@ -1,7 +1,6 @@
 package credential
 
 import (
-	"breakwater/internal/plural"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"breakwater/internal/plural"
 )
 
 // MaxFile is the size beyond which a file is no credential, in bytes.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"breakwater/internal/plural"
+
 	"golang.org/x/text/unicode/norm"
 )
 

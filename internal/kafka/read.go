@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"breakwater/internal/plural"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 

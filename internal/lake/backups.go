@@ -12,9 +12,9 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 

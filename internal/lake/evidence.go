@@ -90,7 +90,7 @@ func (s Lake) Evidence(ctx context.Context, c action.Call[action.None]) (*GroupE
 				t.State.Peak = &recovery.Peak{PerSecond: decl.PeakRows, Burst: decl.PeakBurst}
 			}
 			ev.Tables[i] = t
-			if err := t.lookOrLeaveOut(wctx); err != nil {
+			if err := t.LookOrLeaveOut(wctx); err != nil {
 				return fmt.Errorf("table %s in %s: %w", decl.Table, c.Run.Target, err)
 			}
 			if err := s.sightings(wctx, c, t); err != nil {

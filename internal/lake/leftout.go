@@ -74,9 +74,9 @@ func notHere(coordinator string, err error) string {
 	return ""
 }
 
-// lookOrLeaveOut is [TableEvidence.Look], and leaves out a table that does not come back
+// LookOrLeaveOut is [TableEvidence.Look], and leaves out a table that does not come back
 // here. Its head says who decides, whole or not.
-func (t *TableEvidence) lookOrLeaveOut(ctx context.Context) error {
+func (t *TableEvidence) LookOrLeaveOut(ctx context.Context) error {
 	if why := t.catalogs(); why != "" {
 		t.leaveOut(why)
 		return nil

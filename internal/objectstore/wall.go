@@ -1,12 +1,13 @@
 package objectstore
 
 import (
-	"breakwater/internal/plural"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"time"
+
+	"breakwater/internal/plural"
 )
 
 // Wall is a place whose content somebody must not be able to destroy, and one

@@ -1,13 +1,14 @@
 package recovery
 
 import (
-	"breakwater/internal/plural"
 	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"breakwater/internal/plural"
 )
 
 // Cut is the one moment to which a group comes back, and what it means for each

@@ -1,9 +1,10 @@
 package recovery
 
 import (
-	"breakwater/internal/plural"
 	"fmt"
 	"strings"
+
+	"breakwater/internal/plural"
 )
 
 // Given is what of a loss a plan asks people to give up: its interval, without what

@@ -1,7 +1,6 @@
 package table
 
 import (
-	"breakwater/internal/plural"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"breakwater/internal/plural"
 )
 
 // Range is a run of consecutive versions, both ends included.

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"breakwater/internal/plural"
+
 	"golang.org/x/sync/errgroup"
 )
 

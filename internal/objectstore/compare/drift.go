@@ -1,12 +1,13 @@
 package compare
 
 import (
-	"breakwater/internal/plural"
 	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"breakwater/internal/plural"
 )
 
 // Fate is what became of something that the source holds and the target does not

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"breakwater/internal/plural"
+
 	"github.com/parquet-go/parquet-go"
 	"golang.org/x/sync/errgroup"
 )

@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"breakwater/internal/plural"
+
 	"github.com/parquet-go/parquet-go"
 )
 

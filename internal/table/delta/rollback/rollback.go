@@ -36,11 +36,11 @@ import (
 	"slices"
 	"strings"
 
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 
-	"breakwater/internal/plural"
 	"golang.org/x/sync/errgroup"
 )
 
