@@ -25,6 +25,9 @@ type Server struct {
 	// Probe asks the server whether it serves, and is nil if so. It is asked again
 	// and again, and must come to an end by itself if the server is silent.
 	Probe func(context.Context) error
+	// Falls, if set, finds in the end of a log that a server that ended while it started
+	// did so by a known fault of its own; then it is started once more.
+	Falls func(log string) bool
 	// Process is the one that runs; the last one, or the zero value, if none does.
 	Process
 }
@@ -64,6 +67,14 @@ func (s *Server) Ready(ctx context.Context) error {
 // Run starts the server and waits until it serves, for a minute at most. What does
 // not come to serve is killed.
 func (s *Server) Run(ctx context.Context) error {
+	err := s.run(ctx)
+	if s.Falls != nil && errors.Is(err, ErrEnded) && s.Falls(Tail(s.Command.Log)) {
+		return s.run(ctx)
+	}
+	return err
+}
+
+func (s *Server) run(ctx context.Context) error {
 	if err := s.Start(ctx); err != nil {
 		return err
 	}

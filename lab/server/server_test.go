@@ -213,3 +213,20 @@ func TestPorts(t *testing.T) {
 		t.Error("a port on which somebody listens was given away")
 	}
 }
+
+// TestRunOnceMore starts a server that falls the first time, by a fault that is known,
+// and not one that falls by another.
+func TestRunOnceMore(t *testing.T) {
+	for fault, ok := range map[string]bool{"known": true, "unknown": false} {
+		once := filepath.Join(t.TempDir(), "once")
+		c := shell(t, "if mkdir "+once+" 2>/dev/null; then echo fell: "+fault+"; exit 2; fi; touch "+once+"/again; exec sleep 600")
+		c.Falls = func(log string) bool { return strings.Contains(log, "fell: known") }
+		c.Probe = func(context.Context) error {
+			_, err := os.Stat(once + "/again")
+			return err
+		}
+		if err := c.Run(t.Context()); ok && err != nil || !ok && !errors.Is(err, ErrEnded) {
+			t.Errorf("%s: %v", fault, err)
+		}
+	}
+}
