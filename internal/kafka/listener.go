@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -42,13 +41,13 @@ func (c *Client) closed(ctx context.Context, err error) error {
 	for _, addr := range c.seeds {
 		switch speaks := heard(context.WithoutCancel(ctx), addr); {
 		case speaks == encrypted && !c.tls:
-			return fmt.Errorf("the listener %s speaks TLS, and this client comes without: give the estate a listener without TLS: %w", addr, reach.ErrUnseen)
+			return fmt.Errorf("the listener %s speaks TLS, and this client comes without: give the estate a listener without TLS: %w", addr, reach.ErrMisconfigured)
 		case speaks == plainly && c.tls:
-			return fmt.Errorf("the listener %s speaks without TLS, and this client comes with it: give the estate a listener with TLS: %w", addr, reach.ErrUnseen)
+			return fmt.Errorf("the listener %s speaks without TLS, and this client comes with it: give the estate a listener with TLS: %w", addr, reach.ErrMisconfigured)
 		case speaks != nothing && c.mechanism == "":
-			return fmt.Errorf("the listener %s wants authentication (SASL), and this client comes without: name credentials for this kafka in the estate: %w", addr, reach.ErrUnseen)
+			return fmt.Errorf("the listener %s wants authentication (SASL), and this client comes without: name credentials for this kafka in the estate: %w", addr, reach.ErrMisconfigured)
 		case speaks != nothing:
-			return fmt.Errorf("the listener %s ends the connection when this client authenticates by SASL %s: give the estate a listener that takes it: %w", addr, c.mechanism, reach.ErrUnseen)
+			return fmt.Errorf("the listener %s ends the connection when this client authenticates by SASL %s: give the estate a listener that takes it: %w", addr, c.mechanism, reach.ErrMisconfigured)
 		}
 	}
 	return nil
@@ -103,28 +102,16 @@ func remoteAlert(err error) bool {
 	return errors.As(err, &op) && op.Op == "remote error"
 }
 
-// unfit tells what answers in a way that says that we come in wrongly; nil if it is no
-// such answer.
+// unfit tells what answers in a way that says that we come in wrongly, or too often; nil
+// if it is no such answer. What TLS says, package reach tells.
 func unfit(err error) error {
-	var (
-		record    tls.RecordHeaderError
-		authority x509.UnknownAuthorityError
-		host      x509.HostnameError
-		invalid   x509.CertificateInvalidError
-	)
 	switch {
-	case errors.As(err, &record):
-		return fmt.Errorf("the listener speaks without TLS: give the estate a listener with TLS: %w: %w", reach.ErrUnseen, err)
-	case errors.As(err, &authority), errors.As(err, &host), errors.As(err, &invalid):
-		return fmt.Errorf("the listener's certificate is not trusted: %w: %w", reach.ErrUnseen, err)
-	case remoteAlert(err):
-		return fmt.Errorf("the listener refuses this client's TLS: %w: %w", reach.ErrUnseen, err)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
-		return fmt.Errorf("the listener does not take this client's SASL mechanism: give the estate a listener that does: %w: %w", reach.ErrUnseen, err)
+		return fmt.Errorf("the listener does not take this client's SASL mechanism: give the estate a listener that does: %w: %w", reach.ErrMisconfigured, err)
 	case errors.Is(err, kerr.IllegalSaslState):
-		return fmt.Errorf("the listener takes no SASL: take the credentials out of the estate, or give it a listener that wants them: %w: %w", reach.ErrUnseen, err)
+		return fmt.Errorf("the listener takes no SASL: take the credentials out of the estate, or give it a listener that wants them: %w: %w", reach.ErrMisconfigured, err)
 	case errors.Is(err, kerr.ThrottlingQuotaExceeded):
-		return fmt.Errorf("the broker is too busy for this client: try again, or raise its quota: %w: %w", reach.ErrUnseen, err)
+		return fmt.Errorf("the broker is too busy for this client: try again, or raise its quota: %w: %w", reach.ErrThrottled, err)
 	}
 	return nil
 }

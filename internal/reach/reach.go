@@ -67,7 +67,7 @@ func misconfigured(err error) string {
 	case errors.As(err, &untrusted), errors.As(err, &authority):
 		return "its certificate is not trusted here; name the authority that signed it, or correct the host name"
 	case errors.As(err, &header), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"): // as package net/http words it
-		return "it does not speak TLS there; write http:// or correct the port"
+		return "it does not speak TLS there; leave TLS out (http:// in a URL), or correct the port"
 	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"):
 		// How Go words a TLS alert: the other side answered, and would not have us.
 		return "the TLS handshake was refused; it may want a certificate of ours, or another version of TLS"
@@ -101,8 +101,6 @@ func Unreachable(err error) bool {
 		ue  *url.Error
 	)
 	switch {
-	case errors.As(err, &op) && op.Op == "remote error":
-		return false // a TLS alert: somebody is there, and does not like how we come in
 	case errors.As(err, &op), errors.As(err, &dns):
 		return true
 	case errors.As(err, &ne) && ne.Timeout():
