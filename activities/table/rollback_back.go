@@ -35,12 +35,12 @@ func workOut(ctx context.Context, t lake.Table, format table.Rollbacker, l table
 		return comeback{Rollback: worked}, err
 	}
 	lacks := err
-	versioned, err := t.Bucket.Versioned(ctx)
+	why, err := t.Bucket.Unversioned(ctx)
 	if err != nil {
 		return comeback{}, err
 	}
-	if !versioned {
-		return comeback{}, fmt.Errorf("%w; its bucket %s keeps no versions, so that nothing can be brought back", lacks, t.Bucket.Name())
+	if why != "" {
+		return comeback{}, fmt.Errorf("%w; and nothing is brought back: %s", lacks, why)
 	}
 	store, err := t.Revived(ctx)
 	if err != nil {

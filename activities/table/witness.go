@@ -200,10 +200,9 @@ func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]
 	kept := site // the journal speaks of the source's table and lies at the target
 	kept.Region = c.Run.Target
 	const noted = "this run's sighting of the head is in the journal"
-	log, err := site.Open(ctx)
-	if err == nil {
-		why, err := site.Screen(ctx, log)
-		if err == nil && why != "" {
+	l, opened := site.Open(ctx)
+	if opened == nil {
+		if why, err := site.Screen(ctx, l); err == nil && why != "" {
 			return []action.Observation{site.About(action.Saw("the head is witnessed, where the log alone says what was committed", "a sighting, or a catalog", "not witnessed: "+why, true))}, nil
 		}
 	}
@@ -233,9 +232,8 @@ func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]
 	// The rows were read once. The log says whether it is still about the same version.
 	what = fmt.Sprintf("the source's log has at version %d what the journal says", mine.Version)
 	want := plural.Of(r.Rows, "row")
-	l, err := site.Open(ctx)
-	if err != nil {
-		return append(obs, site.NotSeen(c.Run, what, want, err)), nil
+	if opened != nil {
+		return append(obs, site.NotSeen(c.Run, what, want, opened)), nil
 	}
 	snap, err := l.Snapshot(ctx, r.Version)
 	if err != nil {

@@ -163,11 +163,7 @@ func (Format) Undisturbed(ctx context.Context, t table.Table, version int64) tab
 
 // SameFiles compares two versions by path and deletion vector.
 func (Format) SameFiles(was, is table.Snapshot) table.Look {
-	w, err := deltaOf(was)
-	var i *delta.Snapshot
-	if err == nil {
-		i, err = deltaOf(is)
-	}
+	w, i, err := bothOf(was, is)
 	if err != nil {
 		return table.Look{What: "the files of both versions", Want: "two versions", Err: err}
 	}
@@ -183,10 +179,7 @@ func (Format) SameRows(ctx context.Context, t table.Table, head int64, was, is t
 	}
 	var w, i *delta.Snapshot
 	if err == nil {
-		w, err = deltaOf(was)
-	}
-	if err == nil {
-		i, err = deltaOf(is)
+		w, i, err = bothOf(was, is)
 	}
 	if err != nil {
 		return table.Look{What: "the rows of both versions", Want: "two versions", Err: err}
@@ -199,10 +192,7 @@ func (Format) MarksHold(ctx context.Context, t table.Table, head int64, was, is 
 	l, err := logOf(t)
 	var w, i *delta.Snapshot
 	if err == nil {
-		w, err = deltaOf(was)
-	}
-	if err == nil {
-		i, err = deltaOf(is)
+		w, i, err = bothOf(was, is)
 	}
 	if err != nil {
 		return table.Look{What: "the marks of both versions", Want: "two versions", Err: err}

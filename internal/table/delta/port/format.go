@@ -134,6 +134,14 @@ func deltaOf(s table.Snapshot) (*delta.Snapshot, error) {
 	return d.Snapshot, nil
 }
 
+// bothOf is [deltaOf] of two.
+func bothOf(was, is table.Snapshot) (w, i *delta.Snapshot, err error) {
+	if w, err = deltaOf(was); err == nil {
+		i, err = deltaOf(is)
+	}
+	return w, i, err
+}
+
 func (s snapshot) Version() table.Version { return s.Snapshot.Version }
 
 func (s snapshot) Retention() table.Retention {

@@ -71,13 +71,6 @@ func SumWith(ctx context.Context, store table.Store, s *delta.Snapshot, files ta
 	if err != nil {
 		return table.Digest{}, 0, err
 	}
-	// By name, so that a column's place has no say.
-	columns := []string{}
-	for _, f := range t.Schema().Fields() {
-		columns = append(columns, f.Name)
-	}
-	slices.Sort(columns)
-	var mu sync.Mutex
 	var all digest
 	for a := range s.Each() {
 		if known, ok := files.Known(idOf(a)); ok {
@@ -86,35 +79,39 @@ func SumWith(ctx context.Context, store table.Store, s *delta.Snapshot, files ta
 			read++
 		}
 	}
-	group, each := errgroup.WithContext(ctx)
-	group.SetLimit(rows.AtOnce)
 	now := 0
-	for a := range unknown(s, files, read) {
-		if now++; now > read || each.Err() != nil {
-			break
+	todo := func(yield func(delta.Add) bool) {
+		for a := range unknown(s, files, read) {
+			if now++; now > read || !yield(a) {
+				return
+			}
 		}
-		group.Go(func() error {
-			d, err := ofFile(each, t, a, columns)
-			if err == nil {
-				err = files.Learn(each, idOf(a), table.Digest(d))
-			}
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			all.plus(d)
-			return nil
-		})
 	}
-	if err := errors.Join(group.Wait(), ctx.Err()); err != nil {
+	fresh, err := ofFiles(ctx, t, todo, columnsOf(t), func(ctx context.Context, a delta.Add, d digest) error {
+		return files.Learn(ctx, idOf(a), table.Digest(d))
+	})
+	if err != nil {
 		return table.Digest{}, read, err
 	}
 	if now != read { // which leaves a file out or counts one twice
 		return table.Digest{}, read, fmt.Errorf("read delta table %s at version %d: of %s no digest was known, and then of others; read it again", s.Root, s.Version.Number, plural.Of(read, "file"))
 	}
+	all.plus(digest(fresh))
 	return table.Digest(all), read, nil
 }
+
+// columnsOf are a table's columns by name, so that a column's place has no say.
+func columnsOf(t *rows.Table) []string {
+	columns := []string{}
+	for _, f := range t.Schema().Fields() {
+		columns = append(columns, f.Name)
+	}
+	slices.Sort(columns)
+	return columns
+}
+
+// unlearnt keeps no file's digest.
+func unlearnt(context.Context, delta.Add, digest) error { return nil }
 
 // unknown yields the files that are to be read, if there are any, in the order of their
 // paths.
@@ -137,23 +134,18 @@ func Files(ctx context.Context, store table.Store, s *delta.Snapshot, files iter
 	if err != nil {
 		return table.Digest{}, err
 	}
-	columns := []string{}
-	for _, f := range t.Schema().Fields() {
-		columns = append(columns, f.Name)
-	}
-	slices.Sort(columns)
-	return ofFiles(ctx, t, files, columns)
+	return ofFiles(ctx, t, files, columnsOf(t), unlearnt)
 }
 
 // Count opens some of a snapshot's files and counts their live rows. It reads no
 // column, and so counts where one is of a type that cannot be read.
 func Count(ctx context.Context, store table.Store, s *delta.Snapshot, files iter.Seq[delta.Add]) (int64, error) {
-	d, err := ofFiles(ctx, rows.Bare(store, s), files, []string{})
+	d, err := ofFiles(ctx, rows.Bare(store, s), files, []string{}, unlearnt)
 	return d.Rows, err
 }
 
-// ofFiles reads several files at once.
-func ofFiles(ctx context.Context, t *rows.Table, files iter.Seq[delta.Add], columns []string) (table.Digest, error) {
+// ofFiles reads several files at once, and tells what each came to.
+func ofFiles(ctx context.Context, t *rows.Table, files iter.Seq[delta.Add], columns []string, learn func(context.Context, delta.Add, digest) error) (table.Digest, error) {
 	var mu sync.Mutex
 	var all digest
 	group, each := errgroup.WithContext(ctx)
@@ -164,6 +156,9 @@ func ofFiles(ctx context.Context, t *rows.Table, files iter.Seq[delta.Add], colu
 		}
 		group.Go(func() error {
 			d, err := ofFile(each, t, a, columns)
+			if err == nil {
+				err = learn(each, a, d)
+			}
 			if err != nil {
 				return err
 			}
