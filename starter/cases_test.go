@@ -69,8 +69,9 @@ func (o *oneOf) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, &(*o)[0])
 }
 
-// TestReportedTables asks of each table what its report was about.
-func TestReportedTables(t *testing.T) {
+// everyReported is every question about a reported table.
+func everyReported(t *testing.T) []reported {
+	t.Helper()
 	text, err := os.ReadFile("testdata/cases/cases.json")
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +80,12 @@ func TestReportedTables(t *testing.T) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		t.Fatal(err)
 	}
+	return all
+}
+
+// TestReportedTables asks of each table what its report was about.
+func TestReportedTables(t *testing.T) {
+	all := everyReported(t)
 	dir := t.TempDir()
 	unpackReported(t, dir)
 	for _, c := range all {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,14 +29,7 @@ func said(t *testing.T, args ...string) (int, string) {
 func TestHintsLeadOn(t *testing.T) {
 	dir := t.TempDir()
 	unpackReported(t, dir)
-	text, err := os.ReadFile("testdata/cases/cases.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []reported
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
+	all := everyReported(t)
 	followed := 0
 	for _, c := range all {
 		where := filepath.Join(dir, c.Name, c.Folder)
@@ -119,14 +111,7 @@ func TestPathsOfFilesAreWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	text, err := os.ReadFile("testdata/cases/cases.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []reported
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
+	all := everyReported(t)
 	named := 0
 	for _, c := range all {
 		where := filepath.Join(dir, c.Name, c.Folder)

@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/memory"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/port"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/location"
@@ -32,14 +33,6 @@ func (o oneBucket) Bucket(context.Context, *estate.Estate, string, string) (obje
 
 func (oneBucket) Format(string) (table.Format, error) { return port.Format{}, nil }
 
-// putting writes to a bucket as a table's writer does.
-type putting struct{ location.Bucket }
-
-func (p putting) Put(ctx context.Context, key string, body []byte) error {
-	_, err := p.Of.Put(ctx, key, body)
-	return err
-}
-
 // TestBackupOfWhatIsArchived: the plan of a backup says what has to come out of an archive
 // first, and not the copy that fails for it hours later.
 func TestBackupOfWhatIsArchived(t *testing.T) {
@@ -51,7 +44,7 @@ func TestBackupOfWhatIsArchived(t *testing.T) {
 		m.Create("lake", memory.Versioned)
 		s := oneBucket{bucket: objectstore.Bind(m.Owner(), "lake")}
 		b := location.Bucket{Of: s.bucket}
-		w, err := write.Create(t.Context(), putting{b}, table.Root{Bucket: "lake", Prefix: "t"}, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
+		w, err := write.Create(t.Context(), deltatest.Writing{Bucket: b}, table.Root{Bucket: "lake", Prefix: "t"}, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
 		if err == nil {
 			_, err = w.Append(t.Context(), []write.Row{{int64(1)}})
 		}

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -11,18 +10,11 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/memory"
 	"breakwater/internal/table"
+	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/port"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/location"
 )
-
-// putting writes to a bucket as a table's writer does.
-type putting struct{ location.Bucket }
-
-func (p putting) Put(ctx context.Context, key string, body []byte) error {
-	_, err := p.Of.Put(ctx, key, body)
-	return err
-}
 
 // TestUndeleteFromAnArchive: whether it was deleted or not, an object in an archive leaves
 // the version unreadable, so that the plan says to restore it first.
@@ -44,7 +36,7 @@ func TestUndeleteFromAnArchive(t *testing.T) {
 		m.Create("lake", memory.Versioned)
 		b := objectstore.Bind(m.Owner(), "lake")
 		site := lake.Table{Name: "t", Region: "here", Bucket: b, Format: port.Format{}, Store: location.Bucket{Of: b}, Root: table.Root{Bucket: "lake", Prefix: "t"}}
-		w, err := write.Create(t.Context(), putting{location.Bucket{Of: b}}, site.Root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
+		w, err := write.Create(t.Context(), deltatest.Writing{Bucket: location.Bucket{Of: b}}, site.Root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
 		if err == nil {
 			_, err = w.Append(t.Context(), []write.Row{{int64(1)}})
 		}

@@ -11,18 +11,11 @@ import (
 	"breakwater/internal/objectstore/memory"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/rollback"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/location"
 )
-
-// putting writes to a bucket as a table's writer does.
-type putting struct{ location.Bucket }
-
-func (p putting) Put(ctx context.Context, key string, body []byte) error {
-	_, err := p.Of.Put(ctx, key, body)
-	return err
-}
 
 // TestArchivedIsNotComplete: a live file that lies in an archive is there and cannot be
 // read: its version is not complete, and says what to do; a restored one is as any other.
@@ -38,7 +31,7 @@ func TestArchivedIsNotComplete(t *testing.T) {
 		b := location.Bucket{Of: objectstore.Bind(m.Owner(), "lake")}
 		root := table.Root{Bucket: "lake", Prefix: "t"}
 		clock := time.Now().Add(-time.Hour)
-		w, err := write.Create(t.Context(), putting{b}, root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{Now: func() time.Time { return clock }})
+		w, err := write.Create(t.Context(), deltatest.Writing{Bucket: b}, root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{Now: func() time.Time { return clock }})
 		if err == nil {
 			_, err = w.Append(t.Context(), []write.Row{{int64(1)}})
 		}
@@ -98,7 +91,7 @@ func TestTieredObjectsAreAskedOnce(t *testing.T) {
 	var asked atomic.Int64
 	b := location.Bucket{Of: objectstore.Bind(counted{m.Owner(), &asked}, "lake")}
 	root := table.Root{Bucket: "lake", Prefix: "t"}
-	w, err := write.Create(t.Context(), putting{b}, root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
+	w, err := write.Create(t.Context(), deltatest.Writing{Bucket: b}, root, []write.Column{{Name: "id", Type: write.Int64}}, write.Options{})
 	for id := range int64(5) {
 		if err == nil {
 			_, err = w.Append(t.Context(), []write.Row{{id}})
