@@ -61,7 +61,10 @@ func (v *validator) backup() {
 	if b == nil {
 		return
 	}
-	v.url("/backup/endpoint", "endpoint", b.Endpoint)
+	v.door("/backup/endpoint", b.Endpoint)
+	v.formed("/backup/signing_region", "signing_region", b.SigningName, regionForm)
+	v.formed("/backup/bucket", "bucket", b.Bucket, bucketForm)
+	v.within("/backup/prefix", "prefix", b.Prefix)
 	v.oneOf("/backup/mode", "mode", string(b.Mode), words(lockModes()))
 	if b.Retention == 0 {
 		v.bad("/backup/retention", "backup has no retention: give the time that every backup is kept, such as 840h")

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -57,7 +56,9 @@ func (e *Estate) Validate() []Problem {
 	v.paths()
 	v.ledger()
 	v.backup()
+	v.witness()
 	v.refs("", reflect.ValueOf(e).Elem())
+	v.texts("", reflect.ValueOf(e).Elem())
 	return v.problems
 }
 
@@ -124,7 +125,7 @@ func (v *validator) unique() {
 
 func (v *validator) regions() {
 	primaries, standbys := 0, 0
-	clusters, aliases := set{}, set{}
+	clusters, aliases, brokers := set{}, set{}, set{}
 	for i, r := range v.Regions {
 		at := pointer("regions", i)
 		switch r.Role {
@@ -143,17 +144,12 @@ func (v *validator) regions() {
 		if k := r.Kafka; k != nil {
 			v.declare(clusters, "cluster_id", k.ClusterID, at+"/kafka/cluster_id")
 			v.declare(aliases, "alias", k.Alias, at+"/kafka/alias")
-			if len(k.Brokers) == 0 {
-				v.bad(at+"/kafka/brokers", "kafka of region %q has no brokers", r.Region)
-			}
-			for j, b := range k.Brokers {
-				if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-					v.bad(fmt.Sprintf("%s/kafka/brokers/%d", at, j), "broker %q must be host:port", b)
-				}
-			}
+			v.formed(at+"/kafka/alias", "alias", k.Alias, aliasForm)
+			v.brokers(at+"/kafka/brokers", r, brokers)
 		}
 		if c := r.Connect; c != nil {
 			v.url(at+"/connect/url", "url", c.URL)
+			v.connectors(at+"/connect", c)
 			if r.Kafka == nil {
 				v.bad(at+"/connect", "region %q has connect and no kafka: MirrorMaker 2 writes into a cluster of its region", r.Region)
 			}
@@ -163,6 +159,8 @@ func (v *validator) regions() {
 		}
 		if r.Vault != nil {
 			v.url(at+"/vault/address", "address", r.Vault.Address)
+			v.slashes(at+"/vault/mount", "mount", r.Vault.Mount)
+			v.within(at+"/vault/sentinel", "sentinel", r.Vault.Sentinel)
 		}
 	}
 	if len(v.Regions) > 0 && primaries == 0 {
@@ -176,8 +174,9 @@ func (v *validator) regions() {
 func (v *validator) storage(at string, r Region) {
 	s := r.Storage
 	v.oneOf(at+"/provider", "provider", s.Provider, Providers())
+	v.formed(at+"/signing_region", "signing_region", s.SigningName, regionForm)
 	if s.Endpoint != "" {
-		v.url(at+"/endpoint", "endpoint", s.Endpoint)
+		v.door(at+"/endpoint", s.Endpoint)
 	} else if s.Provider == "minio" {
 		v.bad(at, "storage of region %q has no endpoint: MinIO needs one", r.Region)
 	}
@@ -236,7 +235,10 @@ func (v *validator) buckets() {
 		at := pointer("buckets", i, "in")
 		v.everyRegion(at, fmt.Sprintf("bucket %q", b.Bucket), slices.Sorted(maps.Keys(b.In)))
 		for _, region := range slices.Sorted(maps.Keys(b.In)) {
-			if _, known := v.Region(region); known && b.In[region] != "" {
+			if b.In[region] == "" {
+				v.bad(at+"/"+escape(region), "bucket %q has no name in region %q: give that of the real bucket", b.Bucket, region)
+			} else if _, known := v.Region(region); known {
+				v.formed(at+"/"+escape(region), "bucket", b.In[region], bucketForm)
 				v.once(real, region+"/"+b.In[region], at+"/"+escape(region), "the real bucket %q of region %q belongs to another bucket", b.In[region], region)
 			}
 		}
@@ -250,8 +252,11 @@ func (v *validator) buckets() {
 
 func (v *validator) ledger() {
 	if v.Ledger.Endpoint != "" {
-		v.url("/ledger/endpoint", "endpoint", v.Ledger.Endpoint)
+		v.door("/ledger/endpoint", v.Ledger.Endpoint)
 	}
+	v.formed("/ledger/region", "region", v.Ledger.Region, regionForm)
+	v.formed("/ledger/bucket", "bucket", v.Ledger.Bucket, bucketForm)
+	v.within("/ledger/prefix", "prefix", v.Ledger.Prefix)
 	if v.Ledger.Bucket != "" && len(v.Ledger.Signers) == 0 {
 		v.bad("/ledger/signers", "ledger has no signers: no signed head could be trusted")
 	}

@@ -20,6 +20,7 @@ func (v *validator) groups() {
 		}
 	}
 	topics := slices.Sorted(maps.Keys(home))
+	schedules := set{}
 	for i := range v.Groups {
 		g, at := &v.Groups[i], pointer("groups", i)
 		if _, ok := v.Tier(g.Tier); !ok {
@@ -32,7 +33,7 @@ func (v *validator) groups() {
 		v.datasets(at, g)
 		v.consumers(at, g, home, topics)
 		v.access(at, g, regions)
-		v.pipelines(at, g)
+		v.pipelines(at, g, schedules)
 	}
 }
 
@@ -50,6 +51,10 @@ func (v *validator) datasets(at string, g *Group) {
 		v.queries(at, t)
 	}
 	for j, t := range g.Topics {
+		v.formed(fmt.Sprintf("%s/topics/%d/topic", at, j), "topic", t.Topic, topicForm)
+		if t.PeakBurst < 0 {
+			v.bad(fmt.Sprintf("%s/topics/%d/peak_burst_messages", at, j), "peak_burst_messages of topic %q is negative", t.Topic)
+		}
 		if t.PeakMessages < 0 {
 			v.bad(fmt.Sprintf("%s/topics/%d/peak_messages_per_second", at, j), "peak_messages_per_second of topic %q is negative", t.Topic)
 		}
@@ -122,6 +127,7 @@ func (v *validator) access(at string, g *Group, regions []string) {
 	}
 	if r := g.Routing; r != nil {
 		v.everyRegion(at+"/routing/values", fmt.Sprintf("routing of group %q", g.Group), slices.Sorted(maps.Keys(r.Values)))
+		v.routed(at+"/routing", g)
 		for _, region := range v.Regions {
 			if region.Vault == nil && region.Region != "" {
 				v.bad(at+"/routing", "group %q has routing and region %q has no vault", g.Group, region.Region)
@@ -130,13 +136,20 @@ func (v *validator) access(at string, g *Group, regions []string) {
 	}
 }
 
-func (v *validator) pipelines(at string, g *Group) {
+// pipelines are of one Temporal, in which a schedule is of one region: the one that is
+// paused at the source cannot be the one that runs at the target.
+func (v *validator) pipelines(at string, g *Group, schedules set) {
 	for j, p := range g.Pipelines {
 		at := fmt.Sprintf("%s/pipelines/%d", at, j)
 		v.oneOf(at+"/connector", "connector", p.Connector, Connectors())
 		v.everyRegion(at+"/in", fmt.Sprintf("pipeline %q", p.Pipeline), slices.Sorted(maps.Keys(p.In)))
 		for _, region := range slices.Sorted(maps.Keys(p.In)) {
 			v.carried(at+"/in/"+escape(region), "schedule", p.In[region])
+			if p.In[region] == "" {
+				v.bad(at+"/in/"+escape(region), "pipeline %q has no name in region %q: give that of its schedule", p.Pipeline, region)
+				continue
+			}
+			v.declare(schedules, "schedule", p.In[region], at+"/in/"+escape(region))
 		}
 	}
 }
@@ -154,9 +167,7 @@ func (v *validator) paths() {
 			at += "/path"
 			switch {
 			case t.Path == "":
-			case strings.Trim(t.Path, "/") != t.Path, strings.Contains(t.Path, "//"), slices.ContainsFunc(strings.Split(t.Path, "/"), func(s string) bool { return s == "." || s == ".." }):
-				v.bad(at, "path %q must be a prefix without slashes at its ends, empty parts, . or ..", t.Path)
-			default:
+			case v.slashes(at, "path", t.Path):
 				places = append(places, place{t.Bucket, t.Path + "/", t.Table, at})
 			}
 		}
