@@ -35,6 +35,7 @@ func (s room) preflightActions(c *action.Catalogue) {
 			{Fault: "access.writer-key-changed", Want: verdict.Fail},
 			{Fault: "vault.routing-deleted", Want: verdict.Fail},
 			{Fault: "kafka.target-consumer-active", Want: verdict.Fail},
+			{Fault: "kafka.mirror-alias-changed", Want: verdict.Fail},
 			{Fault: "kafka.target-unreachable", Want: verdict.Unknown},
 			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
 		},
@@ -75,6 +76,7 @@ func (s room) verifyPreflight(ctx context.Context, c action.Call[preflightWith])
 		{"secrets", p.secrets},
 		{"gates", func(context.Context) { p.gates() }},
 		{"the ledger", p.ledger},
+		{"the worker's key", p.signer},
 	}
 	for i, l := range looks {
 		c.Progress(int64(i), int64(len(looks)), "looking at "+l.say)
@@ -180,6 +182,7 @@ func (p *preflight) connectors(ctx context.Context) {
 		got += "; not " + strings.Join(missing, ", ")
 	}
 	p.saw(what, want, got, len(missing) == 0)
+	p.mirrorDeclared(ctx, m)
 }
 
 func (p *preflight) secrets(ctx context.Context) {

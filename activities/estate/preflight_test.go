@@ -23,9 +23,18 @@ func TestPreflight(t *testing.T) {
 	w.Brokers()
 	def := w.Action("estate.preflight")
 	r := w.Request(def, "")
-	prove.Action(t, def, r, slices.Concat(faults.Storages(w.Faults), faults.Vaults(w.Faults), faults.Accesses(w.Faults), faults.Regions(w.Faults)))
-
 	reg, _ := w.Estate.Region(world.West)
+	prove.Action(t, def, r, slices.Concat(faults.Storages(w.Faults), faults.Vaults(w.Faults), faults.Accesses(w.Faults), faults.Regions(w.Faults),
+		faults.Connects(faults.Kafka{Connect: reg.Connect.URL, Connector: reg.Connect.Source})))
+
+	set := func(at *string, to string) func() func() {
+		return func() func() {
+			was := *at
+			*at = to
+			return func() { *at = was }
+		}
+	}
+	east, _ := w.Estate.Region(world.East)
 	for name, tc := range map[string]struct {
 		with   string
 		change func() (back func())
@@ -76,6 +85,24 @@ func TestPreflight(t *testing.T) {
 			reg.Connect.Others = []string{"sink-to-lake"}
 			return func() { reg.Connect.Others = nil }
 		}, "not sink-to-lake"},
+		"another alias of the source":       {"", set(&east.Kafka.Alias, "east"), "connector mirror-checkpoint has source.cluster.alias us-east-1, and the estate says east"},
+		"another alias of the target":       {"", set(&reg.Kafka.Alias, "west"), "connector mirror-source has target.cluster.alias us-west-2, and the estate says west"},
+		"a checkpoint connector for source": {"", set(&reg.Connect.Source, "mirror-checkpoint"), "connector mirror-checkpoint is a org.apache.kafka.connect.mirror.MirrorCheckpointConnector and no MirrorSourceConnector"},
+		"a heartbeat for checkpoints":       {"", set(&reg.Connect.Checkpoint, "mirror-heartbeat"), "no MirrorCheckpointConnector: correct checkpoint of connect"},
+		"a source for heartbeats":           {"", set(&reg.Connect.Heartbeat, "mirror-source"), "no MirrorHeartbeatConnector: correct heartbeat of connect"},
+		"a topic of offsets that is none":   {"", set(&reg.Connect.OffsetsTopic, "mm2-offset"), "there is no topic mm2-offset: write the worker's offset.storage.topic"},
+		"a topic of offsets without any":    {"", set(&reg.Connect.OffsetsTopic, "clicks"), "topic clicks has no offset of connector mirror-source, of which the worker knows 2"},
+		"a worker of another cluster":       {"", set(&reg.Kafka.ClusterID, "of-last-year"), "is of cluster cluster-us-west-2, and the estate says of-last-year"},
+		"a signer that is another": {"", func() func() {
+			was := w.Estate.Ledger.Signers
+			w.Estate.Ledger.Signers = []string{w.Member("mallory").Key}
+			return func() { w.Estate.Ledger.Signers = was }
+		}, "add its public key to signers of ledger"},
+		"an administrator who is none": {"", func() func() {
+			was := reg.Storage.Admin
+			reg.Storage.Admin = w.User(world.West, "orders-reader")
+			return func() { reg.Storage.Admin = was }
+		}, "everybody to be let in or kept out"},
 		"another cluster": {"", func() func() {
 			reg.Kafka.ClusterID = "of-last-year"
 			return func() { reg.Kafka.ClusterID = "cluster-" + world.West }

@@ -14,6 +14,8 @@ import (
 	"breakwater/internal/secret"
 	"breakwater/internal/system"
 	"breakwater/internal/table"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // systems is what this room needs of the outside systems.
@@ -27,6 +29,7 @@ type systems interface {
 	Mirror(ctx context.Context, e *estate.Estate, source, target string) (mirror.Mirror, error)
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Secrets(ctx context.Context, e *estate.Estate, region string) (secret.Store, error)
+	Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, error)
 }
 
 // room is what the actions of this room hang from.

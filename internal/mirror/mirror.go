@@ -6,7 +6,7 @@
 //
 // A [Mirror] is one mirror into one target. What not every mirror can do is an
 // ability, and a caller asks for it with a type assertion: [Translator],
-// [GroupSyncer], [Teller]. A mirror without it does not do that at all, which is an
+// [GroupSyncer], [Teller], [Auditor]. A mirror without it does not do that at all, which is an
 // answer too: one that is no GroupSyncer never moves a consumer group. A [Foreteller]
 // alone can be told before it is asked to stop that it will not.
 //
@@ -184,6 +184,14 @@ type Teller interface {
 	// of a stopped one it is what Positions says. A mirror that is not there is
 	// fs.ErrNotExist.
 	Delivered(ctx context.Context) (map[kafka.Partition]int64, error)
+}
+
+// Auditor is the ability of a mirror to be held against what the estate declares of it.
+type Auditor interface {
+	// Contradictions asks, changes nothing, and names what is otherwise than declared,
+	// each in a sentence that says what to correct; none where all is as declared, or
+	// nothing says otherwise.
+	Contradictions(ctx context.Context) ([]string, error)
 }
 
 // GroupSyncer is the ability of a mirror to move consumer groups of the target,

@@ -42,13 +42,17 @@ func (s *Systems) Mirror(ctx context.Context, e *estate.Estate, source, target s
 	if err != nil {
 		return nil, err
 	}
-	alias := ""
+	alias, targetAlias, targetID := "", "", ""
+	if r.Kafka != nil {
+		targetAlias, targetID = r.Kafka.Alias, r.Kafka.ClusterID
+	}
 	if src, ok := e.Region(source); ok && src.Kafka != nil {
 		alias = src.Kafka.Alias
 	}
 	return mm2.New(mm2.Config{
 		Worker: w, Source: decl.Source, Checkpoint: decl.Checkpoint, Connectors: decl.Connectors(),
 		OffsetsTopic: decl.OffsetsTopic, Alias: alias,
+		Heartbeat: decl.Heartbeat, TargetAlias: targetAlias, TargetID: targetID,
 		Target: func(ctx context.Context) (*kafka.Client, error) { return s.Kafka(ctx, e, target) },
 	}), nil
 }

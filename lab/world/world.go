@@ -123,9 +123,10 @@ func New(t *testing.T) *World {
 	for _, r := range []string{East, West} {
 		w.region(r)
 	}
+	private, public := w.key()
 	w.Estate.Ledger = estate.Ledger{
 		Endpoint: w.Minio[West].Endpoint, Bucket: "ledger", Prefix: "test",
-		Credentials: w.User(West, "breakwater"), SigningKey: w.file("worker", w.key()),
+		Credentials: w.User(West, "breakwater"), SigningKey: w.file("worker", private), Signers: []string{public},
 	}
 	w.Faults.Source, w.Faults.Target = w.place(East), w.place(West)
 	w.Faults.Group = faults.Group{Prefix: "orders/orders", Reader: "orders-reader", Writer: "orders-writer", WriterSecret: SecretOf("orders-writer"), Secret: "lakehouse/orders"}
@@ -230,23 +231,22 @@ func (w *World) User(region, name string) estate.Ref {
 	return w.file(region+"-"+name, map[string]string{"access_key": name, "secret_key": secret})
 }
 
-func (w *World) key() string {
+func (w *World) key() (private, public string) {
 	w.T.Helper()
-	_, key, err := ed25519.GenerateKey(nil)
+	pub, key, err := ed25519.GenerateKey(nil)
 	w.Must(err)
 	block, err := ssh.MarshalPrivateKey(key, "")
 	w.Must(err)
-	return string(pem.EncodeToMemory(block))
+	line, err := ssh.NewPublicKey(pub)
+	w.Must(err)
+	return string(pem.EncodeToMemory(block)), string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(line)))
 }
 
 // Member is a person with a new key.
 func (w *World) Member(name string) estate.Member {
 	w.T.Helper()
-	pub, _, err := ed25519.GenerateKey(nil)
-	w.Must(err)
-	key, err := ssh.NewPublicKey(pub)
-	w.Must(err)
-	return estate.Member{Name: name, Key: string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(key)))}
+	_, public := w.key()
+	return estate.Member{Name: name, Key: public}
 }
 
 func (w *World) group(name string, tier int) estate.Group {

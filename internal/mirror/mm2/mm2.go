@@ -38,6 +38,11 @@ type Config struct {
 	OffsetsTopic string   // the worker's offset.storage.topic
 	Alias        string   // of the source cluster, as MirrorMaker's topics name it; empty if it is not known
 
+	// What only [Mirror.Contradictions] needs; each may be empty if it is not known.
+	Heartbeat   string // name of the MirrorHeartbeatConnector
+	TargetAlias string // alias of the cluster that is copied into
+	TargetID    string // its cluster id
+
 	// Target opens the cluster that is copied into. It is called when its topics are
 	// read, and may return the same client again: the mirror closes none.
 	Target func(context.Context) (*kafka.Client, error)
@@ -52,6 +57,7 @@ var (
 	_ mirror.GroupSyncer = (*Mirror)(nil)
 	_ mirror.Teller      = (*Mirror)(nil)
 	_ mirror.Foreteller  = (*Mirror)(nil)
+	_ mirror.Auditor     = (*Mirror)(nil)
 )
 
 // New makes a mirror without asking anybody.
