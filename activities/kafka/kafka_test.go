@@ -9,6 +9,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/kafka/place"
+	"breakwater/internal/mirror"
 	"breakwater/internal/poll"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
@@ -35,6 +36,33 @@ func TestKafka(t *testing.T) {
 	m.Commit(m.Source, "whole", "orders", sent)
 	m.Drained()
 	m.Lap("the mirror is drained")
+
+	t.Run("as the estate says", func(t *testing.T) {
+		target, _ := m.Estate.Region(world.West)
+		source, _ := m.Estate.Region(world.East)
+		for _, tc := range []struct {
+			at       *string
+			to, want string
+		}{
+			{new(string), "", ""},
+			{&source.Kafka.Alias, "oriental", "connector " + labkafka.SourceConnector + " has source.cluster.alias east, and the estate says oriental"},
+			{&target.Kafka.Alias, "occidental", "connector " + labkafka.CheckpointConnector + " has target.cluster.alias west, and the estate says occidental"},
+			{&target.Kafka.ClusterID, "of-last-year", "is of cluster " + target.Kafka.ClusterID + ", and the estate says of-last-year"},
+			{&target.Connect.Source, labkafka.CheckpointConnector, "and no MirrorSourceConnector"},
+			{&target.Connect.OffsetsTopic, "orders", "topic orders has no offset of connector " + labkafka.SourceConnector},
+			{&target.Connect.OffsetsTopic, "none-such", "there is no topic none-such"},
+		} {
+			was := *tc.at
+			*tc.at = tc.to
+			mm, err := m.Systems.Mirror(t.Context(), m.Estate, world.East, world.West)
+			m.Must(err)
+			odd, err := mm.(mirror.Auditor).Contradictions(t.Context())
+			*tc.at = was
+			if got := strings.Join(odd, "; "); err != nil || (tc.want == "") != (got == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("with %q: %q, %v; want %q", tc.to, got, err, tc.want)
+			}
+		}
+	})
 
 	t.Run("witness", func(t *testing.T) {
 		def := m.World.Action("kafka.witness")

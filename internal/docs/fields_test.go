@@ -59,3 +59,9 @@ func TestX(t *testing.T) {
 		t.Log(f.path, len(w), w[:min(len(w), 12)])
 	}
 }
+func TestY(t *testing.T) {
+	c := loadCode(t)
+	for _, f := range estateFields() {
+		t.Logf("%s | %s | %s", f.path, f.name, c.says[f.name])
+	}
+}

@@ -25,6 +25,7 @@ type code struct {
 	refers map[types.Object]map[types.Object]bool
 	reads  map[types.Object]map[string]bool // declaration → "Kafka.Alias"
 	roots  map[string][]types.Object        // who begins: an action, or a command
+	says   map[string]string                // field of the estate's types → what its comment says
 	adds   map[types.Object][]types.Object  // declaration → the actions that it registers: who lists them performs none
 }
 
@@ -42,7 +43,7 @@ func loadCode(t *testing.T) *code {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &code{map[types.Object]map[types.Object]bool{}, map[types.Object]map[string]bool{}, map[string][]types.Object{}, map[types.Object][]types.Object{}}
+	c := &code{map[types.Object]map[types.Object]bool{}, map[types.Object]map[string]bool{}, map[string][]types.Object{}, map[string]string{}, map[types.Object][]types.Object{}}
 	for _, p := range pkgs {
 		for _, e := range p.Errors {
 			t.Fatalf("the product does not compile: %v", e)
@@ -53,6 +54,9 @@ func loadCode(t *testing.T) *code {
 		for _, f := range p.Syntax {
 			for _, d := range f.Decls {
 				c.declaration(p, d)
+			}
+			if p.PkgPath == estatePkg {
+				c.comments(f)
 			}
 		}
 	}
@@ -233,6 +237,44 @@ func (c *code) root(p *packages.Package, from types.Object, group string, lit *a
 		c.body(p, at, e)
 	}
 	return true
+}
+
+// comments notes what is said of each field, in its line or above it.
+func (c *code) comments(f *ast.File) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		t, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		s, ok := t.Type.(*ast.StructType)
+		if !ok {
+			return false
+		}
+		for _, field := range s.Fields.List {
+			text := field.Comment.Text()
+			if text == "" {
+				text = field.Doc.Text()
+			}
+			for _, name := range field.Names {
+				c.says[t.Name.Name+"."+name.Name] = sentence(text, name.Name)
+			}
+		}
+		return false
+	})
+}
+
+// sentence is the first of a comment, in one line, as a page says it: without the field's
+// name in front, and without links into the code.
+func sentence(text, name string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	text, _, _ = strings.Cut(text, ". ")
+	text = strings.TrimSuffix(strings.NewReplacer("[", "", "]", "").Replace(text), ".")
+	for _, start := range []string{name + " is ", name + " are ", name + " "} {
+		if rest, ok := strings.CutPrefix(text, start); ok {
+			return rest
+		}
+	}
+	return text
 }
 
 // implement leads from each method of an interface to those of the types that have it.

@@ -10,15 +10,15 @@ import (
 // Backup says where backups go, who may add to them and how long they stay: a
 // bucket with Object Lock in an account of its own, whose keys nothing else has.
 type Backup struct {
-	Endpoint    string `json:"endpoint" yaml:"endpoint"`
+	Endpoint    string `json:"endpoint" yaml:"endpoint"`                                 // URL of its S3
 	SigningName string `json:"signing_region,omitempty" yaml:"signing_region,omitempty"` // region in request signatures; default: us-east-1
-	Bucket      string `json:"bucket" yaml:"bucket"`
-	Prefix      string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
-	Credentials Ref    `json:"credentials" yaml:"credentials"` // may add and hold longer; may not read, delete or configure
-	Restore     Ref    `json:"restore" yaml:"restore"`         // may read, and nothing else
+	Bucket      string `json:"bucket" yaml:"bucket"`                                     // real name; no region's own
+	Prefix      string `json:"prefix,omitempty" yaml:"prefix,omitempty"`                 // put before every key
+	Credentials Ref    `json:"credentials" yaml:"credentials"`                           // may add and hold longer; may not read, delete or configure
+	Restore     Ref    `json:"restore" yaml:"restore"`                                   // may read, and nothing else
 	// Expiry may delete what no lock holds any more; without it nothing expires.
 	Expiry    Ref      `json:"expiry,omitempty" yaml:"expiry,omitempty"`
-	Mode      LockMode `json:"mode" yaml:"mode"`
+	Mode      LockMode `json:"mode" yaml:"mode"`                                 // who may take a lock away before its time
 	Retention Duration `json:"retention" yaml:"retention"`                       // how long every backup is kept, at least
 	FullEvery Duration `json:"full_every,omitempty" yaml:"full_every,omitempty"` // when everything is copied anew; never again after the first when zero
 	// Batch lets S3 Batch Operations copy where there is very much of it; without

@@ -25,25 +25,25 @@ import (
 type Estate struct {
 	Estate    string   `json:"estate" yaml:"estate"`                             // its name, as inputs give it
 	ClockSkew Duration `json:"clock_skew,omitempty" yaml:"clock_skew,omitempty"` // the largest difference between any two clocks that write times; the cut keeps this distance
-	Ledger    Ledger   `json:"ledger" yaml:"ledger"`
-	Witness   Witness  `json:"witness,omitempty" yaml:"witness,omitempty"`
-	Regions   []Region `json:"regions" yaml:"regions"`
-	Tiers     []Tier   `json:"tiers" yaml:"tiers"`
-	Roles     []Role   `json:"roles" yaml:"roles"`
-	Buckets   []Bucket `json:"buckets" yaml:"buckets"`
-	Groups    []Group  `json:"groups" yaml:"groups"`
-	Backup    *Backup  `json:"backup,omitempty" yaml:"backup,omitempty"` // nil: none are taken
+	Ledger    Ledger   `json:"ledger" yaml:"ledger"`                             // where evidence is kept
+	Witness   Witness  `json:"witness,omitempty" yaml:"witness,omitempty"`       // where the witness keeps its journal; empty: golden queries have nothing to be held against
+	Regions   []Region `json:"regions" yaml:"regions"`                           // exactly one primary, and one standby or more
+	Tiers     []Tier   `json:"tiers" yaml:"tiers"`                               // order of recovery, and objectives
+	Roles     []Role   `json:"roles" yaml:"roles"`                               // who decides and who is asked
+	Buckets   []Bucket `json:"buckets" yaml:"buckets"`                           // logical buckets and the real one in each region
+	Groups    []Group  `json:"groups" yaml:"groups"`                             // what comes back together
+	Backup    *Backup  `json:"backup,omitempty" yaml:"backup,omitempty"`         // where backups go, who may add to them and how long they stay; without it none are taken
 }
 
 // Ledger says where evidence is kept, for all directions of failover: a third
 // place where possible, since neither region may be needed to read it.
 type Ledger struct {
-	Endpoint    string `json:"endpoint" yaml:"endpoint"` // S3 endpoint; a third place where possible
-	Region      string `json:"region,omitempty" yaml:"region,omitempty"`
-	Bucket      string `json:"bucket" yaml:"bucket"`
-	Prefix      string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
-	Credentials Ref    `json:"credentials" yaml:"credentials"` // access_key, secret_key
-	SigningKey  Ref    `json:"signing_key" yaml:"signing_key"` // OpenSSH private key of the worker, which signs the heads
+	Endpoint    string `json:"endpoint" yaml:"endpoint"`                 // URL of its S3; a third place where possible
+	Region      string `json:"region,omitempty" yaml:"region,omitempty"` // region in request signatures; default: us-east-1
+	Bucket      string `json:"bucket" yaml:"bucket"`                     // real name
+	Prefix      string `json:"prefix,omitempty" yaml:"prefix,omitempty"` // put before every key
+	Credentials Ref    `json:"credentials" yaml:"credentials"`           // access_key, secret_key, which may read and add
+	SigningKey  Ref    `json:"signing_key" yaml:"signing_key"`           // OpenSSH private key of the worker, which signs the heads
 	// Signers are the public keys, as in an authorized_keys line, whose signed
 	// heads verify-evidence trusts.
 	Signers []string `json:"signers" yaml:"signers"`
@@ -52,8 +52,8 @@ type Ledger struct {
 // Witness says where the witness's journal is kept: at the standby, so that it
 // is there when the primary is not.
 type Witness struct {
-	Bucket string `json:"bucket,omitempty" yaml:"bucket,omitempty"` // a logical bucket of the estate
-	Prefix string `json:"prefix,omitempty" yaml:"prefix,omitempty"`
+	Bucket string `json:"bucket,omitempty" yaml:"bucket,omitempty"` // a logical bucket, in whose copy at the standby the journal is
+	Prefix string `json:"prefix,omitempty" yaml:"prefix,omitempty"` // put before every key of the journal; outside of every table
 }
 
 // RoleOfRegion is what a region is in the estate, before any run.
@@ -67,18 +67,18 @@ const (
 
 // Region is one place, with the systems that stand there.
 type Region struct {
-	Region  string       `json:"region" yaml:"region"`
-	Role    RoleOfRegion `json:"role" yaml:"role"`
-	Storage Storage      `json:"storage" yaml:"storage"`
-	Kafka   *Kafka       `json:"kafka,omitempty" yaml:"kafka,omitempty"`
-	Connect *Connect     `json:"connect,omitempty" yaml:"connect,omitempty"`
-	Vault   *Vault       `json:"vault,omitempty" yaml:"vault,omitempty"`
+	Region  string       `json:"region" yaml:"region"`                       // its name
+	Role    RoleOfRegion `json:"role" yaml:"role"`                           // what it is before any run: a failover goes from the primary to a standby
+	Storage Storage      `json:"storage" yaml:"storage"`                     // its object store
+	Kafka   *Kafka       `json:"kafka,omitempty" yaml:"kafka,omitempty"`     // its cluster; needed where a group has topics
+	Connect *Connect     `json:"connect,omitempty" yaml:"connect,omitempty"` // the Kafka Connect cluster that runs MirrorMaker 2 into this region
+	Vault   *Vault       `json:"vault,omitempty" yaml:"vault,omitempty"`     // its secret store; needed where a group has routing
 }
 
 // Storage is a region's object store.
 type Storage struct {
-	Provider    string `json:"provider" yaml:"provider"` // "aws" or "minio": decides how writers are fenced
-	Endpoint    string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`
+	Provider    string `json:"provider" yaml:"provider"`                                 // aws or minio: decides how writers are fenced
+	Endpoint    string `json:"endpoint,omitempty" yaml:"endpoint,omitempty"`             // URL; default: AWS's own
 	SigningName string `json:"signing_region,omitempty" yaml:"signing_region,omitempty"` // region in request signatures; default: the region's name
 	Credentials Ref    `json:"credentials" yaml:"credentials"`                           // recovery's own: read everything, write what is promoted
 	Admin       Ref    `json:"admin,omitempty" yaml:"admin,omitempty"`                   // may change policies; for fences, access, and what MinIO tells administrators alone
@@ -92,13 +92,13 @@ type Storage struct {
 
 // Principal is a user of an outside system, with credentials to act as it.
 type Principal struct {
-	Name        string `json:"name" yaml:"name"`
-	Credentials Ref    `json:"credentials" yaml:"credentials"`
+	Name        string `json:"name" yaml:"name"`               // a user in MinIO, an ARN on AWS
+	Credentials Ref    `json:"credentials" yaml:"credentials"` // access_key, secret_key of this principal
 }
 
 // Kafka is a region's cluster.
 type Kafka struct {
-	Brokers     []string `json:"brokers" yaml:"brokers"`
+	Brokers     []string `json:"brokers" yaml:"brokers"`                             // bootstrap addresses, host:port
 	ClusterID   string   `json:"cluster_id" yaml:"cluster_id"`                       // must match before any mutation
 	Credentials Ref      `json:"credentials,omitempty" yaml:"credentials,omitempty"` // username, password; none for a trusted listener
 	Alias       string   `json:"alias" yaml:"alias"`                                 // the cluster's alias in MirrorMaker 2
@@ -106,7 +106,7 @@ type Kafka struct {
 
 // Connect is the Kafka Connect cluster that runs MirrorMaker 2 into a region.
 type Connect struct {
-	URL            string   `json:"url" yaml:"url"`
+	URL            string   `json:"url" yaml:"url"`                                     // of the REST API
 	Credentials    Ref      `json:"credentials,omitempty" yaml:"credentials,omitempty"` // username, password; none where nobody asks for them
 	Source         string   `json:"source" yaml:"source"`                               // MirrorSourceConnector's name
 	Checkpoint     string   `json:"checkpoint" yaml:"checkpoint"`                       // MirrorCheckpointConnector's name
@@ -125,7 +125,7 @@ func (c *Connect) Connectors() []string {
 
 // Vault is a region's secret store.
 type Vault struct {
-	Address     string `json:"address" yaml:"address"`
+	Address     string `json:"address" yaml:"address"`         // URL of HashiCorp Vault or OpenBao
 	Credentials Ref    `json:"credentials" yaml:"credentials"` // token
 	Mount       string `json:"mount" yaml:"mount"`             // a KV version 2 mount
 	// Sentinel is a secret that must be readable for the store to count as
@@ -135,9 +135,9 @@ type Vault struct {
 
 // Tier orders recovery and carries its objectives.
 type Tier struct {
-	Tier int      `json:"tier" yaml:"tier"`
-	RTO  Duration `json:"rto" yaml:"rto"`
-	RPO  Duration `json:"rpo" yaml:"rpo"`
+	Tier int      `json:"tier" yaml:"tier"` // number from 1; lower ones recover first
+	RTO  Duration `json:"rto" yaml:"rto"`   // from the outage to the tier's last milestone
+	RPO  Duration `json:"rpo" yaml:"rpo"`   // the largest loss per dataset; 0s is none
 }
 
 // Method says how an approver of a role is identified.
@@ -152,27 +152,28 @@ const (
 
 // Role is a set of people who may decide, and how each proves who they are.
 type Role struct {
-	Role    string   `json:"role" yaml:"role"`
-	Method  Method   `json:"method" yaml:"method"`
-	Members []Member `json:"members" yaml:"members"`
+	Role    string   `json:"role" yaml:"role"`       // the name that runbooks use
+	Method  Method   `json:"method" yaml:"method"`   // how its members prove who they are
+	Members []Member `json:"members" yaml:"members"` // the people
 }
 
 // Member is one person of a role.
 type Member struct {
-	Name    string `json:"name" yaml:"name"`
-	Key     string `json:"key,omitempty" yaml:"key,omitempty"` // an authorized_keys line; needed where the method is signed
-	Contact string `json:"contact,omitempty" yaml:"contact,omitempty"`
+	Name    string `json:"name" yaml:"name"`                           // as decisions give it
+	Key     string `json:"key,omitempty" yaml:"key,omitempty"`         // an authorized_keys line; needed where the method is signed
+	Contact string `json:"contact,omitempty" yaml:"contact,omitempty"` // how to reach the person
 }
 
 // Bucket is one logical bucket and the real one in each region.
 type Bucket struct {
-	Bucket string            `json:"bucket" yaml:"bucket"`
-	In     map[string]string `json:"in" yaml:"in"` // region → real bucket name
-	// DeleteMarkers and ReverseRule are what the owners have decided about the
-	// bucket's replication, [Replicate] or [Keep] and [Enabled] or [Disabled]. The
-	// checks of storage ask for both; empty is undecided.
+	Bucket string            `json:"bucket" yaml:"bucket"` // the logical name
+	In     map[string]string `json:"in" yaml:"in"`         // the real bucket of each region
+	// DeleteMarkers is what becomes of a key at the standby that the primary deletes,
+	// [Replicate] or [Keep]; empty is undecided.
 	DeleteMarkers string `json:"delete_markers,omitempty" yaml:"delete_markers,omitempty"`
-	ReverseRule   string `json:"reverse_rule,omitempty" yaml:"reverse_rule,omitempty"` // of the rule from the standby back to the primary
+	// ReverseRule is how the rule from the standby back to the primary stands ready,
+	// [Enabled] or [Disabled]; empty is undecided.
+	ReverseRule string `json:"reverse_rule,omitempty" yaml:"reverse_rule,omitempty"`
 	// Retention is for how long, in every region, what was overwritten or deleted
 	// can be brought back: no less than it may take to notice.
 	Retention Duration `json:"retention,omitempty" yaml:"retention,omitempty"`
@@ -189,22 +190,22 @@ const (
 // Group is a consistency group: tables, topics and consumer groups that come
 // back together, at one cut.
 type Group struct {
-	Group          string          `json:"group" yaml:"group"`
-	Tier           int             `json:"tier" yaml:"tier"`
-	Owner          string          `json:"owner" yaml:"owner"` // a role
-	Tables         []Table         `json:"tables,omitempty" yaml:"tables,omitempty"`
-	Topics         []Topic         `json:"topics,omitempty" yaml:"topics,omitempty"`
-	ConsumerGroups []ConsumerGroup `json:"consumer_groups,omitempty" yaml:"consumer_groups,omitempty"`
-	Access         *Access         `json:"access,omitempty" yaml:"access,omitempty"`
-	Routing        *Routing        `json:"routing,omitempty" yaml:"routing,omitempty"`
-	Pipelines      []Pipeline      `json:"pipelines,omitempty" yaml:"pipelines,omitempty"`
-	Canary         *Canary         `json:"canary,omitempty" yaml:"canary,omitempty"`
+	Group          string          `json:"group" yaml:"group"`                                         // its name
+	Tier           int             `json:"tier" yaml:"tier"`                                           // the one that it recovers with
+	Owner          string          `json:"owner" yaml:"owner"`                                         // a role, which is asked about the group
+	Tables         []Table         `json:"tables,omitempty" yaml:"tables,omitempty"`                   // what comes back at one cut
+	Topics         []Topic         `json:"topics,omitempty" yaml:"topics,omitempty"`                   // what comes back with them
+	ConsumerGroups []ConsumerGroup `json:"consumer_groups,omitempty" yaml:"consumer_groups,omitempty"` // what is placed at the target, at or before what the tables hold
+	Access         *Access         `json:"access,omitempty" yaml:"access,omitempty"`                   // who reads and who writes
+	Routing        *Routing        `json:"routing,omitempty" yaml:"routing,omitempty"`                 // the secret by which clients find their region
+	Pipelines      []Pipeline      `json:"pipelines,omitempty" yaml:"pipelines,omitempty"`             // what runs on a schedule and writes the group's data
+	Canary         *Canary         `json:"canary,omitempty" yaml:"canary,omitempty"`                   // a topic through which a marked record is sent
 }
 
 // Table is a lakehouse table.
 type Table struct {
-	Table  string `json:"table" yaml:"table"`
-	Format string `json:"format" yaml:"format"` // "delta"
+	Table  string `json:"table" yaml:"table"`   // its name, unique in the estate
+	Format string `json:"format" yaml:"format"` // of its log; delta is the only one so far
 	Bucket string `json:"bucket" yaml:"bucket"` // a logical bucket
 	Path   string `json:"path" yaml:"path"`     // prefix inside it, without slashes at the ends
 	// LogStore is who else than the log itself knows which commits count, [S3DynamoDB] or
@@ -231,17 +232,18 @@ const (
 // of the cut: a golden one, whose answer is known, or one of quality, which
 // selects the rows that must not be.
 type Query struct {
-	Query   string `json:"query" yaml:"query"`
-	Golden  string `json:"golden,omitempty" yaml:"golden,omitempty"`   // SQL
-	Quality string `json:"quality,omitempty" yaml:"quality,omitempty"` // SQL
+	Query   string `json:"query" yaml:"query"`                         // its name, unique in the table
+	Golden  string `json:"golden,omitempty" yaml:"golden,omitempty"`   // SQL whose answer is known
+	Quality string `json:"quality,omitempty" yaml:"quality,omitempty"` // SQL that selects the rows that must not be
 	// Answer is that of a golden query: each row as a JSON list, in any order.
 	Answer []string `json:"answer,omitempty" yaml:"answer,omitempty"`
 }
 
 // Topic is a mirrored Kafka topic.
 type Topic struct {
-	Topic string `json:"topic" yaml:"topic"`
-	// PeakMessages is the owner's promise, as [Table.PeakRows] is.
+	Topic string `json:"topic" yaml:"topic"` // its name in Kafka, unique in the estate
+	// PeakMessages is the owner's promise of the most messages per second, as
+	// [Table.PeakRows] is of rows.
 	PeakMessages float64 `json:"peak_messages_per_second,omitempty" yaml:"peak_messages_per_second,omitempty"`
 	// PeakBurst is how many messages a burst may add to that, as [Table.PeakBurst]
 	// is for rows.
@@ -251,41 +253,41 @@ type Topic struct {
 // ConsumerGroup is a Kafka consumer group and the topics whose offsets it keeps.
 // It crosses no tier.
 type ConsumerGroup struct {
-	ConsumerGroup string   `json:"consumer_group" yaml:"consumer_group"`
-	Topics        []string `json:"topics" yaml:"topics"`
+	ConsumerGroup string   `json:"consumer_group" yaml:"consumer_group"` // its name in Kafka
+	Topics        []string `json:"topics" yaml:"topics"`                 // those whose offsets it keeps, all of the group's tier
 }
 
 // Access says who reads and who writes a group's data in each region.
 type Access struct {
-	Readers []AccessPrincipal `json:"readers" yaml:"readers"`
-	Writers []AccessPrincipal `json:"writers" yaml:"writers"`
+	Readers []AccessPrincipal `json:"readers" yaml:"readers"` // who may read once the region is active
+	Writers []AccessPrincipal `json:"writers" yaml:"writers"` // who may write as well
 }
 
 // AccessPrincipal is a principal in one region.
 type AccessPrincipal struct {
-	Region      string `json:"region" yaml:"region"`
-	Name        string `json:"name" yaml:"name"`
-	Credentials Ref    `json:"credentials" yaml:"credentials"`
+	Region      string `json:"region" yaml:"region"`           // where the principal is
+	Name        string `json:"name" yaml:"name"`               // a user in MinIO, an ARN on AWS
+	Credentials Ref    `json:"credentials" yaml:"credentials"` // access_key, secret_key by which its rights are proven
 }
 
 // Routing is the secret by which a group's clients find their region: a KV
 // version 2 secret, with the whole value that each region's clients must read.
 type Routing struct {
-	Secret string                       `json:"secret" yaml:"secret"`
-	Values map[string]map[string]string `json:"values" yaml:"values"` // active region → key → value
+	Secret string                       `json:"secret" yaml:"secret"` // path in the mount of each region's vault
+	Values map[string]map[string]string `json:"values" yaml:"values"` // for each active region the whole value that clients must then read
 }
 
 // Pipeline is something that runs on a schedule and writes the group's data.
 type Pipeline struct {
-	Pipeline  string `json:"pipeline" yaml:"pipeline"`
-	Connector string `json:"connector" yaml:"connector"` // "temporal-schedule"
-	// In holds, per region, the pipeline's name in its orchestrator.
+	Pipeline  string `json:"pipeline" yaml:"pipeline"`   // its name, unique in the estate
+	Connector string `json:"connector" yaml:"connector"` // what it runs in; temporal-schedule is the only one so far
+	// In is the pipeline's name in the orchestrator of each region.
 	In map[string]string `json:"in" yaml:"in"`
 }
 
 // Canary is a topic of the group through which a marked record is sent.
 type Canary struct {
-	Topic string `json:"topic" yaml:"topic"`
+	Topic string `json:"topic" yaml:"topic"` // one of the group's own topics
 }
 
 // Ref names a credential: vault:mount/path#field, env:NAME or file:path. It is

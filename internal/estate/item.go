@@ -157,6 +157,14 @@ func (e *Estate) Items(kind Kind, f Filter) []Item {
 	return items
 }
 
+// OwnedBy lists the groups that a role owns, sorted by name.
+func (e *Estate) OwnedBy(role string) []Item {
+	return slices.DeleteFunc(e.Items(GroupKind, Filter{}), func(i Item) bool {
+		g, _ := e.Group(i.Name)
+		return !SameName(g.Owner, role)
+	})
+}
+
 // Table returns the table of that name and its group.
 func (e *Estate) Table(name string) (*Table, *Group, bool) {
 	for gi := range e.Groups {

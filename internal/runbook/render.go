@@ -260,7 +260,11 @@ func (p *paper) contacts() {
 			}
 			members = append(members, fmt.Sprintf("%s (%s)", m.Name, contact))
 		}
-		p.para("- ", "  ", fmt.Sprintf("%s: %s", r.Role, strings.Join(members, ", ")))
+		owns := ""
+		if groups := p.estate.OwnedBy(r.Role); len(groups) > 0 {
+			owns = ", who owns " + listed(groups)
+		}
+		p.para("- ", "  ", fmt.Sprintf("%s%s: %s", r.Role, owns, strings.Join(members, ", ")))
 	}
 }
 
