@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"breakwater/internal/estate"
@@ -279,6 +280,7 @@ func (a *app) kafkaLooks(e *estate.Estate, r *estate.Region, add adder) {
 	if r.Connect == nil {
 		return
 	}
+	a.mirrorLook(e, r, add)
 	for _, connector := range r.Connect.Connectors() {
 		add(r.Region, "connector "+connector+" runs", func(ctx context.Context) error {
 			m, err := a.systems.Mirror(ctx, e, "", r.Region)
@@ -297,6 +299,35 @@ func (a *app) kafkaLooks(e *estate.Estate, r *estate.Region, add adder) {
 			return nil
 		})
 	}
+}
+
+// mirrorLook holds what the estate says of the mirror against the mirror. With two other
+// clusters it is not known from which of them it copies.
+func (a *app) mirrorLook(e *estate.Estate, r *estate.Region, add adder) {
+	var from []string
+	for _, o := range e.Regions {
+		if o.Region != r.Region && o.Kafka != nil {
+			from = append(from, o.Region)
+		}
+	}
+	if len(from) != 1 {
+		return
+	}
+	add(r.Region, "the mirror is the one that the estate describes", func(ctx context.Context) error {
+		m, err := a.systems.Mirror(ctx, e, from[0], r.Region)
+		if err != nil {
+			return err
+		}
+		auditor, can := m.(mirror.Auditor)
+		if !can {
+			return nil
+		}
+		odd, err := auditor.Contradictions(ctx)
+		if err == nil && len(odd) > 0 {
+			return errors.New(strings.Join(odd, "; "))
+		}
+		return err
+	})
 }
 
 func (a *app) vaultLooks(e *estate.Estate, r *estate.Region, add adder) {

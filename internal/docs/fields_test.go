@@ -201,17 +201,17 @@ func testsThere(t *testing.T) map[string]bool {
 func (u use) words(refused bool) string {
 	var all []string
 	if u.decides != "" {
-		all = append(all, "used: "+u.decides)
+		all = append(all, "**used**: "+u.decides)
 	}
 	if u.against != "" {
-		by := "`" + u.by + "`"
+		red := "`" + u.by + "` is red"
 		if u.by == "every run" {
-			by = u.by
+			red = "no run begins"
 		}
-		all = append(all, fmt.Sprintf("compared with %s: %s is red", u.against, by))
+		all = append(all, fmt.Sprintf("**compared** with %s: else %s", u.against, red))
 	}
 	if refused {
-		all = append(all, "refused where its form or its references are wrong")
+		all = append(all, "**refused** where malformed")
 	}
 	return cmp.Or(strings.Join(all, "; "), "by its parts")
 }

@@ -97,7 +97,7 @@ func (c *code) body(p *packages.Package, from types.Object, body ast.Node) {
 	if c.refers[from] == nil {
 		c.refers[from], c.reads[from] = map[types.Object]bool{}, map[string]bool{}
 	}
-	group := ""
+	group := groupOf(p, body)
 	written := map[ast.Expr]bool{}
 	ast.Inspect(body, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -117,17 +117,27 @@ func (c *code) body(p *packages.Package, from types.Object, body ast.Node) {
 			if o := p.TypesInfo.Uses[n]; o != nil && ours(o) {
 				c.refers[from][origin(o)] = true
 			}
-		case *ast.CallExpr: // group(&cobra.Command{Use: "estate"}, check, …)
-			if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "group" && len(n.Args) > 0 {
-				if u, ok := n.Args[0].(*ast.UnaryExpr); ok {
-					group = named(p, u.X, "Use") + " "
-				}
-			}
 		case *ast.CompositeLit:
 			return !c.root(p, from, group, n)
 		}
 		return true
 	})
+}
+
+// groupOf is the word before the commands of a function, which it puts together as
+// group(&cobra.Command{Use: "estate"}, check, …).
+func groupOf(p *packages.Package, body ast.Node) (word string) {
+	ast.Inspect(body, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok && len(call.Args) > 1 {
+			if f, ok := call.Fun.(*ast.Ident); ok && f.Name == "group" {
+				if u, ok := call.Args[0].(*ast.UnaryExpr); ok {
+					word = named(p, u.X, "Use") + " "
+				}
+			}
+		}
+		return true
+	})
+	return word
 }
 
 const estatePkg = module + "internal/estate"
@@ -330,7 +340,6 @@ func (c *code) reached(from []types.Object) map[types.Object]bool {
 	}
 	return seen
 }
-
 
 // readers says of each field of the estate's types, such as "Kafka.Alias", who reads it:
 // actions, and commands as they are typed. An action that a process serves is the action's

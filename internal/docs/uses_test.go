@@ -9,12 +9,12 @@ type use struct {
 	proof   string // a fault of that action, or a test, by which a wrong value was seen red
 }
 
-// The tests that change the estate, and not the system.
-const preflight, live = "estate.preflight", "breakwater estate check"
+// preflight asks most of what can contradict an estate.
+const preflight = "estate.preflight"
 
 // uses are the fields that an estate can have, but for those that only hold others.
 var uses = map[string]use{
-	"estate":             {"names the estate in inputs, in the lock and in every record", "the file's name", "every run", "TestLoad"},
+	"estate":             {"names the estate in inputs, in the lock and in every record", "the file's name", "every run", "TestLoadByName"},
 	"clock_skew":         {"the distance that every cut keeps from a time of another clock", "", "", ""},
 	"ledger.endpoint":    {"", "the store, by writing an object and reading it back", preflight, "TestPreflight"},
 	"ledger.region":      {"signs the requests to the ledger", "", "", ""},
@@ -39,10 +39,10 @@ var uses = map[string]use{
 	"regions[].storage.replication.credentials":  {"", "the store, by writing as the replicator: refused behind the closed intake", "storage.stop-replication", "storage.replicator-key-changed"},
 	"regions[].kafka.brokers":                    {"", "the cluster, by asking for its id", preflight, "kafka.target-unreachable"},
 	"regions[].kafka.cluster_id":                 {"", "the cluster's own id, and that of the Connect worker", preflight, "TestPreflight"},
-	"regions[].kafka.credentials":                {"who asks the cluster", "the cluster, by asking for its id", live, "TestSCRAM"},
+	"regions[].kafka.credentials":                {"who asks the cluster", "the cluster, by asking for its id", preflight, "TestAuthentication"},
 	"regions[].kafka.alias":                      {"which topics hold the mirror's checkpoints and syncs", "source.cluster.alias and target.cluster.alias of the connectors", preflight, "kafka.mirror-alias-changed"},
 	"regions[].connect.url":                      {"", "the worker: it knows the connectors, and is of the region's cluster", preflight, "TestPreflight"},
-	"regions[].connect.credentials":              {"who asks the worker", "the worker, by asking for its connectors", live, "TestLogin"},
+	"regions[].connect.credentials":              {"who asks the worker", "the worker, by asking for its connectors", preflight, "TestLogin"},
 	"regions[].connect.source":                   {"whose offsets say how far the mirror came; stopped first", "connector.class", preflight, "TestPreflight"},
 	"regions[].connect.checkpoint":               {"whose settings say how groups move; stopped", "connector.class", preflight, "TestPreflight"},
 	"regions[].connect.heartbeat":                {"stopped", "connector.class", preflight, "TestPreflight"},
@@ -76,9 +76,9 @@ var uses = map[string]use{
 	"groups[].tables[].peak_rows_per_second":     {"bounds the loss from a source that is silent", "", "", ""},
 	"groups[].tables[].peak_burst_rows":          {"bounds the loss from a source that is silent", "", "", ""},
 	"groups[].tables[].queries[].query":          {"names the query where it fails", "", "", ""},
-	"groups[].tables[].queries[].golden":         {"", "the recovered tables", "access.golden-queries", "TestGoldenQueries"},
-	"groups[].tables[].queries[].quality":        {"", "the recovered tables", "access.golden-queries", "TestGoldenQueries"},
-	"groups[].tables[].queries[].answer":         {"", "the recovered tables", "access.golden-queries", "TestGoldenQueries"},
+	"groups[].tables[].queries[].golden":         {"", "the recovered tables", "access.golden-queries", "TestGoldenSQL"},
+	"groups[].tables[].queries[].quality":        {"", "the recovered tables", "access.golden-queries", "TestGoldenSQL"},
+	"groups[].tables[].queries[].answer":         {"", "the recovered tables", "access.golden-queries", "TestGoldenSQL"},
 	"groups[].topics[].topic":                    {"", "the cluster: the topic is there", preflight, "TestPreflight"},
 	"groups[].topics[].peak_messages_per_second": {"bounds the loss from a source that is silent", "", "", ""},
 	"groups[].topics[].peak_burst_messages":      {"bounds the loss from a source that is silent", "", "", ""},
