@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	"breakwater/internal/action"
@@ -99,7 +98,7 @@ func comesBack(p recovery.GroupPoint) string {
 
 // say marks what the step takes to be unchanged, and what it leaves out.
 func say(c action.Call[pointParams], ev *lake.GroupEvidence) error {
-	unchanged, err := named(c.Estate, "assume_unchanged", c.With.AssumeUnchanged)
+	unchanged, err := lake.Named(c.Estate, "assume_unchanged", c.With.AssumeUnchanged)
 	if err != nil {
 		return err
 	}
@@ -109,29 +108,11 @@ func say(c action.Call[pointParams], ev *lake.GroupEvidence) error {
 	for i := range ev.Topics {
 		ev.Topics[i].Unchanged = slices.Contains(unchanged, ev.Topics[i].Name)
 	}
-	out, err := named(c.Estate, "leave_out", c.With.LeaveOut)
+	out, err := lake.Named(c.Estate, "leave_out", c.With.LeaveOut)
 	for _, name := range out {
-		ev.LeaveOut(name, "people leave it out (input leave_out); bring it back by itself, from a backup or when its replication is whole")
+		ev.LeaveOut(name, lake.PeopleLeaveOut)
 	}
 	return err
-}
-
-// named are the tables and topics that an input names.
-func named(e *estate.Estate, input, list string) ([]string, error) {
-	var all []string
-	for name := range strings.SplitSeq(list, ",") {
-		if name = strings.TrimSpace(name); name == "" {
-			continue
-		}
-		if !slices.ContainsFunc(e.Groups, func(g estate.Group) bool {
-			return slices.ContainsFunc(g.Tables, func(t estate.Table) bool { return t.Table == name }) ||
-				slices.ContainsFunc(g.Topics, func(t estate.Topic) bool { return t.Topic == name })
-		}) {
-			return nil, fmt.Errorf("%w: %s names %q, and estate %s has no table or topic of that name", action.ErrRefused, input, name, e.Estate)
-		}
-		all = append(all, name)
-	}
-	return all, nil
 }
 
 func (s room) planPoint(ctx context.Context, c action.Call[pointParams]) (action.Change, error) {

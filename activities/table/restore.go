@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/backup"
 	"breakwater/internal/estate"
+	"breakwater/internal/lake"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
@@ -37,6 +39,7 @@ func (s room) restoreActions(c *action.Catalogue) {
 type restoreWith struct {
 	Manifest string     `json:"manifest,omitempty" doc:"The backup to restore, as GROUP/NUMBER. Without it, the newest of the table's group that is whole; a damaged one is stepped over and named."`
 	At       *time.Time `json:"at,omitempty" doc:"Restore the newest backup whose cut is not after this moment."`
+	LeaveOut string     `json:"leave_out,omitempty" doc:"tables, separated by commas, that are left as they are: nothing is known of what these lose, and a gate accepts that for each, so that the others are restored. A table that a catalog decides about is left as it is without being named"`
 	Prefix   string     `json:"prefix,omitempty" doc:"Restore beside: below this prefix of the bucket, which the table's own path follows. Without it, in the table's own place, where the bucket keeps what was there."`
 }
 
@@ -67,6 +70,10 @@ type keptObject struct {
 
 func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (action.Change, error) {
 	r, err := s.restoringTo(ctx, c, nil)
+	var not *lake.NotHereError
+	if errors.As(err, &not) {
+		return planLeftOut(not)
+	}
 	if err != nil {
 		return action.Change{}, err
 	}
@@ -132,6 +139,9 @@ func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (acti
 		}
 	}
 	lost, err := r.givesUp(ctx)
+	if errors.As(err, &not) {
+		return planLeftOut(not)
+	}
 	if err != nil {
 		return action.Change{}, err
 	}

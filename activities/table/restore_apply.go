@@ -20,6 +20,9 @@ import (
 // log had beside the backup in between. It goes by what is there, so that a second
 // call, or one after a crash, does what is left.
 func (s room) applyRestore(ctx context.Context, c action.Call[restoreWith]) (action.Outcome, error) {
+	if _, out := leftOutBy(c.Plan); out {
+		return action.Outcome{Summary: c.Item.Name + " is left as it is"}, nil
+	}
 	p, err := action.Decode[restorePlan](c.Plan.Data)
 	if err != nil {
 		return action.Outcome{}, err

@@ -47,7 +47,9 @@ func (s room) restoringTo(ctx context.Context, c action.Call[restoreWith], plan 
 		return r, err
 	}
 	if plan == nil {
-		err = r.choose(ctx, c)
+		if err = r.leavesOut(c, r.site.Root != site.Root); err == nil {
+			err = lacking(ctx, site, r.choose(ctx, c))
+		}
 	} else {
 		err = r.planned(ctx, *plan)
 	}
@@ -207,8 +209,8 @@ func moved(t lake.Table, key, how string) error {
 }
 
 // givesUp says what the place holds now that the restored version does not; empty for a
-// place that holds no table. A table whose commits somebody else decides is refused: that
-// one would go on from where it is.
+// place that holds no table. A table whose commits somebody else decides is left as it is,
+// by a [lake.NotHereError]: that one would go on from there.
 func (r restoring) givesUp(ctx context.Context) (string, error) {
 	m, t := r.found.Manifest, r.site
 	goes := fmt.Sprintf("It comes back to version %d of backup %s, cut at %s; what was committed after that is given up, and stays in the bucket's versions.",
@@ -223,15 +225,15 @@ func (r restoring) givesUp(ctx context.Context) (string, error) {
 	case l == nil && errors.Is(err, fs.ErrNotExist) && lake.Answered(err):
 		return "", nil
 	case errors.As(err, &managed) && managed.Managed():
-		return "", fmt.Errorf("%w: restore table %s in %s: %w", action.ErrRefused, t.Name, t.Region, err)
+		return "", t.NotHere(err.Error())
 	case err != nil && !lake.LogBroken(err) && !errors.Is(err, table.ErrUnsupported):
 		return "", err
 	case err != nil:
 		return fmt.Sprintf("What table %s holds now cannot be read, so that nobody can say what is lost: %v. %s", t.Name, err, goes), nil
 	}
 	if c, ok := snap.(table.Coordinated); ok && c.Coordinator() != "" {
-		return "", fmt.Errorf("%w: restore table %s in %s: its commits are decided by another (%s), who would go on from version %d; have that one drop the table first, or restore it beside",
-			action.ErrRefused, t.Name, t.Region, c.Coordinator(), snap.Version().Number)
+		return "", t.NotHere(fmt.Sprintf("its commits are decided by another (%s), who would go on from version %d; have that one drop the table first, or restore it beside",
+			c.Coordinator(), snap.Version().Number))
 	}
 	is := fmt.Sprintf("Table %s is now at version %d of %s", t.Name, snap.Version().Number, snap.Version().Time.Format(time.RFC3339))
 	if n := snap.Rows(); n >= 0 {

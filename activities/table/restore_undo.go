@@ -111,6 +111,9 @@ func (r *restoring) hasBytesOf(ctx context.Context, key, version string) (bool, 
 }
 
 func (s room) planUnrestore(ctx context.Context, c action.Call[restoreWith]) (action.Change, error) {
+	if _, out := leftOutBy(c.Plan); out {
+		return action.Change{Summary: c.Item.Name + " was left as it is: there is nothing to take back", Data: c.Plan.Data}, nil
+	}
 	p, err := action.Decode[restorePlan](c.Plan.Data)
 	if err != nil {
 		return action.Change{}, err
@@ -163,6 +166,9 @@ func (s room) planUnrestore(ctx context.Context, c action.Call[restoreWith]) (ac
 }
 
 func (s room) applyUnrestore(ctx context.Context, c action.Call[restoreWith]) (action.Outcome, error) {
+	if _, out := leftOutBy(c.Plan); out {
+		return action.Outcome{Summary: c.Item.Name + " is left as it is"}, nil
+	}
 	b, err := action.Decode[backPlan](c.Plan.Data)
 	if err != nil {
 		return action.Outcome{}, err
@@ -207,6 +213,9 @@ func (s room) applyUnrestore(ctx context.Context, c action.Call[restoreWith]) (a
 // verifyUnrestore observes that everything below the table's place is as it was,
 // from a listing.
 func (s room) verifyUnrestore(ctx context.Context, c action.Call[restoreWith]) ([]action.Observation, error) {
+	if _, out := leftOutBy(c.Plan); out {
+		return s.unrestored(ctx, c), nil
+	}
 	b, err := action.Decode[backPlan](c.Plan.Data)
 	if err != nil {
 		return nil, err

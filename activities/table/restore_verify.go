@@ -22,6 +22,9 @@ import (
 // verifyRestore reads the table as any reader would, and every byte of it once
 // more against the manifest's checksums.
 func (s room) verifyRestore(ctx context.Context, c action.Call[restoreWith]) ([]action.Observation, error) {
+	if left, out := leftOutBy(c.Plan); out {
+		return s.verifyNotRestored(ctx, c, left)
+	}
 	p, err := action.Decode[restorePlan](c.Plan.Data)
 	if err != nil {
 		return nil, err

@@ -463,7 +463,7 @@ func (s Lake) SourceHead(ctx context.Context, c action.Call[action.None], name s
 	defer done()
 	snap, err := l.Snapshot(ctx, l.Extent().Head)
 	if why := notHere(coordinatorOf(snap), err); why != "" {
-		return nil, &NotHereError{LeftOut: recovery.LeftOut{Dataset: name, Kind: "table", Why: why}}
+		return nil, site.NotHere(why)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("head of table %s in %s: %w", name, c.Run.Source, err)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
+	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
@@ -22,10 +25,19 @@ func (e *NotHereError) Error() string {
 	return fmt.Sprintf("table %s does not come back here: %s", e.Dataset, e.Why)
 }
 
+// NotHere is the error of a table that does not come back here. Nothing is known of what
+// it loses.
+func (t Table) NotHere(why string) *NotHereError {
+	return &NotHereError{
+		LeftOut: recovery.LeftOut{Dataset: t.Name, Kind: "table", Why: why},
+		Loss:    recovery.Loss{Dataset: t.Name, Kind: "table", Unit: "rows", Out: true},
+	}
+}
+
 // Screen says why a table that was opened does not come back here; empty where nothing
 // says that it does not.
 func (t Table) Screen(ctx context.Context, l table.Table) (why string, err error) {
-	if why = t.catalogs(); why != "" {
+	if why = t.Catalogs(); why != "" {
 		return why, nil
 	}
 	screened, ok := l.(table.Screened)
@@ -39,8 +51,8 @@ func (t Table) Screen(ctx context.Context, l table.Table) (why string, err error
 	return "", err
 }
 
-// catalogs says why a table that the estate gives to a catalog does not come back here.
-func (t Table) catalogs() string {
+// Catalogs says why a table that the estate gives to a catalog does not come back here.
+func (t Table) Catalogs() string {
 	if t.Decl == nil || t.Decl.LogStore != estate.Catalog {
 		return ""
 	}
@@ -77,7 +89,7 @@ func notHere(coordinator string, err error) string {
 // LookOrLeaveOut is [TableEvidence.Look], and leaves out a table that does not come back
 // here. Its head says who decides, whole or not.
 func (t *TableEvidence) LookOrLeaveOut(ctx context.Context) error {
-	if why := t.catalogs(); why != "" {
+	if why := t.Catalogs(); why != "" {
 		t.leaveOut(why)
 		return nil
 	}
@@ -99,6 +111,27 @@ func (t *TableEvidence) LookOrLeaveOut(ctx context.Context) error {
 func (t *TableEvidence) leaveOut(why string) {
 	t.State.LeftOut = why
 	t.Log, t.Newest, t.above, t.Odd, t.State.Versions = nil, nil, nil, nil, nil
+}
+
+// PeopleLeaveOut is why a table or a topic is left out that people name.
+const PeopleLeaveOut = "people leave it out (input leave_out); bring it back by itself, from a backup or when its replication is whole"
+
+// Named are the tables and topics of an estate that an input names, separated by commas.
+func Named(e *estate.Estate, input, list string) ([]string, error) {
+	var all []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		if !slices.ContainsFunc(e.Groups, func(g estate.Group) bool {
+			return slices.ContainsFunc(g.Tables, func(t estate.Table) bool { return t.Table == name }) ||
+				slices.ContainsFunc(g.Topics, func(t estate.Topic) bool { return t.Topic == name })
+		}) {
+			return nil, fmt.Errorf("%w: %s names %q, and estate %s has no table or topic of that name", action.ErrRefused, input, name, e.Estate)
+		}
+		all = append(all, name)
+	}
+	return all, nil
 }
 
 // LeaveOut leaves out a table or a topic; false where the group has none of that name.

@@ -31,6 +31,7 @@ type restore struct {
 	Manifest string     `json:"manifest,omitempty" doc:"the backup"`
 	At       *time.Time `json:"at,omitempty" doc:"the newest one until then"`
 	Prefix   string     `json:"prefix,omitempty" doc:"where to, if not over the table"`
+	LeaveOut string     `json:"leave_out,omitempty" doc:"what stays as it is"`
 }
 
 // flag is the type of an action with a parameter of every kind.
