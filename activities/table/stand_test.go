@@ -184,7 +184,7 @@ func inMemory(t *testing.T, deaf bool) (*stand, *seen) {
 
 func standIn(t *testing.T, b objectstore.Bucket, acts objectstore.Store, path string) *stand {
 	at := time.UnixMilli(1795238390000) // just after the fixtures were written
-	return &stand{t: t, bucket: b, acts: acts, path: path, clock: at, run: action.Run{Workflow: "stand", FirstRun: "1", Target: standRegion, Started: at}}
+	return &stand{t: t, bucket: b, acts: acts, path: path, clock: at, run: action.Run{Workflow: "stand", FirstRun: "1", Source: standRegion, Target: standRegion, Started: at}}
 }
 
 // Bucket, StorageAs, Depot and Format make it what package lake finds tables by.
@@ -218,6 +218,7 @@ func (s *stand) action(name string) (*action.Definition, action.Request) {
 	r := room{lake: lake.New(s)}
 	r.promoteActions(c)
 	r.rollbackActions(c)
+	r.witnessActions(c)
 	d, ok := c.Get(name)
 	if !ok {
 		s.t.Fatalf("no action %s", name)
@@ -225,7 +226,7 @@ func (s *stand) action(name string) (*action.Definition, action.Request) {
 	return d, action.Request{
 		Run: s.run, Records: point(s.point), Step: "step", Item: estate.Item{Kind: estate.TableKind, Name: "orders", Group: "orders"},
 		Estate: &estate.Estate{
-			Estate: "stand", Regions: []estate.Region{{Region: standRegion, Role: estate.Primary}},
+			Estate: "stand", Regions: []estate.Region{{Region: standRegion, Role: estate.Primary}}, Witness: estate.Witness{Bucket: s.bucket.Name(), Prefix: "_witness"},
 			Groups: []estate.Group{{Group: "orders", Tables: []estate.Table{{Table: "orders", Format: "delta", Bucket: "lake", Path: s.path}}}},
 		},
 		Guard: func(context.Context) error { return nil }, Progress: func(int64, int64, string) {},

@@ -73,6 +73,7 @@ func TestWitnessOfACoordinatedTable(t *testing.T) {
 	t.Parallel()
 	l := world.OrdersLake(t)
 	coordinate(l, world.East)
+	l.Append("orders", 1) // no head of which there is a record already
 	d := l.Recorded("table.witness")
 	r := l.Request(d, "orders")
 	if o := l.Act(d, &r, nil); o.Mutations != 0 || !strings.Contains(o.Summary, "not witnessed") || !strings.Contains(r.Plan.Summary, "dynamodb") {

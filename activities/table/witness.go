@@ -65,15 +65,23 @@ func (s room) headSeen(ctx context.Context, c action.Call[action.None]) (headSee
 	if h.log, err = h.site.Open(ctx); err != nil {
 		return h, err
 	}
-	// Of a broken log the head is noted all the same.
-	if h.catalog, err = h.site.Screen(ctx, h.log); h.catalog != "" || err != nil && !lake.LogBroken(err) {
-		return h, err
-	}
 	h.version = h.log.Extent().Head
-	if _, err = h.journal.Record(ctx, h.site.Name, h.version); err == nil {
-		h.known = true
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	// Who decides is looked for before a record is made: a head with one is not looked
+	// through again.
+	_, err = h.journal.Record(ctx, h.site.Name, h.version)
+	switch {
+	case err == nil:
+		h.known, h.catalog = true, h.site.Catalogs()
+	case !errors.Is(err, fs.ErrNotExist):
 		return h, err
+	default:
+		h.catalog, err = h.site.Screen(ctx, h.log)
+		if err != nil && !lake.LogBroken(err) { // of a broken log the head is noted all the same
+			return h, err
+		}
+	}
+	if h.catalog != "" {
+		return h, nil
 	}
 	all, err := h.journal.Sightings(ctx, h.site.Name)
 	for _, s := range all {
@@ -201,11 +209,6 @@ func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]
 	kept.Region = c.Run.Target
 	const noted = "this run's sighting of the head is in the journal"
 	l, opened := site.Open(ctx)
-	if opened == nil {
-		if why, err := site.Screen(ctx, l); err == nil && why != "" {
-			return []action.Observation{site.About(action.Saw("the head is witnessed, where the log alone says what was committed", "a sighting, or a catalog", "not witnessed: "+why, true))}, nil
-		}
-	}
 	all, err := j.Sightings(ctx, site.Name)
 	if err != nil {
 		return []action.Observation{kept.NotSeen(c.Run, noted, "a sighting", err)}, nil
@@ -217,6 +220,13 @@ func (s room) verifyWitness(ctx context.Context, c action.Call[action.None]) ([]
 		}
 	}
 	if mine == nil {
+		why := site.Catalogs()
+		if why == "" && opened == nil {
+			why, _ = site.Screen(ctx, l) // what cannot be looked through says of nobody that he decides
+		}
+		if why != "" {
+			return []action.Observation{site.About(action.Saw("the head is witnessed, where the log alone says what was committed", "a sighting, or a catalog", "not witnessed: "+why, true))}, nil
+		}
 		return []action.Observation{site.About(action.Saw(noted, "a sighting by "+c.Run.Name(), fmt.Sprintf("%s, none by it", plural.Of(len(all), "sighting")), false))}, nil
 	}
 	obs := []action.Observation{site.About(action.Saw(noted, "a sighting by "+c.Run.Name(), fmt.Sprintf("version %d at %s", mine.Version, mine.Last.Format(time.RFC3339)), true))}

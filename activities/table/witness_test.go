@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
+	"breakwater/lab/prove"
 	"breakwater/lab/world"
 )
 
@@ -52,6 +54,44 @@ func TestWitnessReadsWhatIsNew(t *testing.T) {
 	l.Must(err)
 	if want := l.Truth["orders"][3]; r.Rows != want.Rows || r.Hash != want.Hash() {
 		t.Errorf("the journal has %d rows with hash %s, the source %v", r.Rows, r.Hash, want)
+	}
+}
+
+// TestWitnessOfAKnownHead: a head that has a record was looked through when that was
+// made. It costs its listing, and no file of the log or of the table.
+func TestWitnessOfAKnownHead(t *testing.T) {
+	t.Parallel()
+	s, store := inMemory(t, false)
+	s.write(7, 0)
+	with := json.RawMessage(`{}`)
+	for n, run := range []string{"one", "two"} {
+		s.run.Workflow = run
+		count, stop := store.counting()
+		d, r := s.planned("table.witness", with)
+		out, err := d.Apply(t.Context(), r, with)
+		s.must(err)
+		if n == 0 {
+			continue // its record is made
+		}
+		stop()
+		asked := 0
+		for key, times := range count {
+			if strings.HasPrefix(key, s.path+"/") && !strings.HasSuffix(key, "/") {
+				asked += times
+			}
+		}
+		if asked > 0 || out.Mutations != 1 {
+			t.Errorf("a head with a record costs %d requests for files, and %d changes: %v", asked, out.Mutations, count)
+		}
+		count, stop = store.counting()
+		prove.Passes(t, d, r, with)
+		stop()
+		// The log says whether it is still about the same version: each entry once.
+		for key, times := range count {
+			if strings.HasPrefix(key, s.path+"/_delta_log/0") && times > 1 {
+				t.Errorf("Verify asks for %s %d times", key, times)
+			}
+		}
 	}
 }
 
