@@ -9,6 +9,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/config"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/shell"
 	"breakwater/internal/verdict"
@@ -42,7 +43,8 @@ var (
 )
 
 // exitCode is the one place where an error becomes an exit code. What no answer
-// came to is unknown; what is not classified has failed.
+// came to is unknown, and so is what would lie in a bucket that is not there: its name may
+// be mistyped, or the endpoint another store's. What is not classified has failed.
 func exitCode(err error) int {
 	switch {
 	case err == nil:
@@ -59,7 +61,7 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, errFailed):
 		return exitFailed
-	case errors.Is(err, errUnknown), errors.Is(err, reach.ErrUnseen), reach.Unreachable(err):
+	case errors.Is(err, errUnknown), errors.Is(err, reach.ErrUnseen), errors.Is(err, objectstore.ErrNoBucket), reach.Unreachable(err):
 		return exitUnknown
 	default:
 		return exitFailed

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"breakwater/internal/config"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
@@ -33,6 +34,7 @@ func TestExitCode(t *testing.T) {
 		"refused":                 {wrong(errRefused, "", "x"), 4},
 		"denied":                  {fmt.Errorf("x: %w", fs.ErrPermission), 4},
 		"not let in":              {fmt.Errorf("x: %w: %w", fs.ErrPermission, reach.ErrUnseen), 3},
+		"no such bucket":          {fmt.Errorf("x: %w", objectstore.ErrNoBucket), 3},
 		"refused and unreachable": {wrong(errRefused, "", "x: %w", reach.ErrUnreachable), 4},
 		"undo failed":             {wrong(errUndoFailed, "", "x: %w", errRefused), 5},
 		"interrupted":             {wrong(errInterrupted, "", "x"), 130},

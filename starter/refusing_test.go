@@ -57,6 +57,7 @@ func TestStoreThatRefuses(t *testing.T) {
 		"a wrong secret":   {store: refusing{403, "SignatureDoesNotMatch", "The request signature we calculated does not match", nil}, says: []string{"check its secret key"}, estate: exitFailed},
 		"nobody":           {store: refusing{403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist", nil}, says: []string{"knows no access key", "check which credentials are given"}, estate: exitFailed},
 		"an account":       {store: refusing{403, "AccountProblem", "There is a problem with your account", nil}, says: []string{"account behind the bucket"}, estate: exitFailed},
+		"no such bucket":   {store: refusing{404, "NoSuchBucket", "The specified bucket does not exist", nil}, says: []string{"no such bucket", "check the bucket's name", "which store the endpoint is"}, estate: exitFailed},
 		"it is asked less": {store: refusing{503, "SlowDown", "Please reduce your request rate.", nil}, says: []string{"slow down", "try again later"}, estateToo: true},
 	} {
 		t.Run(name, func(t *testing.T) {

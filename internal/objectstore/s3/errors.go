@@ -78,7 +78,7 @@ func (c *Client) classify(err error) error {
 	case cannotDecrypt(code):
 		return &refusal{objectstore.ErrKey.Error() + " (" + said + "); check the key there and who may use it", []error{objectstore.ErrKey}, err}
 	case code == "NoSuchBucket":
-		return &refusal{"no such bucket (" + said + "); check the estate's bucket name", []error{objectstore.ErrNoBucket}, err}
+		return noBucket(" ("+said+")", err)
 	case status == http.StatusNotFound,
 		status == http.StatusMethodNotAllowed: // the version asked for is a delete marker
 		return &refusal{"not found (" + said + ")", []error{fs.ErrNotExist}, err}
@@ -92,6 +92,11 @@ func (c *Client) classify(err error) error {
 		return &refusal{"the store answered " + said, denial(code), err}
 	}
 	return noAnswer(err)
+}
+
+// noBucket words that the bucket is not there.
+func noBucket(said string, err error) error {
+	return &refusal{objectstore.ErrNoBucket.Error() + said + "; check the bucket's name, and which store the endpoint is", []error{objectstore.ErrNoBucket}, err}
 }
 
 // forbidden words an answer that we may not: that is a denial only where the store says

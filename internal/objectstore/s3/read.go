@@ -83,7 +83,7 @@ func (c *Client) orNoBucket(ctx context.Context, bucket string, notFound error) 
 	}
 	switch err := c.classify(err); {
 	case errors.Is(err, fs.ErrNotExist):
-		return c.fail("head", bucket, "", &refusal{objectstore.ErrNoBucket.Error() + "; check the estate's bucket name", []error{objectstore.ErrNoBucket}, nil})
+		return c.fail("head", bucket, "", noBucket("", nil))
 	case errors.Is(err, fs.ErrPermission):
 		return notFound
 	default:
