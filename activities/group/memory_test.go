@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/memtest"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
@@ -179,44 +179,22 @@ func TestMemoryOfAGroup(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("BREAKWATER_BENCH_TABLES")); err == nil {
 		tables = n
 	}
-	if name := os.Getenv("BREAKWATER_BENCH_CHECKPOINT"); name != "" { // the process that is measured
-		f, err := os.Open(name)
+	if os.Getenv("BREAKWATER_BENCH") == "" {
+		return
+	}
+	mib, took, measured := memtest.Peak(t, func() string { return made(t, files) }, func(checkpoint string) {
+		f, err := os.Open(checkpoint)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
 		largeGroup(t, tables, files, f)
-		status, err := os.ReadFile("/proc/self/status")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(status)) {
-			if strings.HasPrefix(line, "VmHWM:") {
-				fmt.Fprint(os.Stderr, line)
-			}
-		}
+	})
+	if !measured {
 		return
 	}
-	if os.Getenv("BREAKWATER_BENCH") == "" {
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestMemoryOfAGroup$", "-test.count=1", "-test.timeout=60m")
-	cmd.Env = append(os.Environ(), "BREAKWATER_BENCH_CHECKPOINT="+made(t, files))
-	at := time.Now()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	var kib int
-	for line := range strings.Lines(string(out)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			if _, err := fmt.Sscan(rest, &kib); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	t.Logf("recovery point of %d tables of 1,000,000 files: peak memory %d MiB (wanted: under 2048), %v", tables, kib>>10, time.Since(at))
-	if kib == 0 || kib>>10 >= 2048 {
-		t.Errorf("%d KiB", kib)
+	t.Logf("recovery point of %d tables of 1,000,000 files: peak memory %d MiB (wanted: under 2048), %v", tables, mib, took)
+	if mib >= 2048 {
+		t.Errorf("%d MiB", mib)
 	}
 }
