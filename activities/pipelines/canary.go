@@ -76,12 +76,11 @@ func (r room) verifyCanary(ctx context.Context, c call) ([]action.Observation, e
 	if err := c.Guard(ctx); err != nil {
 		return nil, err
 	}
-	begun := time.Now()
 	value, err := json.Marshal(map[string]string{"breakwater": "canary", "run": c.Run.Name()})
 	if err != nil {
 		return nil, err
 	}
-	sent, err := k.SendCanary(ctx, topic, c.Run.Name(), c.Token()+"/"+begun.UTC().Format(time.RFC3339Nano), value)
+	sent, err := k.SendCanary(ctx, topic, c.Run.Name(), c.Token()+"/"+time.Now().UTC().Format(time.RFC3339Nano), value)
 	switch {
 	case reach.Unreachable(err):
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, what, want, err, "")}, nil
@@ -90,7 +89,7 @@ func (r room) verifyCanary(ctx context.Context, c call) ([]action.Observation, e
 	case err != nil:
 		return []action.Observation{action.Saw(what, want, "refused: "+err.Error(), false)}, nil
 	}
-	back, err := findCanary(ctx, k, sent, begun.Add(-c.Estate.ClockSkew.Std()))
+	back, err := findCanary(ctx, k, sent)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return []action.Observation{action.Saw(what, want, fmt.Sprintf("acknowledged as %v@%d, and not readable after %s: %v", sent.Partition, sent.Offset, canaryTime, err), false)}, nil
@@ -103,9 +102,9 @@ func (r room) verifyCanary(ctx context.Context, c call) ([]action.Observation, e
 }
 
 // findCanary reads a sent record back, outside any group, until it is there.
-func findCanary(ctx context.Context, k *kafka.Client, sent kafka.Canary, since time.Time) (kafka.Canary, error) {
+func findCanary(ctx context.Context, k *kafka.Client, sent kafka.Canary) (kafka.Canary, error) {
 	for begun := time.Now(); ; {
-		found, err := k.FindCanary(ctx, sent.Partition.Topic, sent.Run, sent.Key, since)
+		found, err := k.FindCanary(ctx, sent)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) || time.Since(begun) > canaryTime {
 			return found, err
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -20,15 +19,13 @@ type Canary struct {
 	Offset    int64     `json:"offset"`
 	Run       string    `json:"run"` // id of the run, in the header
 	Key       string    `json:"key"` // unique within the run
-	Time      time.Time `json:"time"`
 }
 
 // errFound ends a search.
 var errFound = errors.New("found")
 
 // SendCanary produces one record, acknowledged by all replicas in sync, as the
-// client's user. Sent twice it is there twice: look with [Client.FindCanary]
-// first. An unknown topic is fs.ErrNotExist, a missing ACL fs.ErrPermission.
+// client's user. Sent twice it is there twice. An unknown topic is fs.ErrNotExist, a missing ACL fs.ErrPermission.
 func (c *Client) SendCanary(ctx context.Context, topic, run, key string, value []byte) (Canary, error) {
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
@@ -52,31 +49,25 @@ func (c *Client) SendCanary(ctx context.Context, topic, run, key string, value [
 	if err != nil {
 		return Canary{}, c.explain(ctx, doing, err)
 	}
-	return Canary{Partition{r.Topic, r.Partition}, r.Offset, run, key, r.Timestamp.UTC()}, nil
+	return Canary{Partition{r.Topic, r.Partition}, r.Offset, run, key}, nil
 }
 
-// FindCanary looks for a run's canary among the committed records of a topic
-// that are not older than since, as the client's user and outside any group. It
-// is fs.ErrNotExist if it is not there.
-func (c *Client) FindCanary(ctx context.Context, topic, run, key string, since time.Time) (Canary, error) {
-	from, err := c.OffsetsAtOrBefore(ctx, since, topic)
+// FindCanary looks for a canary that was sent among the committed records of its
+// partition, from the offset on that the broker acknowledged, as the client's user and
+// outside any group. Stamps are not asked: whose clock they are of is the topic's choice.
+// It is fs.ErrNotExist if it is not there.
+func (c *Client) FindCanary(ctx context.Context, sent Canary) (Canary, error) {
+	ends, err := c.Ends(ctx, sent.Partition.Topic)
 	if err != nil {
 		return Canary{}, err
 	}
-	ends, err := c.Ends(ctx, topic)
-	if err != nil {
-		return Canary{}, err
-	}
-	spans := make(map[Partition]span, len(ends))
-	for p, e := range ends {
-		spans[p] = span{max(from[p], e.Start), e.Stable}
-	}
-	var found Canary
-	err = c.read(ctx, spans, func(r *kgo.Record) error {
-		if string(r.Key) != key || header(r, CanaryHeader) != run {
+	e := ends[sent.Partition]
+	found := sent
+	err = c.read(ctx, map[Partition]span{sent.Partition: {max(sent.Offset, e.Start), e.Stable}}, func(r *kgo.Record) error {
+		if string(r.Key) != sent.Key || header(r, CanaryHeader) != sent.Run {
 			return nil
 		}
-		found = Canary{Partition{r.Topic, r.Partition}, r.Offset, run, key, r.Timestamp.UTC()}
+		found.Offset = r.Offset
 		return errFound
 	})
 	switch {
@@ -85,8 +76,8 @@ func (c *Client) FindCanary(ctx context.Context, topic, run, key string, since t
 	case err != nil:
 		return Canary{}, err
 	}
-	return Canary{}, fmt.Errorf("kafka %s: find canary %s of run %s in topic %s since %s: %w",
-		c.brokers, key, run, topic, since.UTC().Format(time.RFC3339), fs.ErrNotExist)
+	return Canary{}, fmt.Errorf("kafka %s: find canary %s of run %s in %v from offset %d: %w",
+		c.brokers, sent.Key, sent.Run, sent.Partition, sent.Offset, fs.ErrNotExist)
 }
 
 func header(r *kgo.Record, key string) string {

@@ -241,8 +241,7 @@ func TestAuthentication(t *testing.T) {
 func TestCanary(t *testing.T) {
 	c := cluster(t, kfake.SeedTopics(3, "orders"))
 	cl := client(t, kafka.Config{Brokers: c.ListenAddrs()})
-	since := time.Now().Add(-time.Minute)
-	if _, err := cl.FindCanary(t.Context(), "orders", "run-1", "key", since); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := cl.FindCanary(t.Context(), kafka.Canary{Partition: kafka.Partition{Topic: "orders"}, Run: "run-1", Key: "key"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("before it was sent: %v, want fs.ErrNotExist", err)
 	}
 	kafkatest.Produce(t, c, kafkatest.Numbered("orders", 1, 20, time.Now())...)
@@ -250,17 +249,20 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := cl.FindCanary(t.Context(), "orders", "run-1", "key", since)
-	sent.Time = sent.Time.Truncate(time.Millisecond)
+	found, err := cl.FindCanary(t.Context(), sent)
 	if diff := cmp.Diff(sent, found); diff != "" || err != nil {
 		t.Errorf("found (-sent +found), error %v:\n%s", err, diff)
 	}
+	but := func(change func(*kafka.Canary)) func() (kafka.Canary, error) {
+		other := sent
+		change(&other)
+		return func() (kafka.Canary, error) { return cl.FindCanary(t.Context(), other) }
+	}
 	for name, find := range map[string]func() (kafka.Canary, error){
-		"another run": func() (kafka.Canary, error) { return cl.FindCanary(t.Context(), "orders", "run-2", "key", since) },
-		"another key": func() (kafka.Canary, error) { return cl.FindCanary(t.Context(), "orders", "run-1", "kez", since) },
-		"a later time": func() (kafka.Canary, error) {
-			return cl.FindCanary(t.Context(), "orders", "run-1", "key", time.Now().Add(time.Hour))
-		},
+		"another run":       but(func(c *kafka.Canary) { c.Run = "run-2" }),
+		"another key":       but(func(c *kafka.Canary) { c.Key = "kez" }),
+		"another partition": but(func(c *kafka.Canary) { c.Partition.ID = (c.Partition.ID + 1) % 3 }),
+		"a later offset":    but(func(c *kafka.Canary) { c.Offset++ }),
 		"no topic": func() (kafka.Canary, error) { return cl.SendCanary(t.Context(), "nothing", "r", "k", nil) },
 	} {
 		if got, err := find(); !errors.Is(err, fs.ErrNotExist) {
