@@ -25,7 +25,8 @@ type Canary struct {
 var errFound = errors.New("found")
 
 // SendCanary produces one record, acknowledged by all replicas in sync, as the
-// client's user. Sent twice it is there twice. An unknown topic is fs.ErrNotExist, a missing ACL fs.ErrPermission.
+// client's user. Sent twice it is there twice. An unknown topic is fs.ErrNotExist, a
+// missing ACL fs.ErrPermission.
 func (c *Client) SendCanary(ctx context.Context, topic, run, key string, value []byte) (Canary, error) {
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
