@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
@@ -128,14 +129,14 @@ func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (acti
 		Estimate:      time.Second + time.Duration(p.Write+len(p.Replaced))*50*time.Millisecond,
 	}
 	if len(p.Done) > 0 {
-		ch.Summary += fmt.Sprintf("; %d objects were changed by an earlier attempt of this step, and would be taken back with it", len(p.Done))
+		ch.Summary += fmt.Sprintf("; %s changed by an earlier attempt of this step, and would be taken back with it", plural.Of(len(p.Done), "object", "was", "were"))
 	}
 	if len(r.over) > 0 {
 		ch.Summary += "; stepped over " + strings.Join(r.over, "; ")
 	}
-	line := func(n int, do, to string) {
+	line := func(n int, do, what, to string) {
 		if n > 0 {
-			ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf(do, n), To: to})
+			ch.Effects = append(ch.Effects, action.EffectLine{On: r.site.Bucket.URL(p.Root), Do: fmt.Sprintf(do, what), To: to})
 		}
 	}
 	lost, err := r.givesUp(ctx)
@@ -145,9 +146,9 @@ func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (acti
 	if err != nil {
 		return action.Change{}, err
 	}
-	line(len(p.Hidden), "hide %d files of its log that the backup does not have", "delete markers, which can be taken away")
-	line(len(p.Replaced), "write %d objects over what is there", "new versions; the bucket keeps the old ones")
-	line(p.Write, "write %d objects that are not there", fmt.Sprintf("%d bytes in all", bytes))
+	line(len(p.Hidden), "hide %s of its log that the backup does not have", plural.Of(len(p.Hidden), "file"), "delete markers, which can be taken away")
+	line(len(p.Replaced), "write %s over what is there", plural.Of(len(p.Replaced), "object"), "new versions; the bucket keeps the old ones")
+	line(p.Write, "write %s not there", plural.Of(p.Write, "object", "that is", "that are"), plural.Of(bytes, "byte")+" in all")
 	if len(ch.Effects) > 0 && lost != "" {
 		ch.Accepts = append(ch.Accepts, action.Acceptance{ID: "gives-up " + r.site.Name, Sentence: lost})
 	}

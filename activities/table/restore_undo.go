@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"breakwater/internal/action"
-	"breakwater/internal/objectstore"
 	"breakwater/internal/plural"
 	"breakwater/internal/table"
 )
@@ -31,6 +30,8 @@ type doneLine struct {
 type backPlan struct {
 	restorePlan
 	Lines []backLine `json:"lines,omitempty"` // in the order of doing
+	// Saw is what each of them held when this was planned, nil for nothing.
+	Saw []*table.ObjectVersion `json:"saw,omitempty"`
 	// Between is what somebody wrote between the restore's look and its change.
 	Between []backLine `json:"between,omitempty"`
 }
@@ -147,7 +148,11 @@ func (s room) planUnrestore(ctx context.Context, c action.Call[restoreWith]) (ac
 		if ok {
 			continue
 		}
-		b.Lines = append(b.Lines, line)
+		var saw *table.ObjectVersion
+		if now, there := have[line.Key]; there {
+			saw = &now
+		}
+		b.Lines, b.Saw = append(b.Lines, line), append(b.Saw, saw)
 		if line.Was == nil {
 			gone++
 		} else {
@@ -182,30 +187,29 @@ func (s room) applyUnrestore(ctx context.Context, c action.Call[restoreWith]) (a
 	if err != nil {
 		return out, err
 	}
-	const between = 100 // objects from one look at the epoch to the next
+	var todo []int
 	for i, line := range b.Lines {
-		ok, err := r.isBack(ctx, line, have)
-		if err != nil {
+		switch ok, err := r.isBack(ctx, line, have); {
+		case err != nil:
 			return out, err
+		case !ok && b.moved(i, have):
+			return out, moved(r.site, line.Key, "came or changed after this was planned")
+		case !ok:
+			todo = append(todo, i)
 		}
-		if ok {
-			continue
-		}
-		if out.Mutations%between == 0 {
+	}
+	const between = 100 // objects from one look at the epoch to the next
+	for n, i := range todo {
+		if n%between == 0 {
 			if err := c.Guard(ctx); err != nil {
 				return out, err
 			}
 		}
-		if line.Was == nil {
-			_, err = r.site.Bucket.Delete(ctx, line.Key)
-		} else {
-			_, err = r.site.Bucket.Copy(ctx, objectstore.Source{Key: line.Key, VersionID: line.Was.VersionID}, line.Key)
-		}
-		if err != nil {
+		if err := r.putBack(ctx, b.Lines[i], have[b.Lines[i].Key].ETag); err != nil {
 			return out, err
 		}
 		out.Mutations++
-		c.Progress(int64(i+1), int64(len(b.Lines)), "taking the restore of "+r.site.Name+" back")
+		c.Progress(int64(n+1), int64(len(todo)), "taking the restore of "+r.site.Name+" back")
 	}
 	return out, nil
 }
@@ -247,5 +251,5 @@ func (s room) verifyUnrestore(ctx context.Context, c action.Call[restoreWith]) (
 	if len(not) > 0 {
 		got = fmt.Sprintf("%d of %d are not: %s", len(not), len(lines), strings.TrimSpace(action.Few(not)))
 	}
-	return []action.Observation{r.site.About(action.Saw(what, want, got, len(not) == 0))}, nil
+	return append(r.notCovered(ctx, c.Run, b), r.site.About(action.Saw(what, want, got, len(not) == 0))), nil
 }
