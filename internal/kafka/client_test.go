@@ -263,7 +263,7 @@ func TestCanary(t *testing.T) {
 		"another key":       but(func(c *kafka.Canary) { c.Key = "kez" }),
 		"another partition": but(func(c *kafka.Canary) { c.Partition.ID = (c.Partition.ID + 1) % 3 }),
 		"a later offset":    but(func(c *kafka.Canary) { c.Offset++ }),
-		"no topic": func() (kafka.Canary, error) { return cl.SendCanary(t.Context(), "nothing", "r", "k", nil) },
+		"no topic":          func() (kafka.Canary, error) { return cl.SendCanary(t.Context(), "nothing", "r", "k", nil) },
 	} {
 		if got, err := find(); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %+v, %v; want fs.ErrNotExist", name, got, err)

@@ -144,8 +144,8 @@ func (b Bucket) PutIfMatch(ctx context.Context, key string, body []byte, etag st
 }
 
 // PutFrom is [Writer.PutFrom].
-func (b Bucket) PutFrom(ctx context.Context, key string, from io.Reader, size int64, sum string) (Object, error) {
-	return b.store.PutFrom(ctx, b.name, key, from, size, sum)
+func (b Bucket) PutFrom(ctx context.Context, key string, from io.Reader, size int64, sum string, over *string) (Object, error) {
+	return b.store.PutFrom(ctx, b.name, key, from, size, sum, over)
 }
 
 // Copy is [Writer.Copy] within the bucket; from.Bucket is ignored.

@@ -115,8 +115,10 @@ type Writer interface {
 	PutIfMatch(ctx context.Context, bucket, key string, body []byte, etag string) (Object, error)
 	// PutFrom is Put of size bytes that are read as they are sent, in parts, and must
 	// have the SHA-256 in hex: others are [ErrChanged], and the object does not come
-	// to be.
-	PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string) (Object, error)
+	// to be. Over is the ETag that the key must have, empty where there must be no
+	// object, and nil for whatever is there: what is there instead is [fs.ErrExist], and
+	// a key that is gone [fs.ErrNotExist].
+	PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, over *string) (Object, error)
 	// Copy copies an object inside the store, with its metadata, to a new version of
 	// bucket/key. A source that no longer has its ETag is [ErrChanged]. A store may
 	// refuse what is larger than 5 GiB. The copy has its own modification time.

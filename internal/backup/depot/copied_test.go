@@ -38,7 +38,7 @@ func TestCopied(t *testing.T) {
 	if sources["put"], err = root.Put(t.Context(), lake, "put", content); err != nil {
 		t.Fatal(err)
 	}
-	if sources["in parts"], err = root.PutFrom(t.Context(), lake, "in parts", bytes.NewReader(content), int64(len(content)), hex.EncodeToString(sum[:])); err != nil {
+	if sources["in parts"], err = root.PutFrom(t.Context(), lake, "in parts", bytes.NewReader(content), int64(len(content)), hex.EncodeToString(sum[:]), nil); err != nil {
 		t.Fatal(err)
 	}
 	if sources["in parts"].ETag == sources["put"].ETag {

@@ -394,7 +394,7 @@ func (p Depot) WriteTo(ctx context.Context, o backup.Object, to objectstore.Buck
 	return p.write(ctx, o, to, key, func(body []byte) error {
 		_, err := to.Put(ctx, key, body)
 		return err
-	})
+	}, nil)
 }
 
 // WriteOver copies an object of a backup over the one with the ETag, or to a key
@@ -402,7 +402,7 @@ func (p Depot) WriteTo(ctx context.Context, o backup.Object, to objectstore.Buck
 // [objectstore.ErrChanged] or [fs.ErrExist], unless it is the object itself.
 func (p Depot) WriteOver(ctx context.Context, o backup.Object, to objectstore.Bucket, key, etag string) error {
 	if o.Copy.Size > Whole {
-		// No store takes an upload in parts on the condition of an ETag, so look before.
+		// An upload in parts is refused at its end alone: look before.
 		switch now, err := to.Head(ctx, key); {
 		case errors.Is(err, fs.ErrNotExist) && etag == "":
 		case err != nil:
@@ -422,10 +422,11 @@ func (p Depot) WriteOver(ctx context.Context, o backup.Object, to objectstore.Bu
 			return nil
 		}
 		return err
-	})
+	}, &etag)
 }
 
-func (p Depot) write(ctx context.Context, o backup.Object, to objectstore.Bucket, key string, small func([]byte) error) error {
+// write sends a small object by a call, and another one in parts, over what has the ETag.
+func (p Depot) write(ctx context.Context, o backup.Object, to objectstore.Bucket, key string, small func([]byte) error, over *string) error {
 	if o.Copy.Size <= Whole {
 		body, err := p.Get(ctx, o.Copy)
 		if err != nil {
@@ -437,8 +438,16 @@ func (p Depot) write(ctx context.Context, o backup.Object, to objectstore.Bucket
 	if err != nil {
 		return err
 	}
-	_, err = to.PutFrom(ctx, key, from, o.Copy.Size, o.Copy.SHA256)
-	if errors.Is(err, objectstore.ErrChanged) {
+	_, err = to.PutFrom(ctx, key, from, o.Copy.Size, o.Copy.SHA256, over)
+	switch {
+	case over != nil && (errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist)):
+		// Perhaps our own, of which the answer was lost.
+		if sum, unread := Sum(ctx, to.Client(), to.Name(), key, ""); unread == nil && sum == o.Copy.SHA256 {
+			err = nil
+		} else {
+			err = fmt.Errorf("%w: %w", objectstore.ErrChanged, err)
+		}
+	case errors.Is(err, objectstore.ErrChanged):
 		err = fmt.Errorf("%w: %w", backup.ErrDamaged, err)
 	}
 	return errors.Join(err, from.Close())

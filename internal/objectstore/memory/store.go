@@ -193,12 +193,25 @@ func refused(why error, there *version, body []byte) error {
 }
 
 // PutFrom is that of [objectstore.Writer].
-func (s *Store) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string) (objectstore.Object, error) {
+func (s *Store) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, over *string) (o objectstore.Object, err error) {
 	body, err := whole(bucket, key, from, size, sum)
 	if err != nil {
-		return objectstore.Object{}, err
+		return o, err
 	}
-	return s.Put(ctx, bucket, key, body)
+	err = s.change(ctx, "put from", bucket, key, func(b *shelf) error {
+		if over != nil {
+			switch there, err := b.find(key, ""); {
+			case errors.Is(err, fs.ErrNotExist) && *over == "":
+			case err != nil:
+				return err
+			case there.ETag != *over:
+				return fs.ErrExist
+			}
+		}
+		o = s.m.put(b, key, body).Object
+		return nil
+	})
+	return o, err
 }
 
 // whole reads what is to be written, and holds it against its checksum.

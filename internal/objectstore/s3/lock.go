@@ -59,10 +59,10 @@ func (c *Client) Add(ctx context.Context, bucket, key string, body []byte, h obj
 	return o, c.added(bucket, key, err)
 }
 
-// added gives a refused put-if-absent its sentinel.
+// added gives a refused condition its sentinel.
 func (c *Client) added(bucket, key string, err error) error {
 	if err = c.fail("add", bucket, key, err); errors.Is(err, objectstore.ErrChanged) {
-		return fmt.Errorf("add s3://%s/%s at %s: it exists: %w", bucket, key, c.cfg.Endpoint, fs.ErrExist)
+		return fmt.Errorf("add s3://%s/%s at %s: something else is there: %w", bucket, key, c.cfg.Endpoint, fs.ErrExist)
 	}
 	return err
 }
@@ -77,15 +77,15 @@ func partSize(size int64) int64 {
 // AddFrom is that of [objectstore.Keeper]. An upload that is broken off leaves parts
 // and no object; a lifecycle rule of the bucket may remove those.
 func (c *Client) AddFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, h objectstore.Hold) (objectstore.Object, error) {
-	return c.upload(ctx, bucket, key, from, size, sum, h, true)
+	return c.upload(ctx, bucket, key, from, size, sum, h, new(string))
 }
 
 // PutFrom is that of [objectstore.Writer].
-func (c *Client) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string) (objectstore.Object, error) {
-	return c.upload(ctx, bucket, key, from, size, sum, objectstore.Hold{}, false)
+func (c *Client) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, over *string) (objectstore.Object, error) {
+	return c.upload(ctx, bucket, key, from, size, sum, objectstore.Hold{}, over)
 }
 
-func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, h objectstore.Hold, absent bool) (o objectstore.Object, err error) {
+func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, h objectstore.Hold, over *string) (o objectstore.Object, err error) {
 	in := &s3.CreateMultipartUploadInput{Bucket: &bucket, Key: &key}
 	if h.Mode != "" {
 		in.ObjectLockMode, in.ObjectLockRetainUntilDate = types.ObjectLockMode(h.Mode), aws.Time(h.Until.UTC())
@@ -127,8 +127,12 @@ func (c *Client) upload(ctx context.Context, bucket, key string, from io.Reader,
 		return o, fmt.Errorf("add s3://%s/%s: %w: its bytes have SHA-256 %s, and should have %s", bucket, key, objectstore.ErrChanged, got, sum)
 	}
 	end := &s3.CompleteMultipartUploadInput{Bucket: &bucket, Key: &key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}
-	if absent {
+	switch {
+	case over == nil:
+	case *over == "":
 		end.IfNoneMatch = aws.String("*")
+	default:
+		end.IfMatch = quoteETag(*over)
 	}
 	out, err := c.s3.CompleteMultipartUpload(ctx, end, c.slow)
 	if err != nil {

@@ -50,6 +50,7 @@ var broken = []struct {
 	{"a copy hides what it is of", "exact copies", func(r right) objectstore.Store { return anonymous{r} }},
 	{"a description is of the current version", "describe", func(r right) objectstore.Store { return vain{r} }},
 	{"a stream's checksum is ignored", "put from", func(r right) objectstore.Store { return unsummed{r} }},
+	{"a stream ignores what it is over", "put from, over", func(r right) objectstore.Store { return uploads{r} }},
 	{"a condition is held against a moment ago", "race", func(r right) objectstore.Store { return stale{r} }},
 	{"a deletion takes what begins with the key", "delete", func(r right) objectstore.Store { return greedy{r} }},
 	{"what is refused counts as done", "delete many", func(r right) objectstore.Store { return boasts{r} }},
@@ -315,12 +316,21 @@ func (s anonymous) Describe(ctx context.Context, bucket, key, version string) (o
 
 type unsummed struct{ right }
 
-func (s unsummed) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, _ string) (objectstore.Object, error) {
+func (s unsummed) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, over *string) (objectstore.Object, error) {
+	if over != nil {
+		return s.right.PutFrom(ctx, bucket, key, from, size, sum, over)
+	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(from, body); err != nil {
 		return objectstore.Object{}, err
 	}
 	return s.Put(ctx, bucket, key, body)
+}
+
+type uploads struct{ right }
+
+func (s uploads) PutFrom(ctx context.Context, bucket, key string, from io.Reader, size int64, sum string, _ *string) (objectstore.Object, error) {
+	return s.right.PutFrom(ctx, bucket, key, from, size, sum, nil)
 }
 
 type letsGo struct{ right }

@@ -43,6 +43,7 @@ func suite(s objectstore.Store) promise.Suite[Target] {
 		of("put if absent", testPutIfAbsent),
 		of("put if match", testPutIfMatch),
 		of("put from", testPutFrom),
+		of("put from, over", testPutFromOver),
 		of("race", testRace),
 		of("copy", testCopy),
 		of("read in parts", testReaderAt),

@@ -57,17 +57,40 @@ func sha(text string) string {
 func testPutFrom(t testing.TB, _ Target, b objectstore.Bucket, p string) {
 	const content = "some bytes"
 	want := sha(content)
-	_, err := b.PutFrom(t.Context(), p+"k", strings.NewReader("SOME bytes"), int64(len(content)), want)
+	_, err := b.PutFrom(t.Context(), p+"k", strings.NewReader("SOME bytes"), int64(len(content)), want, nil)
 	is(t, "put bytes with another checksum", err, []error{objectstore.ErrChanged})
-	if _, err := b.PutFrom(t.Context(), p+"k", strings.NewReader(content[1:]), int64(len(content)), want); err == nil {
+	if _, err := b.PutFrom(t.Context(), p+"k", strings.NewReader(content[1:]), int64(len(content)), want, nil); err == nil {
 		t.Error("put what ends too soon: no error")
 	}
 	reads(t, "refused", b, p+"k", "")
-	o, err := b.PutFrom(t.Context(), p+"k", strings.NewReader(content), int64(len(content)), want)
+	o, err := b.PutFrom(t.Context(), p+"k", strings.NewReader(content), int64(len(content)), want, nil)
 	if err != nil || o.Size != int64(len(content)) || o.ETag == "" {
 		t.Errorf("PutFrom = %+v, %v", o, err)
 	}
 	reads(t, "put", b, p+"k", content)
+}
+
+// testPutFromOver: what is uploaded in parts comes over what was seen, and over nothing
+// else, however long the upload takes.
+func testPutFromOver(t testing.TB, _ Target, b objectstore.Bucket, p string) {
+	one := put(t, b, p+"k", "one")
+	over := func(key, content, etag string) error {
+		_, err := b.PutFrom(t.Context(), p+key, strings.NewReader(content), int64(len(content)), sha(content), &etag)
+		return err
+	}
+	is(t, "a key that exists, where none must be", over("k", "two", ""), []error{fs.ErrExist})
+	is(t, "a missing key, where one must be", over("none", "two", one.ETag), []error{fs.ErrNotExist})
+	reads(t, "refused", b, p+"k", "one")
+	reads(t, "refused", b, p+"none", "")
+	if err := over("k", "two", one.ETag); err != nil {
+		t.Error(err)
+	}
+	is(t, "a stale ETag", over("k", "three", one.ETag), []error{fs.ErrExist}, fs.ErrNotExist)
+	reads(t, "put over what was seen", b, p+"k", "two")
+	if err := over("new", "first", ""); err != nil {
+		t.Error(err)
+	}
+	reads(t, "put where nothing was", b, p+"new", "first")
 }
 
 func testRace(t testing.TB, _ Target, b objectstore.Bucket, p string) {
