@@ -88,7 +88,7 @@ func (s room) topicState(ctx context.Context, c action.Call[action.None]) (recov
 			return recovery.TopicState{}, err
 		}
 	}
-	seen, err := s.endsSeen(ctx, c, t.Topic)
+	seen, err := s.looked(ctx, c, t.Topic)
 	if err != nil {
 		return recovery.TopicState{}, err
 	}
@@ -99,7 +99,7 @@ func (s room) topicState(ctx context.Context, c action.Call[action.None]) (recov
 	if t.PeakMessages > 0 {
 		state.Peak = &recovery.Peak{PerSecond: t.PeakMessages, Burst: t.PeakBurst}
 	}
-	for id := range seen { // what the witness saw and the target has not
+	for _, id := range seen.partitions() { // what the witness saw and the target has not
 		p := kafka.Partition{Topic: t.Topic, ID: id}
 		if _, ok := at[p]; !ok {
 			at[p] = mirror.Position{Missing: true}
@@ -115,15 +115,19 @@ func (s room) topicState(ctx context.Context, c action.Call[action.None]) (recov
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(at), kafka.Partition.Compare) {
 		pos := at[p]
-		ps := recovery.PartitionState{Partition: p.ID, MirroredThrough: pos.Next, TargetEnd: pos.Target.End, Journal: seen[p.ID], Lacking: pos.Missing}
+		ps := recovery.PartitionState{Partition: p.ID, MirroredThrough: pos.Next, TargetEnd: pos.Target.End, Journal: seen.ends(p.ID), Lacking: pos.Missing}
 		ps.NewestAt, ps.Untimed = newestOf(pos.Newest, time.Now(), c.Estate.ClockSkew.Std())
 		rest := pos.Rest()
 		if rest.From != pos.Next {
 			ps.From = &rest.From
 		}
-		ps.Anew = rest.Anew || anew != ""
-		if ps.Odd = cmp.Or(rest.Odd, anew); ps.Odd != "" {
+		other, still := seen.other(pos, ps.NewestAt, c.Estate.ClockSkew.Std())
+		ps.Anew = rest.Anew || cmp.Or(anew, other) != ""
+		if ps.Odd = cmp.Or(rest.Odd, anew, other); ps.Odd != "" {
 			ps.Journal = nil // it may be of the other log
+		}
+		if source == nil && still {
+			ps.From, ps.Journal = new(int64), seen.before(p.ID)
 		}
 		if e, ok := source[p]; ok {
 			ps.Source = &recovery.End{Offset: ended(ps, e)}

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
 	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
@@ -25,9 +26,12 @@ func (s room) topicJournal(ctx context.Context, c action.Call[action.None]) (wit
 	return witness.TopicJournal{Journal: j}, err
 }
 
-// endsSeen is what the witness saw of a topic's partitions, as evidence. Without
-// a witness there is none, which is no reason to stop.
-func (s room) endsSeen(ctx context.Context, c action.Call[action.None], topic string) (map[int32][]recovery.End, error) {
+// looks are what the witness saw of a topic, oldest first.
+type looks []witness.TopicEnds
+
+// looked reads what the witness saw of a topic. Without a witness that is nothing,
+// which is no reason to stop.
+func (s room) looked(ctx context.Context, c action.Call[action.None], topic string) (looks, error) {
 	if c.Estate.Witness.Bucket == "" {
 		return nil, nil
 	}
@@ -35,17 +39,79 @@ func (s room) endsSeen(ctx context.Context, c action.Call[action.None], topic st
 	if err != nil {
 		return nil, err
 	}
-	all, err := j.Read(ctx, topic)
-	seen := map[int32][]recovery.End{}
-	for _, e := range all {
-		for _, p := range e.Partitions {
-			seen[p.Partition] = append(seen[p.Partition], recovery.End{At: e.First, Offset: p.Data, Open: p.Stable < p.End})
-			if e.Last.After(e.First) {
-				seen[p.Partition] = append(seen[p.Partition], recovery.End{At: e.Last, Offset: p.Data, Open: p.Stable < p.End})
-			}
+	return j.Read(ctx, topic)
+}
+
+// before are the ends of a partition while it held no record.
+func (l looks) before(id int32) []recovery.End {
+	return slices.DeleteFunc(l.ends(id), func(e recovery.End) bool { return e.Offset > 0 || e.Open })
+}
+
+// last is the newest look; empty if there is none.
+func (l looks) last() witness.TopicEnds {
+	if len(l) == 0 {
+		return witness.TopicEnds{}
+	}
+	return l[len(l)-1]
+}
+
+// another tells of a look that what it saw was another topic than that of the newest:
+// since then the topic was deleted, and created anew.
+func (l looks) another(e witness.TopicEnds) bool {
+	return e.ID != "" && l.last().ID != "" && e.ID != l.last().ID
+}
+
+// since is the first look at the topic as it is, if before that another one of its name
+// was seen; else zero.
+func (l looks) since() time.Time {
+	for i := len(l) - 1; i > 0; i-- {
+		if l.another(l[i-1]) {
+			return l[i].First
 		}
 	}
-	return seen, err
+	return time.Time{}
+}
+
+// other says, for people, why what the mirror has of a partition is not known to be of the
+// topic as it was seen last; empty if it is known, or nobody saw another one. Where the
+// mirror may still be with the topic before, of the new one nothing need be mirrored.
+func (l looks) other(pos mirror.Position, newest time.Time, skew time.Duration) (why string, still bool) {
+	since := l.since()
+	switch {
+	case len(l) == 0:
+	case pos.Fell.Add(skew).After(l.last().Last):
+		return fmt.Sprintf("the mirror began again at %s, after the witness looked at %s: the source's topic was created anew, or somebody moved the mirror",
+			pos.Fell.UTC().Format(time.RFC3339), l.last().Last.Format(time.RFC3339)), false
+	case !since.IsZero() && !newest.After(since.Add(skew)):
+		return fmt.Sprintf("the witness sees another topic of this name at the source since %s, and no mirrored record is known to be of it", since.Format(time.RFC3339)), true
+	}
+	return "", false
+}
+
+// partitions are those that the topic has, as far as was seen.
+func (l looks) partitions() []int32 {
+	var ids []int32
+	for _, p := range l.last().Partitions {
+		ids = append(ids, p.Partition)
+	}
+	return ids
+}
+
+// ends are those of a partition, as evidence. Where a look saw others, or another topic,
+// the partition was not there yet, and so had no record.
+func (l looks) ends(id int32) (all []recovery.End) {
+	for _, e := range l {
+		end := recovery.End{At: e.First}
+		if i := slices.IndexFunc(e.Partitions, func(p witness.PartitionEnds) bool { return p.Partition == id }); i >= 0 && !l.another(e) {
+			end.Offset, end.Open = e.Partitions[i].Data, e.Partitions[i].Stable < e.Partitions[i].End
+		}
+		all = append(all, end)
+		if e.Last.After(e.First) {
+			end.At = e.Last
+			all = append(all, end)
+		}
+	}
+	return all
 }
 
 func (s room) kafkaWitness() action.Action[action.None] {

@@ -24,6 +24,7 @@ type Record struct {
 	Offset    int64
 	Key       []byte
 	Value     []byte // nil for a deletion
+	Time      time.Time
 }
 
 // EachRecord hands every committed data record of a topic to each, in the order
@@ -40,7 +41,7 @@ func (c *Client) EachRecord(ctx context.Context, topic string, each func(Record)
 		spans[p] = span{e.Start, e.Stable}
 	}
 	return c.read(ctx, spans, func(r *kgo.Record) error {
-		return each(Record{Partition{r.Topic, r.Partition}, r.Offset, r.Key, r.Value})
+		return each(Record{Partition{r.Topic, r.Partition}, r.Offset, r.Key, r.Value, r.Timestamp})
 	})
 }
 

@@ -129,6 +129,9 @@ type Mirror interface {
 // Position is how far a partition was mirrored, and what is known of the rest.
 type Position struct {
 	Next int64 // first offset of the source not known to be at the target; 0 if none is known
+	// Fell is when Next was last moved back, as far as the mirror remembers it: the
+	// source's topic was created anew, or somebody let the mirror begin again. Else zero.
+	Fell time.Time
 
 	Target kafka.Ends   // the copy's log
 	Newest kafka.Stamps // of the newest copied records; zero if there is none

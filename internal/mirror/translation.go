@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"slices"
+	"time"
 
 	"breakwater/internal/kafka"
 )
@@ -31,8 +32,13 @@ type Translation struct {
 type Checkpoint struct {
 	Group      string
 	Partition  kafka.Partition
-	Upstream   int64 // the group's committed offset in the source
-	Downstream int64 // an offset in the target that is at or before the same record; negative if there is none
+	Upstream   int64     // the group's committed offset in the source
+	Downstream int64     // an offset in the target that is at or before the same record; negative if there is none
+	At         time.Time // when the mirror noted it; zero if it does not say
+
+	// Before means that it is older than all Numbers of its partition, which may be of a
+	// topic that was created anew since: they say nothing of Upstream.
+	Before bool
 }
 
 // Numbers relates the offsets of one partition of the source to those of its copy.
@@ -54,6 +60,7 @@ type Sync struct {
 	Partition  kafka.Partition
 	Upstream   int64
 	Downstream int64
+	At         time.Time // when the mirror noted it; zero if it does not say
 }
 
 // Syncs are the [Numbers] of a mirror that notes now and then which record became

@@ -134,7 +134,7 @@ func (in Facts) known() Placement {
 	if cp := in.Checkpoint; cp != nil && cp.Downstream >= 0 && (in.SourceCommit == nil || cp.Upstream <= *in.SourceCommit) {
 		take(cp.Downstream, ByPoint, "the checkpoint of source offset %d", cp.Upstream)
 		// The mirror itself may have translated by an older sync than its notes hold.
-		if to, _, ok := in.translate(cp.Upstream); ok {
+		if to, _, ok := in.translate(cp.Upstream); ok && !cp.Before {
 			take(to, Translated, "the newest offset sync before the checkpoint's source offset %d", cp.Upstream)
 		}
 	}

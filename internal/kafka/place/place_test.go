@@ -33,6 +33,7 @@ func TestGroup(t *testing.T) {
 		"a checkpoint older than retention":        {place.Facts{Start: 120, End: 300, Checkpoint: cp(150, 111)}, 120, place.ByPoint},
 		"a checkpoint past the end":                {place.Facts{End: 100, Checkpoint: cp(150, 111)}, 100, place.ByPoint},
 		"syncs nearer than the checkpoint":         {place.Facts{End: 300, Numbers: syncs, Checkpoint: cp(150, 1)}, 111, place.Translated},
+		"a checkpoint of the log before":           {place.Facts{End: 300, Numbers: syncs, Checkpoint: &mirror.Checkpoint{Partition: p, Upstream: 150, Downstream: 105, Before: true}}, 105, place.ByPoint},
 		"a commit at a sync":                       {place.Facts{End: 300, Numbers: syncs, SourceCommit: ptr[int64](200)}, 230, place.Exact},
 		"a commit after a sync":                    {place.Facts{End: 300, Numbers: syncs, SourceCommit: ptr[int64](250)}, 231, place.Translated},
 		"a commit before the oldest sync":          {place.Facts{End: 300, Numbers: syncs, SourceCommit: ptr[int64](50)}, 0, place.Earliest},

@@ -176,6 +176,10 @@ func (m *Mirror) Translation(ctx context.Context) (mirror.Translation, error) {
 	for p, s := range syncs {
 		t.Numbers[p] = s
 	}
+	for i, cp := range t.Checkpoints {
+		s := syncs[cp.Partition]
+		t.Checkpoints[i].Before = len(s) > 0 && cp.At.Before(s[0].At)
+	}
 	return t, nil
 }
 
@@ -219,7 +223,7 @@ func (m *Mirror) Positions(ctx context.Context, source mirror.Source, topics ...
 		}
 		pos := mirror.Position{Target: e, Newest: newest[p]}
 		if known {
-			pos.Next = o.next()
+			pos.Next, pos.Fell = o.next(), o.Fell
 		}
 		if silence == nil {
 			s, ok := ends[p]

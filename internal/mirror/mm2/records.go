@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 	"unicode/utf8"
 
 	"breakwater/internal/kafka"
@@ -39,7 +40,8 @@ type connectOffset struct {
 	Connector string
 	Cluster   string // alias of the source
 	Partition kafka.Partition
-	Delivered int64 // offset of the last record delivered; -1 for an entry that was deleted
+	Delivered int64     // offset of the last record delivered; -1 for an entry that was deleted
+	Fell      time.Time // when it last was lower than before; zero if it never was
 }
 
 // next is the first source offset that is not known to be delivered.

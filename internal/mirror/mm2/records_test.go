@@ -38,7 +38,7 @@ func TestRecordBytes(t *testing.T) {
 		"offset sync": {
 			"0006 6f7264657273 00000002", "00000000000003e8 00000000000003ed",
 			func(k, v []byte) (any, error) { return decodeOffsetSync(k, v) },
-			OffsetSync{kafka.Partition{Topic: "orders", ID: 2}, 1000, 1005},
+			OffsetSync{Partition: kafka.Partition{Topic: "orders", ID: 2}, Upstream: 1000, Downstream: 1005},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestRecordRefusals(t *testing.T) {
 
 func TestDecodeConnectOffset(t *testing.T) {
 	const key = `["mm2-source",{"cluster":"primary","partition":2,"topic":"orders"}]`
-	at := connectOffset{"mm2-source", "primary", kafka.Partition{Topic: "orders", ID: 2}, 2499}
+	at := connectOffset{Connector: "mm2-source", Cluster: "primary", Partition: kafka.Partition{Topic: "orders", ID: 2}, Delivered: 2499}
 	deleted := at
 	deleted.Delivered = -1
 	for name, tc := range map[string]struct {
@@ -174,7 +174,7 @@ func FuzzCheckpoint(f *testing.F) {
 }
 
 func FuzzOffsetSync(f *testing.F) {
-	k, v, err := OffsetSync{kafka.Partition{Topic: "orders", ID: 2}, 1000, 1005}.Encode()
+	k, v, err := OffsetSync{Partition: kafka.Partition{Topic: "orders", ID: 2}, Upstream: 1000, Downstream: 1005}.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func checkpoints(ctx context.Context, target *kafka.Client, alias string) ([]mir
 			i = len(out)
 			newest[k], out = i, append(out, mirror.Checkpoint{})
 		}
-		out[i] = mirror.Checkpoint{Group: cp.Group, Partition: cp.Partition, Upstream: cp.Upstream, Downstream: cp.Downstream}
+		out[i] = mirror.Checkpoint{Group: cp.Group, Partition: cp.Partition, Upstream: cp.Upstream, Downstream: cp.Downstream, At: r.Time}
 		return nil
 	})
 	if err != nil {
@@ -60,6 +60,7 @@ func offsetSyncs(ctx context.Context, target *kafka.Client, alias string) (map[k
 		if err != nil {
 			return at(r, err)
 		}
+		s.At = r.Time
 		raw[s.Partition] = append(raw[s.Partition], mirror.Sync(s))
 		return nil
 	})
@@ -88,6 +89,11 @@ func connectOffsets(ctx context.Context, target *kafka.Client, topic, connector 
 		case o.Delivered < 0:
 			delete(out, o.Partition)
 		default:
+			if was, ok := out[o.Partition]; ok {
+				if o.Fell = was.Fell; o.Delivered < was.Delivered {
+					o.Fell = r.Time
+				}
+			}
 			out[o.Partition] = o
 		}
 		return nil
