@@ -29,13 +29,16 @@ func (l *Lab) trafficRegion(region string) traffic.Region {
 		return traffic.Login{User: user, Password: l.secret("kafka", user).SecretKey}
 	}
 	r := traffic.Region{Name: region, Kafka: traffic.Kafka{
-		Broker: l.brokerAddrs(region).Client, Producer: login(producerUser), Consumer: login(consumerUser),
+		Broker: l.brokerAddrs(region).Client, Admin: l.brokerAddrs(region).Admin, Producer: login(producerUser), Consumer: login(consumerUser),
 	}}
 	for _, g := range groups() {
 		for _, t := range g.tables {
 			r.Tables = append(r.Tables, l.trafficTable(region, g, t))
 		}
-		r.Topics = append(r.Topics, traffic.Topic{Name: g.topic, ConsumerGroup: g.consumerGroup, PeakMessages: g.peakMessages})
+		r.Topics = append(r.Topics, traffic.Topic{
+			Name: g.topic, ConsumerGroup: g.consumerGroup, PeakMessages: g.peakMessages,
+			Odd: view(&l.state, func(k kept) traffic.Odd { return k.Odd[g.topic].Odd }),
+		})
 	}
 	return r
 }

@@ -30,6 +30,7 @@ type kept struct {
 	// Done names what was furnished: it is never done again, since a failover may
 	// have changed it since.
 	Done map[string]bool `json:"done"`
+	Odd  map[string]Odd  `json:"odd,omitempty"` // by topic
 }
 
 // credential is an access key and its secret, in the form in which credential

@@ -101,7 +101,15 @@ func (t *truth) promoted(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if want := partitions * len(c.Topics); len(plan.Placements) != want {
+			want := 0
+			for _, topic := range c.Topics {
+				all, err := t.partitions(ctx, topic)
+				if err != nil {
+					return err
+				}
+				want += len(all)
+			}
+			if len(plan.Placements) != want {
 				errs = append(errs, fmt.Errorf("consumer group %s: placed in %d partitions, want %d", c.ConsumerGroup, len(plan.Placements), want))
 			}
 			for _, p := range plan.Placements {

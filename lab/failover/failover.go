@@ -43,6 +43,8 @@ type Session struct {
 	// Patience is how long a person whose decision gets no answer, because no
 	// worker or no Temporal runs, goes on trying. Zero: not at all.
 	Patience time.Duration
+	// LeaveOut are tables and topics without which their groups come back.
+	LeaveOut string
 
 	worker, traffic *exec.Cmd
 }
@@ -227,6 +229,9 @@ func (s *Session) StartTraffic() error {
 	return nil
 }
 
+// HappenNow lets happen what is odd about the topics.
+func (s *Session) HappenNow() error { return s.traffic.Process.Signal(syscall.SIGUSR1) }
+
 // StopTraffic ends the traffic, if it has not ended with its region.
 func (s *Session) StopTraffic() {
 	stop(s.traffic, syscall.SIGTERM)
@@ -235,10 +240,14 @@ func (s *Session) StopTraffic() {
 
 // Start starts a live run and returns its workflow id.
 func (s *Session) Start(ctx context.Context, outage time.Time, extra ...string) (string, error) {
-	input, err := json.Marshal(map[string]string{
+	in := map[string]string{
 		"estate": Estate, "mode": "live", "incident": "LAB-1", "source": lab.Primary, "target": lab.Standby,
 		"outage_start": outage.UTC().Format(time.RFC3339), "detected_at": time.Now().UTC().Format(time.RFC3339),
-	})
+	}
+	if s.LeaveOut != "" {
+		in["leave_out"] = s.LeaveOut
+	}
+	input, err := json.Marshal(in)
 	if err != nil {
 		return "", err
 	}

@@ -69,7 +69,7 @@ func (s *Session) HoldAgainstTruth(ctx context.Context, rep report.Report) error
 			}
 		}
 		for _, c := range g.ConsumerGroups {
-			if err := t.consumers(ctx, c); err != nil {
+			if err := t.consumers(ctx, g, c); err != nil {
 				errs = append(errs, fmt.Errorf("consumer group %s: %w", c.ConsumerGroup, err))
 			}
 		}
@@ -110,26 +110,41 @@ func (t *truth) table(ctx context.Context, decl estate.Table) error {
 	if err := t.deltaRS(ctx, decl, version, want); err != nil {
 		return err
 	}
-	lost, last := int64(0), time.Time{}
+	var lost missed
 	for _, c := range t.oracle.After(decl.Table, version) {
-		lost += int64(len(c.Rows))
-		last = c.Time
+		lost.least += int64(len(c.Rows))
+		lost.last = c.Time
 	}
-	return inside(claim.Loss, lost, last)
+	lost.most = lost.least
+	return inside(claim.Loss, lost)
+}
+
+// missed is a true loss: of a compacted topic, how many records it is lies between two
+// numbers.
+type missed struct {
+	least, most int64
+	last        time.Time // when the newest was written
 }
 
 // inside asks that a true loss lies in the claimed interval. In seconds the
 // clocks of this machine are one, so nothing but the commit's own time counts.
-func inside(claim recovery.Loss, lost int64, last time.Time) error {
-	if lost < claim.Count.AtLeast || claim.Count.AtMost != nil && lost > *claim.Count.AtMost {
-		return fmt.Errorf("%d %s were lost, and the report claims %s", lost, claim.Unit, interval(claim.Count))
+func inside(claim recovery.Loss, lost missed) error {
+	if lost.least < claim.Count.AtLeast || claim.Count.AtMost != nil && lost.most > *claim.Count.AtMost {
+		return fmt.Errorf("%d to %d %s were lost, and the report claims %s", lost.least, lost.most, claim.Unit, interval(claim.Count))
 	}
-	if lost == 0 {
-		return nil
+	if claim.Exact && lost.least != lost.most {
+		return fmt.Errorf("%d to %d %s were lost, and the report claims exactly %s", lost.least, lost.most, claim.Unit, interval(claim.Count))
 	}
-	seconds := last.Sub(claim.RecoveryPoint).Seconds()
-	if most := claim.Seconds.AtMost; most != nil && seconds > *most+0.05 {
+	const slack = 0.05
+	seconds := 0.0
+	if lost.most > 0 {
+		seconds = lost.last.Sub(claim.RecoveryPoint).Seconds()
+	}
+	if most := claim.Seconds.AtMost; most != nil && seconds > *most+slack {
 		return fmt.Errorf("%.2f s were lost, and the report claims at most %.2f s", seconds, *most)
+	}
+	if least := claim.Seconds.AtLeast; seconds < least-slack {
+		return fmt.Errorf("%.2f s were lost, and the report claims at least %.2f s", seconds, least)
 	}
 	return nil
 }

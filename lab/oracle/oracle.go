@@ -44,11 +44,12 @@ type Commit struct {
 type Message struct {
 	Region    string    `json:"region"`
 	Topic     string    `json:"topic"`
-	Partition int32     `json:"partition"` // of an attempt: -1, it is not known yet
-	Offset    int64     `json:"offset"`    // of an attempt: -1
-	Key       string    `json:"key"`       // unique in its topic
-	Sum       string    `json:"sum"`       // of the value, see [Sum]
-	Time      time.Time `json:"time"`      // of the record
+	Partition int32     `json:"partition"`     // of an attempt: -1, it is not known yet
+	Offset    int64     `json:"offset"`        // of an attempt: -1
+	Key       string    `json:"key"`           // unique in its topic
+	Sum       string    `json:"sum"`           // of the value, see [Sum]
+	Time      time.Time `json:"time"`          // of the record
+	Log       int       `json:"log,omitempty"` // how often the topic was created anew before
 }
 
 // Consumed says that a group committed an offset, having processed all before it.
@@ -59,6 +60,15 @@ type Consumed struct {
 	Partition int32     `json:"partition"`
 	Offset    int64     `json:"offset"` // of the next record to process
 	Time      time.Time `json:"time"`
+	Log       int       `json:"log,omitempty"` // as of a message
+}
+
+// Anew says that a topic was deleted, with all that was in it, and created anew.
+type Anew struct {
+	Region string    `json:"region"`
+	Topic  string    `json:"topic"`
+	Log    int       `json:"log"` // of the messages from then on
+	Time   time.Time `json:"time"`
 }
 
 // line is one line of a journal; one of the pointers is set.
@@ -68,6 +78,7 @@ type line struct {
 	Commit   *Commit   `json:"commit,omitempty"`
 	Message  *Message  `json:"message,omitempty"`
 	Consumed *Consumed `json:"consumed,omitempty"`
+	Anew     *Anew     `json:"anew,omitempty"`
 }
 
 // Journal is one process's file of the journal. Its methods may be called
@@ -175,6 +186,9 @@ func (j *Journal) Delivered(m Message) error { return j.add(line{Message: &m, Ac
 
 // Committed notes that the broker acknowledged a group's offset.
 func (j *Journal) Committed(c Consumed) error { return j.add(line{Consumed: &c, Acked: true}, true) }
+
+// Created notes that a topic was created anew.
+func (j *Journal) Created(a Anew) error { return j.add(line{Anew: &a, Acked: true}, true) }
 
 // Close writes what is left and closes the file. Nobody may write any more.
 func (j *Journal) Close() error {

@@ -135,6 +135,35 @@ func TestMessagesAndOffsets(t *testing.T) {
 
 // An acknowledgement is on the disk when Acked returns: the journal is read here
 // as a killed process leaves it, without Close, and with half a line at its end.
+// TestATopicCreatedAnew: what was in it is no more, and its numbers begin again.
+func TestATopicCreatedAnew(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	send := func(log int, offset int64, key string) {
+		t.Helper()
+		m := Message{Region: "east", Topic: "orders", Partition: 1, Offset: offset, Key: key, Log: log}
+		must(t, j.Sent(m))
+		must(t, j.Delivered(m))
+	}
+	send(0, 0, "a")
+	send(0, 1, "b")
+	must(t, j.Created(Anew{Region: "east", Topic: "orders", Log: 1}))
+	must(t, j.Created(Anew{Region: "west", Topic: "orders", Log: 2}))
+	send(1, 0, "c")
+	must(t, j.Close())
+	o, err := Read(dir, "east")
+	must(t, err)
+	if ms := o.Messages("orders", 1); o.Log("orders") != 1 || len(ms) != 1 || ms[0].Key != "c" {
+		t.Errorf("log %d holds %+v; want log 1 with c alone", o.Log("orders"), ms)
+	}
+	if m, ok := o.Sent("orders", "a"); !ok || m.Log != 0 {
+		t.Errorf("what was in the log before is forgotten: %+v, %t", m, ok)
+	}
+	if ids := o.Partitions("orders"); len(ids) != 1 || ids[0] != 1 {
+		t.Errorf("partitions %v, want 1", ids)
+	}
+}
+
 func TestAcknowledgedBeforeReturn(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)

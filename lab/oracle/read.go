@@ -30,6 +30,7 @@ type Oracle struct {
 	messages map[partition][]Message       // by offset
 	sent     map[string]map[string]Message // topic → key; acknowledged or not
 	consumed map[consumer][]Consumed       // in the order of the commits
+	logs     map[string]int                // topic → how often it was created anew
 }
 
 type partition struct {
@@ -55,7 +56,7 @@ func Read(dir, region string) (*Oracle, error) {
 	o := &Oracle{
 		Region: region,
 		acked:  map[string]map[int64]Commit{}, tried: map[string]map[int64][]Commit{},
-		messages: map[partition][]Message{}, sent: map[string]map[string]Message{}, consumed: map[consumer][]Consumed{},
+		messages: map[partition][]Message{}, sent: map[string]map[string]Message{}, consumed: map[consumer][]Consumed{}, logs: map[string]int{},
 	}
 	for _, path := range paths {
 		if err := readFile(path, o.take); err != nil {
@@ -87,6 +88,8 @@ func (o *Oracle) take(l line) {
 			p := partition{l.Message.Topic, l.Message.Partition}
 			o.messages[p] = append(o.messages[p], *l.Message)
 		}
+	case l.Anew != nil && l.Anew.Region == o.Region:
+		o.logs[l.Anew.Topic] = max(o.logs[l.Anew.Topic], l.Anew.Log)
 	case l.Consumed != nil && l.Consumed.Region == o.Region:
 		c := consumer{l.Consumed.Group, partition{l.Consumed.Topic, l.Consumed.Partition}}
 		o.consumed[c] = append(o.consumed[c], *l.Consumed)
@@ -161,9 +164,25 @@ func (o *Oracle) After(table string, version int64) []Commit {
 	return lost
 }
 
-// Messages is every acknowledged message of a partition, by offset.
+// Messages is every acknowledged message of a partition, by offset; of a topic that was
+// created anew, those since.
 func (o *Oracle) Messages(topic string, id int32) []Message {
-	return o.messages[partition{topic, id}]
+	return slices.DeleteFunc(slices.Clone(o.messages[partition{topic, id}]), func(m Message) bool { return m.Log != o.logs[topic] })
+}
+
+// Log is how often a topic was created anew.
+func (o *Oracle) Log(topic string) int { return o.logs[topic] }
+
+// Partitions are those of a topic in which a message was acknowledged, in order.
+func (o *Oracle) Partitions(topic string) []int32 {
+	var all []int32
+	for p := range o.messages {
+		if p.topic == topic {
+			all = append(all, p.id)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // Sent is the message with that key, acknowledged (Offset ≥ 0) or only tried.

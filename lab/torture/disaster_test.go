@@ -83,6 +83,9 @@ type disaster struct {
 	objects wan.Condition
 	kafka   wan.Condition
 
+	odd   map[string]lab.Odd // by topic
+	ahead time.Duration      // of the kill, that what is odd happens
+
 	parted bool   // and does not die
 	lines  *lines // the product's to the primary, until they are cut; nil where it needs none
 	after  int    // commits in the primary after it was parted, above what came back
@@ -148,6 +151,12 @@ func newDisaster(t *testing.T, name string, seed uint64) *disaster {
 			said, dir, seed, set, strings.Split(t.Name(), "/")[0])
 	})
 	d.choose(seed)
+	for topic, o := range d.odd {
+		if name != "seed" && timeless(o) { // one run must be enough, since its effects are counted
+			o.Appended = []string{lab.Primary}
+			d.odd[topic] = o
+		}
+	}
 	return d
 }
 
@@ -173,9 +182,11 @@ func (d *disaster) choose(seed uint64) {
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(r.Int64N(int64(most-least)))
 	}
+	d.odd = oddities(seed)
 	d.wait = between(time.Second, 8*time.Second)
 	d.objects = wan.Condition{Latency: between(20*time.Millisecond, 250*time.Millisecond), Out: 768<<10 + r.Int64N(1280<<10)}
 	d.kafka = wan.Condition{Latency: between(5*time.Millisecond, 100*time.Millisecond), Out: 256<<10 + r.Int64N(2<<20), Back: 256<<10 + r.Int64N(2<<20)}
+	d.ahead = min(d.wait, between(300*time.Millisecond, 8*time.Second))
 }
 
 // strike lets everybody work, and kills the primary, or parts it from everybody else.
@@ -194,6 +205,9 @@ func (d *disaster) strike(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := d.Lab.MakeOdd(ctx, d.odd); err != nil {
+		return err
+	}
 	if err := d.StartWorker(ctx); err != nil {
 		return err
 	}
@@ -206,7 +220,13 @@ func (d *disaster) strike(ctx context.Context) error {
 	if err := d.Witnessed(ctx, 1); err != nil {
 		return err
 	}
-	if err := poll.Wait(ctx, d.wait); err != nil { // it happens at any moment
+	if err := poll.Wait(ctx, d.wait-d.ahead); err != nil { // it happens at any moment
+		return err
+	}
+	if err := d.HappenNow(); err != nil {
+		return err
+	}
+	if err := poll.Wait(ctx, d.ahead); err != nil {
 		return err
 	}
 	end := func() error { return d.Lab.Kill(ctx, lab.Primary) }

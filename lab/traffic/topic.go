@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -27,6 +29,9 @@ func dial(broker string, who Login, opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.DialTimeout(time.Second),
 		kgo.RequestTimeoutOverhead(2 * time.Second),
 		kgo.RetryTimeout(2 * time.Second),
+		// A topic may be created anew, or get a partition more.
+		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.MetadataMaxAge(2 * time.Second),
 	}, opts...)...)
 }
 
@@ -57,20 +62,41 @@ type producer struct {
 	pace    pace
 	nextID  int64
 	pending sync.WaitGroup // messages whose fate is not known yet
+
+	gate  sync.RWMutex // held while messages are under way
+	log   int          // how often the topic was created anew
+	quiet atomic.Bool  // the last partition gets none
 }
 
 func openProducer(r Region, t Topic, j *oracle.Journal) (*producer, error) {
+	p := &producer{
+		region: r.Name, topic: t, journal: j,
+		pace: pace{rate: t.PeakMessages * ShareOfTraffic}, nextID: time.Now().UnixNano(),
+	}
+	return p, p.open(r)
+}
+
+// open connects to the region's broker.
+func (p *producer) open(r Region) error {
 	c, err := dial(r.Kafka.Broker, r.Kafka.Producer,
-		kgo.DefaultProduceTopic(t.Name), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordDeliveryTimeout(3*time.Second),
+		kgo.DefaultProduceTopic(p.topic.Name), kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(p.partitioner)), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordDeliveryTimeout(3*time.Second),
 		// Messages under way to a broker that died are given up, their fate unknown.
 		kgo.AllowIdempotentProduceCancellation(), kgo.UnknownTopicRetries(-1))
 	if err != nil {
-		return nil, fmt.Errorf("produce to topic %s: %w", t.Name, err)
+		return fmt.Errorf("produce to topic %s: %w", p.topic.Name, err)
 	}
-	return &producer{
-		region: r.Name, topic: t, client: c, journal: j,
-		pace: pace{rate: t.PeakMessages * ShareOfTraffic}, nextID: time.Now().UnixNano(),
-	}, nil
+	p.client = c
+	return nil
+}
+
+// partitioner spreads keys.
+func (p *producer) partitioner(string) func(*kgo.Record, int) int {
+	return func(r *kgo.Record, n int) int {
+		if p.quiet.Load() {
+			n--
+		}
+		return int(crc32.ChecksumIEEE(r.Key) % uint32(n)) //nolint:gosec // few partitions
+	}
 }
 
 // close gives up what is under way and returns when nothing is.
@@ -107,21 +133,27 @@ func (p *producer) send(ctx context.Context, n int, most time.Duration) (acked i
 	if err := p.pace.wait(ctx, n); err != nil {
 		return 0, err
 	}
+	p.gate.RLock()
+	defer p.gate.RUnlock()
 	b := &batch{left: n, done: make(chan struct{})}
 	for range n {
 		key := strconv.FormatInt(p.nextID, 10)
+		at := key
+		if p.topic.Odd.Compacted {
+			at = CompactedKey(key)
+		}
 		p.nextID++
 		value, err := json.Marshal(map[string]string{"id": key, "payload": payload(200)})
 		if err != nil {
 			return 0, err
 		}
 		now := time.Now().Truncate(time.Millisecond)
-		m := oracle.Message{Region: p.region, Topic: p.topic.Name, Key: key, Sum: oracle.Sum(value), Time: now}
+		m := oracle.Message{Region: p.region, Topic: p.topic.Name, Key: key, Sum: oracle.Sum(value), Time: now, Log: p.log}
 		if err := p.journal.Sent(m); err != nil {
 			return 0, err
 		}
 		p.pending.Add(1)
-		p.client.Produce(ctx, &kgo.Record{Key: []byte(key), Value: value, Timestamp: now}, func(r *kgo.Record, err error) {
+		p.client.Produce(ctx, &kgo.Record{Key: []byte(at), Value: value, Timestamp: now}, func(r *kgo.Record, err error) {
 			go func() { // callbacks come one after the other, and a sync is shared by all who wait
 				defer p.pending.Done()
 				if err == nil {
@@ -195,9 +227,19 @@ type consumer struct {
 	topic   Topic
 	client  *kgo.Client
 	journal *oracle.Journal
+
+	gate sync.RWMutex // held from the reading of messages to the commit
+	log  int          // how often the topic was created anew
 }
 
 func openConsumer(r Region, t Topic, j *oracle.Journal) (*consumer, error) {
+	q := &consumer{region: r.Name, topic: t, journal: j}
+	return q, q.open(r)
+}
+
+// open connects to the region's broker.
+func (q *consumer) open(r Region) error {
+	t := q.topic
 	c, err := dial(r.Kafka.Broker, r.Kafka.Consumer,
 		kgo.ConsumerGroup(t.ConsumerGroup), kgo.ConsumeTopics(t.Name), kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -206,9 +248,10 @@ func openConsumer(r Region, t Topic, j *oracle.Journal) (*consumer, error) {
 		// one did not leave before its region died.
 		kgo.InstanceID("lab-"+t.ConsumerGroup))
 	if err != nil {
-		return nil, fmt.Errorf("consume topic %s: %w", t.Name, err)
+		return fmt.Errorf("consume topic %s: %w", t.Name, err)
 	}
-	return &consumer{region: r.Name, topic: t, client: c, journal: j}, nil
+	q.client = c
+	return nil
 }
 
 func (q *consumer) close() { q.client.CloseAllowingRebalance() }
@@ -216,20 +259,9 @@ func (q *consumer) close() { q.client.CloseAllowingRebalance() }
 func (q *consumer) run(ctx context.Context, o Options, c *counts) error {
 	alive := pulse{patience: o.Patience}
 	for {
-		asked, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-		fetches := q.client.PollFetches(asked)
-		cancel()
+		fetches, err := q.once(ctx, c)
 		if ctx.Err() != nil {
 			return nil
-		}
-		n := fetches.NumRecords()
-		var err error
-		if n > 0 {
-			err = q.commit(ctx, c, n)
-		} else {
-			ping, cancel := context.WithTimeout(ctx, time.Second)
-			err = q.client.Ping(ping)
-			cancel()
 		}
 		switch {
 		case err == nil:
@@ -261,6 +293,21 @@ func (q *consumer) run(ctx context.Context, o Options, c *counts) error {
 	}
 }
 
+// once reads and commits; without a message it asks whether the broker answers.
+func (q *consumer) once(ctx context.Context, c *counts) (kgo.Fetches, error) {
+	q.gate.RLock()
+	defer q.gate.RUnlock()
+	asked, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	fetches := q.client.PollFetches(asked)
+	cancel()
+	if n := fetches.NumRecords(); n > 0 && ctx.Err() == nil {
+		return fetches, q.commit(ctx, c, n)
+	}
+	ping, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return fetches, q.client.Ping(ping)
+}
+
 // commit commits what was polled, which counts as processed, and journals it.
 func (q *consumer) commit(ctx context.Context, c *counts, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -273,7 +320,7 @@ func (q *consumer) commit(ctx context.Context, c *counts, n int) error {
 	for topic, partitions := range offsets {
 		for id, at := range partitions {
 			if err := q.journal.Committed(oracle.Consumed{
-				Region: q.region, Group: q.topic.ConsumerGroup, Topic: topic, Partition: id, Offset: at.Offset, Time: time.Now(),
+				Region: q.region, Group: q.topic.ConsumerGroup, Topic: topic, Partition: id, Offset: at.Offset, Time: time.Now(), Log: q.log,
 			}); err != nil {
 				return err
 			}

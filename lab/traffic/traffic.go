@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,11 +48,13 @@ type Topic struct {
 	Name          string
 	ConsumerGroup string
 	PeakMessages  float64 // per second, as declared in the estate
+	Odd           Odd
 }
 
 // Kafka is a region's broker.
 type Kafka struct {
 	Broker             string
+	Admin              string // without a login, for what is odd
 	Producer, Consumer Login
 }
 
@@ -76,6 +79,8 @@ type Options struct {
 	// Patience is how long a server may not answer before its region counts as
 	// dead and what writes there stops [2 s].
 	Patience time.Duration
+	// Now brings about what is odd about the topics, with its first signal.
+	Now <-chan os.Signal
 }
 
 func (o Options) filled() Options {
@@ -150,7 +155,7 @@ func (c *counts) summary(region string) Summary {
 func Run(ctx context.Context, r Region, j *oracle.Journal, o Options) (Summary, error) {
 	o = o.filled()
 	c := &counts{}
-	var loops []func(context.Context) error
+	var loops, happens []func(context.Context) error
 	for _, t := range r.Tables {
 		w, err := createTable(ctx, r.Name, t, ShareOfTraffic, j)
 		if err != nil {
@@ -172,6 +177,9 @@ func Run(ctx context.Context, r Region, j *oracle.Journal, o Options) (Summary, 
 		loops = append(loops,
 			func(ctx context.Context) error { return p.run(ctx, o, c) },
 			func(ctx context.Context) error { return q.run(ctx, o, c) })
+		if t.Odd != (Odd{}) {
+			happens = append(happens, func(ctx context.Context) error { return (&odd{p, q, r}).happen(ctx) })
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -184,8 +192,33 @@ func Run(ctx context.Context, r Region, j *oracle.Journal, o Options) (Summary, 
 			}
 		})
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		bringAbout(ctx, o.Now, happens, c)
+	}()
 	wg.Wait()
+	cancel()
+	<-ended
 	return c.summary(r.Name), errors.Join(errs...)
+}
+
+// bringAbout lets things happen at a signal, until ctx ends.
+func bringAbout(ctx context.Context, now <-chan os.Signal, happens []func(context.Context) error, c *counts) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-now:
+	}
+	var wg sync.WaitGroup
+	for _, happen := range happens {
+		wg.Go(func() {
+			if err := happen(ctx); err != nil && ctx.Err() == nil {
+				c.failed(err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Seed makes the tables, and appends rows to each and messages to each topic,

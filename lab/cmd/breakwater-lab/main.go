@@ -180,6 +180,10 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 				ctx, cancel = context.WithTimeout(ctx, length)
 				defer cancel()
 			}
+			now := make(chan os.Signal, 1)
+			signal.Notify(now, syscall.SIGUSR1) // what is odd about the topics happens now
+			defer signal.Stop(now)
+			options.Now = now
 			s, err := l.Traffic(ctx, region, options)
 			if err != nil {
 				return err
