@@ -43,6 +43,8 @@ type Session struct {
 	// Patience is how long a person whose decision gets no answer, because no
 	// worker or no Temporal runs, goes on trying. Zero: not at all.
 	Patience time.Duration
+	// DeadSince is since when people vouch that the source is dead; zero where nobody does.
+	DeadSince time.Time
 	// LeaveOut are tables and topics without which their groups come back.
 	LeaveOut string
 
@@ -243,6 +245,9 @@ func (s *Session) Start(ctx context.Context, outage time.Time, extra ...string) 
 	in := map[string]string{
 		"estate": Estate, "mode": "live", "incident": "LAB-1", "source": lab.Primary, "target": lab.Standby,
 		"outage_start": outage.UTC().Format(time.RFC3339), "detected_at": time.Now().UTC().Format(time.RFC3339),
+	}
+	if !s.DeadSince.IsZero() {
+		in["source_dead_since"] = s.DeadSince.UTC().Format(time.RFC3339Nano)
 	}
 	if s.LeaveOut != "" {
 		in["leave_out"] = s.LeaveOut

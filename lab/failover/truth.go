@@ -43,29 +43,15 @@ type truth struct {
 // agrees with every offset that the run promoted. It must be asked before any
 // client moves on. All that is wrong is said at once.
 func (s *Session) HoldAgainstTruth(ctx context.Context, rep report.Report) error {
-	e, err := s.Estate()
+	t, err := s.truth(rep)
 	if err != nil {
 		return err
 	}
-	o, err := oracle.Read(s.Lab.OracleDir(), lab.Primary)
-	if err != nil {
-		return err
-	}
-	store, err := s3.New(s.Lab.Storage(lab.Standby))
-	if err != nil {
-		return err
-	}
-	t := &truth{s: s, estate: e, oracle: o, store: store, rep: rep}
-	errs := []error{t.promoted(ctx)}
-	for _, g := range e.Groups {
+	errs := []error{t.promoted(ctx), t.topics(ctx)}
+	for _, g := range t.estate.Groups {
 		for _, table := range g.Tables {
 			if err := t.table(ctx, table); err != nil {
 				errs = append(errs, fmt.Errorf("table %s: %w", table.Table, err))
-			}
-		}
-		for _, topic := range g.Topics {
-			if err := t.topic(ctx, topic.Topic); err != nil {
-				errs = append(errs, fmt.Errorf("topic %s: %w", topic.Topic, err))
 			}
 		}
 		for _, c := range g.ConsumerGroups {
@@ -75,6 +61,28 @@ func (s *Session) HoldAgainstTruth(ctx context.Context, rep report.Report) error
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// HoldTopicsAgainstTruth is [Session.HoldAgainstTruth], of what topics lost alone.
+func (s *Session) HoldTopicsAgainstTruth(ctx context.Context, rep report.Report) error {
+	t, err := s.truth(rep)
+	if err != nil {
+		return err
+	}
+	return t.topics(ctx)
+}
+
+func (s *Session) truth(rep report.Report) (*truth, error) {
+	e, err := s.Estate()
+	if err != nil {
+		return nil, err
+	}
+	o, err := oracle.Read(s.Lab.OracleDir(), lab.Primary)
+	if err != nil {
+		return nil, err
+	}
+	store, err := s3.New(s.Lab.Storage(lab.Standby))
+	return &truth{s: s, estate: e, oracle: o, store: store, rep: rep}, err
 }
 
 // claim is what the report says about a dataset.

@@ -3,6 +3,7 @@ package failover
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -134,6 +135,19 @@ func (t *truth) missing(topic string, id int32, there log) (messages []oracle.Me
 		}
 	}
 	return messages, len(keys)
+}
+
+// topics asks [truth.topic] of every topic.
+func (t *truth) topics(ctx context.Context) error {
+	var errs []error
+	for _, g := range t.estate.Groups {
+		for _, topic := range g.Topics {
+			if err := t.topic(ctx, topic.Topic); err != nil {
+				errs = append(errs, fmt.Errorf("topic %s: %w", topic.Topic, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // topic asks that the true number of messages that were acknowledged and never

@@ -53,6 +53,10 @@ type Config struct {
 	// MirrorVia is the address that the MIRROR listener advertises, host:port;
 	// empty for its own. Something must forward it to [Broker.MirrorListen].
 	MirrorVia string
+
+	// Doors opens two listeners more, for who comes in by the wrong one: [Broker.Scram]
+	// and [Broker.TLS].
+	Doors bool
 }
 
 // Broker is one KRaft broker with its controller.
@@ -69,6 +73,7 @@ type brokerState struct {
 	Client     int    `json:"client"`
 	Mirror     int    `json:"mirror"`
 	Controller int    `json:"controller"`
+	Doors      int    `json:"doors,omitempty"` // the first of two
 }
 
 // Admin is the address for administrators, without authentication.
@@ -76,6 +81,12 @@ func (b *Broker) Admin() string { return server.Address(b.state.Admin) }
 
 // Client is the address for producers and consumers, SASL/PLAIN.
 func (b *Broker) Client() string { return server.Address(b.state.Client) }
+
+// Scram is the address of a listener that knows SCRAM-SHA-256 alone.
+func (b *Broker) Scram() string { return server.Address(b.state.Doors) }
+
+// TLS is the address of a listener that speaks TLS, with a certificate that nobody trusts.
+func (b *Broker) TLS() string { return server.Address(b.state.Doors + 1) }
 
 // MirrorListen is the address on which the MIRROR listener accepts.
 func (b *Broker) MirrorListen() string { return server.Address(b.state.Mirror) }
@@ -110,15 +121,21 @@ func StartBroker(ctx context.Context, c Config) (*Broker, error) {
 	fresh := false
 	if err := load(b.statePath(), &b.state); errors.Is(err, fs.ErrNotExist) {
 		fresh = true
-		port, err := server.Ports(4, nil)
+		port, err := server.Ports(6, nil)
 		if err != nil {
 			return nil, err
 		}
-		b.state = brokerState{clusterID(), port, port + 1, port + 2, port + 3}
+		b.state = brokerState{clusterID(), port, port + 1, port + 2, port + 3, port + 4}
 	} else if err != nil {
 		return fail("read its state", err)
 	}
-	if err := os.WriteFile(conf, []byte(b.properties()), 0o600); err != nil {
+	properties := b.properties()
+	if c.Doors {
+		if properties, err = b.withDoors(properties); err != nil {
+			return fail("write its configuration", err)
+		}
+	}
+	if err := os.WriteFile(conf, []byte(properties), 0o600); err != nil {
 		return fail("write its configuration", err)
 	}
 	if fresh {

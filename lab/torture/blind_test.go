@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/minio/madmin-go/v3"
@@ -35,6 +36,7 @@ func (d *disaster) notBlind(ctx context.Context) error {
 		{"a policy given beside the run's", d.givePolicy, d.policiesOnce},
 		{"a schedule's note written again", d.writeNote, d.schedulesOnce},
 		{"a committed offset moved", d.commitOffset, func(ctx context.Context, _ *estate.Estate) error { return d.HoldAgainstTruth(ctx, d.rep) }},
+		{"a topic's loss claimed to be more than it was", func(context.Context, *estate.Estate) error { return nil }, d.holdWrong},
 	} {
 		if err := c.again(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", c.what, err))
@@ -43,6 +45,16 @@ func (d *disaster) notBlind(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// holdWrong holds a report against the truth that claims more than was lost.
+func (d *disaster) holdWrong(ctx context.Context, _ *estate.Estate) error {
+	rep := d.rep
+	rep.Recovery = slices.Clone(rep.Recovery)
+	for i := range rep.Recovery {
+		rep.Recovery[i].Count.AtLeast += 1 << 40
+	}
+	return d.HoldTopicsAgainstTruth(ctx, rep)
 }
 
 func (d *disaster) writeSecret(ctx context.Context, e *estate.Estate) error {

@@ -86,6 +86,7 @@ type disaster struct {
 	odd   map[string]lab.Odd // by topic
 	ahead time.Duration      // of the kill, that what is odd happens
 
+	dead   bool   // as people vouch, so that what was lost has a bound
 	parted bool   // and does not die
 	lines  *lines // the product's to the primary, until they are cut; nil where it needs none
 	after  int    // commits in the primary after it was parted, above what came back
@@ -179,6 +180,7 @@ func wipe(t *testing.T, dir string) {
 func (d *disaster) choose(seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0x0b5e55ed))
 	d.parted = seed%onePartedIn == 0
+	d.dead = !d.parted && seed%3 != 0
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(r.Int64N(int64(most-least)))
 	}
@@ -236,7 +238,9 @@ func (d *disaster) strike(ctx context.Context) error {
 	if err := end(); err != nil {
 		return err
 	}
-	d.killed = time.Now()
+	if d.killed = time.Now(); d.dead {
+		d.DeadSince = d.killed
+	}
 	var err error
 	d.lost, err = d.Lab.Loss(ctx)
 	return err

@@ -48,8 +48,9 @@ func (m *Mirrored) Lap(format string, args ...any) {
 	m.T.Logf("%5.1f s  %s", time.Since(m.Begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// NewMirrored starts the brokers, the mirror and the MinIO.
-func NewMirrored(t *testing.T) *Mirrored {
+// NewMirrored starts the brokers, the mirror and the MinIO, with some topics beside those
+// that each has.
+func NewMirrored(t *testing.T, more ...string) *Mirrored {
 	t.Helper()
 	jars, err := labkafka.Jars()
 	if err != nil {
@@ -60,7 +61,7 @@ func NewMirrored(t *testing.T) *Mirrored {
 	var g errgroup.Group
 	for name, into := range map[string]**labkafka.Broker{East: &m.Source, West: &m.Target} {
 		g.Go(func() error {
-			b, err := labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(dir, name), Jars: jars, Name: name, Bound: true})
+			b, err := labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(dir, name), Jars: jars, Name: name, Bound: true, Doors: true})
 			if err != nil {
 				return err
 			}
@@ -79,13 +80,14 @@ func NewMirrored(t *testing.T) *Mirrored {
 	m.connect, err = labkafka.StartConnect(t.Context(), labkafka.ConnectConfig{Dir: filepath.Join(dir, "connect"), Jars: jars, Name: West, Broker: m.Target.Admin(), Bound: true})
 	m.Must(err)
 	m.ended(m.connect.Server)
-	for _, topic := range []string{"orders", "audit", "paid"} {
+	topics := append([]string{"orders", "audit", "paid"}, more...)
+	for _, topic := range topics {
 		m.Must(m.Source.CreateTopic(t.Context(), topic, Parts))
 		m.Must(m.Target.CreateTopic(t.Context(), topic, Parts))
 	}
 	m.Must(m.connect.Ready(t.Context()))
 	m.Must(labkafka.PutMirror(t.Context(), m.connect.URL(), labkafka.MirrorConfig{
-		Source: "east", Target: "west", SourceBroker: m.Source.MirrorAddress(), TargetBroker: m.Target.Admin(), Topics: []string{"orders", "audit", "paid"},
+		Source: "east", Target: "west", SourceBroker: m.Source.MirrorAddress(), TargetBroker: m.Target.Admin(), Topics: topics,
 	}))
 	m.describe()
 	m.Lap("the servers are up")
