@@ -80,12 +80,18 @@ func heard(ctx context.Context, addr string) speech {
 		}
 		return head
 	}
-	const number = 0x6272 // ties the answer to the question
+	const (
+		number      = 0x6272 // ties the answer to the question
+		alertRecord = 0x15   // the first byte of a TLS alert; its version follows
+	)
 	versions := kmsg.NewPtrApiVersionsRequest()
 	versions.Version = 0
 	question := kmsg.NewRequestFormatter(kmsg.FormatterClientID("breakwater")).AppendRequest(nil, versions, number)
-	if a := ask(question); len(a) == 8 && binary.BigEndian.Uint32(a[4:]) == number {
+	switch a := ask(question); {
+	case len(a) == 8 && binary.BigEndian.Uint32(a[4:]) == number:
 		return plainly
+	case len(a) > 1 && a[0] == alertRecord && a[1] == 3:
+		return encrypted
 	}
 	//nolint:gosec // nothing is said and nothing believed: does it speak TLS at all?
 	secure := tls.Dialer{NetDialer: &dial, Config: &tls.Config{InsecureSkipVerify: true}}
