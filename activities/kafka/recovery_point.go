@@ -117,6 +117,9 @@ func (s room) topicState(ctx context.Context, c action.Call[action.None]) (recov
 		pos := at[p]
 		ps := recovery.PartitionState{Partition: p.ID, MirroredThrough: pos.Next, TargetEnd: pos.Target.End, Journal: seen.ends(p.ID), Lacking: pos.Missing}
 		ps.NewestAt, ps.Untimed = newestOf(pos.Newest, time.Now(), c.Estate.ClockSkew.Std())
+		if seen.undated(p.ID) {
+			ps.NewestAt, ps.Untimed = time.Time{}, "its records carry no time at the source, and the mirror stamps them as it copies"
+		}
 		rest := pos.Rest()
 		if rest.From != pos.Next {
 			ps.From = &rest.From

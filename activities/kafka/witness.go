@@ -42,6 +42,11 @@ func (s room) looked(ctx context.Context, c action.Call[action.None], topic stri
 	return j.Read(ctx, topic)
 }
 
+// undated tells whether records of a partition carried no time when it was seen last.
+func (l looks) undated(id int32) bool {
+	return slices.ContainsFunc(l.last().Partitions, func(p witness.PartitionEnds) bool { return p.Partition == id && p.Undated })
+}
+
 // before are the ends of a partition while it held no record.
 func (l looks) before(id int32) []recovery.End {
 	return slices.DeleteFunc(l.ends(id), func(e recovery.End) bool { return e.Offset > 0 || e.Open })
@@ -182,7 +187,7 @@ func (s room) applyTopicWitness(ctx context.Context, c action.Call[action.None])
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(ends), kafka.Partition.Compare) {
 		e := ends[p]
-		now.Partitions = append(now.Partitions, witness.PartitionEnds{Partition: p.ID, Data: e.Data, Stable: e.Stable, End: e.End, Newest: newest[p].Newest.UTC()})
+		now.Partitions = append(now.Partitions, witness.PartitionEnds{Partition: p.ID, Data: e.Data, Stable: e.Stable, End: e.End, Newest: newest[p].Newest.UTC(), Undated: newest[p].Undated})
 	}
 	if err := c.Guard(ctx); err != nil {
 		return action.Outcome{}, err

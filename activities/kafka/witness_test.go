@@ -78,3 +78,18 @@ func TestOfWhichTopicTheMirrorHasRecords(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordsThatCarriedNoTime: the mirror gives them one of its own. Only the witness has
+// seen them as they were.
+func TestRecordsThatCarriedNoTime(t *testing.T) {
+	was, is := sighting(0, "a", 5, 5), sighting(5, "a", 9, 9)
+	was.Partitions[0].Undated, is.Partitions[1].Undated = true, true
+	for id, want := range []bool{false, true, false} {
+		if got := (looks{was, is}).undated(int32(id)); got != want {
+			t.Errorf("partition %d is undated: %t, want %t", id, got, want)
+		}
+	}
+	if (looks{}).undated(0) {
+		t.Error("what nobody saw is undated")
+	}
+}

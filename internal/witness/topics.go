@@ -30,6 +30,9 @@ type PartitionEnds struct {
 	Stable int64     `json:"stable"`          // last stable offset
 	End    int64     `json:"end"`             // log end offset
 	Newest time.Time `json:"newest,omitzero"` // timestamp of the newest data record
+	// Undated means that a new data record carries no time: a mirror may stamp it with that
+	// of copying.
+	Undated bool `json:"undated,omitempty"`
 }
 
 // TopicJournal keeps a topic's ends beside a table's sightings, in the witness's
