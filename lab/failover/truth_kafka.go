@@ -12,6 +12,7 @@ import (
 
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/report"
 	"breakwater/internal/table"
 	"breakwater/lab"
 	"breakwater/lab/oracle"
@@ -46,8 +47,11 @@ type mirrored struct {
 	id     string // of the message: of a compacted topic, several have one key
 }
 
-// log is a partition of the standby's topic; nil of a partition that it has not.
-type log []mirrored
+// log is a partition of the standby's topic; empty of a partition that it has not.
+type log struct {
+	records []mirrored
+	holes   int64 // numbers that are neither of a record nor of a marker
+}
 
 // partitions reads the standby's topic, with the committed records alone, up to where it
 // ends now.
@@ -81,16 +85,17 @@ func (t *truth) partition(ctx context.Context, topic string, id int32, end int64
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {id: kgo.NewOffset().AtStart()}}), kgo.KeepControlRecords(),
 	)
 	if err != nil {
-		return nil, err
+		return log{}, err
 	}
 	defer c.Close()
 	all := log{}
 	for next := int64(0); next < end; {
 		fetches := c.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return nil, fmt.Errorf("from %d: %w", next, err)
+			return all, fmt.Errorf("from %d: %w", next, err)
 		}
 		for r := range fetches.RecordsAll() {
+			all.holes += r.Offset - next
 			next = r.Offset + 1
 			if r.Attrs.IsControl() || r.Offset >= end {
 				continue
@@ -102,12 +107,26 @@ func (t *truth) partition(ctx context.Context, topic string, id int32, end int64
 				value.ID = string(r.Key) // not the laboratory's: a canary
 			}
 			if strings.HasPrefix(value.ID, traffic.AbortedPrefix) {
-				return nil, fmt.Errorf("record %d is of a transaction that was aborted at the source", r.Offset)
+				return all, fmt.Errorf("record %d is of a transaction that was aborted at the source", r.Offset)
 			}
-			all = append(all, mirrored{r.Offset, value.ID})
+			all.records = append(all.records, mirrored{r.Offset, value.ID})
 		}
 	}
 	return all, nil
+}
+
+// Happened tells how often a topic was created anew at the primary, and how many numbers of
+// its copy hold no record any more, since a later one has its key.
+func (s *Session) Happened(ctx context.Context, topic string) (anew int, holes int64, err error) {
+	t, err := s.truth(report.Report{})
+	if err != nil {
+		return 0, 0, err
+	}
+	all, err := t.partitions(ctx, topic)
+	for _, there := range all {
+		holes += there.holes
+	}
+	return t.oracle.Log(topic), holes, err
 }
 
 // missing are the messages that the primary acknowledged, kept, and did not bring over.
@@ -116,7 +135,7 @@ func (t *truth) partition(ctx context.Context, topic string, id int32, end int64
 func (t *truth) missing(topic string, id int32, there log) (messages []oracle.Message, least int) {
 	compacted := t.s.Lab.OddOf(topic).Compacted
 	arrived, through := map[string]bool{}, int64(-1)
-	for _, m := range there {
+	for _, m := range there.records {
 		arrived[m.id] = true
 		if sent, ok := t.oracle.Sent(topic, m.id); ok && sent.Log == t.oracle.Log(topic) {
 			through = max(through, sent.Offset)
@@ -217,7 +236,7 @@ func (t *truth) consumers(ctx context.Context, g estate.Group, decl estate.Consu
 				return fmt.Errorf("partition %s-%d has no committed offset (%w)", topic, id, at.Err)
 			}
 			done, known := t.oracle.Consumed(decl.ConsumerGroup, topic, id, time.Time{})
-			for _, m := range there {
+			for _, m := range there.records {
 				if m.offset >= at.At {
 					break
 				}

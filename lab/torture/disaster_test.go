@@ -85,6 +85,8 @@ type disaster struct {
 
 	odd   map[string]lab.Odd // by topic
 	ahead time.Duration      // of the kill, that what is odd happens
+	anew  bool               // a topic was created anew before
+	holes bool               // a compacted topic has holes
 
 	dead   bool   // as people vouch, so that what was lost has a bound
 	parted bool   // and does not die
@@ -259,6 +261,12 @@ func (d *disaster) judge(ctx context.Context) error {
 	if d.parted { // it wrote until now: only what has ended can be counted
 		d.StopTraffic()
 		err = errors.Join(err, d.livedOn())
+	}
+	for topic, o := range d.odd {
+		anew, holes, looked := d.Happened(ctx, topic)
+		err = errors.Join(err, looked)
+		d.anew = d.anew || anew > 0
+		d.holes = d.holes || o.Compacted && holes > 0
 	}
 	return errors.Join(err, d.VerifyEvidence(ctx, d.run), d.HoldAgainstTruth(ctx, rep))
 }

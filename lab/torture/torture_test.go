@@ -42,7 +42,7 @@ func TestTorture(t *testing.T) {
 		return
 	}
 	seeds, first := number(t, "SEEDS", 30), number(t, "BREAKWATER_SEED", 1)
-	var passed, lossy, dangles int
+	var passed, lossy, dangles, anew, holes int
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			o := carry(t, "seed", seed, 0)
@@ -57,9 +57,16 @@ func TestTorture(t *testing.T) {
 			if dangling > 0 {
 				dangles++
 			}
+			if o.anew {
+				anew++
+			}
+			if o.holes {
+				holes++
+			}
 		})
 	}
-	t.Logf("%d seeds from %d on: %d passed, %d lost rows, %d left a log entry without its data file", seeds, first, passed, lossy, dangles)
+	t.Logf("%d seeds from %d on: %d passed, %d lost rows, %d left a log entry without its data file, %d created a topic anew, %d left holes in a compacted one",
+		seeds, first, passed, lossy, dangles, anew, holes)
 	if seeds < enough {
 		return
 	}
@@ -68,6 +75,9 @@ func TestTorture(t *testing.T) {
 	}
 	if least := int(seeds+5) / 6; dangles < least {
 		t.Errorf("too mild: %d of %d seeds left a log entry without its data file, want %d", dangles, seeds, least)
+	}
+	if least := int(seeds) / 8; anew < least || holes < least {
+		t.Errorf("too mild: %d of %d seeds created a topic anew, and %d left holes in a compacted one, want %d of each", anew, seeds, holes, least)
 	}
 }
 
