@@ -78,6 +78,11 @@ type Action[P any] struct {
 	Timing Timing
 	Runs   Place // where its phases run
 
+	// Things are what of the estate the action is about, where that is not the item
+	// itself: the pipelines in scope, the group's routing secret. It asks nothing of any
+	// server. Without any there is nothing to do, and no phase is called: none says so.
+	Things func(Request) (names []string, none string)
+
 	Plan   func(context.Context, Call[P]) (Change, error)
 	Apply  func(context.Context, Call[P]) (Outcome, error)
 	Verify func(context.Context, Call[P]) ([]Observation, error)
@@ -301,7 +306,7 @@ func OnlySourceUnreachable(obs []Observation) bool {
 	n := 0
 	for _, o := range obs {
 		switch {
-		case o.Verdict == verdict.Pass:
+		case o.Verdict.Clear():
 		case o.Verdict == verdict.Unknown && o.Cause == CauseSourceUnreachable:
 			n++
 		default:

@@ -28,6 +28,7 @@ type Definition struct {
 	RedWhen []Red
 	Params  []Param
 
+	things             func(Request) (names []string, none string)
 	plan, undoPlan     func(context.Context, Request, json.RawMessage) (Change, error)
 	apply, undoApply   func(context.Context, Request, json.RawMessage) (Outcome, error)
 	verify, undoVerify func(context.Context, Request, json.RawMessage) ([]Observation, error)
@@ -51,37 +52,96 @@ func (d *Definition) CanUndo() bool { return d.undoApply != nil }
 // CheckParams decodes a step's `with` strictly and says what is wrong with it.
 func (d *Definition) CheckParams(with json.RawMessage) error { return d.decode(with) }
 
-// Plan runs the action's Plan.
+// Things are what of the estate the action is about, and what to say where there are
+// none: the item itself, unless the action says otherwise.
+func (d *Definition) Things(r Request) (names []string, none string) {
+	if d.things == nil {
+		return []string{r.Item.String()}, ""
+	}
+	return d.things(r)
+}
+
+// none says why there is nothing to do; empty where there is. A plan that was approved
+// with effects is never passed over.
+func (d *Definition) none(r Request) string {
+	names, none := d.Things(r)
+	if len(names) > 0 || r.Plan != nil && len(r.Plan.Effects) > 0 {
+		return ""
+	}
+	return none
+}
+
+// NothingToDo begins the summary of a plan and of an outcome where there was nothing to do.
+const NothingToDo = "Nothing to do: "
+
+// Plan runs the action's Plan, where there is anything to do.
 func (d *Definition) Plan(ctx context.Context, r Request, with json.RawMessage) (Change, error) {
+	if none := d.none(r); none != "" {
+		return Change{Summary: NothingToDo + none}, nil
+	}
 	return d.plan(ctx, r, with)
 }
 
-// Apply runs the action's Apply on the approved plan in r.
+// Apply runs the action's Apply on the approved plan in r, where there is anything to do.
 func (d *Definition) Apply(ctx context.Context, r Request, with json.RawMessage) (Outcome, error) {
+	if none := d.none(r); none != "" {
+		return Outcome{Summary: NothingToDo + none}, nil
+	}
 	return d.apply(ctx, r, with)
 }
 
 // Verify runs the action's Verify. It takes what Apply said out of the request,
 // so that no Verify can believe it.
 func (d *Definition) Verify(ctx context.Context, r Request, with json.RawMessage) ([]Observation, error) {
-	r.Prior = nil
-	return d.verify(ctx, r, with)
+	return d.look(ctx, r, with, d.verify)
 }
 
 // UndoPlan plans to take the outcome back.
 func (d *Definition) UndoPlan(ctx context.Context, r Request, with json.RawMessage) (Change, error) {
+	if none := d.none(r); none != "" {
+		return Change{Summary: NothingToDo + none}, nil
+	}
 	return d.undoPlan(ctx, r, with)
 }
 
 // UndoApply takes the outcome back.
 func (d *Definition) UndoApply(ctx context.Context, r Request, with json.RawMessage) (Outcome, error) {
+	if none := d.none(r); none != "" {
+		return Outcome{Summary: NothingToDo + none}, nil
+	}
 	return d.undoApply(ctx, r, with)
 }
 
 // UndoVerify proves that the outcome was taken back.
 func (d *Definition) UndoVerify(ctx context.Context, r Request, with json.RawMessage) ([]Observation, error) {
+	return d.look(ctx, r, with, d.undoVerify)
+}
+
+// look looks, and believes nobody who looked at nothing: no observation at all is
+// unknown, and so is the word that there is nothing to look at where the estate has
+// something, unless the approved plan had nothing to do either.
+func (d *Definition) look(ctx context.Context, r Request, with json.RawMessage, verify func(context.Context, Request, json.RawMessage) ([]Observation, error)) ([]Observation, error) {
+	const want = "a look at it"
+	if none := d.none(r); none != "" {
+		return []Observation{Nothing(d.Name+" has something to look at", "a thing of its kind", none)}, nil
+	}
 	r.Prior = nil
-	return d.undoVerify(ctx, r, with)
+	obs, err := verify(ctx, r, with)
+	if err != nil {
+		return nil, err
+	}
+	names, _ := d.Things(r)
+	idle := r.Plan != nil && len(r.Plan.Effects) == 0
+	blind := Observation{What: d.Name + " looked at " + Few(names), Want: want, Verdict: verdict.Unknown, Cause: CauseOther}
+	switch {
+	case len(obs) == 0:
+		blind.Got = "no observation, from which nothing follows"
+		return []Observation{blind}, nil
+	case Worst(obs) == verdict.Nothing && !idle:
+		blind.Got = "it says that there is nothing to look at: " + obs[0].Got
+		return append(obs, blind), nil
+	}
+	return obs, nil
 }
 
 // Catalogue is the set of actions that a worker serves, by name.
@@ -124,7 +184,7 @@ func Add[P any](c *Catalogue, a Action[P]) {
 		bad("RedWhen is empty: a check never seen red is not evidence")
 	}
 	for _, r := range a.RedWhen {
-		if r.Want == verdict.Pass {
+		if r.Want.Clear() {
 			bad("fault %q cannot be wanted to pass", r.Fault)
 		}
 	}
@@ -138,6 +198,7 @@ func Add[P any](c *Catalogue, a Action[P]) {
 	if d.Timing.Estimate == 0 {
 		d.Timing.Estimate = 2 * time.Second
 	}
+	d.things = a.Things
 	d.decode = func(with json.RawMessage) error { _, err := Decode[P](with); return err }
 	d.plan = erase(a.Plan)
 	d.apply = erase(a.Apply)

@@ -15,12 +15,23 @@ import (
 // AtOnce is how many items of a batch are worked on at once.
 const AtOnce = 8
 
-// Conclude concludes from what is wrong among n things looked at.
+// Conclude concludes from what is wrong among n things looked at. Nothing follows from
+// having looked at none.
 func Conclude(what, want, got string, wrong []string, n int) Observation {
-	if len(wrong) > 0 {
+	switch {
+	case len(wrong) > 0:
 		return Saw(what, want, strings.Join(wrong, "; "), false)
+	case n == 0:
+		return Observation{What: what, Want: want, Got: got + ", from which nothing follows", Verdict: verdict.Unknown, Cause: CauseOther}
 	}
-	return Saw(what, want, got, n > 0)
+	return Saw(what, want, got, true)
+}
+
+// Nothing is the observation that there is no such thing: nothing was looked at, and
+// nothing was to be. It neither passes nor fails. A check that says nothing else is
+// believed only where its action's [Action.Things] agree.
+func Nothing(what, want, none string) Observation {
+	return Observation{What: what, Want: want, Got: none, Verdict: verdict.Nothing}
 }
 
 // Finding is an observation as one line.
@@ -71,7 +82,7 @@ func Owed(obs []Observation) []string {
 	for _, o := range obs {
 		var id string
 		switch {
-		case o.Verdict == verdict.Pass:
+		case o.Verdict.Clear():
 			continue
 		case o.Verdict == verdict.Unknown && o.Cause == CauseSourceUnreachable:
 			id = AcceptSourceUnreachable

@@ -1,7 +1,8 @@
-// Package verdict holds the three conclusions that a look at a system can have.
+// Package verdict holds the conclusions that a look at a system can have.
 //
 // Unknown is the zero value and never passes: whoever forgets to conclude has
-// concluded nothing, and a composition of nothing is Unknown too.
+// concluded nothing, and a composition of nothing is Unknown too. That there was
+// nothing to do is said by name: it is no proof, and no failure.
 package verdict
 
 import "fmt"
@@ -10,11 +11,13 @@ import "fmt"
 type Verdict int
 
 // The verdicts. Pass and Fail are conclusions; Unknown says that nothing could
-// be concluded, because the thing could not be reached, read or counted.
+// be concluded, because the thing could not be reached, read or counted; Nothing
+// says that there is no such thing, so that nothing was to be concluded.
 const (
 	Unknown Verdict = iota
 	Pass
 	Fail
+	Nothing
 )
 
 // String gives the word that people and files see.
@@ -24,6 +27,8 @@ func (v Verdict) String() string {
 		return "pass"
 	case Fail:
 		return "fail"
+	case Nothing:
+		return "nothing"
 	default:
 		return "unknown"
 	}
@@ -32,29 +37,38 @@ func (v Verdict) String() string {
 // MarshalText writes the word.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// UnmarshalText reads pass, fail or unknown and refuses everything else.
+// UnmarshalText reads pass, fail, unknown or nothing and refuses everything else.
 func (v *Verdict) UnmarshalText(text []byte) error {
-	for _, w := range []Verdict{Unknown, Pass, Fail} {
+	for _, w := range []Verdict{Unknown, Pass, Fail, Nothing} {
 		if w.String() == string(text) {
 			*v = w
 			return nil
 		}
 	}
-	return fmt.Errorf("verdict %q is none of pass, fail, unknown", text)
+	return fmt.Errorf("verdict %q is none of pass, fail, unknown, nothing", text)
 }
 
-// Worst composes verdicts: Fail outranks Unknown, which outranks Pass. The worst
-// of nothing is Unknown.
+// Clear reports whether nothing is in the way of going on: it passed, or there was
+// nothing to do.
+func (v Verdict) Clear() bool { return v == Pass || v == Nothing }
+
+// Worst composes verdicts: Fail outranks Unknown, which outranks Pass, which
+// outranks Nothing. The worst of no verdict at all is Unknown.
 func Worst(vs ...Verdict) Verdict {
 	if len(vs) == 0 {
 		return Unknown
 	}
-	worst := Pass
+	worst := Nothing
 	for _, v := range vs {
-		switch {
-		case v == Fail:
+		switch v {
+		case Fail:
 			return Fail
-		case v != Pass:
+		case Nothing:
+		case Pass:
+			if worst == Nothing {
+				worst = Pass
+			}
+		default:
 			worst = Unknown
 		}
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func TestWorst(t *testing.T) {
-	const p, f, u = verdict.Pass, verdict.Fail, verdict.Unknown
+	const p, f, u, n = verdict.Pass, verdict.Fail, verdict.Unknown, verdict.Nothing
 	for name, tc := range map[string]struct {
 		of   []verdict.Verdict
 		want verdict.Verdict
@@ -17,6 +17,10 @@ func TestWorst(t *testing.T) {
 		"all pass":                  {[]verdict.Verdict{p, p}, p},
 		"one unknown":               {[]verdict.Verdict{p, u, p}, u},
 		"fail outranks unknown":     {[]verdict.Verdict{u, f, p}, f},
+		"nothing to do at all":      {[]verdict.Verdict{n, n}, n},
+		"nothing beside a pass":     {[]verdict.Verdict{n, p, n}, p},
+		"nothing beside an unknown": {[]verdict.Verdict{u, n}, u},
+		"nothing beside a failure":  {[]verdict.Verdict{n, f, p}, f},
 		"an undefined value":        {[]verdict.Verdict{p, verdict.Verdict(7)}, u},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -35,7 +39,10 @@ func TestZeroValueIsUnknown(t *testing.T) {
 }
 
 func TestText(t *testing.T) {
-	for _, v := range []verdict.Verdict{verdict.Pass, verdict.Fail, verdict.Unknown} {
+	for _, v := range []verdict.Verdict{verdict.Pass, verdict.Fail, verdict.Unknown, verdict.Nothing} {
+		if want := v == verdict.Pass || v == verdict.Nothing; v.Clear() != want {
+			t.Errorf("%s is clear: %t", v, !want)
+		}
 		b, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
