@@ -61,6 +61,13 @@ func Details(s wire.Status, g *approval.Gate) string {
 		}
 		b.WriteString("\n")
 	}
+	if idle := idles(s); len(idle) > 0 {
+		b.WriteString("### Nothing to do\n\n")
+		for _, l := range idle[max(0, len(idle)-8):] {
+			fmt.Fprintf(b, "* %s\n", l)
+		}
+		b.WriteString("\n")
+	}
 	if len(s.Obligations) > 0 {
 		b.WriteString("### Left to prove\n\n")
 		for _, o := range s.Obligations[:min(len(s.Obligations), 5)] {
@@ -75,6 +82,23 @@ func Details(s wire.Status, g *approval.Gate) string {
 	return clip.Bytes(b.String(), detailsMost)
 }
 
+// idles are the steps with nothing to do, and why.
+func idles(s wire.Status) []string {
+	var all []string
+	for _, stage := range s.Stages {
+		tier := ""
+		if stage.Tier > 0 {
+			tier = fmt.Sprintf(", tier %d", stage.Tier)
+		}
+		for _, st := range stage.Steps {
+			if st.State == wire.NothingToDo {
+				all = append(all, fmt.Sprintf("%s%s: %s", st.Title, tier, strings.Join(st.None, "; ")))
+			}
+		}
+	}
+	return all
+}
+
 func headline(s wire.Status) string {
 	switch s.State {
 	case wire.StateGate:
@@ -82,8 +106,13 @@ func headline(s wire.Status) string {
 	case wire.StateAsking:
 		return "WAITING FOR A DECISION"
 	case wire.StateEnded:
-		if s.Verdict == verdict.Pass {
+		switch s.Verdict {
+		case verdict.Pass:
 			return "ENDED: PASS"
+		case verdict.Nothing:
+			return "ENDED: NOTHING TO DO"
+		case verdict.Unknown:
+			return "ENDED: UNKNOWN"
 		}
 		return "ENDED: NOT PROVEN"
 	default:
@@ -108,6 +137,10 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 	}
 	fmt.Fprintf(b, ".\n\nPlan `%s`, attempt %d:\n\n", clip.Bytes(v.Root, 16), v.Attempt)
 	for _, p := range v.Plan {
+		if p.Items == 0 {
+			fmt.Fprintf(b, "* **%s**: %s\n", p.Step, wire.NothingToDo)
+			continue
+		}
 		fmt.Fprintf(b, "* **%s**: %s, %s", p.Step, plural.Of(p.Items, "item"), plural.Of(p.Effects, "change"))
 		for _, t := range p.Summary[:min(len(p.Summary), 3)] {
 			fmt.Fprintf(b, "; %s", span(clip.Bytes(t, 240)))
@@ -142,12 +175,14 @@ func sampleOf(d approval.Decision) approval.Decision {
 func writeStages(b *strings.Builder, s wire.Status) {
 	b.WriteString("### Stages\n\n")
 	for _, st := range s.Stages {
-		ok, of := 0, len(st.Steps)
+		ok, none, of := 0, 0, len(st.Steps)
 		doing := ""
 		for _, step := range st.Steps {
 			switch step.State {
 			case "proven", "obligation":
 				ok++
+			case wire.NothingToDo:
+				none++
 			case "running":
 				doing = fmt.Sprintf(", %s %d of %d", step.Action, step.Verified, step.Items)
 			}
@@ -156,7 +191,11 @@ func writeStages(b *strings.Builder, s wire.Status) {
 		if state == "" {
 			state = "to come"
 		}
-		fmt.Fprintf(b, "* %s: **%s**, %d of %s proven%s\n", st.Title, state, ok, plural.Of(of, "step"), doing)
+		fmt.Fprintf(b, "* %s: **%s**, %d of %s proven", st.Title, state, ok, plural.Of(of, "step"))
+		if none > 0 {
+			fmt.Fprintf(b, ", %d with nothing to do", none)
+		}
+		b.WriteString(doing + "\n")
 	}
 	b.WriteString("\n")
 }

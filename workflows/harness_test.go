@@ -78,12 +78,15 @@ type model struct {
 	planText map[string]string                             // "action/item" → what Plan sees, "" by default
 	unproven map[string]action.Observation
 	accepts  map[string]action.Acceptance // "action/item" → what its plan asks to accept
+	none     map[string]string            // action → why the estate has nothing for it
+	blind    map[string]bool              // action → its Verify observes nothing at all
 }
 
 func newModel() *model {
 	return &model{
 		state: map[string]string{}, effects: map[string]int{}, applies: map[string]int{},
 		planText: map[string]string{}, unproven: map[string]action.Observation{}, accepts: map[string]action.Acceptance{},
+		none: map[string]string{}, blind: map[string]bool{},
 	}
 }
 
@@ -167,6 +170,9 @@ func (m *model) action(d *action.Definition) action.Action[map[string]any] {
 			}
 			m.mu.Lock()
 			defer m.mu.Unlock()
+			if m.blind[d.Name] {
+				return nil, nil
+			}
 			if o, ok := m.unproven[key]; ok {
 				return []action.Observation{o}, nil
 			}
@@ -196,6 +202,14 @@ func (m *model) action(d *action.Definition) action.Action[map[string]any] {
 		}
 	}
 	a.Verify = look(wire.VerifyPhase, "applied")
+	a.Things = func(r action.Request) ([]string, string) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if why := m.none[d.Name]; why != "" {
+			return nil, why
+		}
+		return []string{r.Item.String()}, ""
+	}
 	if d.Effect == action.ReadOnly {
 		return a
 	}

@@ -219,8 +219,10 @@ func (r *run) answer(d approval.Decision, body *wire.DecisionBody) (bool, string
 	}[d.Verb]
 }
 
-// askWhatNext stops the run at something that did not pass, and asks.
-func (r *run) askWhatNext(ctx workflow.Context, n int, step, title, question string, findings []string) (approval.Verb, error) {
+// askWhatNext stops the run at something that did not pass, and asks. What is unknown
+// has not failed, also if the run ends here.
+func (r *run) askWhatNext(ctx workflow.Context, n int, step, title, question string, findings []string, unknown bool) (approval.Verb, error) {
+	r.unsure = unknown
 	choices := []approval.Verb{choiceRetry, choiceAbort}
 	if r.canUndo() {
 		choices = []approval.Verb{choiceRetry, choiceUndo, choiceAbort}
@@ -229,6 +231,7 @@ func (r *run) askWhatNext(ctx workflow.Context, n int, step, title, question str
 	if err != nil {
 		return "", err
 	}
+	r.unsure = unknown && got.Verb != choiceRetry
 	return got.Verb, nil
 }
 

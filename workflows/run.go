@@ -48,6 +48,7 @@ type carried struct {
 	Inbox       []received          `json:"inbox,omitempty"`
 	Obligations []action.Obligation `json:"obligations,omitempty"`
 	Unproven    []string            `json:"unproven,omitempty"` // in plan mode: what could not be planned
+	Failed      bool                `json:"failed,omitempty"`   // in plan mode: some of that was seen to be wrong, and is not merely unknown
 }
 
 // continued is the input of a run that continues one: nobody types it.
@@ -61,6 +62,7 @@ type run struct {
 	gate   *gate // the open one
 	ask    *ask  // the open one
 	abort  *decided
+	unsure bool // what a person was asked about is unknown, and nothing was seen to be wrong
 	clerk  bool // is judging a decision
 	ledger workflow.Mutex
 	fatal  error // the ledger cannot be written: nothing more may be done
@@ -218,16 +220,14 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	}
 	res := wire.Result{
 		Mode: r.Run.Mode, Obligations: r.Obligations, Milestones: r.Status.Milestones,
-		Exercised: r.Exercised, Steps: r.countSteps(), Verdict: verdict.Fail,
+		Exercised: r.Exercised, Proven: r.countSteps(proven), Nothing: r.countSteps(idle), Steps: r.countSteps(nil),
 	}
 	if why == "" {
-		res.Verdict = verdict.Pass
-		res.Summary = "pass"
-		if n := len(r.Obligations); n > 0 {
-			res.Summary = fmt.Sprintf("pass, %s open", plural.Of(n, "obligation"))
+		if res.Verdict, res.Summary = r.passed(); res.Verdict == verdict.Nothing {
+			how = wire.NothingToDo
 		}
 	} else {
-		res.Summary = how + ": " + why
+		res.Verdict, res.Summary = r.failed(how), how+": "+why
 	}
 	if r.Run.Epoch > 0 {
 		lctx := workflow.WithActivityOptions(ctx, looking("give back the lock of estate "+r.Status.Estate))
@@ -263,12 +263,68 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	return res, temporal.NewNonRetryableApplicationError(res.Summary, how, nil, res)
 }
 
-func (r *run) countSteps() int {
+// passed is what a run comes to that nothing kept from its end: a pass, unless no step
+// of it did anything.
+func (r *run) passed() (verdict.Verdict, string) {
+	v, word, did, had := verdict.Pass, "pass", "proven", "had nothing to do"
+	all, n, none := r.countSteps(nil), r.countSteps(proven), r.countSteps(idle)
+	if r.Run.Mode == action.ModePlan {
+		did, had, n = "planned", "would have nothing to do", all-none
+	}
+	if n+len(r.Obligations) == 0 {
+		v, word = verdict.Nothing, wire.NothingToDo
+	}
+	text := fmt.Sprintf("%s: %s %s", word, plural.Of(n, "step"), did)
+	if none > 0 {
+		text += fmt.Sprintf(", %d %s", none, had)
+	}
+	if left := all - r.Exercised - none; left > 0 && r.Run.Mode == action.ModeDrill {
+		text += fmt.Sprintf(", %d not run in a drill", left)
+	}
+	if n := len(r.Obligations); n > 0 {
+		text += fmt.Sprintf(", %s open", plural.Of(n, "obligation"))
+	}
+	return v, text
+}
+
+// failed is the verdict of a run that stopped before its end: unknown where nothing was
+// seen to be wrong, and who was asked about that stopped it, or let it be taken back.
+func (r *run) failed(how string) verdict.Verdict {
+	switch how {
+	case wire.ErrTypeNotProven, wire.ErrTypeAborted, wire.ErrTypeUndone:
+		if r.unsure || len(r.Unproven) > 0 && !r.Failed {
+			return verdict.Unknown
+		}
+	}
+	return verdict.Fail
+}
+
+// conclusive reports whether the error of an activity is an answer: asking again alone
+// would not change it. Silence, and all that may pass, is none.
+func conclusive(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.NonRetryable()
+}
+
+// countSteps counts the steps that are so; nil counts all.
+func (r *run) countSteps(so func(wire.StepStatus) bool) int {
 	n := 0
-	for _, s := range r.Compiled.Stages {
-		n += len(s.Steps)
+	for _, s := range r.Status.Stages {
+		for _, st := range s.Steps {
+			if so == nil || so(st) {
+				n++
+			}
+		}
 	}
 	return n
+}
+
+func proven(s wire.StepStatus) bool { return s.State == "proven" && !idle(s) }
+
+// idle is a step that had nothing to do. One without items was called proven by earlier
+// releases.
+func idle(s wire.StepStatus) bool {
+	return s.State == wire.NothingToDo || s.State == "proven" && s.Items == 0
 }
 
 // record appends an entry to the ledger. The ledger must be writable for the run

@@ -25,6 +25,9 @@ type batchPlan struct {
 	Prior *wire.ApplyResult  `json:"prior,omitempty"`
 	Seen  *wire.VerifyResult `json:"seen,omitempty"`
 	Error string             `json:"error,omitempty"` // of the last attempt
+	// Refused says that Error is an answer: the step was not done, and trying again alone
+	// does not help.
+	Refused bool `json:"refused,omitempty"`
 	// Applied is the attempt that Prior is of. An outcome stays when a later
 	// attempt fails, since an undo needs it, but it is not that attempt's.
 	Applied int `json:"applied,omitempty"`
@@ -57,6 +60,7 @@ type stagePlan struct {
 	look    wire.Look // of a stage that only looks
 	took    []wire.Interval
 	errs    []string
+	refused bool // one of errs is an answer, and not the lack of one
 }
 
 // stage plans, asks, applies and proves one stage.
@@ -119,15 +123,21 @@ func (r *run) ungated(ctx workflow.Context, n int) error {
 func (r *run) proven(ctx workflow.Context, n int) error {
 	s := r.Compiled.Stages[n]
 	st := &r.Status.Stages[n]
-	if r.Run.Mode == action.ModePlan {
+	nothing := !slices.ContainsFunc(st.Steps, func(s wire.StepStatus) bool { return !idle(s) })
+	switch {
+	case nothing:
+		st.State = wire.NothingToDo
+	case r.Run.Mode == action.ModePlan:
 		st.State = "planned"
-		r.show(ctx)
-		return nil
+	default:
+		st.State = "proven"
 	}
-	st.State = "proven"
-	if s.Milestone == "" {
+	switch {
+	case s.Milestone == "" || r.Run.Mode == action.ModePlan:
 		r.show(ctx)
 		return nil
+	case nothing: // the business got nothing by it
+		return r.record(ctx, ledger.Note, s.ID, "", wire.NoteBody{Text: fmt.Sprintf("milestone %s was not reached: %s had nothing to do", s.Milestone, s.Title)})
 	}
 	m := wire.Milestone{Name: s.Milestone, Tier: s.Tier, At: workflow.Now(ctx).UTC()}
 	r.Status.Milestones = append(r.Status.Milestones, m)
@@ -146,20 +156,31 @@ func (r *run) plannable(ctx workflow.Context, n, only int) (stagePlan, error) {
 		if err := r.recordPlan(ctx, s.ID, plan, false); err != nil {
 			return plan, err
 		}
-		red := plan.errs
-		if s.ChecksOnly() && plan.look.Verdict != verdict.Pass && !r.acceptable(s, plan) {
-			red = append(red, plan.look.Findings...)
+		red, k := plan.errs, stuck{unknown: !plan.refused}
+		question := fmt.Sprintf("Stage %q could not be planned.", s.Title)
+		if k.unknown && len(plan.errs) > 0 {
+			question = fmt.Sprintf("Stage %q could not be planned: something did not answer, and nothing was seen to be wrong. Retry plans again: first mend what keeps it from answering.", s.Title)
+		}
+		if s.ChecksOnly() && !plan.look.Verdict.Clear() && !r.acceptable(s, plan) {
+			red, k.unknown = append(red, plan.look.Findings...), k.unknown && plan.look.Verdict == verdict.Unknown
+			if len(plan.errs) == 0 {
+				question = fmt.Sprintf("Stage %q %s", s.Title, k)
+			}
+			if len(red) == 0 {
+				red = append(red, "nothing was looked at, from which nothing follows")
+			}
 		}
 		if len(red) == 0 {
 			return plan, nil
 		}
 		if r.Run.Mode == action.ModePlan { // nobody is asked: the report says what could not be planned
+			r.Failed = r.Failed || !k.unknown
 			for _, e := range red {
 				r.Unproven = append(r.Unproven, s.Title+": "+e)
 			}
 			return plan, nil
 		}
-		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Stage %q could not be planned.", s.Title), red)
+		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, question, red, k.unknown)
 		if err != nil {
 			return plan, err
 		}
@@ -207,7 +228,7 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 	r.Status.State, r.Status.Stages[n].State = wire.StateRunning, "planning"
 	r.Status.Doing = "planning " + s.Title
 	r.show(ctx)
-	p := stagePlan{attempt: attempt, look: wire.Look{Verdict: verdict.Pass}}
+	p := stagePlan{attempt: attempt}
 	var looks []wire.Look
 	for i, st := range s.Steps {
 		if only != all && only != i {
@@ -224,7 +245,7 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 				actx := phase(ctx, b.Batch.Label+" · plan "+st.Title, st)
 				err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.PlanPhase), r.input(st, b, attempt)).Get(ctx, &b.Plan)
 				if err != nil {
-					p.errs = append(p.errs, fmt.Sprintf("%s: %s: %s", st.Title, b.Batch.Label, short(err)))
+					p.errs, p.refused = append(p.errs, fmt.Sprintf("%s: %s: %s", st.Title, b.Batch.Label, short(err))), p.refused || conclusive(err)
 					return
 				}
 				status.Planned += b.Batch.To - b.Batch.From
@@ -237,17 +258,22 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 				return p, err
 			}
 			short := wire.StepPlan{Step: st.Title, Action: st.Action, Items: st.Items}
+			var own []wire.Look
+			if len(sp.Batches) == 0 {
+				own = append(own, merge(nil, nil))
+				short.Summary = []string{wire.NothingToDo + ": " + none(st)}
+			}
 			for _, b := range sp.Batches {
 				if b.Plan.Doc.Key == "" {
 					continue // its error is in errs
 				}
 				p.add(&short, b.Plan)
 				if l := b.Plan.Look; l != nil {
-					looks = append(looks, *l)
-					status.Verdict = wire.MergeLooks(looks...).Verdict
+					own = append(own, *l)
 				}
 			}
-			status.State, status.Summary = "planned", short.Summary
+			looks = append(looks, own...)
+			status.State, status.Summary, status.Verdict = "planned", short.Summary, wire.MergeLooks(own...).Verdict
 			p.short = append(p.short, short)
 		}
 		p.steps = append(p.steps, sp)
@@ -319,6 +345,7 @@ func (r *run) looked(ctx workflow.Context, n int, p stagePlan) error {
 	s := r.Compiled.Stages[n]
 	if err := r.record(ctx, ledger.Observed, s.ID, "", wire.ObservedBody{
 		Attempt: p.attempt, Verdict: p.look.Verdict, Passed: p.look.Passed, Failed: p.look.Failed, Unknown: p.look.Unknown, Findings: p.look.Findings,
+		Nothing: p.look.Nothing, None: p.look.None,
 	}, p.docs...); err != nil {
 		return err
 	}
@@ -326,19 +353,44 @@ func (r *run) looked(ctx workflow.Context, n int, p stagePlan) error {
 		st := &r.Status.Stages[n].Steps[i]
 		look := merge(sp.Batches, func(b *batchPlan) *wire.Look { return b.Plan.Look })
 		st.Verdict, st.Verified = look.Verdict, st.Items
+		if st.Items > 0 {
+			r.Exercised++
+		}
 		if err := r.concluded(ctx, n, i, look); err != nil {
 			return err
 		}
-		r.Exercised++
 	}
 	return r.proven(ctx, n)
+}
+
+// nothing says that a step has nothing to do, and why: that is neither proven nor failed.
+func (r *run) nothing(n, i int, none ...string) {
+	st := &r.Status.Stages[n].Steps[i]
+	st.Verdict, st.State, st.None = verdict.Nothing, wire.NothingToDo, none
+}
+
+// none says what a step without items has none of.
+func none(s runbook.Step) string {
+	if s.Each == "" {
+		return "the estate has nothing for it"
+	}
+	return fmt.Sprintf("no %s of the estate is in the scope of this step", s.Each)
 }
 
 // concluded says what a step that may pass has proven, and carries what it
 // leaves to prove as obligations.
 func (r *run) concluded(ctx workflow.Context, n, i int, look wire.Look) error {
 	s, st := r.Compiled.Stages[n].Steps[i], &r.Status.Stages[n].Steps[i]
-	if look.Verdict == verdict.Pass {
+	switch look.Verdict {
+	case verdict.Nothing:
+		if s.Items == 0 {
+			look.None = []string{none(s)}
+		} else {
+			r.Exercised--
+		}
+		r.nothing(n, i, look.None...)
+		return nil
+	case verdict.Pass:
 		st.State = "proven"
 		r.prove(fmt.Sprintf("%s (%s)", s.Title, of(s)))
 		return nil
@@ -375,10 +427,10 @@ func of(s runbook.Step) string {
 }
 
 // merge puts the looks of batches together. No batch at all is a step without
-// items: there was nothing to prove.
+// items: there is nothing to do, and nothing is proven by that.
 func merge(batches []*batchPlan, get func(*batchPlan) *wire.Look) wire.Look {
 	if len(batches) == 0 {
-		return wire.Look{Verdict: verdict.Pass}
+		return wire.Look{Verdict: verdict.Nothing}
 	}
 	var looks []wire.Look
 	for _, b := range batches {

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
@@ -32,7 +33,9 @@ func (r *run) runs(s runbook.Step) bool {
 func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 	s, st := sp.Step, &r.Status.Stages[n].Steps[i]
 	if !r.runs(s) {
-		st.State = "not run"
+		if st.State = "not run"; s.Items == 0 {
+			r.nothing(n, i, none(s))
+		}
 		r.show(ctx)
 		return nil
 	}
@@ -43,7 +46,9 @@ func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 		r.show(ctx)
 		return nil
 	}
-	r.Exercised++
+	if s.Items > 0 {
+		r.Exercised++
+	}
 	r.Status.Stages[n].State = "applying"
 	if s.Kind == runbook.Ask {
 		if err := r.askPerson(ctx, n, s); err != nil {
@@ -56,22 +61,72 @@ func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 			return err
 		}
 		st.Verdict = look.Verdict
-		if look.Verdict == verdict.Pass || r.mayOwe(look) {
+		if look.Verdict.Clear() || r.mayOwe(look) {
 			return r.concluded(ctx, n, i, look)
 		}
-		st.State = "failed"
+		k := stuckAt(sp, look)
+		st.State = k.state()
 		if r.Run.Mode == action.ModePlan {
+			r.Failed = r.Failed || !k.unknown
 			r.Unproven = append(r.Unproven, fmt.Sprintf("%s: %s", s.Title, look.Findings[0]))
 			return nil
 		}
-		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Step %q did not pass.", s.Title), look.Findings)
+		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Step %q %s", s.Title, k), look.Findings, k.unknown)
 		if err != nil {
 			return err
 		}
 		if choice == choiceUndo {
-			return r.undo(ctx, n, fmt.Sprintf("step %q did not pass: %s", s.Title, look.Findings[0]))
+			return r.undo(ctx, n, fmt.Sprintf("step %q %s: %s", s.Title, k.short(), look.Findings[0]))
 		}
 	}
+}
+
+// stuck is how a step or a stage stands that a person is asked about.
+type stuck struct {
+	unknown bool // nothing was seen to be wrong: it could not be looked at, or nobody knows whether it was done
+	refused bool // its Apply was
+	begun   bool // its Apply ended without an answer
+}
+
+// stuckAt is how a step stands after an attempt that did not pass.
+func stuckAt(sp stepPlan, look wire.Look) stuck {
+	var k stuck
+	for _, b := range sp.Batches {
+		k.refused = k.refused || b.Refused
+		k.begun = k.begun || strings.HasPrefix(b.Error, "apply: ")
+	}
+	k.unknown = look.Verdict == verdict.Unknown && !k.refused
+	return k
+}
+
+// state is the word for it in a status.
+func (k stuck) state() string {
+	if k.unknown {
+		return "unknown"
+	}
+	return "failed"
+}
+
+// short says it within a sentence.
+func (k stuck) short() string {
+	switch {
+	case k.unknown:
+		return "is unknown"
+	case k.refused:
+		return "could not be done"
+	}
+	return "did not pass"
+}
+
+// String says it to who is asked, with the next move where it is not in the findings.
+func (k stuck) String() string {
+	switch {
+	case k.unknown && k.begun:
+		return k.short() + ": doing it ended without an answer, so it may be done in part. Retry goes on where it stands, and does nothing twice."
+	case k.unknown:
+		return k.short() + ": it could not be looked at, and nothing was seen to be wrong. Retry looks again: first mend what keeps it from being seen."
+	}
+	return k.short() + "."
 }
 
 // tryStep is one attempt: intent, apply and verify of every batch that has not
@@ -85,11 +140,11 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 	var todo []*batchPlan
 	var plans []ledger.DocRef
 	for _, b := range sp.Batches {
-		if b.Seen != nil && b.Seen.Look.Verdict == verdict.Pass {
+		if b.Seen != nil && b.Seen.Look.Verdict.Clear() {
 			st.Applied, st.Verified = st.Applied+b.Batch.To-b.Batch.From, st.Verified+b.Batch.To-b.Batch.From
 			continue
 		}
-		b.Seen, b.Error = nil, ""
+		b.Seen, b.Error, b.Refused = nil, "", false
 		todo = append(todo, b)
 		plans = append(plans, b.Plan.Doc)
 	}
@@ -107,7 +162,7 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 			var res wire.ApplyResult
 			actx := phase(ctx, b.Batch.Label+" · "+s.Title, s)
 			if err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.ApplyPhase), r.input(s, b, attempt)).Get(ctx, &res); err != nil {
-				b.Error = "apply: " + short(err)
+				b.Error, b.Refused = "apply: "+short(err), conclusive(err)
 				return
 			}
 			b.Prior, b.Applied = &res, attempt
@@ -144,7 +199,7 @@ func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, att
 	out := wire.OutcomeBody{Attempt: attempt, Undo: undo}
 	obs := wire.ObservedBody{
 		Attempt: attempt, Undo: undo, Verdict: look.Verdict, Findings: look.Findings,
-		Passed: look.Passed, Failed: look.Failed, Unknown: look.Unknown,
+		Passed: look.Passed, Failed: look.Failed, Unknown: look.Unknown, Nothing: look.Nothing, None: look.None,
 	}
 	var outcomes, observed []ledger.DocRef
 	for _, b := range batches {

@@ -96,6 +96,7 @@ func (r *run) unwind(ctx workflow.Context, back []done, p stagePlan, why string)
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	var failed []string
+	seen := false // that one of them is not taken back; else it is not known
 	for i, sp := range p.steps {
 		st, d := sp.Step, back[i]
 		stage := r.Compiled.Stages[d.Stage]
@@ -120,13 +121,18 @@ func (r *run) unwind(ctx workflow.Context, back []done, p stagePlan, why string)
 		if err := r.recordStep(ctx, stage.ID, st, p.attempt, sp.Batches, look, true); err != nil {
 			return err
 		}
-		if look.Verdict != verdict.Pass {
+		switch {
+		case look.Verdict == verdict.Pass:
+			r.prove("taken back: " + st.Title)
+		case !look.Verdict.Clear():
 			failed = append(failed, st.Title+": "+look.Findings[0])
-			continue
+			seen = seen || look.Verdict == verdict.Fail
 		}
-		r.prove("taken back: " + st.Title)
 	}
-	if len(failed) > 0 {
+	switch {
+	case len(failed) > 0 && !seen:
+		return &errStop{wire.ErrTypeUndoFailed, fmt.Sprintf("%s; of %s it is unknown whether all was taken back: %s", why, plural.Of(len(failed), "step"), failed[0])}
+	case len(failed) > 0:
 		return &errStop{wire.ErrTypeUndoFailed, fmt.Sprintf("%s; %s could not be taken back: %s", why, plural.Of(len(failed), "step"), failed[0])}
 	}
 	return &errStop{wire.ErrTypeUndone, why + "; what this run did was taken back and that was proven"}

@@ -31,12 +31,14 @@ func summarize(obs []action.Observation) wire.Look {
 		switch o.Verdict {
 		case verdict.Pass:
 			l.Passed = 1
+		case verdict.Nothing:
+			l.Nothing, l.None = 1, []string{o.Got}
 		case verdict.Fail:
 			l.Failed, l.Findings = 1, []string{action.Finding(o)}
 		default:
 			l.Unknown, l.Findings = 1, []string{action.Finding(o)}
 		}
-		if o.Verdict != verdict.Pass && o.Obligation != "" {
+		if !o.Verdict.Clear() && o.Obligation != "" {
 			l.Obligations = []string{o.Obligation}
 		}
 		looks[i] = l
@@ -62,7 +64,10 @@ func stable(obs []action.Observation) []action.Observation {
 // sentence says what a check found, for the gate.
 func sentence(item estate.Item, obs []action.Observation) string {
 	l := summarize(obs)
-	s := fmt.Sprintf("%s: %d of %s pass", item, l.Passed, plural.Of(len(obs), "observation"))
+	if l.Verdict == verdict.Nothing {
+		return fmt.Sprintf("%s: %s: %s", item, wire.NothingToDo, strings.Join(l.None, "; "))
+	}
+	s := fmt.Sprintf("%s: %d of %s pass", item, l.Passed, plural.Of(int64(len(obs))-l.Nothing, "observation"))
 	if len(l.Findings) > 0 {
 		s += "; " + l.Findings[0]
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"breakwater/internal/action"
@@ -31,7 +32,11 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 			return res, err
 		}
 	}
+	// What a person is told says why something is unknown; the plan does not, since that
+	// text differs from one look to the next.
 	var look []action.Observation
+	var mu sync.Mutex
+	told := map[string][]action.Observation{}
 	res.Doc, _, err = each(ctx, b, ledger.DocPlan, func(ctx context.Context, r action.Request) (wire.PlanDoc, error) {
 		doc := wire.PlanDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, With: b.step.With}
 		var err error
@@ -44,6 +49,9 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 			if doc.Found, err = d.Verify(ctx, r, b.step.With); err == nil {
 				crash.Point(b.point("after"))
 			}
+			mu.Lock()
+			told[r.Item.Name] = doc.Found
+			mu.Unlock()
 			doc.Found = stable(doc.Found)
 			doc.Change = action.Change{Summary: sentence(r.Item, doc.Found), Accepts: accepts(in.Run, doc.Found)}
 		default:
@@ -62,6 +70,9 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 		}
 		if doc.Change.Loss != nil {
 			res.Losses = append(res.Losses, *doc.Change.Loss)
+		}
+		if found, ok := told[doc.Item.Name]; ok && slices.Equal(stable(found), doc.Found) {
+			doc.Found = found
 		}
 		look = append(look, doc.Found...)
 	})
@@ -157,9 +168,6 @@ func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseIn
 		doc.Verdict, doc.End = action.Worst(doc.Observations), time.Now().UTC()
 		return doc, nil
 	}, func(doc wire.ObservedDoc) {
-		if len(doc.Observations) == 0 {
-			doc.Observations = []action.Observation{{What: d.Name + " looked at nothing", Item: doc.Item.Name}}
-		}
 		all = append(all, doc.Observations...)
 	})
 	res.Look = summarize(all)

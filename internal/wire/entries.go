@@ -101,7 +101,9 @@ type ObservedBody struct {
 	Passed    int64           `json:"passed"`
 	Failed    int64           `json:"failed"`
 	Unknown   int64           `json:"unknown"`
+	Nothing   int64           `json:"nothing,omitempty"`
 	Findings  []string        `json:"findings,omitempty"`
+	None      []string        `json:"none,omitempty"` // what there is none of
 	Undo      bool            `json:"undo,omitempty"`
 	Intervals []Interval      `json:"intervals,omitempty"`
 }
@@ -123,7 +125,7 @@ type NoteBody struct {
 // EndedBody is the body of run-ended.
 type EndedBody struct {
 	Result
-	How    string    `json:"how"` // "proven", "planned", or one of the error types with which a run ends
+	How    string    `json:"how"` // "proven", "planned", "nothing to do", or one of the error types with which a run ends
 	Why    string    `json:"why,omitempty"`
 	Undone bool      `json:"undone,omitempty"`
 	Ended  time.Time `json:"ended"`

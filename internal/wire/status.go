@@ -47,7 +47,7 @@ type StageStatus struct {
 	ID    string       `json:"id"`
 	Title string       `json:"title"`
 	Tier  int          `json:"tier,omitempty"`
-	State string       `json:"state"` // "", "planning", "waiting", "applying", "proven", "planned", "stopped"
+	State string       `json:"state"` // "", "planning", "waiting", "applying", "proven", "planned", [NothingToDo]
 	Steps []StepStatus `json:"steps"`
 }
 
@@ -61,9 +61,14 @@ type StepStatus struct {
 	Applied  int             `json:"applied"`
 	Verified int             `json:"verified"`
 	Verdict  verdict.Verdict `json:"verdict"`
-	State    string          `json:"state"` // "", "planned", "running", "proven", "obligation", "not run", "failed"
+	State    string          `json:"state"` // "", "planned", "running", "proven", "obligation", [NothingToDo], "not run", "unknown", "failed"
 	Summary  []string        `json:"summary,omitempty"`
+	None     []string        `json:"none,omitempty"` // of a step with nothing to do: what there is none of
 }
+
+// NothingToDo is the state of a step that had nothing to do, of a stage of such steps,
+// and how a run of them ended. It is neither proven nor failed.
+const NothingToDo = "nothing to do"
 
 // GateStatus is an open gate: everything that an approval must name.
 type GateStatus struct {
@@ -124,11 +129,13 @@ type Milestone struct {
 // Result is what a run returns.
 type Result struct {
 	Verdict     verdict.Verdict     `json:"verdict"`
-	Summary     string              `json:"summary"` // "pass, 2 obligations open"
+	Summary     string              `json:"summary"` // "pass: 24 steps proven, 3 had nothing to do, 2 obligations open"
 	Mode        action.Mode         `json:"mode"`
 	Obligations []action.Obligation `json:"obligations,omitempty"`
 	Milestones  []Milestone         `json:"milestones,omitempty"`
-	Exercised   int                 `json:"exercised"` // steps that ran
+	Exercised   int                 `json:"exercised"`         // steps that ran
+	Proven      int                 `json:"proven,omitempty"`  // of these
+	Nothing     int                 `json:"nothing,omitempty"` // steps that had nothing to do, in any mode
 	Steps       int                 `json:"steps"`
 	Head        string              `json:"head"`
 }

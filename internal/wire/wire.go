@@ -156,7 +156,9 @@ type Look struct {
 	Passed      int64    `json:"passed"` // observations
 	Failed      int64    `json:"failed"`
 	Unknown     int64    `json:"unknown"`
+	Nothing     int64    `json:"nothing,omitempty"`     // of these there was nothing to look at
 	Findings    []string `json:"findings,omitempty"`    // what did not pass, at most [Shown]
+	None        []string `json:"none,omitempty"`        // what there is none of, each once, at most [Shown]
 	Obligations []string `json:"obligations,omitempty"` // what would remain to be proven, each once, at most [Shown]
 }
 
@@ -168,15 +170,20 @@ func MergeLooks(looks ...Look) Look {
 	only, owed := true, true
 	for i, l := range looks {
 		verdicts[i] = l.Verdict
-		owed = owed && (l.Verdict == verdict.Pass || len(l.Owed) > 0)
+		owed = owed && (l.Verdict.Clear() || len(l.Owed) > 0)
 		for _, id := range l.Owed {
 			if !slices.Contains(m.Owed, id) {
 				m.Owed = append(m.Owed, id)
 			}
 		}
-		only = only && (l.Verdict == verdict.Pass || l.OnlySource)
-		m.Passed, m.Failed, m.Unknown = m.Passed+l.Passed, m.Failed+l.Failed, m.Unknown+l.Unknown
+		only = only && (l.Verdict.Clear() || l.OnlySource)
+		m.Passed, m.Failed, m.Unknown, m.Nothing = m.Passed+l.Passed, m.Failed+l.Failed, m.Unknown+l.Unknown, m.Nothing+l.Nothing
 		m.Findings = append(m.Findings, l.Findings...)
+		for _, n := range l.None {
+			if !slices.Contains(m.None, n) && len(m.None) < Shown {
+				m.None = append(m.None, n)
+			}
+		}
 		for _, o := range l.Obligations {
 			if !slices.Contains(m.Obligations, o) {
 				m.Obligations = append(m.Obligations, o)
