@@ -40,6 +40,21 @@ func (sc scene) empty() string {
 	return ""
 }
 
+// things are those whom a step lets in to a group's tables, and keeps out.
+func (a access) things(r action.Request) (names []string, none string) {
+	sc, err := a.scene(action.Call[action.None]{Request: r})
+	if err != nil { // whoever plans says so
+		return []string{r.Item.Name}, ""
+	}
+	if none = sc.empty(); none != "" {
+		return nil, none
+	}
+	for _, p := range slices.Concat(sc.readers, sc.writers) {
+		names = append(names, p.Name)
+	}
+	return names, ""
+}
+
 // scene resolves the item. It asks nothing of any server.
 func (a access) scene(c action.Call[action.None]) (scene, error) {
 	var sc scene

@@ -47,9 +47,6 @@ func (a access) verify(ctx context.Context, c action.Call[action.None], look fun
 	if err != nil {
 		return nil, err
 	}
-	if why := sc.empty(); why != "" {
-		return []action.Observation{action.Saw(c.Item.Name+" is open at the level "+string(a.level), "what the estate says", why, true)}, nil
-	}
 	var obs []action.Observation
 	for _, p := range sc.places {
 		try := a.trial(c, sc, p.bucket)
@@ -71,7 +68,7 @@ func (a access) verifyBack(ctx context.Context, c action.Call[action.None]) ([]a
 	}
 	const what = "rights at the target are as they were"
 	if g.Policy == "" {
-		return []action.Observation{action.Saw(what, "nothing given, nothing to take", sc.empty(), true)}, nil
+		return []action.Observation{action.Nothing(what, "what this run gave is taken back", sc.empty())}, nil
 	}
 	want := fmt.Sprintf("policy %s with %q", g.Policy, g.To.Has)
 	admin, err := a.s.Granter(ctx, c.Estate, c.Run.Target)

@@ -51,7 +51,7 @@ func (s room) backupActions(c *action.Catalogue) {
 		Name: "backup.take", Over: estate.GroupKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
 		Doc:    "Add a backup of a group's tables at one cut to the backup place: what the one before does not hold, then a signed manifest of everything.",
 		Timing: action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
-		Plan:   s.planTake, Apply: s.applyTake, Verify: s.verifyTake,
+		Things: tablesOf, Plan: s.planTake, Apply: s.applyTake, Verify: s.verifyTake,
 		RedWhen: []action.Red{
 			{Fault: "backup.object-gone", Want: verdict.Fail},
 			{Fault: "backup.manifest-gone", Want: verdict.Fail},
@@ -65,7 +65,7 @@ func (s room) backupActions(c *action.Catalogue) {
 		Name: "backup.walled", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
 		Doc:    "Nobody of a region, nor who adds backups, can destroy one: tried with the credentials of each on an object of its own, beside what must work.",
 		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
-		Verify: s.verifyWalled,
+		Things: placeOf, Verify: s.verifyWalled,
 		RedWhen: []action.Red{
 			{Fault: "backup.adder-may-delete", Want: verdict.Fail},
 			{Fault: "backup.adder-may-configure", Want: verdict.Fail},
@@ -83,7 +83,7 @@ func (s room) backupActions(c *action.Catalogue) {
 		Name: "backup.restorable", Over: estate.GroupKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
 		Doc:    "Restore a table of a group's newest backup into a scratch place, read it, compare it with the manifest, and note that beside the backup; says what a disaster now would lose.",
 		Timing: action.Timing{Timeout: 6 * time.Hour, Estimate: time.Minute},
-		Plan:   s.planRestorable, Apply: s.applyRestorable, Verify: s.verifyRestorable,
+		Things: tablesOf, Plan: s.planRestorable, Apply: s.applyRestorable, Verify: s.verifyRestorable,
 		RedWhen: []action.Red{
 			{Fault: "backup.object-gone", Want: verdict.Fail},
 			{Fault: "backup.manifest-gone", Want: verdict.Fail},
@@ -94,4 +94,24 @@ func (s room) backupActions(c *action.Catalogue) {
 		},
 	})
 	action.Add(c, s.expireAction())
+}
+
+// placeOf is the backup place.
+func placeOf(r action.Request) (names []string, none string) {
+	if r.Estate.Backup == nil {
+		return nil, "the estate names no backup place"
+	}
+	return []string{"s3://" + r.Estate.Backup.Bucket}, ""
+}
+
+// tablesOf are the tables of a group.
+func tablesOf(r action.Request) (names []string, none string) {
+	g, ok := r.Estate.Group(r.Item.Name)
+	if !ok {
+		return []string{r.Item.Name}, ""
+	}
+	for _, t := range g.Tables {
+		names = append(names, t.Table)
+	}
+	return names, "group " + g.Group + " has no tables, of which there could be a backup"
 }

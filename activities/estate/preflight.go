@@ -62,25 +62,30 @@ func (s room) verifyPreflight(ctx context.Context, c action.Call[preflightWith])
 		return nil, err
 	}
 	p := &preflight{s: s, c: c, r: r, out: map[string]bool{}}
+	n := p.counts()
 	looks := []struct {
 		say  string
+		of   int // things of the estate: who looks at none of them has seen nothing
 		look func(context.Context)
 	}{
-		{"buckets", p.buckets},
-		{"tables' logs", p.logs},
-		{"who decides on commits", p.decided},
-		{"the witness", p.witnessed},
-		{"users", p.users},
-		{"kafka", p.kafka},
-		{"connectors", p.connectors},
-		{"secrets", p.secrets},
-		{"gates", func(context.Context) { p.gates() }},
-		{"the ledger", p.ledger},
-		{"the worker's key", p.signer},
+		{"buckets", n.buckets, p.buckets},
+		{"tables' logs", n.tables, p.logs},
+		{"who decides on commits", n.tables, p.decided},
+		{"the witness", n.witnessed, p.witnessed},
+		{"users", n.users, p.users},
+		{"kafka", n.kafka + n.topics, p.kafka},
+		{"connectors", n.connect + n.topics, p.connectors},
+		{"routing secrets", n.secrets, p.secrets},
+		{"gates", n.roles, func(context.Context) { p.gates() }},
+		{"the ledger", 1, p.ledger},
+		{"the worker's key", 1, p.signer},
 	}
 	for i, l := range looks {
 		c.Progress(int64(i), int64(len(looks)), "looking at "+l.say)
-		l.look(ctx)
+		before := len(p.obs)
+		if l.look(ctx); len(p.obs) == before {
+			p.nothing(l.say, l.of)
+		}
 	}
 	return p.obs, ctx.Err()
 }

@@ -34,7 +34,7 @@ func (s room) recoveryPoint() action.Action[pointParams] {
 		Needs:  []string{"storage.stop-replication", "kafka.stop-mirror"},
 		Doc:    "Choose the latest moment at which every table of a group is complete at the target and every topic is mirrored, and say what is lost.",
 		Timing: action.Timing{Timeout: 15 * time.Minute, Estimate: 5 * time.Second},
-		Plan:   s.planPoint, Apply: applyPoint, Verify: s.verifyPoint,
+		Things: datasetsOf, Plan: s.planPoint, Apply: applyPoint, Verify: s.verifyPoint,
 		RedWhen: []action.Red{
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
 			{Fault: "table.data-file-truncated", Want: verdict.Fail},
@@ -43,6 +43,24 @@ func (s room) recoveryPoint() action.Action[pointParams] {
 			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
 		},
 	}
+}
+
+// datasetsOf are what of a group comes back to one moment, and who reads it.
+func datasetsOf(r action.Request) (names []string, none string) {
+	g, ok := r.Estate.Group(r.Item.Name)
+	if !ok {
+		return []string{r.Item.Name}, ""
+	}
+	for _, t := range g.Tables {
+		names = append(names, t.Table)
+	}
+	for _, t := range g.Topics {
+		names = append(names, t.Topic)
+	}
+	for _, c := range g.ConsumerGroups {
+		names = append(names, c.ConsumerGroup)
+	}
+	return names, "group " + g.Group + " has neither tables nor topics in the estate"
 }
 
 // point chooses the recovery point from what the world shows now, and says what

@@ -159,6 +159,9 @@ func (r records) Obligations(ctx context.Context) ([]action.Obligation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(entries) == 0 { // each run begins with one: this is no list without obligations
+		return nil, fmt.Errorf("list the obligations of run %s: the ledger has no entry of it: %w", r.run, fs.ErrNotExist)
+	}
 	var all []action.Obligation
 	for _, e := range entries {
 		if e.Kind != ledger.Obligation {

@@ -22,7 +22,7 @@ func (s room) stopMirror() action.Action[action.None] {
 		Doc: "Stop every connector that writes into the target's Kafka, and see that nothing moves there any more.",
 		// Each connector may wait out its own requests to a dead source, a minute each.
 		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 20 * time.Second},
-		Plan:   s.planStopMirror, Apply: s.applyStopMirror, Verify: s.verifyStopMirror,
+		Things: mirroredOf, Plan: s.planStopMirror, Apply: s.applyStopMirror, Verify: s.verifyStopMirror,
 		Undo: &action.Undo[action.None]{Plan: s.planResumeMirror, Apply: s.applyResumeMirror, Verify: s.verifyResumeMirror},
 		RedWhen: []action.Red{
 			{Fault: "kafka.mirror-resumed", Want: verdict.Fail},
@@ -30,6 +30,21 @@ func (s room) stopMirror() action.Action[action.None] {
 			{Fault: "kafka.target-frozen", Want: verdict.Unknown},
 		},
 	}
+}
+
+// mirroredOf are what writes into the target's Kafka, as far as the estate says, and the
+// topics that it would write to.
+func mirroredOf(r action.Request) (names []string, none string) {
+	at, ok := r.Estate.Region(r.Run.Target)
+	if !ok || at.Connect != nil {
+		names = append(names, "the connectors into "+r.Run.Target)
+	}
+	if ok && at.Kafka != nil {
+		for _, i := range r.Estate.Items(estate.TopicKind, estate.Filter{}) {
+			names = append(names, i.Name)
+		}
+	}
+	return names, noMirror(r.Run.Target)
 }
 
 // connector is one connector in a plan, as the plan found it.

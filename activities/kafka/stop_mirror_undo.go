@@ -69,7 +69,7 @@ func (s room) verifyResumeMirror(ctx context.Context, c action.Call[action.None]
 		return nil, err
 	}
 	if len(back) == 0 {
-		return []action.Observation{action.Saw("connectors that ran before run again", "those that this run stopped", "it stopped none that ran", true)}, nil
+		return []action.Observation{action.Nothing("connectors that ran before run again", "those that this run stopped", "it stopped none that ran")}, nil
 	}
 	all, err := s.connectorsAre(ctx, c, "RUNNING", func(l mirror.Link) bool { return l.Works })
 	if err != nil {

@@ -28,16 +28,18 @@ const apart = time.Second
 // word: what a mirror writes, its records, its offsets and its checkpoints, must
 // be the same at two looks.
 func (s room) verifyStopMirror(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
-	m, err := s.Mirror(ctx, c.Estate, c.Run.Source, c.Run.Target)
-	if errors.Is(err, mirror.ErrNone) {
-		return []action.Observation{action.Saw("nothing mirrors into "+c.Run.Target, "no Connect in the estate", noMirror(c.Run.Target), true)}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	var topics []string
 	for _, i := range c.Estate.Items(estate.TopicKind, estate.Filter{}) {
 		topics = append(topics, i.Name)
+	}
+	const arrives = "no record arrives in a mirrored topic"
+	m, err := s.Mirror(ctx, c.Estate, c.Run.Source, c.Run.Target)
+	if errors.Is(err, mirror.ErrNone) { // whatever mirrors is not the estate's; its topics can be looked at
+		none := action.Nothing("every connector into "+c.Run.Target+" is STOPPED", "the connectors of the estate", noMirror(c.Run.Target))
+		return []action.Observation{none, s.unmoved(ctx, c, arrives, topics)}, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	// All look at the same time: what does not answer costs its time-out once.
 	var states []action.Observation
@@ -48,7 +50,7 @@ func (s room) verifyStopMirror(ctx context.Context, c action.Call[action.None]) 
 		states, err = s.connectorsAre(ctx, c, "STOPPED", func(l mirror.Link) bool { return l.State == mirror.Stopped })
 		return err
 	})
-	for i, what := range []string{"no record arrives in a mirrored topic", "no connector notes any progress"} {
+	for i, what := range []string{arrives, "no connector notes any progress"} {
 		g.Go(func() error {
 			looks[i] = s.unmoved(ctx, c, what, [][]string{topics, m.Own()}[i])
 			return nil
@@ -61,6 +63,9 @@ func (s room) verifyStopMirror(ctx context.Context, c action.Call[action.None]) 
 // unmoved observes that topics of the target are the same at two looks.
 func (s room) unmoved(ctx context.Context, c action.Call[action.None], what string, topics []string) action.Observation {
 	want := fmt.Sprintf("the same ends at two looks, %s apart", apart)
+	if len(topics) == 0 {
+		return action.Nothing(what, want, "there is no such topic in the estate")
+	}
 	k, err := s.Kafka(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
@@ -69,7 +74,11 @@ func (s room) unmoved(ctx context.Context, c action.Call[action.None], what stri
 	if err != nil {
 		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
 	}
-	return action.Conclude(what, want, fmt.Sprintf("%s of %s unmoved", plural.Of(n, "partition"), plural.Of(len(topics), "topic")), moved, 1)
+	got := fmt.Sprintf("%s of %s unmoved", plural.Of(n, "partition"), plural.Of(len(topics), "topic"))
+	if n == 0 {
+		got = fmt.Sprintf("none of %s is there, at both looks", plural.Of(len(topics), "topic"))
+	}
+	return action.Conclude(what, want, got, moved, len(topics))
 }
 
 // connectorsAre observes how every connector is, as the mirror says.
@@ -106,9 +115,6 @@ func moving(ctx context.Context, k *kafka.Client, topics []string) (moved []stri
 	first, err := endsOf(ctx, k, topics)
 	if err != nil {
 		return nil, 0, err
-	}
-	if len(first) == 0 {
-		return nil, 0, nil
 	}
 	if err := poll.Wait(ctx, apart); err != nil {
 		return nil, 0, err

@@ -26,13 +26,25 @@ func (r room) canary() action.Action[action.None] {
 		Doc: "Send one record, marked in its header " + kafka.CanaryHeader + ", through a group's canary topic at the target, and read it back; " +
 			"the one check that writes, and only in a live run.",
 		Timing: action.Timing{Timeout: 2 * time.Minute, Estimate: 3 * time.Second},
-		Verify: r.verifyCanary,
+		Things: topicsOf, Verify: r.verifyCanary,
 		RedWhen: []action.Red{
 			{Fault: "kafka.topic-closed", Want: verdict.Fail},
 			{Fault: "kafka.transaction-open", Want: verdict.Fail},
 			{Fault: "kafka.target-frozen", Want: verdict.Unknown},
 		},
 	}
+}
+
+// topicsOf are the topics of a group.
+func topicsOf(r action.Request) (names []string, none string) {
+	g, ok := r.Estate.Group(r.Item.Name)
+	if !ok {
+		return []string{r.Item.Name}, ""
+	}
+	for _, t := range g.Topics {
+		names = append(names, t.Topic)
+	}
+	return names, "the group has no topic in the estate: there is nothing to send a record through"
 }
 
 // canaryTime is how long a canary may take to come back.
@@ -43,8 +55,7 @@ const canaryTime = 5 * time.Second
 // others process it as any record, so a group's owners choose the topic.
 //
 // It writes in live runs alone. A group with topics and no canary is unknown: that
-// writes go through is then for a person to see. A group without topics has
-// nothing to send through.
+// writes go through is then for a person to see.
 func (r room) verifyCanary(ctx context.Context, c call) ([]action.Observation, error) {
 	g, err := inGroup(c)
 	if err != nil {
@@ -56,8 +67,6 @@ func (r room) verifyCanary(ctx context.Context, c call) ([]action.Observation, e
 		return []action.Observation{{What: what, Want: want, Got: why, Verdict: verdict.Unknown, Cause: action.CauseOther}}
 	}
 	switch {
-	case len(g.Topics) == 0:
-		return []action.Observation{action.Saw(what, "a canary in one of its topics", "the group has no topic in the estate: nothing to send through", true)}, nil
 	case g.Canary == nil:
 		return not("the estate names no canary topic for the group: see for yourself that a write goes through, or add canary to the group"), nil
 	case c.Run.Mode != action.ModeLive:
@@ -139,6 +148,9 @@ func (r room) readers(ctx context.Context, c call, k *kafka.Client, topic string
 // undisturbed observes that no consumer group of the topic lost its place.
 func (r room) undisturbed(ctx context.Context, c call, k *kafka.Client, topic string, before map[string]kafka.Offsets) action.Observation {
 	what, want := "the canary disturbed no consumer group of "+topic, "each is where it was, or further"
+	if len(before) == 0 {
+		return action.Nothing(what, want, "no consumer group of the estate reads it")
+	}
 	after, err := r.readers(ctx, c, k, topic)
 	if err != nil {
 		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
@@ -152,5 +164,5 @@ func (r room) undisturbed(ctx context.Context, c call, k *kafka.Client, topic st
 		}
 	}
 	slices.Sort(wrong)
-	return action.Conclude(what, want, fmt.Sprintf("so for %s", plural.Of(len(before), "group")), wrong, 1)
+	return action.Conclude(what, want, fmt.Sprintf("so for %s", plural.Of(len(before), "group")), wrong, len(before))
 }

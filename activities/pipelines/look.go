@@ -102,7 +102,7 @@ func (r room) quiet(ctx context.Context, c call, p scheduled) []action.Observati
 	return []action.Observation{seen, r.seenIdle(ctx, c, p)}
 }
 
-// noPipelines is the observation of a run without pipelines.
-func noPipelines(what string) []action.Observation {
-	return []action.Observation{action.Saw(what, "every pipeline of the estate", "the estate names none here", true)}
+// noPipelines is the observation of a plan without pipelines.
+func noPipelines(what, none string) []action.Observation {
+	return []action.Observation{action.Nothing(what, "every pipeline of the plan", none)}
 }

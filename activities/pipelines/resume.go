@@ -17,9 +17,9 @@ import (
 func (r room) resume() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "pipelines.resume", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Needs: []string{"pipelines.pause"},
-		Doc:   "Resume at the target those pipelines of a group that ran at the source before this run; what a person had paused stays paused.",
-		Plan:  r.planResume, Apply: r.applyResume, Verify: r.verifyResume,
+		Needs:  []string{"pipelines.pause"},
+		Doc:    "Resume at the target those pipelines of a group that ran at the source before this run; what a person had paused stays paused.",
+		Things: pipelinesOf, Plan: r.planResume, Apply: r.applyResume, Verify: r.verifyResume,
 		Undo: &action.Undo[action.None]{Plan: r.planPauseAgain, Apply: r.applyPauseAgain, Verify: r.verifyPauseAgain},
 		RedWhen: []action.Red{
 			{Fault: "pipelines.target-paused", Want: verdict.Fail},
@@ -170,7 +170,7 @@ func (r room) verifyResume(ctx context.Context, c call) ([]action.Observation, e
 		return nil, err
 	}
 	if len(plan.Resume)+len(plan.Keep) == 0 {
-		return noPipelines("pipelines of " + c.Item.Name + " run at the target"), nil
+		return noPipelines("pipelines of "+c.Item.Name+" run at the target", "none of them ran before this run, or was paused by somebody"), nil
 	}
 	obs := action.Together(plan.Resume, func(p resumed) []action.Observation {
 		return []action.Observation{r.seenRunning(ctx, c, p.Target), r.seenPaused(ctx, c, p.Source)}

@@ -44,6 +44,23 @@ func regions(c call) []string {
 	return all
 }
 
+// pipelinesOf are the pipelines of the run's groups, or of the group that the item is, with
+// a schedule in one of the run's regions.
+func pipelinesOf(r action.Request) (names []string, none string) {
+	c := call{Request: r}
+	for _, g := range c.Estate.Groups {
+		if len(c.Run.Groups) > 0 && !slices.Contains(c.Run.Groups, g.Group) || c.Item.Kind == estate.GroupKind && c.Item.Name != g.Group {
+			continue
+		}
+		for _, p := range g.Pipelines {
+			if slices.ContainsFunc(regions(c), func(region string) bool { return p.In[region] != "" }) {
+				names = append(names, p.Pipeline)
+			}
+		}
+	}
+	return names, "the estate names no pipeline here"
+}
+
 // schedules lists the schedules of the pipelines of the run's groups, in the order
 // of the estate, the source's before the target's.
 func (r room) schedules(ctx context.Context, c call) ([]scheduled, error) {

@@ -83,7 +83,7 @@ func verifyBack[T placed](c call, what string, see func(T) action.Observation) (
 		return nil, err
 	}
 	if len(back) == 0 {
-		return noPipelines(what), nil
+		return noPipelines(what, "this run left none to be taken back"), nil
 	}
 	return action.Together(back, func(p T) []action.Observation { return []action.Observation{see(p)} }), nil
 }

@@ -21,7 +21,7 @@ func (r room) unpause() action.Action[action.None] {
 		Needs:  []string{"pipelines.pause"},
 		Doc:    "Resume, where they were, those pipelines that this run paused, for a run that moves nothing to another region; what a person had paused stays paused.",
 		Timing: action.Timing{Estimate: 10 * time.Second},
-		Plan:   r.planUnpauseLater, Apply: r.applyUnpause, Verify: r.verifyUnpause,
+		Things: pipelinesOf, Plan: r.planUnpauseLater, Apply: r.applyUnpause, Verify: r.verifyUnpause,
 		Undo: &action.Undo[action.None]{Plan: r.planPause, Apply: r.applyPause, Verify: r.verifyPause},
 		RedWhen: []action.Red{
 			{Fault: "pipelines.source-paused", Want: verdict.Fail},

@@ -24,7 +24,7 @@ func (s room) regionActions(c *action.Catalogue) {
 		Name: "region.probe", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
 		Doc:    "Storage, Kafka and the secret store of both regions are asked from here, each in two independent ways: by a connection, and by their own protocol.",
 		Timing: action.Timing{Timeout: time.Minute, Estimate: 5 * time.Second},
-		Verify: s.verifyProbe,
+		Things: regionsOf, Verify: s.verifyProbe,
 		RedWhen: []action.Red{
 			{Fault: "region.source-unreachable", Want: verdict.Unknown},
 			{Fault: "region.target-unreachable", Want: verdict.Unknown},
@@ -35,11 +35,22 @@ func (s room) regionActions(c *action.Catalogue) {
 	})
 }
 
+// regionsOf are the regions of a run.
+func regionsOf(r action.Request) (names []string, none string) {
+	for _, name := range []string{r.Run.Source, r.Run.Target} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, "the run names no region"
+}
+
 // look is one way to ask one system. It returns what the answer said, or an
 // error; a refusal is an answer, too.
 type look struct {
 	what string
-	ask  func(context.Context) (string, error)
+	ask  func(context.Context) (string, error) // nil: there is nothing to ask for
+	none string
 }
 
 // verifyProbe tells a region that answers from one that does not. A source that
@@ -58,6 +69,10 @@ func (s room) verifyProbe(ctx context.Context, c action.Call[action.None]) ([]ac
 		seen := make([]action.Observation, len(looks))
 		var g errgroup.Group // a silent system must not make the others wait
 		for i, l := range looks {
+			if l.ask == nil {
+				seen[i] = action.Nothing(l.what, "an answer", l.none)
+				continue
+			}
 			g.Go(func() error {
 				said, err := l.ask(ctx)
 				seen[i] = probed(c.Run, r, l.what, said, err)
@@ -105,19 +120,20 @@ func (s room) looks(e *estate.Estate, r *estate.Region) []look {
 				ask:  func(ctx context.Context) (string, error) { return "a connection", dialAny(ctx, addresses) },
 			})
 		}
-		looks = append(looks, look{fmt.Sprintf("the %s of %s %s", system, r.Region, how), ask})
+		looks = append(looks, look{what: fmt.Sprintf("the %s of %s %s", system, r.Region, how), ask: ask, none: "the estate has no bucket to ask for"})
 	}
-	add("storage", hostPort(r.Storage.Endpoint), "answers S3", func(ctx context.Context) (string, error) {
-		if len(e.Buckets) == 0 {
-			return "", errors.New("the estate has no bucket to ask for")
-		}
+	s3 := func(ctx context.Context) (string, error) {
 		b, err := s.Bucket(ctx, e, r.Region, e.Buckets[0].Bucket)
 		if err != nil {
 			return "", err
 		}
 		_, err = b.Versioned(ctx)
 		return "an answer", err
-	})
+	}
+	if len(e.Buckets) == 0 {
+		s3 = nil
+	}
+	add("storage", hostPort(r.Storage.Endpoint), "answers S3", s3)
 	if r.Kafka != nil {
 		add("kafka", r.Kafka.Brokers, "answers as its cluster", func(ctx context.Context) (string, error) {
 			k, err := s.Kafka(ctx, e, r.Region)

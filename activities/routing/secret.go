@@ -24,7 +24,7 @@ func (s room) routingActions(c *action.Catalogue) {
 		Needs: []string{"access.read-only"},
 		Doc: "Point a group's clients at the target: its routing secret there gets the target's whole value, by check-and-set. " +
 			"Undo has clients read what they read before: another region's value, the older version that only the store still has, or nothing.",
-		Plan: s.planRouting, Apply: s.applyRouting, Verify: s.verifyRouting,
+		Things: secretOf, Plan: s.planRouting, Apply: s.applyRouting, Verify: s.verifyRouting,
 		Undo: &action.Undo[action.None]{Plan: s.planRoutingBack, Apply: s.applyRouting, Verify: s.verifyRouting},
 		RedWhen: []action.Red{
 			{Fault: "vault.routing-overwritten", Want: verdict.Fail},
@@ -63,6 +63,14 @@ const (
 	deleted state = "deleted" // or destroyed: there is a version, and no content
 	content state = "content"
 )
+
+// secretOf is the routing secret of a group.
+func secretOf(r action.Request) (names []string, none string) {
+	if g, ok := r.Estate.Group(r.Item.Name); ok && g.Routing == nil {
+		return nil, "the estate names no routing secret of " + r.Item.Name
+	}
+	return []string{"the routing secret of " + r.Item.Name}, ""
+}
 
 // routed is a group's secret at the target.
 type routed struct {

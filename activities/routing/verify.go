@@ -22,7 +22,7 @@ func (s room) verifyRouting(ctx context.Context, c action.Call[action.None]) ([]
 	what := "clients of " + c.Item.Name + " read where the data is"
 	g, ok := c.Estate.Group(c.Item.Name)
 	if !ok || g.Routing == nil {
-		return []action.Observation{action.Saw(what, "a routing secret, if the estate names one", "the estate names none", ok)}, nil
+		return nil, fmt.Errorf("%w: the estate has no routing secret of group %q", action.ErrRefused, c.Item.Name)
 	}
 	want := p.wants()
 	unknown := func(err error) []action.Observation {

@@ -14,7 +14,7 @@ func (s room) secretActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "secrets.readable", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
 		Doc:    "The target's secret store is unsealed and active, and recovery's token reads the sentinel and every group's routing secret there.",
-		Verify: s.verifySecrets,
+		Things: secretsOf, Verify: s.verifySecrets,
 		RedWhen: []action.Red{
 			{Fault: "vault.sealed", Want: verdict.Fail},
 			{Fault: "vault.token-denied", Want: verdict.Fail},
@@ -26,16 +26,31 @@ func (s room) secretActions(c *action.Catalogue) {
 	})
 }
 
+// secretsOf are the target's secret store, and the routing secrets that should lie in one.
+func secretsOf(r action.Request) (names []string, none string) {
+	at, ok := r.Estate.Region(r.Run.Target)
+	if !ok || at.Vault != nil {
+		names = append(names, "the secret store of "+r.Run.Target)
+	}
+	for _, g := range lake.Groups(r.Estate, r.Run) {
+		if g.Routing != nil {
+			names = append(names, "the routing secret of "+g.Group)
+		}
+	}
+	return names, "the estate names no secret store in " + r.Run.Target
+}
+
 func (s room) verifySecrets(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	r, err := c.Estate.RegionNamed(c.Run.Target)
 	if err != nil {
 		return nil, err
 	}
 	const serves = "the secret store serves"
-	if r.Vault == nil {
-		return []action.Observation{action.Saw(serves, "a secret store, if the estate names one", "the estate names none in "+r.Region, true)}, nil
-	}
 	const want = "initialised, unsealed, active"
+	if r.Vault == nil { // and yet there are routing secrets
+		err := fmt.Errorf("the estate names no secret store in %s: add vault to the region, or take routing from the groups", r.Region)
+		return []action.Observation{action.Unknown(c.Run, c.Run.Target, serves, want, err, "")}, nil
+	}
 	store, err := s.Secrets(ctx, c.Estate, c.Run.Target)
 	if err != nil {
 		return []action.Observation{action.Unknown(c.Run, c.Run.Target, serves, want, err, "")}, nil

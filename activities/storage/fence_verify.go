@@ -75,8 +75,8 @@ func (f barring) verifyBack(ctx context.Context, c action.Call[barringWith]) ([]
 	}
 	where := f.where(c)
 	const what, want = "this run's fence is gone", "no fence of this run"
-	if p.Unreachable || p.Others {
-		return []action.Observation{action.Saw(what, want, c.Plan.Summary, true)}, nil
+	if p.Unreachable {
+		return []action.Observation{action.Nothing(what, want, c.Plan.Summary)}, nil
 	}
 	b, err := f.at(ctx, c)
 	if err != nil {
@@ -87,6 +87,9 @@ func (f barring) verifyBack(ctx context.Context, c action.Call[barringWith]) ([]
 		return []action.Observation{action.Unknown(c.Run, where, what, want, err, "")}, nil
 	}
 	obs := []action.Observation{action.Saw(what, want, fmt.Sprintf("run with a fence at %s: %q", b, now.Run), now.Run != b.run)}
+	if p.Others { // whoever closed it lets nobody write
+		return obs, nil
+	}
 	r, err := c.Estate.RegionNamed(where)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,16 @@ import (
 	"breakwater/internal/table"
 )
 
+// tablesIn are the tables in scope that lie in a bucket.
+func tablesIn(r action.Request) (names []string, none string) {
+	for _, sc := range scopesOf(r.Estate, r.Item.Name, r.Run.Groups) {
+		for _, t := range sc.tables {
+			names = append(names, t.Table)
+		}
+	}
+	return names, "no table in scope lies in bucket " + r.Item.Name
+}
+
 func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	p, err := s.bucketPair(ctx, c)
 	if err != nil {
@@ -24,9 +34,6 @@ func (s room) verifyLateReplicas(ctx context.Context, c action.Call[action.None]
 		obs = append(obs, action.Together(sc.tables, func(t estate.Table) []action.Observation {
 			return []action.Observation{p.lateReplicas(ctx, t)}
 		})...)
-	}
-	if len(obs) == 0 {
-		obs = append(obs, action.Saw("no replica has replaced a commit of "+p.decl.Bucket, "commits of tables", "no table in scope lies there", true))
 	}
 	return obs, ctx.Err()
 }
@@ -71,11 +78,14 @@ func (p *bucketPair) lateReplicas(ctx context.Context, t estate.Table) action.Ob
 	if err != nil {
 		return p.blind(p.target.region, what, want, err)
 	}
+	if found.commits == 0 && p.c.Run.Accepted(action.LeftOut(t.Table, "").ID) {
+		return action.NotHere(t.Table, what, want, "its log has no commit here, and it was left out", fmt.Sprintf("See that no replica replaces a commit of table %s, once it is recovered", t.Table))
+	}
 	if len(found.keys) > 0 {
 		slices.Sort(found.keys)
 		return action.Saw(what, want, fmt.Sprintf("%s replaced: %s; deny the replicating principal, then remove these versions", plural.Of(len(found.keys), "commit", "was", "were"), action.Few(found.keys)), false)
 	}
-	return action.Saw(what, want, fmt.Sprintf("%s, none replaced", plural.Of(found.commits, "commit")), true)
+	return action.Conclude(what, want, fmt.Sprintf("%s, none replaced", plural.Of(found.commits, "commit")), nil, found.commits)
 }
 
 // lateOnes are the commits of a log that a replica has replaced, of how many.

@@ -52,7 +52,7 @@ func (s room) replicationActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "storage.late-replicas", Over: estate.BucketKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
 		Doc:    "Look for commits of tables at the target that a replica has replaced: a late one over the standby's own, or one that brings back what was moved aside.",
-		Verify: s.verifyLateReplicas,
+		Things: tablesIn, Verify: s.verifyLateReplicas,
 		RedWhen: []action.Red{
 			{Fault: "storage.commit-replaced", Want: verdict.Fail},
 			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
@@ -209,7 +209,7 @@ func (p *bucketPair) twice(sc scope, d *compare.Drift) action.Observation {
 func (p *bucketPair) history(sc scope, d *compare.Drift) action.Observation {
 	what, keep := "what "+sc.name+" has lately overwritten or deleted is at both sides", p.decl.Retention
 	if keep == 0 {
-		return action.Saw(what, "as long as the estate promises", "the estate promises no retention", true)
+		return action.Nothing(what, "as long as the estate promises", "the estate promises no retention")
 	}
 	bad := d.Of(compare.Forgotten)
 	return action.Saw(what, "every version of the last "+keep.String(), d.Told(compare.Forgotten), bad.Count == 0)

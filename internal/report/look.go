@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
@@ -191,7 +192,7 @@ func (b *builder) recovered(ctx context.Context, entries []ledger.Entry) error {
 				return err
 			}
 			p.Mutations += doc.Outcome.Mutations
-			if doc.Action == record.GroupPoint.Action && !o.Undo && !points[doc.Item.Name] {
+			if doc.Action == record.GroupPoint.Action && !strings.HasPrefix(doc.Outcome.Summary, action.NothingToDo) && !o.Undo && !points[doc.Item.Name] {
 				points[doc.Item.Name] = true
 				b.point(doc)
 			}
