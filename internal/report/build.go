@@ -204,18 +204,30 @@ func (b *builder) states() {
 		s := &r.Stages[i]
 		for j := range s.Steps {
 			p := &s.Steps[j]
+			if p.State == Planned && p.idle() {
+				p.nothing()
+			}
+			if p.State != NothingToDo { // of one that is, the parts say so that were looked at
+				p.None = nil
+			} else {
+				r.Exercised.Nothing++
+			}
+			if p.State == Proven {
+				r.Exercised.Proven++
+			}
 			if s.Started != nil && !b.runs(p.ID) && (p.State == NotReached || p.State == Planned && r.Mode == action.ModeDrill) {
 				p.State = NotRun
 			}
 			if s.ID == takeBack {
 				continue
 			}
-			if p.Attempts > 0 {
+			if p.Attempts > 0 && p.State != NothingToDo {
 				r.Exercised.Steps++
 			}
 			r.Seen.Passed += p.Seen.Passed
 			r.Seen.Failed += p.Seen.Failed
 			r.Seen.Unknown += p.Seen.Unknown
+			r.Seen.Nothing += p.Seen.Nothing
 		}
 	}
 	r.Seen.Listed = len(r.Observations)
@@ -228,7 +240,7 @@ func (b *builder) conclude(last int64) {
 		r.How, r.Summary = "running", fmt.Sprintf("still running at entry %d", last)
 	} else {
 		r.Verdict, r.Summary, r.How, r.Why = b.end.Verdict, b.end.Summary, b.end.How, b.end.Why
-		r.Exercised = Exercised{Steps: b.end.Exercised, Of: max(b.end.Steps, r.Exercised.Of)}
+		r.Exercised.Steps, r.Exercised.Of = b.end.Exercised, max(b.end.Steps, r.Exercised.Of)
 	}
 	if r.Ledger.Verified {
 		return

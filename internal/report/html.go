@@ -25,7 +25,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"cut":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000Z") },
 	"short": func(s string) string { return fit(clean(s), 200) },
 	"plain": func(s Step) bool { return s.State == Proven || s.State == TakenBack },
-	"state": stateTone,
+	"state": stateTone, "none": func(s Step) string { return strings.Join(s.None, "; ") },
 }).Parse(pageSource))
 
 // segment is one rectangle of a bar, in thousandths of its width.
@@ -43,7 +43,7 @@ type view struct {
 	Bar                             []segment
 	Reach                           []reach
 	Lanes                           []lane
-	Findings, Passed                []Observation
+	Findings, Passed, Nothing       []Observation
 	MoreFindings                    int
 	ShowClock                       bool
 }
@@ -80,9 +80,12 @@ func (r Report) HTML(w io.Writer) error {
 	v.reached()
 	v.lanes()
 	for _, o := range r.Observations {
-		if o.Verdict == verdict.Pass {
+		switch o.Verdict {
+		case verdict.Pass:
 			v.Passed = append(v.Passed, o)
-		} else {
+		case verdict.Nothing:
+			v.Nothing = append(v.Nothing, o)
+		default:
 			v.Findings = append(v.Findings, o)
 		}
 	}
@@ -152,7 +155,7 @@ func (v *view) lanes() {
 		}
 		for _, p := range s.Steps {
 			for _, t := range p.Tries {
-				if t.Verdict == verdict.Pass {
+				if t.Verdict.Clear() {
 					continue
 				}
 				for _, f := range append(slices.Clone(t.Errors), t.Findings...) {
@@ -170,7 +173,12 @@ func (v *view) lanes() {
 }
 
 // tone is the colour of a verdict; the word always stands beside it.
-func tone(v verdict.Verdict) string { return v.String() }
+func tone(v verdict.Verdict) string {
+	if v == verdict.Nothing {
+		return "none"
+	}
+	return v.String()
+}
 
 func stateTone(s State) string {
 	switch s {
@@ -178,7 +186,7 @@ func stateTone(s State) string {
 		return "pass"
 	case NotProven, NotTakenBack:
 		return "fail"
-	case WithObligation, Began:
+	case WithObligation, Began, NotKnown:
 		return "unknown"
 	default:
 		return "none"

@@ -95,7 +95,7 @@ func (l *looker) take(ctx context.Context, stage string, ref ledger.DocRef, name
 			seen.Item = o.Item
 		}
 		switch {
-		case o.Verdict != verdict.Pass:
+		case !o.Verdict.Clear():
 			l.bad[id.Step] = append(l.bad[id.Step], seen)
 		case len(l.passed[id.Step]) < passesMost:
 			l.passed[id.Step] = append(l.passed[id.Step], seen)
@@ -122,6 +122,12 @@ func (l *looker) conclude(stage, step, item string, obs []action.Observation) {
 		case verdict.Pass:
 			p.Seen.Passed++
 			continue
+		case verdict.Nothing:
+			p.Seen.Nothing++
+			if p.None = append(p.None, o.Got); len(p.None) > findingsMost {
+				p.None = p.None[:findingsMost]
+			}
+			continue
 		case verdict.Fail:
 			p.Seen.Failed++
 		default:
@@ -131,10 +137,9 @@ func (l *looker) conclude(stage, step, item string, obs []action.Observation) {
 			p.Findings = append(p.Findings, item+": "+o.What+": "+o.Got)
 		}
 	}
-	if p.Verdict == verdict.Pass && p.State == NotProven {
-		p.State = Proven
-	} else if p.Verdict != verdict.Pass && p.State == Proven {
-		p.State = NotProven
+	switch p.State {
+	case Proven, NotProven, NotKnown, NothingToDo:
+		p.State = stateOf(p.Verdict)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"breakwater/internal/plural"
 	"breakwater/internal/shell"
-	"breakwater/internal/verdict"
 )
 
 // column is how wide prose gets.
@@ -148,7 +147,7 @@ func (r Report) identity() [][2]string {
 	} else {
 		facts = append(facts, [2]string{"ended", "not yet; this is what was known at " + moment(r.AsOf)})
 	}
-	return append(facts, [2]string{"exercised", fmt.Sprintf("%d of %s", r.Exercised.Steps, plural.Of(r.Exercised.Of, "step"))},
+	return append(facts, [2]string{"exercised", r.Exercised.sentence()},
 		[2]string{"run", r.Run.String()})
 }
 
@@ -227,6 +226,10 @@ func (r Report) mdRecovery(p *page) {
 
 func (r Report) mdStages(p *page) {
 	p.heading("Stages")
+	if n := r.Exercised.Nothing; n > 0 {
+		p.prose("", r.Exercised.sentence()+".")
+		p.WriteByte('\n')
+	}
 	for _, s := range r.Stages {
 		took := "not reached"
 		if s.Started != nil {
@@ -240,8 +243,11 @@ func (r Report) mdStages(p *page) {
 		p.WriteByte('\n')
 		troubles := p.Len()
 		for _, st := range s.Steps {
+			if len(st.None) > 0 {
+				p.prose("- ", fmt.Sprintf("%s, nothing to do: %s", md(st.Title), md(strings.Join(st.None, "; "))))
+			}
 			for _, t := range st.Tries {
-				if t.Verdict != verdict.Pass {
+				if !t.Verdict.Clear() {
 					p.prose("- ", fmt.Sprintf("%s, attempt %d: %s. %s", md(st.Title), t.Attempt, t.Verdict, md(strings.Join(append(append([]string{}, t.Errors...), t.Findings...), "; "))))
 				}
 			}
@@ -320,8 +326,21 @@ func (r Report) mdFindings(p *page) {
 
 // sentence says how many observations there were, and how many are listed.
 func (c Counts) sentence() string {
-	return fmt.Sprintf("%d passed, %d failed, %d unknown; %d are listed: all that did not pass, and at most %d that did.",
-		c.Passed, c.Failed, c.Unknown, c.Listed, passesMost)
+	none := ""
+	if c.Nothing > 0 {
+		none = fmt.Sprintf(", %d of which there was nothing to look at", c.Nothing)
+	}
+	return fmt.Sprintf("%d passed, %d failed, %d unknown%s; %d are listed: all that did not pass, and at most %d that did.",
+		c.Passed, c.Failed, c.Unknown, none, c.Listed, passesMost)
+}
+
+// sentence says how much of the runbook ran.
+func (e Exercised) sentence() string {
+	s := fmt.Sprintf("%d of %s", e.Steps, plural.Of(e.Of, "step"))
+	if e.Nothing > 0 {
+		s += fmt.Sprintf(", %d proven; %d had nothing to do", e.Proven, e.Nothing)
+	}
+	return s
 }
 
 func (r Report) mdEvidence(p *page) {

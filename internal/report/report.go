@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
 )
 
 // Report is everything that a run's ledger says about it. Times are UTC, and
@@ -18,8 +19,8 @@ type Report struct {
 	// Verdict is the run's own, unless it is still open or its evidence did not
 	// verify: then nothing better than unknown is claimed.
 	Verdict verdict.Verdict `json:"verdict"`
-	Summary string          `json:"summary"` // "pass, 2 obligations open"
-	// How is "proven", "planned" or the type of error with which the run ended;
+	Summary string          `json:"summary"` // "pass: 24 steps proven, 3 had nothing to do"
+	// How is "proven", "planned", "nothing to do" or the type of error with which the run ended;
 	// "running" while it has not.
 	How string `json:"how"`
 	Why string `json:"why"` // of a run that ended without a pass
@@ -177,6 +178,8 @@ const (
 	Began          State = "begun"   // an intent without an outcome: the run is here, or died here
 	Proven         State = "proven"
 	WithObligation State = "obligation"
+	NothingToDo    State = wire.NothingToDo // it is neither proven nor failed
+	NotKnown       State = "unknown"        // it could not be looked at, and nothing was seen to be wrong
 	NotProven      State = "not proven"
 	TakenBack      State = "taken back"
 	NotTakenBack   State = "not taken back"
@@ -196,7 +199,8 @@ type Step struct {
 	Mutations int64           `json:"mutations"`
 	Attempts  int             `json:"attempts"`
 	Seen      Counts          `json:"seen"`
-	Findings  []string        `json:"findings"` // the first of the last attempt
+	Findings  []string        `json:"findings"`       // the first of the last attempt
+	None      []string        `json:"none,omitempty"` // of a step with nothing to do: what there is none of
 	Tries     []Try           `json:"tries"`
 	Shown     []string        `json:"plan"` // the first sentences of its plan
 }
@@ -216,6 +220,7 @@ type Counts struct {
 	Passed  int64 `json:"passed"`
 	Failed  int64 `json:"failed"`
 	Unknown int64 `json:"unknown"`
+	Nothing int64 `json:"nothing,omitempty"` // there was nothing to look at
 	Listed  int   `json:"listed,omitempty"`
 }
 
@@ -233,8 +238,10 @@ type Observation struct {
 
 // Exercised is the share of the runbook that ran.
 type Exercised struct {
-	Steps int `json:"steps"`
-	Of    int `json:"of"`
+	Steps   int `json:"steps"`
+	Of      int `json:"of"`
+	Proven  int `json:"proven"`
+	Nothing int `json:"nothing"` // steps that had nothing to do
 }
 
 // Evidence says what the report rests on.

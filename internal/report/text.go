@@ -39,6 +39,9 @@ func (r Report) Text(w io.Writer, width int) error {
 	if !strings.HasPrefix(r.Summary, "pass") {
 		line("%s", r.Summary)
 	}
+	if r.Exercised.Nothing > 0 {
+		line("exercised %s", r.Exercised.sentence())
+	}
 	line("%s of estate %s, %s, %s", r.Runbook, r.Estate, r.Mode, r.route())
 	line("took %s", duration(r.Time.Total))
 	if r.Time.Total > 0 {

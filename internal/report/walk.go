@@ -267,7 +267,10 @@ func (b *builder) observed(e ledger.Entry) {
 	s.touch(e.Time)
 	if e.Step == "" { // a stage that only looks: each step's part is in its documents
 		for i := range s.Steps {
-			s.Steps[i].State, s.Steps[i].Attempts = NotProven, max(1, s.Plans)
+			p := &s.Steps[i]
+			if p.State, p.Attempts = NotProven, max(1, s.Plans); p.idle() {
+				p.nothing()
+			}
 		}
 		return
 	}
@@ -280,18 +283,40 @@ func (b *builder) observed(e ledger.Entry) {
 	}
 	t := &p.Tries[len(p.Tries)-1]
 	t.At, t.Verdict, t.Findings = e.Time, o.Verdict, list(o.Findings)
-	p.Verdict, p.Findings, p.Seen = o.Verdict, list(o.Findings), Counts{Passed: o.Passed, Failed: o.Failed, Unknown: o.Unknown}
-	p.State = NotProven
-	if o.Verdict == verdict.Pass {
-		p.State = Proven
-	}
-	if o.Undo {
+	p.Verdict, p.Findings, p.Seen = o.Verdict, list(o.Findings), Counts{Passed: o.Passed, Failed: o.Failed, Unknown: o.Unknown, Nothing: o.Nothing}
+	p.State, p.None = stateOf(o.Verdict), o.None
+	switch {
+	case p.idle(): // earlier releases called it proven
+		t.Verdict = verdict.Nothing
+		p.nothing()
+	case o.Undo:
 		p.State = NotTakenBack
-		if o.Verdict == verdict.Pass {
+		if o.Verdict.Clear() {
 			p.State = TakenBack
 		}
 		b.step(e.Stage, e.Step, false).State = p.State
 	}
+}
+
+// stateOf is how a step stands after a look at it.
+func stateOf(v verdict.Verdict) State {
+	switch v {
+	case verdict.Pass:
+		return Proven
+	case verdict.Nothing:
+		return NothingToDo
+	case verdict.Fail:
+		return NotProven
+	}
+	return NotKnown
+}
+
+// idle reports whether a step has no items.
+func (s *Step) idle() bool { return s.Items == 0 && s.Action != "" }
+
+// nothing says that a step had no items.
+func (s *Step) nothing() {
+	s.State, s.Verdict, s.None = NothingToDo, verdict.Nothing, []string{"nothing of the estate is in the scope of this step"}
 }
 
 func (b *builder) obligation(e ledger.Entry) {
@@ -305,7 +330,7 @@ func (b *builder) obligation(e ledger.Entry) {
 	} else {
 		b.rep.Obligations = append(all, o)
 	}
-	if p := b.step(e.Stage, o.Step, false); p.State == NotProven {
+	if p := b.step(e.Stage, o.Step, false); p.State == NotProven || p.State == NotKnown {
 		p.State = WithObligation
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
 )
 
 // clean makes text that came from outside safe to print: no control character,
@@ -131,6 +132,8 @@ func objective(met verdict.Verdict, seconds float64) string {
 func (r Report) headline() string {
 	word := strings.ToUpper(r.Verdict.String())
 	switch {
+	case r.Verdict == verdict.Nothing:
+		return strings.ToUpper(wire.NothingToDo)
 	case r.How == "running":
 		return word + ": still running"
 	case r.Verdict == verdict.Pass && r.Mode == action.ModePlan:
