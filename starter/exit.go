@@ -28,9 +28,9 @@ const (
 )
 
 // exitCodes is what the help says about them.
-const exitCodes = `Exit codes: 0 proven, or done as asked; 1 failed; 2 usage: something was typed
-wrong; 3 unknown: it could not be looked at; 4 refused: a rule forbids it, or a
-person did; 5 an undo failed; 130 interrupted.`
+const exitCodes = `Exit codes: 0 proven, or nothing to do, or done as asked; 1 failed; 2 usage:
+something was typed wrong; 3 unknown: it could not be looked at; 4 refused: a
+rule forbids it, or a person did; 5 an undo failed; 130 interrupted.`
 
 // The kinds of error, each with its exit code.
 var (
@@ -111,12 +111,12 @@ func hint(err error, next string) error {
 	return &fault{kind: err, text: err.Error(), next: next}
 }
 
-// ended makes an error of how a run ended; nil if it ended proven.
+// ended makes an error of how a run ended; nil if it ended proven, or had nothing to do.
 func ended(run string, v verdict.Verdict, how, why string) error {
-	if v == verdict.Pass {
+	if v.Clear() {
 		return nil
 	}
-	kind := errFailed
+	kind, word := errFailed, "without a pass"
 	switch {
 	case how == wire.ErrTypeUndoFailed:
 		kind = errUndoFailed
@@ -125,11 +125,11 @@ func ended(run string, v verdict.Verdict, how, why string) error {
 	case how == wire.ErrTypeRejected, how == wire.ErrTypeRefused, how == wire.ErrTypeHeld, how == wire.ErrTypeFenced:
 		kind = errRefused
 	case v == verdict.Unknown:
-		kind = errUnknown
+		kind, word = errUnknown, "unknown: nothing was seen to be wrong, and not all could be looked at"
 	}
 	why = strings.TrimPrefix(why, how+": ")
 	if why == "" {
 		why = "no reason is known"
 	}
-	return wrong(kind, "", "run %s ended without a pass (%s): %s", run, how, why)
+	return wrong(kind, "", "run %s ended %s (%s): %s", run, word, how, why)
 }

@@ -55,6 +55,10 @@ func TestHowARunEnded(t *testing.T) {
 	}{
 		{verdict.Pass, "proven", 0},
 		{verdict.Pass, "planned", 0},
+		{verdict.Nothing, wire.NothingToDo, 0},
+		{verdict.Unknown, wire.ErrTypeNotProven, 3},
+		{verdict.Unknown, wire.ErrTypeAborted, 3},
+		{verdict.Unknown, wire.ErrTypeUndone, 3},
 		{verdict.Fail, wire.ErrTypeNotProven, 1},
 		{verdict.Fail, wire.ErrTypeAborted, 1},
 		{verdict.Fail, wire.ErrTypeUndone, 1},

@@ -265,6 +265,13 @@ func (p *plan) show(w io.Writer, s wire.Status, all bool) {
 		p.showStep(w, p.docs[i:n], all, put)
 		i = n
 	}
+	idle := slices.DeleteFunc(slices.Clone(p.body.Steps), func(s wire.StepPlan) bool { return s.Items > 0 })
+	if len(idle) > 0 {
+		fmt.Fprintln(w, "\nNothing to do:")
+		for _, s := range idle {
+			put("  ", "    ", fmt.Sprintf("%s (%s): %s", s.Step, s.Action, strings.TrimPrefix(strings.Join(s.Summary, "; "), wire.NothingToDo+": ")))
+		}
+	}
 	if len(p.body.Losses) > 0 {
 		fmt.Fprintln(w, "\nGives up:")
 		for _, l := range p.body.Losses {

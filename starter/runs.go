@@ -78,6 +78,12 @@ func (a *app) runs(ctx context.Context, open bool, most int) error {
 			default:
 				l.State = "ended: " + e.GetStatus().String()
 			}
+			// The run itself says more than Temporal does: one without a pass has not
+			// always failed.
+			var said verdict.Verdict
+			if err := said.UnmarshalText([]byte(keyword(p, i, wire.AttrVerdict))); err == nil && l.State == string(wire.StateEnded) {
+				l.Verdict = said
+			}
 			all = append(all, l)
 		}
 	}

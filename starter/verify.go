@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -66,11 +67,16 @@ func (a *app) verify(ctx context.Context, n name, f evidenceFlags, export string
 		if err != nil {
 			return fmt.Errorf("verify the evidence in %s: %w", e.from, err)
 		}
+		how, err := sayEnd(ctx, e, res)
+		if err != nil {
+			return err
+		}
 		if a.json {
 			a.line("evidence", struct {
 				ledger.Result
-				Verified bool `json:"verified"`
-			}{res, res.Fault == nil})
+				Summary  string `json:"summary,omitempty"` // of the run, in the words of its last entry
+				Verified bool   `json:"verified"`
+			}{res, how, res.Fault == nil})
 		}
 		if res.Fault != nil {
 			a.say("%s\n  NOT AS IT WAS SIGNED: %s", e.run, res.Fault)
@@ -83,12 +89,40 @@ func (a *app) verify(ctx context.Context, n name, f evidenceFlags, export string
 			end = "and the run has not ended"
 		}
 		a.say("%s\n  as it was signed: %s, %s, %s", e.run, countOf(res.Entries, "entry", "entries"), countOf(res.Docs, "document", "documents"), end)
+		if how != "" {
+			for _, l := range wrap("  it says: "+how, 80, "    ") {
+				a.say("%s", l)
+			}
+		}
 		a.say("  head %s", res.Head)
 		for _, s := range res.Signers {
 			a.say("  signed by %s", s)
 		}
 	}
 	return bad
+}
+
+// sayEnd is how a run ended, as the last entry of its verified ledger has it: how many steps
+// are proven, and how many had nothing to do. It is empty where there is no such entry.
+func sayEnd(ctx context.Context, e evidence, res ledger.Result) (string, error) {
+	if res.Fault != nil || !res.Ended {
+		return "", nil
+	}
+	raw, err := e.reader.Get(ctx, ledger.ChainKey(e.run, res.Entries))
+	var entry ledger.Entry
+	if err == nil {
+		entry, err = ledger.ParseEntry(raw)
+	}
+	var end struct { // of the body of run-ended, whatever release wrote it
+		Summary string `json:"summary"`
+	}
+	if err == nil {
+		err = json.Unmarshal(entry.Body, &end)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the last entry of run %s in %s: %w", e.run.Workflow, e.from, err)
+	}
+	return end.Summary, nil
 }
 
 // countOf is a number of things in words.

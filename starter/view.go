@@ -88,6 +88,9 @@ func (v *lines) show(s wire.Status, problem string) {
 			if now == "running" {
 				now = fmt.Sprintf("running, %d of %d proven", step.Verified, step.Items)
 			}
+			if now == wire.NothingToDo && len(step.None) > 0 {
+				now += ": " + strings.Join(step.None, "; ")
+			}
 			if now != "" && now != v.steps[step.ID] {
 				v.add("%s / %s: %s", st.Title, step.Title, now)
 			}
@@ -206,9 +209,15 @@ func headLines(s wire.Status, problem string, now time.Time, width int, st style
 	case wire.StateGate, wire.StateAsking:
 		state = st.wait(strings.ToUpper(strings.ReplaceAll(string(s.State), "-", " ")))
 	case wire.StateEnded:
-		state = st.bad("ENDED: " + s.Verdict.String())
-		if s.Verdict == verdict.Pass {
+		switch s.Verdict {
+		case verdict.Pass:
 			state = st.good("ENDED: pass")
+		case verdict.Nothing:
+			state = st.dim("ENDED: " + wire.NothingToDo)
+		case verdict.Unknown:
+			state = st.wait("ENDED: unknown")
+		default:
+			state = st.bad("ENDED: " + s.Verdict.String())
 		}
 	case "":
 		state = st.dim("not known yet")
@@ -281,10 +290,13 @@ func stageLines(s wire.Status, room int, st styles) []string {
 	}
 	for i := from; i < to; i++ {
 		stage := s.Stages[i]
-		ok := 0
+		ok, none := 0, 0
 		for _, step := range stage.Steps {
-			if step.State == "proven" || step.State == "obligation" {
+			switch step.State {
+			case "proven", "obligation":
 				ok++
+			case wire.NothingToDo:
+				none++
 			}
 		}
 		mark := "  "
@@ -297,12 +309,15 @@ func stageLines(s wire.Status, room int, st styles) []string {
 			word = st.good(word)
 		case "waiting":
 			word = st.wait(word)
-		case "stopped":
-			word = st.bad(word)
+		case wire.NothingToDo:
+			word = st.dim(word)
 		}
 		line := fmt.Sprintf("%s%-38s %s", mark, stage.Title, word)
 		if ok > 0 && stage.State != "proven" {
 			line += fmt.Sprintf(" %d of %s proven", ok, plural.Of(len(stage.Steps), "step"))
+		}
+		if none > 0 && none < len(stage.Steps) {
+			line += st.dim(fmt.Sprintf(", %d %s", none, wire.NothingToDo))
 		}
 		out = append(out, line)
 		if i == at {
@@ -324,6 +339,10 @@ func stepLine(step wire.StepStatus, st styles) string {
 		word = st.good(word)
 	case "failed":
 		word = st.bad(word)
+	case "unknown":
+		word = st.wait(word)
+	case wire.NothingToDo:
+		word = st.dim(word)
 	case "running":
 		word = st.title(fmt.Sprintf("%d of %d applied, %d proven", step.Applied, step.Items, step.Verified))
 	case "planned":
@@ -346,6 +365,10 @@ func waitLines(s wire.Status, width int, st styles) []string {
 		}
 		out = append(out, wrap(who, width, "  ")...)
 		for _, p := range g.Plan {
+			if p.Items == 0 {
+				out = append(out, st.dim(fmt.Sprintf("  %s: %s", p.Step, wire.NothingToDo)))
+				continue
+			}
 			out = append(out, fmt.Sprintf("  %s: %s, %s", p.Step, count(p.Items, "item"), count(int(p.Effects), "change")))
 		}
 		for _, c := range g.Changed[:min(3, len(g.Changed))] {
@@ -387,6 +410,9 @@ func tailLines(s wire.Status, width int, st styles) []string {
 	}
 	if s.State == wire.StateEnded && s.Why != "" {
 		out = append(out, wrap("why: "+s.Why, width, "  ")...)
+	}
+	if s.State == wire.StateEnded && s.Why == "" && s.Doing != "" {
+		out = append(out, wrap(s.Doing, width, "  ")...)
 	}
 	if s.Head != "" {
 		out = append(out, st.dim("ledger head "+ansi.Truncate(s.Head, 24, "…")))

@@ -7,7 +7,6 @@ import (
 	"io"
 	"time"
 
-	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
 	"github.com/charmbracelet/x/term"
@@ -184,9 +183,6 @@ func (a *app) showStatus(ctx context.Context, n name) error {
 		}
 	}
 	if d.Open {
-		return nil
-	}
-	if d.Result.Verdict == verdict.Pass {
 		return nil
 	}
 	return hint(ended(n.workflow, d.Result.Verdict, d.How, d.Why), reportHint(n, s))
