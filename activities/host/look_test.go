@@ -1,12 +1,17 @@
 package host
 
 import (
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
+	"breakwater/internal/ledger/store"
 	"breakwater/internal/verdict"
 )
 
@@ -68,5 +73,34 @@ func TestATableIsLeftOutOnce(t *testing.T) {
 	run.LeftOut = []string{"orders"}
 	if got := ids(left, dead); !slices.Equal(got, []string{action.AcceptSourceUnreachable}) {
 		t.Errorf("accepted already, and the gate accepts %q", got)
+	}
+}
+
+// TestNoEntriesAreNoList: a ledger without any entry of the run says nothing of its
+// obligations, since each run begins with an entry.
+func TestNoEntriesAreNoList(t *testing.T) {
+	folder, err := store.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close() //nolint:errcheck // the test is over
+	if all, err := RecordsOf(folder, ledger.Run{Workflow: "w", FirstRun: "f"}).Obligations(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("obligations of a run without entries: %v, %v", all, err)
+	}
+}
+
+// TestTheGateSaysWhatThereIsNoneOf: the summary of a check with nothing to look at counts
+// no observation as passed.
+func TestTheGateSaysWhatThereIsNoneOf(t *testing.T) {
+	none, pass := action.Nothing("the secret store serves", "one", "the estate names none"), action.Saw("it is there", "yes", "yes", true)
+	lab := estate.Item{Name: "lab"}
+	if got, want := sentence(lab, []action.Observation{none}), "estate: nothing to do: the estate names none"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+	if got, want := sentence(lab, []action.Observation{none, pass}), "estate: 1 of 1 observation pass"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+	if l := summarize([]action.Observation{none, pass}); l.Nothing != 1 || l.Passed != 1 || l.Verdict != verdict.Pass || len(l.Findings) != 0 {
+		t.Errorf("summary %+v", l)
 	}
 }
