@@ -42,7 +42,7 @@ func named() styles {
 func TestNothingAndUnknownOnAScreen(t *testing.T) {
 	s := told()
 	text := picture(s, "", time.Now(), 200, 40, named())
-	for _, want := range []string{"<good:proven>", "<dim:nothing to do>", "<wait:unknown>", "<bad:failed>", "1 of 4 steps proven<dim:, 1 nothing to do>"} {
+	for _, want := range []string{"<good:proven>", "<dim:nothing to do>", "<wait:unknown>", "<bad:failed>", "1 of 4 proven<dim:, 1 nothing to do>"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is not in\n%s", want, text)
 		}
@@ -54,6 +54,9 @@ func TestNothingAndUnknownOnAScreen(t *testing.T) {
 		if text := picture(s, "", time.Now(), 200, 40, named()); !strings.Contains(text, want) || !strings.Contains(text, s.Doing) {
 			t.Errorf("%s is not in\n%s", want, text)
 		}
+	}
+	if text := picture(told(), "", time.Now(), 80, 40, plainStyles()); !strings.Contains(text, "applying 1 of 4 proven, 1 nothing to do\n") {
+		t.Errorf("it does not fit into 80 columns:\n%s", text)
 	}
 	s = told()
 	s.State, s.Gate = wire.StateGate, &wire.GateStatus{Stage: "Fence", Quorum: 1, Plan: []wire.StepPlan{{Step: "Where topics stand"}, {Step: "Deny writes", Items: 1, Effects: 2}}}

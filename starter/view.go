@@ -314,7 +314,7 @@ func stageLines(s wire.Status, room int, st styles) []string {
 		}
 		line := fmt.Sprintf("%s%-38s %s", mark, stage.Title, word)
 		if ok > 0 && stage.State != "proven" {
-			line += fmt.Sprintf(" %d of %s proven", ok, plural.Of(len(stage.Steps), "step"))
+			line += fmt.Sprintf(" %d of %d proven", ok, len(stage.Steps))
 		}
 		if none > 0 && none < len(stage.Steps) {
 			line += st.dim(fmt.Sprintf(", %d %s", none, wire.NothingToDo))
