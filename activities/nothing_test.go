@@ -43,10 +43,10 @@ func full() *estate.Estate {
 // always are the actions whose things every run and every estate has: what of them a bare
 // estate lacks, their observations say one by one.
 var always = map[string]string{
-	"estate.preflight":      "roles that open gates, and the ledger",
-	"obligations.assigned":  "the ledger of the run",
-	"region.probe":          "the run's regions",
-	"backup.expire": "the group's folder in the backup place",
+	"estate.preflight":     "roles that open gates, and the ledger",
+	"obligations.assigned": "the ledger of the run",
+	"region.probe":         "the run's regions",
+	"backup.expire":        "the group's folder in the backup place",
 }
 
 // TestEveryActionHoldsNothingAgainstTheEstate: in an estate without its things each action

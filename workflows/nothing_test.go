@@ -334,3 +334,14 @@ stages:
 		t.Errorf("the details: %.200s", d)
 	}
 }
+
+// TestADrillOfNothing: a drill in which no step may run has proven nothing.
+func TestADrillOfNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, shipped(t))
+	r := b.start("BackupExpire", `{"estate":"lab","mode":"drill"}`)
+	res, err := b.carry(r, nil)
+	if err != nil || res.Verdict != verdict.Nothing || res.Summary != "nothing to do: 0 steps proven, 1 not run in a drill" {
+		t.Errorf("the drill ended with %+v, %v", res, err)
+	}
+}

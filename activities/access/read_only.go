@@ -40,6 +40,9 @@ func (a access) verifyReadOnly(ctx context.Context, c action.Call[action.None]) 
 			return append(obs, try.Unknown(what, want, err))
 		}
 		obs = append(obs, action.Saw(what, want, fmt.Sprintf("of %d", len(samples)), len(samples) == len(p.prefixes)))
+		if len(sc.readers) == 0 {
+			obs = append(obs, action.Nothing("the readers of "+sc.group.Group+" may read", "a read by each", "the estate names no reader of it in "+sc.region.Region))
+		}
 		for _, r := range sc.readers {
 			obs = append(obs, try.CanRead(ctx, r.Name, r.Credentials, samples), try.CannotWrite(ctx, r.Name, r.Credentials, p.prefixes))
 		}

@@ -31,6 +31,9 @@ func (s room) readWrite() action.Action[action.None] {
 // try to.
 func (a access) verifyReadWrite(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	return a.verify(ctx, c, func(sc scene, p place, try lake.Trial) (obs []action.Observation) {
+		if len(sc.writers) == 0 {
+			obs = append(obs, action.Nothing("the writers of "+sc.group.Group+" may write", "a write of each", "the estate names no writer of it in "+sc.region.Region))
+		}
 		for _, w := range sc.writers {
 			obs = append(obs, try.CanWrite(ctx, w.Name, w.Credentials, p.prefixes))
 		}

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"
 	"breakwater/lab/server/miniotest"
@@ -39,6 +40,18 @@ func TestObligations(t *testing.T) {
 		o.Owner, o.Due = owner, due
 		return &o
 	}
+	enter := func(kind ledger.Kind, step string, body any) {
+		raw, err := action.Encode(body)
+		w.Must(err)
+		data, head, err := chain.Append(ledger.Entry{Time: w.Run.Started, Kind: kind, Step: step, Body: raw})
+		w.Must(err)
+		w.Must(store.Append(t.Context(), in, head, data))
+	}
+	// Each run's ledger begins with an entry: one without any is not this run's.
+	if obs, err := def.Verify(t.Context(), r, nil); err != nil || action.Worst(obs) != verdict.Unknown {
+		t.Errorf("without an entry: %v\n%s", err, prove.Told(obs))
+	}
+	enter(ledger.RunStarted, "", wire.StartedBody{Run: w.Run})
 	for _, tc := range []struct {
 		name  string
 		entry *action.Obligation // appended before the look
@@ -54,11 +67,7 @@ func TestObligations(t *testing.T) {
 		{"both assigned", with(other, "erin", "2026-11-30"), verdict.Pass},
 	} {
 		if tc.entry != nil {
-			body, err := action.Encode(tc.entry)
-			w.Must(err)
-			data, head, err := chain.Append(ledger.Entry{Time: w.Run.Started, Kind: ledger.Obligation, Step: tc.entry.Step, Body: body})
-			w.Must(err)
-			w.Must(store.Append(t.Context(), in, head, data))
+			enter(ledger.Obligation, tc.entry.Step, tc.entry)
 		}
 		obs, err := def.Verify(t.Context(), r, nil)
 		w.Must(err)

@@ -235,7 +235,7 @@ func (p *paper) items(d StepDecl, perTier bool) {
 func listed(items []estate.Item) string {
 	const most = 40
 	if len(items) == 0 {
-		return "none"
+		return "none: nothing to do"
 	}
 	text := names(items[:min(len(items), most)], estate.Item.String)
 	if more := len(items) - most; more > 0 {
