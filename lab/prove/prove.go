@@ -317,7 +317,7 @@ func HalfwayWith(t *testing.T, def *action.Definition, r action.Request, with js
 
 // OnlyBad are the observations that did not pass.
 func OnlyBad(obs []action.Observation) []action.Observation {
-	return slices.DeleteFunc(slices.Clone(obs), func(o action.Observation) bool { return o.Verdict == verdict.Pass })
+	return slices.DeleteFunc(slices.Clone(obs), func(o action.Observation) bool { return o.Verdict.Clear() })
 }
 
 // Passes asks that Verify does.
