@@ -52,10 +52,10 @@ func (p *bucketPair) lateReplicas(ctx context.Context, t estate.Table) action.Ob
 		Look: func(ctx context.Context, keys []listing.Key) (l lateOnes, err error) {
 			for _, k := range keys {
 				h := k[0]
-				if format.Entry(h[0].Key).Role != table.RoleCommit {
+				if format.Entry(h[0].Key).Role != table.RoleCommit || h[0].DeleteMarker {
 					continue
 				}
-				if l.commits++; len(h) == 1 || h[0].DeleteMarker {
+				if l.commits++; len(h) == 1 {
 					continue
 				}
 				o, there, err := compare.Look(ctx, p.target.Bucket, h[0].Key, h[0].VersionID)

@@ -55,6 +55,7 @@ func (s room) replicationActions(c *action.Catalogue) {
 		Things: tablesIn, Verify: s.verifyLateReplicas,
 		RedWhen: []action.Red{
 			{Fault: "storage.commit-replaced", Want: verdict.Fail},
+			{Fault: "storage.table-log-missing", Want: verdict.Unknown},
 			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
 		},
 	})
