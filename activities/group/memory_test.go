@@ -17,12 +17,12 @@ import (
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/memtest"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/port"
 	"breakwater/internal/verdict"
+	"breakwater/lab/server/memtest"
 )
 
 // madeUp is a store that holds a checkpoint in a file, and says that every table has it

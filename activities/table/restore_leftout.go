@@ -58,9 +58,9 @@ func (s room) verifyNotRestored(ctx context.Context, c action.Call[restoreWith],
 // it would have left a note.
 func (s room) unrestored(ctx context.Context, c action.Call[restoreWith]) []action.Observation {
 	const what, want = "the step changed nothing of it", "no note of a change"
-	r := restoring{}
-	n, err := 0, error(nil)
-	if r.site, err = s.lake.Table(ctx, c.Estate, c.Run.Target, c.Item.Name); err == nil {
+	site, err := s.lake.Table(ctx, c.Estate, c.Run.Target, c.Item.Name)
+	r, n := restoring{site: site}, 0
+	if err == nil {
 		n, err = r.noted(ctx, c)
 	}
 	if err != nil {

@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/internal/memtest"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/location"
+	"breakwater/lab/server/memtest"
 	"breakwater/lab/server/miniotest"
 
 	"golang.org/x/sync/errgroup"

@@ -3,7 +3,7 @@ package memtest_test
 import (
 	"testing"
 
-	"breakwater/internal/memtest"
+	"breakwater/lab/server/memtest"
 )
 
 // TestPeak measures a process that takes what it is asked to take.
