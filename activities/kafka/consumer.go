@@ -12,7 +12,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/hold"
-	"breakwater/internal/mirror"
 	"breakwater/internal/plural"
 )
 
@@ -104,33 +103,4 @@ func offsetsText(all kafka.Offsets) string {
 		parts = append(parts, fmt.Sprintf("%v@%d", p, all[p]))
 	}
 	return strings.Join(parts, " ")
-}
-
-// holdOf plans how a group is kept where it is to be. It is nil where no mirror can
-// move it.
-func (s room) holdOf(ctx context.Context, c action.Call[action.None], g consumer, to kafka.Offsets) (*hold.Hold, error) {
-	src, err := c.Estate.RegionNamed(c.Run.Source)
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.Mirror(ctx, c.Estate, c.Run.Source, c.Run.Target)
-	if errors.Is(err, mirror.ErrNone) || err == nil && src.Kafka == nil {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return hold.Plan(ctx, m, g.k, g.Name, to, s.times)
-}
-
-// keep puts the group where it is not yet, in the partitions left, and keeps it where
-// it is to be. What was done is added to the outcome.
-func (g consumer) keep(ctx context.Context, c action.Call[action.None], out action.Outcome, left, to kafka.Offsets, h *hold.Hold) (action.Outcome, error) {
-	kept, err := hold.Keeper{Groups: g.k, Group: g.Name, Region: g.region, Guard: c.Guard, Progress: c.Progress}.Keep(ctx, left, to, h)
-	out.Mutations = kept.Mutations
-	out.Summary += kept.Text
-	if errors.Is(err, hold.ErrMoved) {
-		err = fmt.Errorf("%w: %w", action.ErrMoved, err)
-	}
-	return out, err
 }

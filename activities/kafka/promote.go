@@ -18,7 +18,7 @@ func (s room) kafkaPromote() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "kafka.promote", Over: estate.ConsumerGroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Needs: []string{"group.recovery-point"},
-		Doc:   "Place a consumer group at the target where it misses no record: at what it is known to have read, and no later than what the tables of its cut hold; and hold it there against a mirror's task that outlives its stop.",
+		Doc:   "Place a consumer group at the target where it misses no record: at what it is known to have read, and no later than what the tables of its cut hold; and hold it there against a mirror's task that outlives its stop, by a denial that is tried as the mirror, or by watching.",
 		// A mirror that does not end is waited for; of many groups some wait for others.
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planPromoteGroup, Apply: s.applyPromoteGroup, Verify: s.verifyPromoteGroup,
@@ -26,6 +26,8 @@ func (s room) kafkaPromote() action.Action[action.None] {
 		RedWhen: []action.Red{
 			{Fault: "kafka.commit-moved", Want: verdict.Fail},
 			{Fault: "kafka.commit-deleted", Want: verdict.Fail},
+			{Fault: "kafka.denial-lifted", Want: verdict.Fail},
+			{Fault: "kafka.mirror-password-changed", Want: verdict.Unknown},
 			{Fault: "kafka.target-frozen", Want: verdict.Unknown},
 		},
 	}
@@ -51,6 +53,7 @@ func (p ConsumerPlan) offsets() kafka.Offsets {
 // consumerWas is what a group had before.
 type consumerWas struct {
 	Committed kafka.Offsets `json:"committed"`
+	Denial    string        `json:"denial,omitempty"` // of this principal there was none; empty if none is put
 }
 
 func (s room) planPromoteGroup(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
@@ -97,12 +100,16 @@ func (s room) planPromoteGroup(ctx context.Context, c action.Call[action.None]) 
 	if n := len(ch.Effects); n > 0 {
 		ch.Summary = fmt.Sprintf("Place %s in %d of %s: at most %s come again, none is missed", g.Name, n, plural.Of(len(p.Placements), "partition"), plural.Of(again, "record"))
 	}
-	if p.Hold, err = s.holdOf(ctx, c, g, p.offsets()); err != nil {
+	if p.Hold, err = s.holdOf(ctx, c, g, p.offsets(), true); err != nil {
 		return action.Change{}, err
 	}
-	ch.Summary += p.Hold.Note()
+	ch.Summary += p.Hold.Note(held(c), atOnce)
+	was := consumerWas{Committed: g.committed}
+	if d := g.denies(p.Hold); len(d) > 0 {
+		ch.Effects, was.Denial = append(d, ch.Effects...), p.Hold.Bar.Principal
+	}
 	if ch.Data, err = action.Encode(p); err == nil {
-		ch.Undo, err = action.Encode(consumerWas{g.committed})
+		ch.Undo, err = action.Encode(was)
 	}
 	return ch, err
 }
@@ -143,7 +150,7 @@ func (s room) applyPromoteGroup(ctx context.Context, c action.Call[action.None])
 		}
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s is placed in %s", g.Name, plural.Of(len(p.Placements), "partition"))}
-	return g.keep(ctx, c, out, left, p.offsets(), p.Hold)
+	return s.keep(ctx, c, g, out, left, p.offsets(), p.Hold)
 }
 
 // asPlanned asks that the group has no members, and its logs are as the plan saw them.

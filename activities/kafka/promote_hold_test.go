@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/hold"
+	"breakwater/internal/kafka/kafkatest"
 	"breakwater/internal/mirror/mm2"
 	"breakwater/internal/poll"
 	"breakwater/internal/recovery"
@@ -26,6 +28,7 @@ import (
 	"breakwater/lab/world"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -40,6 +43,7 @@ type heldWorld struct {
 	said    []string  // progress
 	moved   time.Time // when the abandoned task last moved the group
 	times   hold.Times
+	mirror  *kadm.Client // as the mirror's own user; nil where nobody has one
 }
 
 // quick are the times of a hold where no task outlives its stop.
@@ -70,13 +74,24 @@ const (
 func newHeldWorld(t *testing.T) *heldWorld {
 	t.Helper()
 	h := &heldWorld{World: world.Bare(t)}
-	var err error
-	h.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID("west-id"), kfake.SeedTopics(world.Parts, "orders"),
-		kfake.SeedTopics(1, "east.checkpoints.internal", "mm2-offset-syncs.east.internal", "connect-offsets"),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
-	h.Must(err)
-	t.Cleanup(h.cluster.Close)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(h.cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	h.cluster = heldCluster(t)
+	h.furnish(h.cluster.ListenAddrs(), "west-id", `"security.protocol":"ignored"`)
+	return h
+}
+
+// heldCluster is a stand-in of the target's Kafka.
+func heldCluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	return kafkatest.Cluster(t, append(opts, kfake.ClusterID("west-id"), kfake.SeedTopics(world.Parts, "orders"),
+		kfake.SeedTopics(1, "east.checkpoints.internal", "mm2-offset-syncs.east.internal", "connect-offsets"))...)
+}
+
+// furnish fills a target that has the topics, and describes the estate. The checkpoint
+// connector is configured so, too.
+func (h *heldWorld) furnish(brokers []string, id, checkpoint string, opts ...kgo.Opt) {
+	t := h.T
+	t.Helper()
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	h.Must(err)
 	t.Cleanup(cl.Close)
 	h.adm = kadm.NewClient(cl)
@@ -102,12 +117,12 @@ func newHeldWorld(t *testing.T) *heldWorld {
 			http.NotFound(rw, r)
 			return
 		}
-		fmt.Fprint(rw, `{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"1"}`)
+		fmt.Fprintf(rw, `{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"1",%s}`, checkpoint)
 	}))
 	t.Cleanup(worker.Close)
 	e := h.Estate
 	e.Regions[0].Kafka = &estate.Kafka{Brokers: []string{"127.0.0.1:1"}, ClusterID: "east-id", Alias: "east"}
-	e.Regions[1].Kafka = &estate.Kafka{Brokers: h.cluster.ListenAddrs(), ClusterID: "west-id", Alias: "west"}
+	e.Regions[1].Kafka = &estate.Kafka{Brokers: brokers, ClusterID: id, Alias: "west"}
 	e.Regions[1].Connect = &estate.Connect{URL: worker.URL, Source: "mm2-source", Checkpoint: "mm2-checkpoint", Heartbeat: "mm2-heartbeat", OffsetsTopic: "connect-offsets"}
 	e.Groups = []estate.Group{{
 		Group: "orders", Tier: 1, Topics: []estate.Topic{{Topic: "orders"}},
@@ -128,7 +143,6 @@ func newHeldWorld(t *testing.T) *heldWorld {
 	h.req = h.Request(h.promote(), "held")
 	h.req.Records = records
 	h.req.Progress = func(_, _ int64, sentence string) { h.said = append(h.said, sentence) }
-	return h
 }
 
 func (h *heldWorld) promote() *action.Definition { return promoting(h.T, h.Systems, h.times) }
@@ -149,9 +163,13 @@ func (h *heldWorld) apply() (action.Outcome, error) {
 
 // commit commits for the group in one partition.
 func (h *heldWorld) commit(ctx context.Context, partition int32, at int64) error {
+	return commitBy(ctx, h.adm, partition, at)
+}
+
+func commitBy(ctx context.Context, adm *kadm.Client, partition int32, at int64) error {
 	var all kadm.Offsets
 	all.AddOffset("orders", partition, at, -1)
-	done, err := h.adm.CommitOffsets(ctx, "held", all)
+	done, err := adm.CommitOffsets(ctx, "held", all)
 	return errors.Join(err, done.Error())
 }
 
@@ -168,21 +186,23 @@ func (h *heldWorld) at(ctx context.Context) (at [world.Parts]int64, err error) {
 }
 
 // abandoned plays the task that outlives its stop: as often as it may, it moves
-// partition 1 forward from wherever it is lower. It returns how often it did.
+// partition 1 forward from wherever it is lower, as the mirror's user where there is
+// one. It returns how often it did.
 func (h *heldWorld) abandoned(to int64, times int) (ended func() int) {
 	h.T.Helper()
 	ctx, cancel := context.WithCancel(h.T.Context())
+	by := cmp.Or(h.mirror, h.adm)
 	var g sync.WaitGroup
 	n := 0
 	g.Go(func() {
 		for n < times && poll.Wait(ctx, 10*time.Millisecond) == nil {
 			at, err := h.at(ctx)
 			if err == nil && at[1] < to {
-				if err = h.commit(ctx, 1, to); err == nil {
+				if err = commitBy(ctx, by, 1, to); err == nil {
 					n, h.moved = n+1, time.Now()
 				}
 			}
-			if err != nil && ctx.Err() == nil {
+			if err != nil && !errors.Is(err, kerr.GroupAuthorizationFailed) && ctx.Err() == nil {
 				h.T.Error(err)
 			}
 		}

@@ -18,6 +18,7 @@ type consumerBack struct {
 	Back   kafka.Offsets     `json:"back,omitempty"`   // had another commit
 	Forget []kafka.Partition `json:"forget,omitempty"` // had none
 	Seen   kafka.Offsets     `json:"seen"`             // of both, where this plan saw it
+	Denied string            `json:"denied,omitempty"` // this run denies this principal to commit, which ends first
 	Hold   *hold.Hold        `json:"hold,omitempty"`
 }
 
@@ -73,12 +74,47 @@ func (s room) planDemoteGroup(ctx context.Context, c action.Call[action.None]) (
 	if n := len(ch.Effects); n > 0 {
 		ch.Summary = fmt.Sprintf("Put %s back in %s", p.Group, plural.Of(n, "partition"))
 	}
-	if d.Hold, err = s.holdOf(ctx, c, g, d.offsets()); err != nil {
+	if d.Denied, err = g.denied(ctx, was); err != nil {
 		return action.Change{}, err
 	}
-	ch.Summary += d.Hold.Note()
+	if d.Hold, err = s.holdOf(ctx, c, g, d.offsets(), false); err != nil {
+		return action.Change{}, err
+	}
+	if d.Denied != "" {
+		ch.Summary += "; the denial of " + d.Denied + " is taken away first"
+		ch.Effects = append([]action.EffectLine{{On: g.barred(d.Denied), Do: "take away that it is denied READ"}}, ch.Effects...)
+		if d.Hold != nil { // what is seen behind a bar says nothing of how it is without one
+			d.Hold.Bar, d.Hold.Why = nil, "the denial is taken away"
+		}
+	}
+	ch.Summary += d.Hold.Note(held(c), atOnce)
 	ch.Data, err = action.Encode(d)
 	return ch, err
+}
+
+// denied is the principal that this run denies to commit for the group; empty if the
+// denial is gone, or never came.
+func (g consumer) denied(ctx context.Context, was consumerWas) (string, error) {
+	if was.Denial == "" {
+		return "", nil
+	}
+	access, err := g.k.Access(ctx, was.Denial, g.Name)
+	if err != nil || !access.Denied {
+		return "", err
+	}
+	return was.Denial, nil
+}
+
+// open takes a denial away, and tells how many that were.
+func (g consumer) open(ctx context.Context, c action.Call[action.None], principal string) (int64, error) {
+	still, err := g.denied(ctx, consumerWas{Denial: principal})
+	if err != nil || still == "" {
+		return 0, err
+	}
+	if err := c.Guard(ctx); err != nil {
+		return 0, err
+	}
+	return 1, g.k.AllowCommits(ctx, principal, g.Name)
 }
 
 func (s room) applyDemoteGroup(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
@@ -103,7 +139,11 @@ func (s room) applyDemoteGroup(ctx context.Context, c action.Call[action.None]) 
 		left[at] = to[at]
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s is back in %s", d.Group, plural.Of(len(d.Seen), "partition"))}
-	return g.keep(ctx, c, out, left, to, d.Hold)
+	// Before the group is placed: whether it stays must be seen without the denial.
+	if out.Mutations, err = g.open(ctx, c, d.Denied); err != nil {
+		return out, err
+	}
+	return s.keep(ctx, c, g, out, left, to, d.Hold)
 }
 
 // verifyDemoteGroup reads through a new connection where the group stands.
@@ -134,5 +174,14 @@ func (s room) verifyDemoteGroup(ctx context.Context, c action.Call[action.None])
 			wrong = append(wrong, fmt.Sprintf("%v at %d", at, o))
 		}
 	}
-	return []action.Observation{action.Conclude(what, want, offsetsText(now), wrong, 1)}, nil
+	obs := []action.Observation{action.Conclude(what, want, offsetsText(now), wrong, 1)}
+	if d.Denied == "" {
+		return obs, nil
+	}
+	what, want = fmt.Sprintf("%s is no longer denied to move %s", d.Denied, d.Group), "the denial is gone"
+	access, err := k.Access(ctx, d.Denied, d.Group)
+	if err != nil {
+		return append(obs, action.Unknown(c.Run, c.Run.Target, what, want, err, "")), nil
+	}
+	return append(obs, action.Saw(what, want, map[bool]string{true: "it stands", false: "so"}[access.Denied], !access.Denied)), nil
 }

@@ -78,6 +78,9 @@ func (s room) verifyPromoteGroup(ctx context.Context, c action.Call[action.None]
 		action.Conclude(what, want, fmt.Sprintf("%s, %s", offsetsText(now), g.State), wrong, len(ends)),
 		action.Conclude(p.Group+" stands inside each log", "start ≤ committed ≤ end", fmt.Sprintf("so in %s", plural.Of(len(ends), "partition")), outside, len(ends)),
 	}
+	if p.Hold != nil && p.Hold.Bar != nil {
+		obs = append(obs, s.keptOut(ctx, c, k, decl.ConsumerGroup, p.Hold.Bar))
+	}
 	return append(obs, s.withinMirrored(ctx, c, decl, p)), nil
 }
 

@@ -17,6 +17,7 @@ import (
 type systems interface {
 	FreshKafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, func(), error)
 	Kafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
+	KafkaAsMirror(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, func(), error)
 	KafkaToChange(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
 	Mirror(ctx context.Context, e *estate.Estate, source, target string) (mirror.Mirror, error)
 }

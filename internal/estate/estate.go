@@ -114,6 +114,10 @@ type Connect struct {
 	Others         []string `json:"others,omitempty" yaml:"others,omitempty"`           // further connectors that write into this region
 	OffsetsTopic   string   `json:"offsets_topic" yaml:"offsets_topic"`                 // offset.storage.topic of the worker
 	PolicyIdentity bool     `json:"identity_policy" yaml:"identity_policy"`             // topics keep their names at the target
+	// Principal is the user by which the mirror writes into this region's cluster, named
+	// without its type. It is denied to commit for promoted groups, and the denial is tried
+	// with its credentials (username, password): then no group must be watched.
+	Principal *Principal `json:"principal,omitempty" yaml:"principal,omitempty"`
 }
 
 // Connectors lists all connector names, the source connector first.

@@ -153,6 +153,9 @@ func (v *validator) regions() {
 			if r.Kafka == nil {
 				v.bad(at+"/connect", "region %q has connect and no kafka: MirrorMaker 2 writes into a cluster of its region", r.Region)
 			}
+			if p := c.Principal; p != nil && (p.Name == "*" || strings.HasPrefix(p.Name, "User:")) {
+				v.bad(at+"/connect/principal/name", "principal %q must be the mirror's own user, without User: before it, such as %q: a denial to everybody would keep the consumers out", p.Name, "mirror")
+			}
 			if !c.PolicyIdentity {
 				v.bad(at+"/connect/identity_policy", "identity_policy: false: topics that a mirror renames are not supported; give both connectors the IdentityReplicationPolicy")
 			}

@@ -6,8 +6,8 @@
 //
 // A [Mirror] is one mirror into one target. What not every mirror can do is an
 // ability, and a caller asks for it with a type assertion: [Translator],
-// [GroupSyncer], [Teller], [Auditor]. A mirror without it does not do that at all, which is an
-// answer too: one that is no GroupSyncer never moves a consumer group. A [Foreteller]
+// [GroupSyncer], [Writer], [Teller], [Auditor]. A mirror without it does not do that at
+// all, which is an answer too: one that is no GroupSyncer never moves a consumer group. A [Foreteller]
 // alone can be told before it is asked to stop that it will not.
 //
 // # Adding a provider
@@ -204,4 +204,10 @@ type GroupSyncer interface {
 	// answers, every is what a mirror of this kind does unless it is told otherwise,
 	// beside the error.
 	GroupSync(ctx context.Context) (every time.Duration, err error)
+}
+
+// Writer is the ability of a mirror to say as which user of the target it moves groups.
+type Writer interface {
+	// WritesAs is that user's name; empty where the mirror keeps it to itself.
+	WritesAs(ctx context.Context) (user string, err error)
 }

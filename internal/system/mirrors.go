@@ -3,6 +3,7 @@ package system
 import (
 	"context"
 	"fmt"
+	"io/fs"
 
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
@@ -55,4 +56,46 @@ func (s *Systems) Mirror(ctx context.Context, e *estate.Estate, source, target s
 		Heartbeat: decl.Heartbeat, TargetAlias: targetAlias, TargetID: targetID,
 		Target: func(ctx context.Context) (*kafka.Client, error) { return s.Kafka(ctx, e, target) },
 	}), nil
+}
+
+// KafkaAsMirror connects anew to a region's cluster as the principal by which the mirror
+// writes there. It refuses credentials that could show nothing of that principal: another
+// user's, and the worker's own. Nobody is asked yet. The function ends the connection.
+func (s *Systems) KafkaAsMirror(ctx context.Context, e *estate.Estate, name string) (*kafka.Client, func(), error) {
+	r, err := e.RegionNamed(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.Kafka == nil || r.Connect == nil || r.Connect.Principal == nil {
+		return nil, nil, fmt.Errorf("region %s has no connect with a principal in estate %s: %w", name, e.Estate, fs.ErrNotExist)
+	}
+	as := *r.Connect.Principal
+	cfg := kafka.Config{Brokers: r.Kafka.Brokers}
+	v, err := s.Credentials(ctx, e, name, as.Credentials, "the mirror's principal in "+name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if cfg.User, err = v.Text("username"); err != nil {
+		return nil, nil, err
+	}
+	if cfg.Password, err = v.Text("password"); err != nil {
+		return nil, nil, err
+	}
+	if cfg.User != as.Name {
+		return nil, nil, fmt.Errorf("the credentials of the mirror's principal %s in %s are those of user %s; correct connect.principal in the estate", as.Name, name, cfg.User)
+	}
+	if r.Kafka.Credentials != "" {
+		own, err := s.Credentials(ctx, e, name, r.Kafka.Credentials, "the kafka of "+name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if user, err := own.Text("username"); err == nil && user == cfg.User {
+			return nil, nil, fmt.Errorf("the mirror into %s and the worker are the same user %s, so the one cannot be denied without the other; give the mirror a user of its own", name, user)
+		}
+	}
+	k, err := kafka.New(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return k, k.Close, nil
 }

@@ -49,6 +49,10 @@ type Config struct {
 	// Users are the names and passwords that CLIENT knows (SASL/PLAIN). They may
 	// do nothing until an ACL allows it.
 	Users map[string]string
+	// SuperUsers are those of them who may do everything.
+	SuperUsers []string
+	// Open leaves the authorizer out: the broker knows no ACLs.
+	Open bool
 
 	// MirrorVia is the address that the MIRROR listener advertises, host:port;
 	// empty for its own. Something must forward it to [Broker.MirrorListen].
@@ -243,6 +247,14 @@ func (b *Broker) properties() string {
 	for _, name := range slices.Sorted(maps.Keys(b.Config.Users)) {
 		fmt.Fprintf(&users, " user_%s=%q", name, b.Config.Users[name])
 	}
+	authorizer := ""
+	if !b.Config.Open {
+		authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS"
+		for _, name := range b.Config.SuperUsers {
+			authorizer += ";User:" + name
+		}
+		authorizer += "\nallow.everyone.if.no.acl.found=false\n"
+	}
 	s := b.state
 	return fmt.Sprintf(`process.roles=broker,controller
 node.id=1
@@ -255,10 +267,7 @@ controller.listener.names=CONTROLLER
 log.dirs=%[6]s
 sasl.enabled.mechanisms=PLAIN
 listener.name.client.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required%[7]s;
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
-allow.everyone.if.no.acl.found=false
-auto.create.topics.enable=false
+%[8]sauto.create.topics.enable=false
 num.partitions=1
 default.replication.factor=1
 min.insync.replicas=1
@@ -280,7 +289,7 @@ group.coordinator.threads=1
 transaction.abort.timed.out.transaction.cleanup.interval.ms=2000
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=4000
-`, s.Admin, s.Client, s.Mirror, s.Controller, b.MirrorAddress(), filepath.Join(b.Config.Dir, "data"), users.String())
+`, s.Admin, s.Client, s.Mirror, s.Controller, b.MirrorAddress(), filepath.Join(b.Config.Dir, "data"), users.String(), authorizer)
 }
 
 // clusterID makes an id as Kafka does: 16 random bytes in URL-safe base64, never

@@ -10,7 +10,9 @@
 // lack.
 //
 // [Plan] says what is to be feared, and [Keeper.Keep] places the group, watches it,
-// and places it again.
+// and places it again. Where the mirror's principal can be denied to commit for the
+// group, [PlanBar], and a try with its credentials shows that it is, nothing is left to
+// fear and nothing is watched.
 package hold
 
 import (
@@ -41,6 +43,9 @@ type Hold struct {
 	Assumed bool            `json:"assumed,omitempty"` // the mirror's default, since it did not say
 	Watch   estate.Duration `json:"watch"`             // for how long nothing may have moved the group
 	Within  estate.Duration `json:"within"`            // after how long it is no longer placed again
+
+	Bar *Bar   `json:"bar,omitempty"` // what makes watching needless; nil without one
+	Why string `json:"why,omitempty"` // why there is none
 }
 
 const (
@@ -136,9 +141,22 @@ func topicsOf(all kafka.Offsets) []string {
 }
 
 // Note is what a plan says of the hold: the end of its summary, empty without one.
-func (h *Hold) Note() string {
+// groups is how many the run holds, this one among them, and atOnce at the same time.
+func (h *Hold) Note(groups, atOnce int) string {
 	if h == nil {
 		return ""
+	}
+	rounds := (groups + atOnce - 1) / atOnce
+	all := ""
+	if rounds > 1 {
+		all = fmt.Sprintf(", at most %s for all %d groups", time.Duration(rounds)*h.Watch.Std(), groups)
+	}
+	switch b := h.Bar; {
+	case b == nil:
+	case b.Put:
+		return fmt.Sprintf("; %s is denied to commit for it, and if a try with its credentials is refused nothing is watched (if not, as of a super-user: %s%s). The denial stays: take it away before the mirror is to sync the group again", b.Principal, h.Watch, all)
+	default:
+		return fmt.Sprintf("; not watched while a try as %s is refused, as it is now (if not: %s%s)", b.Principal, h.Watch, all)
 	}
 	every := fmt.Sprintf("every %s", h.Every)
 	if h.Assumed {
@@ -147,7 +165,11 @@ func (h *Hold) Note() string {
 	if h.Watch.Std() < h.Every.Std() {
 		every += ": too rarely to be seen, so restart the Connect worker before"
 	}
-	return fmt.Sprintf("; then watched until nothing moved it for %s, since a task of the stopped mirror may live on and sync it (%s)", h.Watch, every)
+	why := ""
+	if h.Why != "" {
+		why = "; only watched, since " + h.Why
+	}
+	return fmt.Sprintf("; then watched until nothing moved it for %s%s, since a task of the stopped mirror may live on and sync it (%s)%s", h.Watch, all, every, why)
 }
 
 // DidSync reports whether a position can be the mirror's doing: what it wrote down

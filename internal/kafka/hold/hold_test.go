@@ -98,11 +98,11 @@ func TestPlan(t *testing.T) {
 		case err != nil:
 			t.Errorf("%s: %v", name, err)
 		case tc.every == 0:
-			if got != nil || got.Note() != "" {
+			if got != nil || got.Note(1, 1) != "" {
 				t.Errorf("%s: %+v, want no hold", name, got)
 			}
-		case got == nil || got.Every.Std() != tc.every || got.Watch.Std() != tc.watch || got.Within.Std() != 10*time.Minute || got.Assumed != tc.assumed || !strings.Contains(got.Note(), tc.says):
-			t.Errorf("%s: %+v, %s", name, got, got.Note())
+		case got == nil || got.Every.Std() != tc.every || got.Watch.Std() != tc.watch || got.Within.Std() != 10*time.Minute || got.Assumed != tc.assumed || !strings.Contains(got.Note(1, 1), tc.says):
+			t.Errorf("%s: %+v, %s", name, got, got.Note(1, 1))
 		}
 	}
 	for name, tc := range map[string]struct {

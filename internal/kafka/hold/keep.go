@@ -46,6 +46,10 @@ type Keeper struct {
 	Group  string
 	Region string // of the target, for errors
 
+	// Rights and Open are needed for a hold with a [Bar].
+	Rights Rights
+	Open   Open
+
 	// Guard is asked before each change, and its error ends the keeping.
 	Guard func(context.Context) error
 	// Progress is told, about every second, for how many seconds of how many nothing
@@ -62,20 +66,32 @@ type Kept struct {
 // Keep puts a group where it is not yet, in the partitions left, and then watches
 // all of those in which it is to be: whenever the mirror moved it, it is placed again,
 // until nothing has for the hold's whole time. A group with members is theirs, and no
-// longer watched. Without a hold nothing is watched.
+// longer watched. Without a hold nothing is watched, and with a bar that is seen to
+// keep the mirror out one look is enough.
 //
 // It may be broken off and begun anew, and then watches for the whole time again.
 // Also beside an error Kept says what was done. [ErrMoved] if somebody else commits
 // for the group, if the broker refuses its place, or if the mirror goes on moving it
 // for longer than the hold allows.
 func (k Keeper) Keep(ctx context.Context, left, to kafka.Offsets, h *Hold) (Kept, error) {
+	var out Kept
+	var err error
+	var barred bool
+	var said string
+	if h != nil && h.Bar != nil {
+		// First the bar, then the place: what the mirror sent before is then behind it.
+		if barred, said, out.Mutations, err = k.bar(ctx, *h.Bar); err != nil {
+			return out, err
+		}
+	}
 	n, err := k.put(ctx, left, h)
-	out := Kept{Mutations: n}
+	out.Mutations += n
 	if err != nil || h == nil {
 		return out, err
 	}
-	w := watch{Keeper: k, to: to, hold: h}
+	w := watch{Keeper: k, to: to, hold: h, barred: barred}
 	out.Text, err = w.run(ctx)
+	out.Text += said
 	out.Mutations += w.mutations
 	return out, err
 }
@@ -123,7 +139,8 @@ type watch struct {
 	Keeper
 	to        kafka.Offsets // [NoCommit] where it is to have none
 	hold      *Hold
-	again     int // how often it was placed again
+	barred    bool // the mirror is seen to be kept out: one look is enough
+	again     int  // how often it was placed again
 	mutations int64
 }
 
@@ -132,6 +149,9 @@ func (w *watch) on() string { return "consumer group " + w.Group + " in " + w.Re
 // run watches, and returns the end of the summary.
 func (w *watch) run(ctx context.Context) (string, error) {
 	long := w.hold.Watch.Std()
+	if w.barred {
+		long = 0
+	}
 	look := max(min(long/10, time.Second), time.Millisecond)
 	begun := time.Now()
 	since, doing := begun, "watching that no sync of the mirror moves it"
@@ -148,6 +168,8 @@ func (w *watch) run(ctx context.Context) (string, error) {
 		switch {
 		case err != nil:
 			return "", err
+		case len(back) == 0 && w.barred:
+			return ", and no sync can move it" + w.times(), nil
 		case len(back) == 0 && quiet >= long:
 			return fmt.Sprintf(", and stayed there for %s%s", long, w.times()), nil
 		case len(back) > 0 && time.Since(begun) >= w.hold.Within.Std():

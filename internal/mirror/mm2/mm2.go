@@ -55,6 +55,7 @@ var (
 	_ mirror.Mirror      = (*Mirror)(nil)
 	_ mirror.Translator  = (*Mirror)(nil)
 	_ mirror.GroupSyncer = (*Mirror)(nil)
+	_ mirror.Writer      = (*Mirror)(nil)
 	_ mirror.Teller      = (*Mirror)(nil)
 	_ mirror.Foreteller  = (*Mirror)(nil)
 	_ mirror.Auditor     = (*Mirror)(nil)
