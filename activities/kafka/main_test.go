@@ -9,7 +9,7 @@ import (
 
 // proofs names the test that takes each action of this room through prove.Action.
 var proofs = map[string]string{
-	"kafka.promote":        "TestKafka/promote/read_all",
+	"kafka.promote":        "TestDenialOnBrokers/proof",
 	"kafka.recovery-point": "TestKafka/recovery_point",
 	"kafka.stop-mirror":    "TestKafka/stop",
 	"kafka.witness":        "TestKafka/witness",

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -13,7 +14,10 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka/hold"
 	"breakwater/internal/verdict"
+	"breakwater/lab/faults"
+	labkafka "breakwater/lab/kafka"
 	"breakwater/lab/prove"
+	"breakwater/lab/server"
 	"breakwater/lab/world"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -78,8 +82,8 @@ func (h *heldWorld) principal(worker, mirror, password string) {
 	h.T.Helper()
 	r := &h.Estate.Regions[1]
 	r.Kafka.Credentials = login(h.World, worker, worker)
-	r.Connect.Principal = &estate.Principal{Name: "mirror", Credentials: login(h.World, mirror, password)}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.Kafka.Brokers...), as("mirror"))
+	r.Connect.Principal = &estate.Principal{Name: mirror, Credentials: login(h.World, mirror, password)}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.Kafka.Brokers...), as(mirror))
 	h.Must(err)
 	h.T.Cleanup(cl.Close)
 	h.mirror = kadm.NewClient(cl)
@@ -233,7 +237,14 @@ func TestDenialIsNotPlanned(t *testing.T) {
 		"let in by none":   {kfake.Superuser("PLAIN", "mirror", "mirror"), func(h *heldWorld) { h.deny(kadm.OpRead) }, "commits all the same: it is a super-user"},
 		"no rights at all": {mirrorUser(), nil, "nothing could be tried as User:mirror: it is refused for group " + hold.Beside + " too"},
 		"another password": {mirrorUser(mirrorsACLs()...), func(h *heldWorld) { h.principal("worker", "mirror", "other") }, "nothing could be tried as User:mirror: "},
-		"another's login":  {mirrorUser(mirrorsACLs()...), func(h *heldWorld) { h.principal("worker", "somebody", "x") }, "the credentials of the mirror's principal mirror in us-west-2 are those of user somebody"},
+		"another's login": {mirrorUser(mirrorsACLs()...), func(h *heldWorld) {
+			h.Estate.Regions[1].Connect.Principal.Credentials = login(h.World, "somebody", "x")
+		}, "the credentials of the mirror's principal mirror in us-west-2 are those of user somebody"},
+		"the worker's own": {mirrorUser(mirrorsACLs()...), func(h *heldWorld) {
+			h.Estate.Regions[1].Connect.Principal = &estate.Principal{Name: "worker", Credentials: login(h.World, "worker", "worker")}
+			h.checkpoint = writesAs("worker")
+		}, "the mirror into us-west-2 and the worker are the same user worker"},
+		"another mirror": {mirrorUser(mirrorsACLs()...), func(h *heldWorld) { h.checkpoint = writesAs("other") }, "the mirror moves groups as other"},
 		"no authorizer": {mirrorUser(mirrorsACLs()...), func(h *heldWorld) {
 			h.cluster.ControlKey(int16(kmsg.DescribeACLs), func(r kmsg.Request) (kmsg.Response, error, bool) {
 				h.cluster.KeepControl()
@@ -302,5 +313,114 @@ func TestDenialDoesNotBind(t *testing.T) {
 	h.Must(err)
 	if action.Worst(obs) != verdict.Pass || !strings.Contains(prove.Told(obs), "it stands, and does not bind") {
 		t.Error(prove.Told(obs))
+	}
+}
+
+// brokerLogins are the users of a real broker, and their passwords.
+var brokerLogins = map[string]string{"worker": "worker", "mirror": "mirror", "chief": "chief"}
+
+// newBrokerWorld is a held world on a real broker, at which the worker is a super-user.
+func newBrokerWorld(t *testing.T, c labkafka.Config) (*heldWorld, *labkafka.Broker) {
+	t.Helper()
+	h := &heldWorld{World: world.Bare(t)}
+	jars, err := labkafka.Jars()
+	h.Must(err)
+	c.Dir, c.Jars, c.Name, c.Bound, c.Users = t.TempDir(), jars, "west", true, brokerLogins
+	c.SuperUsers = append(c.SuperUsers, "worker")
+	b, err := labkafka.StartBroker(t.Context(), c)
+	h.Must(err)
+	t.Cleanup(func() {
+		if err := b.Kill(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(server.Tail(b.Command.Log))
+		}
+	})
+	h.Must(b.Ready(t.Context()))
+	for topic, parts := range map[string]int32{"orders": world.Parts, "east.checkpoints.internal": 1, "mm2-offset-syncs.east.internal": 1, "connect-offsets": 1} {
+		h.Must(b.CreateTopic(t.Context(), topic, parts))
+	}
+	h.furnish([]string{b.Client()}, b.ClusterID(), writesAs("mirror")+`,"sync.group.offsets.interval.seconds":"60"`, as("worker"))
+	h.principal("worker", "mirror", "mirror")
+	return h, b
+}
+
+// TestDenialOnBrokers takes the denial to real brokers: one with an authorizer, whose
+// denial binds a mirror and does not bind a super-user, and one without.
+func TestDenialOnBrokers(t *testing.T) {
+	t.Parallel()
+	t.Run("no authorizer", func(t *testing.T) {
+		t.Parallel()
+		h, _ := newBrokerWorld(t, labkafka.Config{Open: true})
+		h.watched("the cluster has no authorizer")
+	})
+	t.Run("proof", func(t *testing.T) {
+		t.Parallel()
+		h, b := newBrokerWorld(t, labkafka.Config{SuperUsers: []string{"chief"}})
+		for _, groups := range []string{"he", "breakwater."} {
+			h.Must(b.AllowConsume(t.Context(), "mirror", "o", groups))
+		}
+		h.synced(heldPoint)
+		h.times = quick
+		prove.Action(t, h.promote(), h.req, faults.Kafkas(faults.Kafka{
+			Target: faults.Cluster{Brokers: []string{b.Admin()}, Pid: b.Pid}, Topic: "orders", ConsumerGroup: "held",
+			Mirror: "mirror", MirrorLogin: filepath.Join(h.Systems.Folder, strings.TrimPrefix(string(h.Estate.Regions[1].Connect.Principal.Credentials), "file:")),
+			Connect: "none", Connector: "none",
+		}))
+		h.stands(heldPoint)
+		prove.Halfway(t, h.promote(), h.req)
+
+		// With the times that real mirrors need, and a task that lives for ever.
+		h.times = hold.Real
+		ended := h.abandoned(heldPoint, ever)
+		if c := h.plan(); !strings.Contains(c.Summary, "(if not, as of a super-user: 2m1s)") {
+			t.Fatalf("planned as %s", c.Summary)
+		}
+		begun := time.Now()
+		out, err := h.apply()
+		h.Must(err)
+		t.Logf("%s, in %s", out.Summary, time.Since(begun))
+		if took := time.Since(begun); took > 30*time.Second || !strings.Contains(out.Summary, "no sync can move it") {
+			t.Errorf("%+v, in %s", out, took)
+		}
+		h.stands(heldCut)
+		ended()
+		h.stands(heldCut)
+		groups, err := h.adm.ListGroups(t.Context())
+		h.Must(err)
+		if _, there := groups[hold.Beside]; there || len(groups) != 1 {
+			t.Errorf("the tries left groups: %v", groups.Groups())
+		}
+		at, err := h.adm.FetchOffsets(t.Context(), "held")
+		h.Must(err)
+		if len(at) != 1 {
+			t.Errorf("the tries left commits: %v", at)
+		}
+
+		made, err := h.adm.DeleteACLs(t.Context(), kadm.NewACLs().Deny("User:mirror").DenyHosts().Groups("held").Operations())
+		h.Must(err)
+		if len(made) != 1 || len(made[0].Deleted) != 1 {
+			t.Errorf("denials: %+v", made)
+		}
+		h.checkpoint = writesAs("chief")
+		h.principal("worker", "chief", "chief")
+		h.watched("let in by no ACL: it is a super-user")
+		h.checkpoint = writesAs("somebody")
+		h.watched("the mirror moves groups as somebody, and connect.principal of the estate is chief")
+	})
+}
+
+// watched asks that the plan says why the group is watched, and that it is.
+func (h *heldWorld) watched(why string) {
+	h.T.Helper()
+	h.times = quick
+	if c := h.plan(); !strings.Contains(c.Summary, "watched until nothing moved it for 300ms") || !strings.Contains(c.Summary, why) {
+		h.T.Errorf("planned as %s; want it to say that %s", c.Summary, why)
+	}
+	out, err := h.apply()
+	h.Must(err)
+	if !strings.Contains(out.Summary, "stayed there for 300ms") {
+		h.T.Errorf("outcome %+v", out)
 	}
 }

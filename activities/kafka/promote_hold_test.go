@@ -44,6 +44,8 @@ type heldWorld struct {
 	moved   time.Time // when the abandoned task last moved the group
 	times   hold.Times
 	mirror  *kadm.Client // as the mirror's own user; nil where nobody has one
+
+	checkpoint string // more of the checkpoint connector's configuration, in JSON
 }
 
 // quick are the times of a hold where no task outlives its stop.
@@ -91,6 +93,7 @@ func heldCluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 func (h *heldWorld) furnish(brokers []string, id, checkpoint string, opts ...kgo.Opt) {
 	t := h.T
 	t.Helper()
+	h.checkpoint = checkpoint
 	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	h.Must(err)
 	t.Cleanup(cl.Close)
@@ -117,7 +120,7 @@ func (h *heldWorld) furnish(brokers []string, id, checkpoint string, opts ...kgo
 			http.NotFound(rw, r)
 			return
 		}
-		fmt.Fprintf(rw, `{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"1",%s}`, checkpoint)
+		fmt.Fprintf(rw, `{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"1",%s}`, h.checkpoint)
 	}))
 	t.Cleanup(worker.Close)
 	e := h.Estate

@@ -30,6 +30,9 @@ type Kafka struct {
 	Topic          string // mirrored
 	ConsumerGroup  string // placed at the target
 
+	Mirror      string // the mirror's user at the target, if it has one
+	MirrorLogin string // the file of its credentials
+
 	Journal    Storage // of the witness
 	JournalKey string  // of the topic
 }
@@ -52,6 +55,8 @@ func Kafkas(k Kafka) fault.Set {
 		}),
 		k.commitMoved(),
 		k.commitDeleted(),
+		k.denialLifted(),
+		k.passwordChanged(),
 		k.topicClosed(),
 		k.transactionOpen(),
 		k.journal("witness.topic-ends-changed", "the journal says that the source goes further than it does", func(body []byte) ([]byte, error) {
