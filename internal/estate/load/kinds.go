@@ -53,6 +53,7 @@ func Kinds() []Kind {
 		{"message-burst-negative", `peak_burst_messages of topic "payments.events" is negative`},
 		{"message-peak-negative", `peak_messages_per_second of topic "payments.events" is negative`},
 		{"minio-without-endpoint", `storage of region "us-west-2" has no endpoint: MinIO needs one`},
+		{"mirror-principal", `principal "User:mirror" must be the mirror's own user, without User: before it, such as "mirror": a denial to everybody would keep the consumers out`},
 		{"missing-credentials", `storage has no "credentials"`},
 		{"missing-key", `the file has no "estate"`},
 		{"mount-malformed", `mount "/secret" must be a prefix without slashes at its ends, empty parts, . or ..`},

@@ -146,6 +146,24 @@ type kept struct{}
 func (kept) Translate(up int64) (int64, bool, bool) { return up, true, true }
 func (kept) Reach() int64                           { return math.MaxInt64 }
 
+// TestNote holds what a plan says of what a hold costs, of many groups, too.
+func TestNote(t *testing.T) {
+	h := &hold.Hold{Every: estate.Duration(time.Minute), Watch: estate.Duration(121 * time.Second), Why: "because"}
+	for groups, want := range map[int]string{1: "nothing moved it for 2m1s, since", 10: "nothing moved it for 2m1s, since", 11: "2m1s, at most 4m2s for all 11 groups, since", 100: "at most 20m10s for all 100 groups"} {
+		if got := h.Note(groups, 10); !strings.Contains(got, want) || !strings.Contains(got, "only watched, since because") {
+			t.Errorf("of %d groups: %s", groups, got)
+		}
+	}
+	h.Bar = &hold.Bar{Principal: "User:mirror", Put: true}
+	if got := h.Note(11, 10); !strings.Contains(got, "User:mirror is denied") || !strings.Contains(got, "2m1s, at most 4m2s for all 11 groups") || !strings.Contains(got, "take it away before") {
+		t.Errorf("with a denial: %s", got)
+	}
+	h.Bar.Put = false
+	if got := h.Note(1, 10); !strings.Contains(got, "not watched while a try as User:mirror is refused") || strings.Contains(got, "take it away") {
+		t.Errorf("with one that stands: %s", got)
+	}
+}
+
 // TestJSON holds the form in which holds are kept in plans.
 func TestJSON(t *testing.T) {
 	h := hold.Hold{
@@ -158,6 +176,10 @@ func TestJSON(t *testing.T) {
 	}
 	if want := `{"reach":{"orders-0":18},"points":{"orders-1":15},"every":"1m0s","assumed":true,"watch":"2m1s","within":"10m0s"}`; string(text) != want {
 		t.Errorf("a hold is written as %s, want %s", text, want)
+	}
+	h.Assumed, h.Bar, h.Why = false, &hold.Bar{Principal: "User:mirror", Put: true}, "because"
+	if text, err = json.Marshal(h); err != nil || string(text) != `{"reach":{"orders-0":18},"points":{"orders-1":15},"every":"1m0s","watch":"2m1s","within":"10m0s","bar":{"principal":"User:mirror","put":true},"why":"because"}` {
+		t.Errorf("a hold with a bar is written as %s, %v", text, err)
 	}
 	if text, err = json.Marshal(hold.Hold{Reach: kafka.Offsets{}}); err != nil || string(text) != `{"reach":{},"every":"0s","watch":"0s","within":"0s"}` {
 		t.Errorf("an empty hold is written as %s, %v", text, err)

@@ -80,6 +80,35 @@ func TestGroupSync(t *testing.T) {
 	}
 }
 
+// TestWritesAs asks for the user of the client that moves groups, as the checkpoint
+// connector lays its configuration.
+func TestWritesAs(t *testing.T) {
+	const (
+		class = `{"connector.class":"x"`
+		plain = `org.apache.kafka.common.security.plain.PlainLoginModule required `
+	)
+	for name, tc := range map[string]struct{ config, want string }{
+		"nothing is said":        {``, "ANONYMOUS"},
+		"plaintext":              {`,"target.cluster.security.protocol":"PLAINTEXT"`, "ANONYMOUS"},
+		"a user":                 {`,"target.cluster.security.protocol":"SASL_SSL","target.cluster.sasl.jaas.config":"` + plain + `username=\"mm2\" password=\"${file:a:b}\";"`, "mm2"},
+		"in single quotes":       {`,"target.cluster.security.protocol":"SASL_SSL","target.cluster.sasl.jaas.config":"` + plain + `password='x' username = 'mm 2';"`, "mm 2"},
+		"without quotes":         {`,"target.cluster.security.protocol":"sasl_plaintext","target.cluster.sasl.jaas.config":"` + plain + `username=mm2 password=x;"`, "mm2"},
+		"the admin's":            {`,"target.cluster.security.protocol":"SASL_SSL","target.cluster.sasl.jaas.config":"` + plain + `username=\"mm2\";","admin.sasl.jaas.config":"` + plain + `username=\"admin\";"`, "admin"},
+		"the target's admin's":   {`,"target.cluster.security.protocol":"SASL_SSL","target.admin.sasl.jaas.config":"` + plain + `username=\"both\";","admin.sasl.jaas.config":"` + plain + `username=\"admin\";"`, "both"},
+		"another cluster's":      {`,"source.cluster.security.protocol":"SASL_SSL","source.cluster.sasl.jaas.config":"` + plain + `username=\"mm2\";"`, "ANONYMOUS"},
+		"a user in a file":       {`,"target.cluster.security.protocol":"SASL_SSL","target.cluster.sasl.jaas.config":"` + plain + `username=\"${file:a:b}\";"`, ""},
+		"a login that a file is": {`,"target.cluster.security.protocol":"SASL_SSL","target.cluster.sasl.jaas.config":"${file:a:b}"`, ""},
+		"a certificate":          {`,"target.cluster.security.protocol":"SSL"`, ""},
+	} {
+		if got, err := answering(t, 200, class+tc.config+"}").WritesAs(t.Context()); err != nil || got != tc.want {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, tc.want)
+		}
+	}
+	if got, err := answering(t, 404, `{"error_code":404,"message":"Connector checkpoint not found"}`).WritesAs(t.Context()); got != "" || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no answer: %q, %v", got, err)
+	}
+}
+
 func TestOwn(t *testing.T) {
 	m := New(Config{OffsetsTopic: "offsets", Alias: "east"})
 	if got := m.Own(); !slices.Equal(got, []string{"offsets", "east.checkpoints.internal", "east.heartbeats"}) {
