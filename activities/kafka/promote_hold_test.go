@@ -362,6 +362,7 @@ func TestHoldOfUndo(t *testing.T) {
 func TestMirrorOutlivesItsStop(t *testing.T) {
 	t.Parallel()
 	m := world.NewMirrored(t)
+	m.MirrorAs()
 	for range 4 {
 		m.Produce(m.Source, "orders", 15)
 		m.Drained() // syncs flow with traffic alone
@@ -389,18 +390,24 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 	m.Is(stop, m.Do(stop, ""), verdict.Pass)
 	m.Lap("the mirror is stopped, and proven to be")
 
+	moves := func() {
+		m.T.Helper()
+		m.Eventually("the stopped mirror moves the group", func(ctx context.Context) error {
+			at, err := k.CommittedOffsets(ctx, "cut")
+			if err == nil && at[kafka.Partition{Topic: "orders"}] == 0 {
+				err = errors.New("it is where it was")
+			}
+			return err
+		})
+		m.Lap("the stopped mirror moved the group")
+	}
 	m.Commit(m.Target, "cut", "orders", 0)
-	m.Eventually("the stopped mirror moves the group", func(ctx context.Context) error {
-		at, err := k.CommittedOffsets(ctx, "cut")
-		if err == nil && at[kafka.Partition{Topic: "orders"}] == 0 {
-			err = errors.New("it is where it was")
-		}
-		return err
-	})
-	m.Lap("it moved a group")
+	moves()
 
 	m.Do(m.Records.Keeping(newRoom(m.Systems).kafkaPoint()), "orders")
 	cutAt(m, m.Begun)
+	deniedWhileItLives(m, t)
+	moves()                                // what held it was the denial
 	def := m.World.Action("kafka.promote") // with the times that real mirrors need
 	r := m.Request(def, "cut")
 	c, err := def.Plan(t.Context(), r, nil)
@@ -431,4 +438,26 @@ func TestMirrorOutlivesItsStop(t *testing.T) {
 	}
 	agrees(m, t, "cut", r)
 	m.Lap("it stays")
+}
+
+// deniedWhileItLives promotes the group with a denial of the mirror's user, while a task
+// of the mirror goes on syncing it, and takes the denial away.
+func deniedWhileItLives(m *world.Mirrored, t *testing.T) {
+	t.Helper()
+	r := &m.Estate.Regions[1]
+	was := *r.Kafka
+	defer func() { *r.Kafka, r.Connect.Principal = was, nil }()
+	r.Kafka.Brokers, r.Kafka.Credentials = []string{m.Target.Client()}, login(m.World, world.WorkerUser, world.WorkerUser)
+	r.Connect.Principal = &estate.Principal{Name: world.MirrorUser, Credentials: login(m.World, world.MirrorUser, world.MirrorUser)}
+	def := m.World.Action("kafka.promote") // with the times that real mirrors need
+	req := m.Do(def, "cut")
+	m.Lap("denied: %s", req.Plan.Summary)
+	for begun := time.Now(); time.Since(begun) < 5*time.Second; { // five of its rounds
+		m.Is(def, req, verdict.Pass)
+		m.Must(poll.Wait(t.Context(), 200*time.Millisecond))
+	}
+	m.Lap("it stays")
+	k, err := m.Systems.Kafka(t.Context(), m.Estate, world.West)
+	m.Must(err)
+	m.Must(k.AllowCommits(t.Context(), "User:"+world.MirrorUser, "cut"))
 }

@@ -161,7 +161,11 @@ type MirrorConfig struct {
 	SourceBroker, TargetBroker string   // addresses: [Broker.MirrorAddress] and [Broker.Admin]
 	Topics                     []string // regular expressions, as MirrorMaker takes them
 	Groups                     []string // the same for consumer groups; all if empty
+	GroupsAs                   *Login   // who moves consumer groups at the target; whoever TargetBroker lets in if nil
 }
+
+// Login is how one comes in at [Broker.Client].
+type Login struct{ Broker, User, Password string }
 
 // PutMirror makes the worker at url mirror m: the source connector copies
 // records exactly once and reads only committed ones, the checkpoint connector
@@ -199,7 +203,7 @@ func (m MirrorConfig) connectors() map[string]map[string]string {
 		own["admin.default.api.timeout.ms"], own["admin.request.timeout.ms"] = "6000", "5000"
 		return own
 	}
-	return map[string]map[string]string{
+	all := map[string]map[string]string{
 		SourceConnector: with("MirrorSourceConnector", m.Source, m.SourceBroker, m.Target, m.TargetBroker, map[string]string{
 			"tasks.max": "2",
 			// Heartbeats in the source are an ordinary topic to be copied.
@@ -239,4 +243,10 @@ func (m MirrorConfig) connectors() map[string]map[string]string {
 			"emit.heartbeats.interval.seconds":    "1",
 		}),
 	}
+	if as := m.GroupsAs; as != nil {
+		own := all[CheckpointConnector]
+		own["target.cluster.bootstrap.servers"], own["target.cluster.security.protocol"], own["target.cluster.sasl.mechanism"] = as.Broker, "SASL_PLAINTEXT", "PLAIN"
+		own["target.cluster.sasl.jaas.config"] = fmt.Sprintf("org.apache.kafka.common.security.plain.PlainLoginModule required username=%q password=%q;", as.User, as.Password)
+	}
+	return all
 }

@@ -34,6 +34,7 @@ type Mirrored struct {
 	Source, Target *labkafka.Broker
 	connect        *labkafka.Connect
 	journal        *miniotest.Store
+	topics         []string
 	journalBucket  string // a bucket of its own in the shared store
 	Records        *Kept
 	Begun          time.Time
@@ -61,7 +62,10 @@ func NewMirrored(t *testing.T, more ...string) *Mirrored {
 	var g errgroup.Group
 	for name, into := range map[string]**labkafka.Broker{East: &m.Source, West: &m.Target} {
 		g.Go(func() error {
-			b, err := labkafka.StartBroker(t.Context(), labkafka.Config{Dir: filepath.Join(dir, name), Jars: jars, Name: name, Bound: true, Doors: true})
+			b, err := labkafka.StartBroker(t.Context(), labkafka.Config{
+				Dir: filepath.Join(dir, name), Jars: jars, Name: name, Bound: true, Doors: true,
+				Users: map[string]string{MirrorUser: MirrorUser, WorkerUser: WorkerUser}, SuperUsers: []string{WorkerUser},
+			})
 			if err != nil {
 				return err
 			}
@@ -80,18 +84,42 @@ func NewMirrored(t *testing.T, more ...string) *Mirrored {
 	m.connect, err = labkafka.StartConnect(t.Context(), labkafka.ConnectConfig{Dir: filepath.Join(dir, "connect"), Jars: jars, Name: West, Broker: m.Target.Admin(), Bound: true})
 	m.Must(err)
 	m.ended(m.connect.Server)
-	topics := append([]string{"orders", "audit", "paid"}, more...)
-	for _, topic := range topics {
+	m.topics = append([]string{"orders", "audit", "paid"}, more...)
+	for _, topic := range m.topics {
 		m.Must(m.Source.CreateTopic(t.Context(), topic, Parts))
 		m.Must(m.Target.CreateTopic(t.Context(), topic, Parts))
 	}
 	m.Must(m.connect.Ready(t.Context()))
-	m.Must(labkafka.PutMirror(t.Context(), m.connect.URL(), labkafka.MirrorConfig{
-		Source: "east", Target: "west", SourceBroker: m.Source.MirrorAddress(), TargetBroker: m.Target.Admin(), Topics: topics,
-	}))
+	m.putMirror(nil)
 	m.describe()
 	m.Lap("the servers are up")
 	return m
+}
+
+// Users of the brokers' listener CLIENT, each its own password: the mirror's may do
+// nothing there at first, the worker's everything.
+const (
+	MirrorUser = "mirror"
+	WorkerUser = "worker"
+)
+
+func (m *Mirrored) putMirror(as *labkafka.Login) {
+	m.T.Helper()
+	m.Must(labkafka.PutMirror(m.T.Context(), m.connect.URL(), labkafka.MirrorConfig{
+		Source: "east", Target: "west", SourceBroker: m.Source.MirrorAddress(), TargetBroker: m.Target.Admin(), Topics: m.topics, GroupsAs: as,
+	}))
+}
+
+// MirrorAs lets the mirror move groups at the target as [MirrorUser], who gets all
+// rights on topics and groups by ACLs.
+func (m *Mirrored) MirrorAs() {
+	m.T.Helper()
+	made, err := kadm.NewClient(m.Raw(m.Target)).CreateACLs(m.T.Context(), kadm.NewACLs().Allow("User:"+MirrorUser).Topics("*").Groups("*").Operations(kadm.OpAll))
+	for _, r := range made {
+		err = errors.Join(err, r.Err)
+	}
+	m.Must(err)
+	m.putMirror(&labkafka.Login{Broker: m.Target.Client(), User: MirrorUser, Password: MirrorUser})
 }
 
 // NewBroker is a world with one broker, the target's: there is no source and no
