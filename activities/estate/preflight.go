@@ -24,7 +24,7 @@ import (
 func (s room) preflightActions(c *action.Catalogue) {
 	action.Add(c, action.Action[preflightWith]{
 		Name: "estate.preflight", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Doc:    "What recovery will need at the target is there and works: credentials, versioned buckets, tables' logs, a witness that saw them within their RPO, topics, idle consumer groups, connectors, secrets, gates that people can open, and the ledger.",
+		Doc:    "What recovery will need at the target is there and works: credentials, versioned buckets, tables' logs, a witness that saw them within their RPO, topics, idle consumer groups, connectors, a mirror that is not denied to sync them, secrets, gates that people can open, and the ledger.",
 		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
 		Verify: s.verifyPreflight,
 		RedWhen: []action.Red{
@@ -75,6 +75,7 @@ func (s room) verifyPreflight(ctx context.Context, c action.Call[preflightWith])
 		{"users", n.users, p.users},
 		{"kafka", n.kafka + n.topics, p.kafka},
 		{"connectors", n.connect + n.topics, p.connectors},
+		{"the mirror's user", n.mirrored, p.moves},
 		{"routing secrets", n.secrets, p.secrets},
 		{"gates", n.roles, func(context.Context) { p.gates() }},
 		{"the ledger", 1, p.ledger},

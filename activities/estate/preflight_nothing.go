@@ -7,7 +7,7 @@ import (
 )
 
 // counted is how much of the estate each part of the preflight is about.
-type counted struct{ buckets, tables, witnessed, users, kafka, topics, connect, secrets, roles int }
+type counted struct{ buckets, tables, witnessed, users, kafka, topics, connect, mirrored, secrets, roles int }
 
 func (p *preflight) counts() counted {
 	n := counted{buckets: len(p.c.Estate.Buckets), roles: len(p.c.Estate.Roles) + len(p.c.With.Gates)}
@@ -21,6 +21,9 @@ func (p *preflight) counts() counted {
 		n.tables, n.topics = n.tables+len(g.Tables), n.topics+len(g.Topics)+len(g.ConsumerGroups)
 		readers, writers := g.AccessIn(p.r.Region)
 		n.users += len(readers) + len(writers)
+		if p.r.Connect != nil && p.r.Connect.Principal != nil {
+			n.mirrored += len(g.ConsumerGroups)
+		}
 		if g.Routing != nil {
 			n.secrets++
 		}

@@ -22,6 +22,7 @@ import (
 type systems interface {
 	Bucket(ctx context.Context, e *estate.Estate, region, logical string) (objectstore.Bucket, error)
 	Kafka(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
+	KafkaAsMirror(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, func(), error)
 	Ledger(ctx context.Context, e *estate.Estate) (store.Store, error)
 	AccessAt(r *estate.Region) error
 	Format(word string) (table.Format, error)
