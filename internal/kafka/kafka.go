@@ -1,7 +1,7 @@
 // Package kafka reads one Apache Kafka cluster as a failover needs it: where each
 // partition begins and ends, where its data end, what a topic holds, and where a
-// consumer group stands. It changes three things alone: it commits and deletes the
-// offsets of a consumer group, and sends a canary record.
+// consumer group stands. It changes four things alone: it commits and deletes the
+// offsets of a consumer group, denies one user to commit for it, and sends a canary record.
 //
 // What is known of two clusters, of which one is a copy of the other, is in
 // package mirror; where a group continues in the copy is decided in package place,

@@ -11,6 +11,7 @@ import (
 var mayWait = map[string]string{
 	"./activities/kafka TestMirrorOutlivesItsStop":   "the task that is to be caught asks once a second, and nothing shows that it does",
 	"./activities/kafka TestKafka":                   "produces at a pace",
+	"./activities/kafka deniedWhileItLives":          "the task asks once a second, and is refused",
 	"./activities/kafka abandoned":                   "plays a task that looks again and again",
 	"./activities/storage whole":                     "measures, and a whole second of the store's clock has to pass",
 	"./internal/kafka TestReadingPastWhatWasAborted": "plays a broker that answers late",
