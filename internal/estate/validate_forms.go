@@ -47,9 +47,8 @@ func (v *validator) texts(at string, part reflect.Value) {
 			hold(fmt.Sprintf("%s/%d", at, i), key, part.Index(i).String())
 		}
 	case part.Kind() == reflect.Map && part.Type().Elem().Kind() == reflect.String:
-		in := part.Interface().(map[string]string)
-		for _, k := range slices.Sorted(maps.Keys(in)) {
-			hold(at+"/"+escape(k), key, in[k])
+		for k, text := range part.Seq2() {
+			hold(at+"/"+escape(k.String()), key, text.String())
 		}
 	}
 	walk(at, part, v.texts)
