@@ -264,14 +264,28 @@ func (a *app) kafkaLooks(e *estate.Estate, r *estate.Region, add adder) {
 			_, err := a.systems.KafkaToChange(ctx, e, r.Region)
 			return err
 		})
+		names := a.systems.Names(e, primary(e), r.Region)
 		for _, g := range e.Groups {
 			for _, t := range g.Topics {
-				add(r.Region, "topic "+t.Topic+" is there", func(ctx context.Context) error {
+				topic := names.AtTarget(t.Topic)
+				add(r.Region, "topic "+topic+" is there", func(ctx context.Context) error {
 					k, err := a.systems.Kafka(ctx, e, r.Region)
 					if err != nil {
 						return err
 					}
-					_, err = k.Partitions(ctx, t.Topic)
+					_, err = k.Partitions(ctx, topic)
+					return err
+				})
+			}
+			for _, c := range g.ConsumerGroups {
+				add(r.Region, "group "+c.ConsumerGroup+", if it is there, is a consumer group", func(ctx context.Context) error {
+					k, err := a.systems.Kafka(ctx, e, r.Region)
+					if err != nil {
+						return err
+					}
+					if _, err = k.GroupState(ctx, c.ConsumerGroup); errors.Is(err, fs.ErrNotExist) {
+						return nil
+					}
 					return err
 				})
 			}
@@ -328,6 +342,16 @@ func (a *app) mirrorLook(e *estate.Estate, r *estate.Region, add adder) {
 		}
 		return err
 	})
+}
+
+// primary is the region from which topics are mirrored.
+func primary(e *estate.Estate) string {
+	for _, r := range e.Regions {
+		if r.Role == estate.Primary {
+			return r.Region
+		}
+	}
+	return ""
 }
 
 func (a *app) vaultLooks(e *estate.Estate, r *estate.Region, add adder) {

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
 	"breakwater/internal/estate"
+	"breakwater/internal/kafka"
 	"breakwater/internal/lake"
 	"breakwater/internal/ledger"
 	"breakwater/internal/mirror"
@@ -24,7 +25,7 @@ import (
 func (s room) preflightActions(c *action.Catalogue) {
 	action.Add(c, action.Action[preflightWith]{
 		Name: "estate.preflight", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Doc:    "What recovery will need at the target is there and works: credentials, versioned buckets, tables' logs, a witness that saw them within their RPO, topics, idle consumer groups, connectors, a mirror that is not denied to sync them, secrets, gates that people can open, and the ledger.",
+		Doc:    "What recovery will need at the target is there and works: credentials, versioned buckets, tables' logs, a witness that saw them within their RPO, topics, idle consumer groups, connectors that name topics as the estate says, a mirror that is not denied to sync the groups, secrets, gates that people can open, and the ledger.",
 		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
 		Verify: s.verifyPreflight,
 		RedWhen: []action.Red{
@@ -36,6 +37,8 @@ func (s room) preflightActions(c *action.Catalogue) {
 			{Fault: "vault.routing-deleted", Want: verdict.Fail},
 			{Fault: "kafka.target-consumer-active", Want: verdict.Fail},
 			{Fault: "kafka.mirror-alias-changed", Want: verdict.Fail},
+			{Fault: "kafka.target-share-group", Want: verdict.Fail},
+			{Fault: "kafka.policy-changed", Want: verdict.Fail},
 			{Fault: "kafka.target-unreachable", Want: verdict.Unknown},
 			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
 		},
@@ -128,10 +131,11 @@ func (p *preflight) kafka(ctx context.Context) {
 		return
 	}
 	p.saw(what, want, "cluster "+id, id == p.r.Kafka.ClusterID)
+	names := p.s.Names(p.c.Estate, p.c.Run.Source, p.r.Region)
 	for _, g := range p.groups() {
 		var topics []string
 		for _, t := range g.Topics {
-			topics = append(topics, t.Topic)
+			topics = append(topics, names.AtTarget(t.Topic))
 		}
 		if len(topics) > 0 {
 			what, want := "the topics of "+g.Group+" are mirrored to "+p.r.Region, plural.Of(len(topics), "topic")
@@ -147,6 +151,8 @@ func (p *preflight) kafka(ctx context.Context) {
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
 				p.saw(what, want, "no such group", true)
+			case errors.Is(err, kafka.ErrOtherKind):
+				p.saw(what, want, err.Error(), false)
 			case err != nil:
 				p.err(what, want, err)
 			default:

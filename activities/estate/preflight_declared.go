@@ -17,7 +17,7 @@ func (p *preflight) mirrorDeclared(ctx context.Context, m mirror.Mirror) {
 	if !can {
 		return
 	}
-	what, want := "the mirror into "+p.r.Region+" is the one that the estate describes", "the same cluster, classes, aliases and topic of offsets"
+	what, want := "the mirror into "+p.r.Region+" is the one that the estate describes", "the same cluster, classes, aliases, names of topics and topic of offsets"
 	odd, err := a.Contradictions(ctx)
 	switch {
 	case err != nil:

@@ -81,6 +81,14 @@ func TestPreflight(t *testing.T) {
 			w.Estate.Groups[0].Topics[0].Topic = "ordres"
 			return func() { w.Estate.Groups[0].Topics[0].Topic = "orders" }
 		}, "ordres"},
+		"a topic that is renamed, and is not there by that name": {"", func() func() {
+			reg.Connect.PolicyIdentity = false
+			return func() { reg.Connect.PolicyIdentity = true }
+		}, "topic " + world.East + ".orders"},
+		"a mirror that keeps names, and is said to rename": {"", func() func() {
+			reg.Connect.PolicyIdentity = false
+			return func() { reg.Connect.PolicyIdentity = true }
+		}, "correct identity_policy under connect in the estate"},
 		"a connector that Connect does not have": {"", func() func() {
 			reg.Connect.Others = []string{"sink-to-lake"}
 			return func() { reg.Connect.Others = nil }

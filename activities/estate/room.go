@@ -28,6 +28,7 @@ type systems interface {
 	Format(word string) (table.Format, error)
 	Granter(ctx context.Context, e *estate.Estate, region string) (objectstore.Granter, error)
 	Mirror(ctx context.Context, e *estate.Estate, source, target string) (mirror.Mirror, error)
+	Names(e *estate.Estate, source, target string) mirror.Names
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Secrets(ctx context.Context, e *estate.Estate, region string) (secret.Store, error)
 	Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, error)

@@ -27,6 +27,8 @@ import (
 func TestKafka(t *testing.T) {
 	t.Parallel()
 	m := world.NewMirrored(t)
+	t.Run("topics that are renamed", func(t *testing.T) { renamed(m, t) })
+	m.Lap("a group is placed in a renamed topic")
 	m.Produce(m.Source, "audit", 3)
 	m.Transact("paid", 2)
 	for range 4 {

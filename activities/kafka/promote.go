@@ -18,7 +18,7 @@ func (s room) kafkaPromote() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "kafka.promote", Over: estate.ConsumerGroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Needs: []string{"group.recovery-point"},
-		Doc:   "Place a consumer group at the target where it misses no record: at what it is known to have read, and no later than what the tables of its cut hold; and hold it there against a mirror's task that outlives its stop, by a denial that is tried as the mirror, or by watching.",
+		Doc:   "Place a consumer group at the target where it misses no record: at what it is known to have read, and no later than what the tables of its cut hold; and hold it there against a mirror's task that outlives its stop, by a denial that is tried as the mirror, or by watching. Its topics are those of the target, as the mirror calls them; a group that is no consumer group is refused.",
 		// A mirror that does not end is waited for; of many groups some wait for others.
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planPromoteGroup, Apply: s.applyPromoteGroup, Verify: s.verifyPromoteGroup,
@@ -103,7 +103,7 @@ func (s room) planPromoteGroup(ctx context.Context, c action.Call[action.None]) 
 	if p.Hold, err = s.holdOf(ctx, c, g, p.offsets(), true); err != nil {
 		return action.Change{}, err
 	}
-	ch.Summary += p.Hold.Note(held(c), atOnce)
+	ch.Summary += g.reads() + p.Hold.Note(held(c), atOnce)
 	was := consumerWas{Committed: g.committed}
 	if d := g.denies(p.Hold); len(d) > 0 {
 		ch.Effects, was.Denial = append(d, ch.Effects...), p.Hold.Bar.Principal
@@ -149,7 +149,7 @@ func (s room) applyPromoteGroup(ctx context.Context, c action.Call[action.None])
 			return action.Outcome{}, err
 		}
 	}
-	out := action.Outcome{Summary: fmt.Sprintf("%s is placed in %s", g.Name, plural.Of(len(p.Placements), "partition"))}
+	out := action.Outcome{Summary: fmt.Sprintf("%s is placed in %s%s", g.Name, plural.Of(len(p.Placements), "partition"), g.reads())}
 	return s.keep(ctx, c, g, out, left, p.offsets(), p.Hold)
 }
 

@@ -25,7 +25,11 @@ func (s room) facts(ctx context.Context, c action.Call[action.None], g consumer)
 	if err != nil {
 		return nil, nil, err
 	}
-	at, silence, err := m.positions(ctx, g.topics...)
+	accepts, err := asDeclared(ctx, c, m.Mirror)
+	if err != nil {
+		return nil, nil, err
+	}
+	at, silence, err := m.positions(ctx, g.declared...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -35,11 +39,11 @@ func (s room) facts(ctx context.Context, c action.Call[action.None], g consumer)
 	}
 	var commits kafka.Offsets
 	if m.source != nil && silence == nil {
-		if commits, err = m.source.CommittedOffsets(ctx, g.Name); err != nil && !reach.Unreachable(err) {
+		if commits, err = sourceCommits(ctx, m.source, g.Name); err != nil && !reach.Unreachable(err) {
 			return nil, nil, err
 		}
 	}
-	states, err := s.recorded(ctx, c, g.topics)
+	states, err := s.recorded(ctx, c, g.declared)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -52,10 +56,11 @@ func (s room) facts(ctx context.Context, c action.Call[action.None], g consumer)
 		return nil, nil, err
 	}
 	facts := make(map[kafka.Partition]place.Facts, len(at))
-	for p, pos := range at {
+	for from, pos := range at {
 		if pos.Missing {
 			continue
 		}
+		p := g.names.Target(from) // where it is placed
 		in := place.Facts{Start: pos.Target.Start, End: pos.Target.Stable}
 		if o, ok := cut[p]; ok {
 			in.Cut = &o
@@ -70,7 +75,7 @@ func (s room) facts(ctx context.Context, c action.Call[action.None], g consumer)
 		}); i >= 0 {
 			in.Checkpoint = &known.Checkpoints[i]
 		}
-		if o, ok := commits[p]; ok {
+		if o, ok := commits[from]; ok {
 			in.SourceCommit = &o
 		}
 		if drained, known := pos.Drained(); drained && known {
@@ -78,11 +83,20 @@ func (s room) facts(ctx context.Context, c action.Call[action.None], g consumer)
 		}
 		facts[p] = in
 	}
-	return facts, accepting(g, point, commits, known), nil
+	return facts, append(accepts, accepting(g, point, commits, known)...), nil
 }
 
-// recorded is what this run recorded of the topics' partitions; nothing of a topic that
-// it did not look at.
+// sourceCommits reads what a group has committed at the source. Of a group that is no
+// consumer group brokers say that it has committed nothing: it is refused.
+func sourceCommits(ctx context.Context, source *kafka.Client, group string) (kafka.Offsets, error) {
+	if _, err := source.GroupState(ctx, group); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, action.Classed(fmt.Errorf("at the source: %w", err), kafka.ErrOtherKind, action.ErrRefused)
+	}
+	return source.CommittedOffsets(ctx, group)
+}
+
+// recorded is what this run recorded of the topics' partitions, as the target calls
+// them; nothing of a topic that it did not look at.
 func (s room) recorded(ctx context.Context, c action.Call[action.None], topics []string) (map[kafka.Partition]recovery.PartitionState, error) {
 	all := map[kafka.Partition]recovery.PartitionState{}
 	for _, topic := range topics {
@@ -94,7 +108,7 @@ func (s room) recorded(ctx context.Context, c action.Call[action.None], topics [
 			return nil, err
 		}
 		for _, p := range st.Partitions {
-			all[kafka.Partition{Topic: topic, ID: p.Partition}] = p
+			all[s.names(c).Target(kafka.Partition{Topic: topic, ID: p.Partition})] = p
 		}
 	}
 	return all, nil
@@ -104,7 +118,7 @@ func (s room) recorded(ctx context.Context, c action.Call[action.None], topics [
 // is taken to be so, and topics of it that nobody declared.
 func accepting(g consumer, point recovery.GroupPoint, commits kafka.Offsets, known mirror.Translation) []action.Acceptance {
 	var all []action.Acceptance
-	for _, topic := range g.topics {
+	for _, topic := range g.declared {
 		t, l, ok := point.Topic(topic)
 		if !ok {
 			continue
@@ -120,7 +134,7 @@ func accepting(g consumer, point recovery.GroupPoint, commits kafka.Offsets, kno
 	}
 	var others []string
 	other := func(topic string) {
-		if !slices.Contains(g.topics, topic) && !slices.Contains(others, topic) {
+		if !slices.Contains(g.declared, topic) && !slices.Contains(others, topic) {
 			others = append(others, topic)
 		}
 	}
@@ -128,8 +142,9 @@ func accepting(g consumer, point recovery.GroupPoint, commits kafka.Offsets, kno
 		other(p.Topic)
 	}
 	for _, cp := range known.Checkpoints {
-		if cp.Group == g.Name {
-			other(cp.Partition.Topic)
+		// Of a topic of the target's own, the group has its place there already.
+		if p, ok := g.names.Source(cp.Partition); ok && cp.Group == g.Name {
+			other(p.Topic)
 		}
 	}
 	if slices.Sort(others); len(others) > 0 {

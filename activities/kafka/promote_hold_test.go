@@ -120,13 +120,13 @@ func (h *heldWorld) furnish(brokers []string, id, checkpoint string, opts ...kgo
 			http.NotFound(rw, r)
 			return
 		}
-		fmt.Fprintf(rw, `{"connector.class":"x","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"1",%s}`, h.checkpoint)
+		fmt.Fprintf(rw, `{"connector.class":"x","replication.policy.class":"org.apache.kafka.connect.mirror.IdentityReplicationPolicy","source.cluster.alias":"east","target.cluster.alias":"west","sync.group.offsets.enabled":"true","sync.group.offsets.interval.seconds":"1",%s}`, h.checkpoint)
 	}))
 	t.Cleanup(worker.Close)
 	e := h.Estate
 	e.Regions[0].Kafka = &estate.Kafka{Brokers: []string{"127.0.0.1:1"}, ClusterID: "east-id", Alias: "east"}
 	e.Regions[1].Kafka = &estate.Kafka{Brokers: brokers, ClusterID: id, Alias: "west"}
-	e.Regions[1].Connect = &estate.Connect{URL: worker.URL, Source: "mm2-source", Checkpoint: "mm2-checkpoint", Heartbeat: "mm2-heartbeat", OffsetsTopic: "connect-offsets"}
+	e.Regions[1].Connect = &estate.Connect{URL: worker.URL, Source: "mm2-source", Checkpoint: "mm2-checkpoint", Heartbeat: "mm2-heartbeat", OffsetsTopic: "connect-offsets", PolicyIdentity: true}
 	e.Groups = []estate.Group{{
 		Group: "orders", Tier: 1, Topics: []estate.Topic{{Topic: "orders"}},
 		ConsumerGroups: []estate.ConsumerGroup{{ConsumerGroup: "held", Topics: []string{"orders"}}},

@@ -36,7 +36,7 @@ func (s room) verifyPromoteGroup(ctx context.Context, c action.Call[action.None]
 	if !ok {
 		return nil, fmt.Errorf("%w: the estate has no consumer group %q", action.ErrRefused, c.Item.Name)
 	}
-	ends, err := k.Ends(ctx, decl.Topics...)
+	ends, err := k.Ends(ctx, s.names(c).AllAtTarget(decl.Topics)...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return []action.Observation{action.Saw(what, want, err.Error(), false)}, nil
 	}
@@ -44,6 +44,9 @@ func (s room) verifyPromoteGroup(ctx context.Context, c action.Call[action.None]
 		return not(err)
 	}
 	g, err := k.GroupState(ctx, decl.ConsumerGroup)
+	if errors.Is(err, kafka.ErrOtherKind) {
+		return []action.Observation{action.Saw(what, want, err.Error(), false)}, nil
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return not(err)
 	}
@@ -97,7 +100,7 @@ func (s room) withinMirrored(ctx context.Context, c action.Call[action.None], de
 		}
 		for _, ps := range st.Partitions {
 			looked++
-			at := kafka.Partition{Topic: topic, ID: ps.Partition}
+			at := s.names(c).Target(kafka.Partition{Topic: topic, ID: ps.Partition})
 			if o, ok := planned[at]; !ok || o > ps.TargetEnd {
 				beyond = append(beyond, fmt.Sprintf("%v at %d, mirrored to %d (planned: %t)", at, o, ps.TargetEnd, ok))
 			}

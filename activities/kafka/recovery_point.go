@@ -201,11 +201,19 @@ func sums(st recovery.TopicState) string {
 }
 
 func (s room) planTopicPoint(ctx context.Context, c action.Call[action.None]) (action.Change, error) {
+	m, err := s.Mirror(ctx, c.Estate, c.Run.Source, c.Run.Target)
+	if err != nil && !errors.Is(err, mirror.ErrNone) { // topicState says more of none
+		return action.Change{}, err
+	}
+	var ch action.Change
+	if ch.Accepts, err = asDeclared(ctx, c, m); err != nil {
+		return action.Change{}, err
+	}
 	st, err := s.topicState(ctx, c)
 	if err != nil {
 		return action.Change{}, err
 	}
-	ch := action.Change{Summary: fmt.Sprintf("%s: %s", st.Name, sums(st))}
+	ch.Summary = fmt.Sprintf("%s: %s", called(s.names(c), st.Name), sums(st))
 	if ch.Data, err = action.Encode(st); err != nil {
 		return ch, err
 	}

@@ -77,7 +77,8 @@ func (s room) targetSame(ctx context.Context, c action.Call[action.None], st rec
 	if err != nil {
 		return action.Unknown(c.Run, c.Run.Target, what, want, err, "")
 	}
-	ends, err := k.Ends(ctx, st.Name)
+	there := s.names(c).AtTarget(st.Name)
+	ends, err := k.Ends(ctx, there)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return action.Saw(what, want, err.Error(), false)
@@ -89,7 +90,7 @@ func (s room) targetSame(ctx context.Context, c action.Call[action.None], st rec
 		return action.Saw(what, want, plural.Of(len(ends), "partition"), false)
 	}
 	return compare(c, what, want, st, func(p recovery.PartitionState) (was, now int64) {
-		e, ok := ends[kafka.Partition{Topic: st.Name, ID: p.Partition}]
+		e, ok := ends[kafka.Partition{Topic: there, ID: p.Partition}]
 		if !ok {
 			return p.TargetEnd, -1
 		}

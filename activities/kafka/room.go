@@ -20,6 +20,7 @@ type systems interface {
 	KafkaAsMirror(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, func(), error)
 	KafkaToChange(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
 	Mirror(ctx context.Context, e *estate.Estate, source, target string) (mirror.Mirror, error)
+	Names(e *estate.Estate, source, target string) mirror.Names
 }
 
 // room is what the actions of this room hang from.

@@ -106,10 +106,14 @@ func (s room) planStopMirror(ctx context.Context, c action.Call[action.None]) (a
 }
 
 // canStop refuses what could not be done later: a mirror that has no way to stop a link
-// that runs.
+// that runs. Nor is one stopped that is not as the estate says: topics that it does not
+// write would be watched for what arrives in them.
 func (s room) canStop(ctx context.Context, c action.Call[action.None], all []connector) error {
 	m, err := s.Mirror(ctx, c.Estate, c.Run.Source, c.Run.Target)
 	if err != nil {
+		return err
+	}
+	if _, err := asDeclared(ctx, c, m); err != nil {
 		return err
 	}
 	tells, ok := m.(mirror.Foreteller)

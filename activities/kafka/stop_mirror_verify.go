@@ -30,7 +30,7 @@ const apart = time.Second
 func (s room) verifyStopMirror(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
 	var topics []string
 	for _, i := range c.Estate.Items(estate.TopicKind, estate.Filter{}) {
-		topics = append(topics, i.Name)
+		topics = append(topics, s.names(c).AtTarget(i.Name))
 	}
 	const arrives = "no record arrives in a mirrored topic"
 	m, err := s.Mirror(ctx, c.Estate, c.Run.Source, c.Run.Target)

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
 	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
@@ -72,7 +73,7 @@ func (r room) verifyCanary(ctx context.Context, c call) ([]action.Observation, e
 	case c.Run.Mode != action.ModeLive:
 		return not("nothing is sent in mode " + string(c.Run.Mode) + ": a record would stay in the topic"), nil
 	}
-	topic := g.Canary.Topic
+	topic := r.names(c).AtTarget(g.Canary.Topic)
 	what = "a canary record goes through topic " + topic
 	k, err := r.KafkaToChange(ctx, c.Estate, c.Run.Target)
 	if err != nil {
@@ -123,12 +124,15 @@ func findCanary(ctx context.Context, k *kafka.Client, sent kafka.Canary) (kafka.
 	}
 }
 
+// names says what the estate's topics are called at the run's target.
+func (r room) names(c call) mirror.Names { return r.Names(c.Estate, c.Run.Source, c.Run.Target) }
+
 // readers reads where the estate's consumer groups of a topic stand in it.
 func (r room) readers(ctx context.Context, c call, k *kafka.Client, topic string) (map[string]kafka.Offsets, error) {
 	at := map[string]kafka.Offsets{}
 	for _, i := range c.Estate.Items(estate.ConsumerGroupKind, estate.Filter{}) {
 		g, _, _ := c.Estate.ConsumerGroup(i.Name)
-		if !slices.Contains(g.Topics, topic) {
+		if !slices.Contains(r.names(c).AllAtTarget(g.Topics), topic) {
 			continue
 		}
 		all, err := k.CommittedOffsets(ctx, g.ConsumerGroup)

@@ -7,12 +7,14 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/mirror"
 	"breakwater/internal/pipeline"
 	"breakwater/internal/system"
 )
 
 // systems is what this room needs of the outside systems.
 type systems interface {
+	Names(e *estate.Estate, source, target string) mirror.Names
 	KafkaToChange(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
 	Pipelines(ctx context.Context, e *estate.Estate, region, connector string, run action.Run) (pipeline.Connector, error)
 }

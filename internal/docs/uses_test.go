@@ -50,6 +50,8 @@ var uses = map[string]use{
 	"regions[].connect.offsets_topic":            {"where it is read how far the mirror came", "the topic: it has the source connector's offsets, where the worker knows some", preflight, "TestPreflight"},
 	"regions[].connect.principal.name":           {"who is denied to commit for promoted groups", "the checkpoint connector's user, and the user of the credentials", "kafka.promote", "kafka.denial-lifted"},
 	"regions[].connect.principal.credentials":    {"", "the target, by trying to commit as the mirror: refused behind the denial", "kafka.promote", "kafka.mirror-password-changed"},
+	"regions[].connect.identity_policy":          {"what topics are called at the target, and so where groups are placed", "replication.policy.class of its connectors", preflight, "TestPreflight"},
+	"regions[].connect.separator":                {"what topics are called at the target", "replication.policy.separator of its connectors", preflight, "TestPreflight"},
 	"regions[].vault.address":                    {"", "the store, by reading the sentinel", "secrets.readable", "vault.target-unreachable"},
 	"regions[].vault.credentials":                {"", "the store, by reading the sentinel", "secrets.readable", "vault.token-denied"},
 	"regions[].vault.mount":                      {"", "the store: a mount of KV version 2", "secrets.readable", "vault.mount-unversioned"},

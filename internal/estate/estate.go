@@ -113,7 +113,8 @@ type Connect struct {
 	Heartbeat      string   `json:"heartbeat" yaml:"heartbeat"`                         // MirrorHeartbeatConnector's name
 	Others         []string `json:"others,omitempty" yaml:"others,omitempty"`           // further connectors that write into this region
 	OffsetsTopic   string   `json:"offsets_topic" yaml:"offsets_topic"`                 // offset.storage.topic of the worker
-	PolicyIdentity bool     `json:"identity_policy" yaml:"identity_policy"`             // topics keep their names at the target
+	PolicyIdentity bool     `json:"identity_policy" yaml:"identity_policy"`             // topics keep their names at the target; else they have the source's alias before them
+	Separator      string   `json:"separator,omitempty" yaml:"separator,omitempty"`     // between alias and name: replication.policy.separator; a period if empty
 	// Principal is the user by which the mirror writes into this region's cluster, named
 	// without its type. It is denied to commit for promoted groups, and the denial is tried
 	// with its credentials (username, password): then no group must be watched.

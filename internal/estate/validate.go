@@ -123,6 +123,10 @@ func (v *validator) unique() {
 	}
 }
 
+// separator matches what may stand between an alias and a topic, and nothing for the
+// default.
+var separator = regexp.MustCompile(`^[a-zA-Z0-9._-]*$`)
+
 func (v *validator) regions() {
 	primaries, standbys := 0, 0
 	clusters, aliases, brokers := set{}, set{}, set{}
@@ -156,8 +160,8 @@ func (v *validator) regions() {
 			if p := c.Principal; p != nil && (p.Name == "*" || strings.HasPrefix(p.Name, "User:")) {
 				v.bad(at+"/connect/principal/name", "principal %q must be the mirror's own user, without User: before it, such as %q: a denial to everybody would keep the consumers out", p.Name, "mirror")
 			}
-			if !c.PolicyIdentity {
-				v.bad(at+"/connect/identity_policy", "identity_policy: false: topics that a mirror renames are not supported; give both connectors the IdentityReplicationPolicy")
+			if !separator.MatchString(c.Separator) {
+				v.bad(at+"/connect/separator", "separator %q cannot be part of a topic's name: write what the connectors have as replication.policy.separator, of letters, digits, and . _ -", c.Separator)
 			}
 		}
 		if r.Vault != nil {

@@ -39,8 +39,9 @@ type Group struct {
 // Idle reports whether an administrator may commit for the group.
 func (g Group) Idle() bool { return g.Members == 0 && (g.State == "Empty" || g.State == "Dead") }
 
-// GroupState asks the coordinator for a group of either protocol (KIP-848 or
-// classic). A group that does not exist is fs.ErrNotExist, with state Dead.
+// GroupState asks the coordinator for a consumer group of either protocol (KIP-848 or
+// classic). A group that does not exist is fs.ErrNotExist, with state Dead; one that is
+// there and is another kind of group [ErrOtherKind].
 func (c *Client) GroupState(ctx context.Context, group string) (g Group, err error) {
 	err = c.coordinated(ctx, func(ctx context.Context) error {
 		g, err = c.groupState(ctx, group)
@@ -70,17 +71,29 @@ func (c *Client) groupState(ctx context.Context, group string) (Group, error) {
 		fallthrough
 	case err != nil:
 		if errors.Is(err, kerr.GroupIDNotFound) {
-			return none, c.explain(ctx, doing, err)
+			return c.notFound(ctx, doing, none)
 		}
 		return Group{}, c.explain(ctx, doing, err)
 	case !ok:
 		return Group{}, c.explain(ctx, doing, errors.New("the broker answered without the group"))
 	case d.State == "Dead" && len(d.Members) == 0:
 		// Before Kafka 4 a group that never was is described as dead.
-		return none, c.explain(ctx, doing, kerr.GroupIDNotFound)
+		return c.notFound(ctx, doing, none)
 	default:
+		if err := c.consumers(doing, "", d.ProtocolType); err != nil {
+			return Group{}, err
+		}
 		return Group{group, d.State, len(d.Members)}, nil
 	}
+}
+
+// notFound is a group of which both protocols say that there is none: of a group of
+// another kind they say so too.
+func (c *Client) notFound(ctx context.Context, doing string, none Group) (Group, error) {
+	if err := c.otherKind(ctx, doing, none.Name); err != nil {
+		return Group{}, err
+	}
+	return none, c.explain(ctx, doing, kerr.GroupIDNotFound)
 }
 
 // otherProtocol reports whether err says that a group must be asked for with
@@ -94,7 +107,8 @@ func otherProtocol(err error) bool {
 }
 
 // CommittedOffsets reads what a group has committed. A partition without a
-// commit is missing from the answer; a group that does not exist has none.
+// commit is missing from the answer; a group that does not exist has none, and neither,
+// as the broker answers, has one of another kind: [Client.GroupState] tells them apart.
 func (c *Client) CommittedOffsets(ctx context.Context, group string) (at Offsets, err error) {
 	err = c.coordinated(ctx, func(ctx context.Context) error {
 		at, err = c.committedOffsets(ctx, group)

@@ -1,14 +1,18 @@
 // Package mirror is the port to whatever copies the topics of one Kafka cluster,
 // the source, into another, the target: how it is stopped and resumed, how far it
 // has come, and what it knows about consumer groups. A provider is a package below
-// this one; package mm2 is MirrorMaker 2. Each topic has the same name in both
-// clusters.
+// this one; package mm2 is MirrorMaker 2.
+//
+// A topic may have another name at the target than at the source, see [Names]. What is
+// asked for by topics, how far they are mirrored, names and is told the source's; what
+// groups are placed by, [Translation], names the target's.
 //
 // A [Mirror] is one mirror into one target. What not every mirror can do is an
 // ability, and a caller asks for it with a type assertion: [Translator],
 // [GroupSyncer], [Writer], [Teller], [Auditor]. A mirror without it does not do that at
 // all, which is an answer too: one that is no GroupSyncer never moves a consumer group. A [Foreteller]
-// alone can be told before it is asked to stop that it will not.
+// alone can be told before it is asked to stop that it will not, and a [Conformer] be
+// held against what was declared of it.
 //
 // # Adding a provider
 //
@@ -115,7 +119,10 @@ type Source interface {
 type Mirror interface {
 	Switch
 
-	// Positions reads how far every partition of the topics has come, from the
+	// Names says what the source's topics are called at the target. Nobody is asked.
+	Names() Names
+
+	// Positions reads how far every partition of the source's topics has come, from the
 	// target. The source may be nil, or not answer: then its part of each position
 	// is unknown, and silence is the error of that. Any other refusal by the source
 	// is an error, and so is a topic that the target lacks, or a partition that the
@@ -182,8 +189,8 @@ func (p Position) Drained() (drained, known bool) {
 // Teller is the ability of a mirror to say in its own words what it delivered,
 // besides what [Mirror.Positions] finds in the target: a second opinion.
 type Teller interface {
-	// Delivered tells for every partition in which a record was delivered the first
-	// offset of the source that was not. Of a running mirror the answer may be old;
+	// Delivered tells for every partition of the source of which a record was delivered the
+	// first offset that was not. Of a running mirror the answer may be old;
 	// of a stopped one it is what Positions says. A mirror that is not there is
 	// fs.ErrNotExist.
 	Delivered(ctx context.Context) (map[kafka.Partition]int64, error)

@@ -23,18 +23,18 @@ type Translation struct {
 	// without one in a partition is new there, or too far behind to be translated.
 	Checkpoints []Checkpoint
 
-	// Numbers relates the offsets of both clusters, by partition. It is nil where
-	// the target cannot tell; a partition that is missing has no known relation.
+	// Numbers relates the offsets of both clusters, by partition of the target. It is nil
+	// where the target cannot tell; a partition that is missing has no known relation.
 	Numbers map[kafka.Partition]Numbers
 }
 
 // Checkpoint is a consumer group's place in one partition, in both clusters.
 type Checkpoint struct {
 	Group      string
-	Partition  kafka.Partition
-	Upstream   int64     // the group's committed offset in the source
-	Downstream int64     // an offset in the target that is at or before the same record; negative if there is none
-	At         time.Time // when the mirror noted it; zero if it does not say
+	Partition  kafka.Partition // of the target
+	Upstream   int64           // the group's committed offset in the source
+	Downstream int64           // an offset in the target that is at or before the same record; negative if there is none
+	At         time.Time       // when the mirror noted it; zero if it does not say
 
 	// Before means that it is older than all Numbers of its partition, which may be of a
 	// topic that was created anew since: they say nothing of Upstream.

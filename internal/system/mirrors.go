@@ -43,19 +43,36 @@ func (s *Systems) Mirror(ctx context.Context, e *estate.Estate, source, target s
 	if err != nil {
 		return nil, err
 	}
-	alias, targetAlias, targetID := "", "", ""
-	if r.Kafka != nil {
-		targetAlias, targetID = r.Kafka.Alias, r.Kafka.ClusterID
-	}
+	c := named(e, source, target)
+	c.Worker, c.Source, c.Checkpoint, c.Connectors, c.OffsetsTopic = w, decl.Source, decl.Checkpoint, decl.Connectors(), decl.OffsetsTopic
+	c.Heartbeat = decl.Heartbeat
+	c.Target = func(ctx context.Context) (*kafka.Client, error) { return s.Kafka(ctx, e, target) }
+	return mm2.New(c), nil
+}
+
+// Names says what the topics of the source region are called in the target. Where the
+// estate names nothing that mirrors them, they keep their names.
+func (s *Systems) Names(e *estate.Estate, source, target string) mirror.Names {
+	return named(e, source, target).Names()
+}
+
+// named is what decides on names.
+func named(e *estate.Estate, source, target string) mm2.Config {
+	var c mm2.Config
 	if src, ok := e.Region(source); ok && src.Kafka != nil {
-		alias = src.Kafka.Alias
+		c.Alias = src.Kafka.Alias
 	}
-	return mm2.New(mm2.Config{
-		Worker: w, Source: decl.Source, Checkpoint: decl.Checkpoint, Connectors: decl.Connectors(),
-		OffsetsTopic: decl.OffsetsTopic, Alias: alias,
-		Heartbeat: decl.Heartbeat, TargetAlias: targetAlias, TargetID: targetID,
-		Target: func(ctx context.Context) (*kafka.Client, error) { return s.Kafka(ctx, e, target) },
-	}), nil
+	r, ok := e.Region(target)
+	if !ok {
+		return c
+	}
+	if r.Kafka != nil {
+		c.TargetAlias, c.TargetID = r.Kafka.Alias, r.Kafka.ClusterID
+	}
+	if r.Connect != nil && source != target {
+		c.Renames, c.Separator = !r.Connect.PolicyIdentity, r.Connect.Separator
+	}
+	return c
 }
 
 // KafkaAsMirror connects anew to a region's cluster as the principal by which the mirror

@@ -8,6 +8,7 @@ import (
 
 	"breakwater/internal/fault"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -20,6 +21,7 @@ func Regions(e Env) fault.Set {
 		down("vault.target-unreachable", "the secret store of the target is killed", e.Target, VaultSystem),
 		down("kafka.target-unreachable", "the Kafka cluster of the target is killed", e.Target, KafkaSystem),
 		consumed(e.Target, e.Group),
+		shared(e.Target, e.Group),
 	}
 }
 
@@ -65,6 +67,63 @@ func consumed(r Region, g Group) fault.Fault {
 				err := c.LeaveGroupContext(ctx)
 				c.Close()
 				return err
+			})
+		},
+	}
+}
+
+// shared has somebody read as a share group of a consumer group's name at the target.
+func shared(r Region, g Group) fault.Fault {
+	var k kept[*kgo.Client]
+	return fault.Fault{
+		Name: "kafka.target-share-group", Doc: "a group at the target that the estate calls a consumer group is a share group",
+		Available: func() error {
+			if len(r.Brokers) == 0 {
+				return errors.New("this environment does not say where the target's Kafka is")
+			}
+			return needs(map[string]string{"topic": g.Topic, "consumer group": g.ConsumerGroup})()
+		},
+		Inject: func(ctx context.Context) error {
+			adm, err := Cluster{Brokers: r.Brokers}.admin()
+			if err != nil {
+				return err
+			}
+			defer adm.Close()
+			// What is left of consumers of that name keeps its kind.
+			if _, err := adm.DeleteGroup(ctx, g.ConsumerGroup); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+				return err
+			}
+			c, err := kgo.NewClient(kgo.SeedBrokers(r.Brokers...), kgo.ShareGroup(g.ConsumerGroup), kgo.ConsumeTopics(g.Topic))
+			if err != nil {
+				return err
+			}
+			if err := k.put(c); err != nil {
+				c.Close()
+				return err
+			}
+			return until(ctx, func(ctx context.Context) error {
+				all, err := adm.ListGroupsByType(ctx, []string{"share"})
+				if _, there := all[g.ConsumerGroup]; err == nil && !there {
+					err = fmt.Errorf("there is no share group %s yet", g.ConsumerGroup)
+				}
+				return err
+			})
+		},
+		Heal: func(ctx context.Context) error {
+			return k.heal(func(c *kgo.Client) error {
+				c.Close()
+				adm, err := Cluster{Brokers: r.Brokers}.admin()
+				if err != nil {
+					return err
+				}
+				defer adm.Close()
+				return until(ctx, func(ctx context.Context) error {
+					_, err := adm.DeleteGroup(ctx, g.ConsumerGroup)
+					if errors.Is(err, kerr.GroupIDNotFound) {
+						return nil
+					}
+					return err
+				})
 			})
 		},
 	}

@@ -162,10 +162,20 @@ type MirrorConfig struct {
 	Topics                     []string // regular expressions, as MirrorMaker takes them
 	Groups                     []string // the same for consumer groups; all if empty
 	GroupsAs                   *Login   // who moves consumer groups at the target; whoever TargetBroker lets in if nil
+
+	// Renaming makes a second mirror, of connectors of its own, which names topics by the
+	// DefaultReplicationPolicy. It leaves heartbeats to the first.
+	Renaming bool
 }
 
 // Login is how one comes in at [Broker.Client].
 type Login struct{ Broker, User, Password string }
+
+// The names of the connectors of a mirror that renames.
+const (
+	RenamingSource     = "mm2-renaming-source"
+	RenamingCheckpoint = "mm2-renaming-checkpoint"
+)
 
 // PutMirror makes the worker at url mirror m: the source connector copies
 // records exactly once and reads only committed ones, the checkpoint connector
@@ -186,7 +196,7 @@ func PutMirror(ctx context.Context, url string, m MirrorConfig) error {
 }
 
 func (m MirrorConfig) connectors() map[string]map[string]string {
-	const pack = "org.apache.kafka.connect.mirror."
+	const pack, policy = "org.apache.kafka.connect.mirror.", "replication.policy.class"
 	topics := strings.Join(m.Topics, ",")
 	groups := strings.Join(m.Groups, ",")
 	if groups == "" {
@@ -196,7 +206,7 @@ func (m MirrorConfig) connectors() map[string]map[string]string {
 		own["connector.class"] = pack + class
 		own["source.cluster.alias"], own["source.cluster.bootstrap.servers"] = source, sourceBroker
 		own["target.cluster.alias"], own["target.cluster.bootstrap.servers"] = target, targetBroker
-		own["replication.policy.class"] = pack + "IdentityReplicationPolicy"
+		own[policy] = pack + "IdentityReplicationPolicy"
 		// A connector that is told to stop first waits for what it asked of a dead
 		// source, each by default for 60 s: its scheduler's round, and its requests.
 		own["admin.timeout.ms"] = "6000"
@@ -248,5 +258,12 @@ func (m MirrorConfig) connectors() map[string]map[string]string {
 		own["target.cluster.bootstrap.servers"], own["target.cluster.security.protocol"], own["target.cluster.sasl.mechanism"] = as.Broker, "SASL_PLAINTEXT", "PLAIN"
 		own["target.cluster.sasl.jaas.config"] = fmt.Sprintf("org.apache.kafka.common.security.plain.PlainLoginModule required username=%q password=%q;", as.User, as.Password)
 	}
-	return all
+	if !m.Renaming {
+		return all
+	}
+	source, checkpoint := all[SourceConnector], all[CheckpointConnector]
+	source["topics"] = topics
+	delete(source, policy)
+	delete(checkpoint, policy)
+	return map[string]map[string]string{RenamingSource: source, RenamingCheckpoint: checkpoint}
 }

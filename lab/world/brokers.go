@@ -72,7 +72,7 @@ func (w *World) Brokers() {
 	connect := httptest.NewServer(w.connect("cluster-" + West))
 	w.T.Cleanup(connect.Close)
 	r, _ := w.Estate.Region(West)
-	r.Connect = &estate.Connect{URL: connect.URL, Source: "mirror-source", Checkpoint: "mirror-checkpoint", Heartbeat: "mirror-heartbeat", OffsetsTopic: "mm2-offsets"}
+	r.Connect = &estate.Connect{URL: connect.URL, Source: "mirror-source", Checkpoint: "mirror-checkpoint", Heartbeat: "mirror-heartbeat", OffsetsTopic: "mm2-offsets", PolicyIdentity: true}
 }
 
 // connect is a stand-in of a Connect worker of a cluster, with the mirror's connectors
@@ -81,7 +81,8 @@ func (w *World) connect(cluster string) http.Handler {
 	var mu sync.Mutex
 	configs := map[string]map[string]string{}
 	for name, class := range map[string]string{"source": "MirrorSourceConnector", "checkpoint": "MirrorCheckpointConnector", "heartbeat": "MirrorHeartbeatConnector"} {
-		configs["mirror-"+name] = map[string]string{"connector.class": "org.apache.kafka.connect.mirror." + class, "source.cluster.alias": East, "target.cluster.alias": West}
+		configs["mirror-"+name] = map[string]string{"connector.class": "org.apache.kafka.connect.mirror." + class, "source.cluster.alias": East, "target.cluster.alias": West,
+			"replication.policy.class": "org.apache.kafka.connect.mirror.IdentityReplicationPolicy"}
 	}
 	answer := func(rw http.ResponseWriter, status int, body any) {
 		rw.Header().Set("Content-Type", "application/json")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -185,6 +186,20 @@ func (m *Mirrored) describe() {
 	e.Witness = estate.Witness{Bucket: "lake", Prefix: "_witness"}
 	e.Buckets = []estate.Bucket{{Bucket: "lake", In: map[string]string{East: "lake-east", West: m.journalBucket}}}
 	e.Groups = mirroredGroups("audit")
+}
+
+// Renaming adds a second mirror, which renames the topics that it copies, and makes it
+// the estate's. The first one goes on.
+func (m *Mirrored) Renaming(topics ...string) {
+	m.T.Helper()
+	m.Must(labkafka.PutMirror(m.T.Context(), m.connect.URL(), labkafka.MirrorConfig{
+		Source: "east", Target: "west", SourceBroker: m.Source.MirrorAddress(), TargetBroker: m.Target.Admin(), Topics: topics, Renaming: true,
+	}))
+	e := m.Estate
+	e.Regions = slices.Clone(e.Regions)
+	e.Regions[1].Connect = &estate.Connect{
+		URL: m.connect.URL(), Source: labkafka.RenamingSource, Checkpoint: labkafka.RenamingCheckpoint, OffsetsTopic: labkafka.OffsetsTopic,
+	}
 }
 
 // FaultSet is what can be done to the servers that there are.

@@ -31,16 +31,18 @@ func Between(m mirror.Mirror, source, target *kafka.Client, topic string, send f
 			return nil
 		},
 		Held: func(ctx context.Context) (map[kafka.Partition][]int64, error) {
-			ends, err := target.Ends(ctx, topic)
+			there := m.Names().AtTarget(topic)
+			ends, err := target.Ends(ctx, there)
 			if err != nil {
 				return nil, err
 			}
 			held := make(map[kafka.Partition][]int64, len(ends))
 			for p := range ends {
-				held[p] = nil
+				held[kafka.Partition{Topic: topic, ID: p.ID}] = nil
 			}
-			return held, target.EachRecord(ctx, topic, func(r kafka.Record) error {
-				held[r.Partition] = append(held[r.Partition], r.Offset)
+			return held, target.EachRecord(ctx, there, func(r kafka.Record) error {
+				p := kafka.Partition{Topic: topic, ID: r.Partition.ID}
+				held[p] = append(held[p], r.Offset)
 				return nil
 			})
 		},

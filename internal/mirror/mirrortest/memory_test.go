@@ -19,6 +19,7 @@ import (
 // as far as it can whenever somebody looks.
 type memory struct {
 	mu     sync.Mutex
+	names  mirror.Names
 	gap    int64 // numbers that each record takes in the target besides its own
 	links  map[string]mirror.State
 	source []int64                  // by partition: the end of the log, which starts at 0
@@ -50,6 +51,12 @@ func newMemory(gap int64) *memory {
 func (m *memory) partition(i int) kafka.Partition {
 	return kafka.Partition{Topic: topic, ID: int32(i)}
 }
+
+// copied is where it is copied to.
+func (m *memory) copied(i int) kafka.Partition { return m.names.Target(m.partition(i)) }
+
+// Names are the names at the target.
+func (m *memory) Names() mirror.Names { return m.names }
 
 // end is the end of the target's log.
 func (m *memory) end(i int) int64 { return int64(len(m.target[i])) * (m.gap + 1) }
@@ -86,8 +93,8 @@ func (m *memory) move(group string, at int64) {
 		m.ours[group] = kafka.Offsets{}
 	}
 	for i := range m.source {
-		if to, _, ok := m.numbers(i).Translate(at); ok && to > m.ours[group][m.partition(i)] {
-			m.ours[group][m.partition(i)] = min(to, m.end(i))
+		if to, _, ok := m.numbers(i).Translate(at); ok && to > m.ours[group][m.copied(i)] {
+			m.ours[group][m.copied(i)] = min(to, m.end(i))
 			m.notes++
 		}
 	}
@@ -205,10 +212,10 @@ func (m able) Translation(context.Context) (mirror.Translation, error) {
 	defer m.now()()
 	t := mirror.Translation{Numbers: map[kafka.Partition]mirror.Numbers{}}
 	for i := range m.source {
-		t.Numbers[m.partition(i)] = m.numbers(i)
+		t.Numbers[m.copied(i)] = m.numbers(i)
 		for group, at := range m.theirs {
-			if down, ok := m.ours[group][m.partition(i)]; ok {
-				t.Checkpoints = append(t.Checkpoints, mirror.Checkpoint{Group: group, Partition: m.partition(i), Upstream: at, Downstream: down})
+			if down, ok := m.ours[group][m.copied(i)]; ok {
+				t.Checkpoints = append(t.Checkpoints, mirror.Checkpoint{Group: group, Partition: m.copied(i), Upstream: at, Downstream: down})
 			}
 		}
 	}
@@ -257,9 +264,9 @@ func (m *memory) pair(of mirror.Mirror) Pair {
 				switch t {
 				case own:
 					ends[kafka.Partition{Topic: own}] = kafka.Ends{End: m.notes}
-				case topic:
+				case m.names.AtTarget(topic):
 					for i := range m.target {
-						ends[m.partition(i)] = kafka.Ends{Stable: m.end(i), End: m.end(i)}
+						ends[m.copied(i)] = kafka.Ends{Stable: m.end(i), End: m.end(i)}
 					}
 				}
 			}

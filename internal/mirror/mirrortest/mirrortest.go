@@ -34,7 +34,7 @@ type Pair struct {
 	// other and in no transaction.
 	Produce func(ctx context.Context, n int) error
 	// Held reads the offsets of the data records that the target holds, rising, by
-	// partition of the topic.
+	// partition of the topic at the source.
 	Held func(ctx context.Context) (map[kafka.Partition][]int64, error)
 	// Ends reads the ends of those of the target's topics that are there.
 	Ends func(ctx context.Context, topics []string) (map[kafka.Partition]kafka.Ends, error)
@@ -64,6 +64,7 @@ type suite struct {
 var promises = promise.Suite[*suite]{
 	{Name: "what runs is said to run", Check: check(runs)},
 	{Name: "a link that is not there is said to be missing", Check: check(missing)},
+	{Name: "a topic is where its names say", Check: check(named)},
 	{Name: "what the source has arrives once, and no position is past it", Check: check(arrives)},
 	{Name: "a silent source is unknown, and not empty", Check: check(silent)},
 	{Name: "what cannot be told is an error", Check: check(refused)},
@@ -205,6 +206,9 @@ func (t *trial) positions() map[kafka.Partition]mirror.Position {
 	return at
 }
 
+// there is what the topic is called at the target.
+func (t *trial) there() string { return t.Mirror.Names().AtTarget(t.Topic) }
+
 // drained waits until the mirror says that all is there, and believes it only if it is.
 func (t *trial) drained() {
 	t.Helper()
@@ -233,7 +237,7 @@ func (t *trial) once() (err error) {
 // still asks that the target does not change, in the topic and in the mirror's own.
 func (t *trial) still(what string) {
 	t.Helper()
-	topics := append([]string{t.Topic}, t.Mirror.Own()...)
+	topics := append([]string{t.there()}, t.Mirror.Own()...)
 	before, err := t.Ends(t.Context(), topics)
 	t.must(err)
 	t.never(what, func(ctx context.Context) error {

@@ -20,6 +20,7 @@ func TestMemory(t *testing.T) {
 	for name, open := range map[string]func() Pair{
 		"one that notes which record became which": func() Pair { m := newMemory(1); return m.pair(able{m}) },
 		"one that keeps numbers":                   func() Pair { m := newMemory(0); return m.pair(able{m}) },
+		"one that gives topics other names":        func() Pair { m := newMemory(1); m.names.Prefix = "east."; return m.pair(able{m}) },
 		"one that copies and does nothing else": func() Pair {
 			m := newMemory(0)
 			delete(m.links, groups)
@@ -50,6 +51,14 @@ func TestHonest(t *testing.T) {
 		broken("a missing link is an error", "a link that is not there is said to be missing", func(m able) mirror.Mirror { return missingFails{m} }),
 		broken("a missing link is said to be stopped", "a link that is not there is said to be missing", func(m able) mirror.Mirror { return missingStopped{m} }),
 		broken("a missing link is stopped without a word", "a link that is not there is said to be missing", func(m able) mirror.Mirror { return stopsAnything{m} }),
+		broken("its topics are called otherwise than it says", "a topic is where its names say", func(m able) mirror.Mirror { return othersNames{m} }),
+		{Name: "its translation speaks of the source's topics", Breaks: "a translated group misses no record", Target: func(testing.TB) *suite {
+			m := newMemory(1)
+			m.names.Prefix = "east."
+			p := m.pair(sourcesNumbers{able{m}})
+			p.Patience = 50 * time.Millisecond
+			return &suite{Pair: p}
+		}},
 		broken("positions are past what the target holds", "what the source has arrives once, and no position is past it", func(m able) mirror.Mirror { return tooFar{m} }),
 		broken("a silent source is taken for an empty one", "a silent source is unknown, and not empty", func(m able) mirror.Mirror { return silentIsEmpty{m} }),
 		broken("a silent source is an error", "a silent source is unknown, and not empty", func(m able) mirror.Mirror { return silentFails{m} }),
@@ -76,6 +85,22 @@ func (m neverWorks) Look(ctx context.Context, link string) (mirror.Link, error) 
 	l, err := m.able.Look(ctx, link)
 	l.Works = false
 	return l, err
+}
+
+type othersNames struct{ able }
+
+func (m othersNames) Names() mirror.Names { return mirror.Names{Prefix: "east."} }
+
+type sourcesNumbers struct{ able }
+
+func (m sourcesNumbers) Translation(ctx context.Context) (mirror.Translation, error) {
+	known, err := m.able.Translation(ctx)
+	for p, numbers := range known.Numbers {
+		from, _ := m.names.Source(p)
+		delete(known.Numbers, p)
+		known.Numbers[from] = numbers
+	}
+	return known, err
 }
 
 type missingFails struct{ able }

@@ -40,6 +40,24 @@ func missing(t *trial) {
 	}
 }
 
+func named(t *trial) {
+	names := t.Mirror.Names()
+	ends, err := t.Ends(t.Context(), []string{t.there()})
+	t.must(err)
+	held := t.held()
+	if len(ends) != len(held) {
+		t.Errorf("%s has %d partitions at the target as %s, want %d", t.Topic, len(ends), t.there(), len(held))
+	}
+	for p := range held {
+		if _, ok := ends[names.Target(p)]; !ok {
+			t.Errorf("%v is not at the target as %v", p, names.Target(p))
+		}
+		if back, ok := names.Source(names.Target(p)); !ok || back != p {
+			t.Errorf("%v is %v at the target, which is said to be the copy of %v (%t)", p, names.Target(p), back, ok)
+		}
+	}
+}
+
 func arrives(t *trial) {
 	t.positions()
 	for range 2 {
@@ -221,22 +239,23 @@ func translates(t *trial) {
 	t.eventually("the mirror knows how the partitions' numbers correspond, or that the target cannot tell", func(ctx context.Context) (err error) {
 		known, err = translator.Translation(ctx)
 		for p := range t.held() {
-			if known.Numbers != nil && known.Numbers[p] == nil {
+			if known.Numbers != nil && known.Numbers[t.Mirror.Names().Target(p)] == nil {
 				err = errors.Join(err, fmt.Errorf("nothing is known of %v", p))
 			}
 		}
 		return err
 	})
 	held := t.held()
-	ends, err := t.Ends(t.Context(), []string{t.Topic})
+	ends, err := t.Ends(t.Context(), []string{t.there()})
 	t.must(err)
 	for p, numbers := range known.Numbers {
-		if p.Topic != t.Topic {
+		from, _ := t.Mirror.Names().Source(p)
+		if p.Topic != t.there() {
 			continue
 		}
 		for up := range int64(t.sent) + 1 {
 			down, exact, ok := numbers.Translate(up)
-			right := truth(held[p], up, ends[p].End)
+			right := truth(held[from], up, ends[p].End)
 			switch {
 			case ok && down > right:
 				t.Errorf("%d of %v is translated to %d, and its record is at %d: records are missed", up, p, down, right)
@@ -254,10 +273,11 @@ func translates(t *trial) {
 func (t *trial) checkpoints(all []mirror.Checkpoint, held map[kafka.Partition][]int64, ends map[kafka.Partition]kafka.Ends) {
 	t.Helper()
 	for _, cp := range all {
-		if cp.Partition.Topic != t.Topic {
+		from, _ := t.Mirror.Names().Source(cp.Partition)
+		if cp.Partition.Topic != t.there() {
 			continue
 		}
-		if right := truth(held[cp.Partition], cp.Upstream, ends[cp.Partition].End); cp.Downstream > right {
+		if right := truth(held[from], cp.Upstream, ends[cp.Partition].End); cp.Downstream > right {
 			t.Errorf("the checkpoint %+v is past its record, which is at %d: records are missed", cp, right)
 		}
 	}
@@ -281,7 +301,7 @@ func syncsGroups(t *trial) {
 			})
 			at, err := t.Committed(t.Context(), group)
 			t.must(err)
-			ends, err := t.Ends(t.Context(), []string{t.Topic})
+			ends, err := t.Ends(t.Context(), []string{t.there()})
 			t.must(err)
 			for p, o := range at {
 				if o > ends[p].End {

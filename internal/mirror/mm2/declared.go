@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
+
+	"breakwater/internal/mirror"
 )
 
 // Contradictions asks the worker for its cluster and for each connector's class and
@@ -41,6 +43,9 @@ func (m *Mirror) Contradictions(ctx context.Context) ([]string, error) {
 		}
 		odd = append(odd, aliased(c.name, "source.cluster.alias", cmp.Or(config["source.cluster.alias"], "source"), m.c.Alias)...)
 		odd = append(odd, aliased(c.name, "target.cluster.alias", cmp.Or(config["target.cluster.alias"], "target"), m.c.TargetAlias)...)
+		if err := m.c.naming(c.name, config); errors.Is(err, mirror.ErrDiffers) { // what hides it says nothing otherwise
+			odd = append(odd, err.Error())
+		}
 	}
 	more, err := m.offsets(ctx)
 	return append(odd, more...), err

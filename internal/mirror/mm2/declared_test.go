@@ -25,8 +25,8 @@ func TestContradictions(t *testing.T) {
 	target := client(t, cluster)
 	good := func() map[string]map[string]string {
 		return map[string]map[string]string{
-			"a": {"connector.class": "org.apache.kafka.connect.mirror.MirrorSourceConnector", "source.cluster.alias": "east", "target.cluster.alias": "west"},
-			"b": {"connector.class": "MirrorCheckpoint", "source.cluster.alias": "east", "target.cluster.alias": "${file:/aliases:west}"},
+			"a": {"connector.class": "org.apache.kafka.connect.mirror.MirrorSourceConnector", "source.cluster.alias": "east", "target.cluster.alias": "west", "replication.policy.class": identityPack},
+			"b": {"connector.class": "MirrorCheckpoint", "source.cluster.alias": "east", "target.cluster.alias": "${file:/aliases:west}", "replication.policy.class": identityPack},
 			"c": {"connector.class": "MirrorHeartbeatConnector", "source.cluster.alias": "west", "target.cluster.alias": "east"},
 		}
 	}
@@ -44,6 +44,7 @@ func TestContradictions(t *testing.T) {
 		"another class":            {func(c map[string]map[string]string) { c["c"]["connector.class"] = "a.FileStreamSinkConnector" }, "one", "", "connector c is a a.FileStreamSinkConnector and no MirrorHeartbeatConnector: correct heartbeat"},
 		"another source":           {func(c map[string]map[string]string) { c["b"]["source.cluster.alias"] = "orient" }, "one", "", "connector b has source.cluster.alias orient, and the estate says east"},
 		"the default of a source":  {func(c map[string]map[string]string) { delete(c["a"], "source.cluster.alias") }, "one", "", "connector a has source.cluster.alias source, and"},
+		"names kept by the one":    {func(c map[string]map[string]string) { delete(c["b"], "replication.policy.class") }, "one", "", "connector b is set to something other than declared: its replication.policy.class"},
 		"offsets elsewhere": {func(map[string]map[string]string) {}, "one",
 			`{"offsets":[{"partition":{"cluster":"east","partition":0,"topic":"orders"},"offset":{"offset":4}}]}`, "topic offsets has no offset of connector a, of which the worker knows 1: write the worker's offset.storage.topic"},
 	} {

@@ -6,8 +6,8 @@
 // MirrorMaker keeps what it knows in topics of the *target* cluster (given
 // offset-syncs.topic.location=target), so that everything here except a source's
 // own end offsets can be read when the source is dead. Names and byte layouts
-// are those of Kafka 4.3 (org.apache.kafka.connect.mirror) under
-// IdentityReplicationPolicy: a topic has the same name in both clusters. Offsets
+// are those of Kafka 4.3 (org.apache.kafka.connect.mirror), under
+// IdentityReplicationPolicy or DefaultReplicationPolicy, see [Config.Names]. Offsets
 // that Connect calls "last delivered" are turned into positions of the next record
 // where they are read.
 //
@@ -37,8 +37,11 @@ type Config struct {
 	Connectors   []string // names of all that write into the target, the source connector first
 	OffsetsTopic string   // the worker's offset.storage.topic
 	Alias        string   // of the source cluster, as MirrorMaker's topics name it; empty if it is not known
+	Renames      bool     // topics have other names at the target: DefaultReplicationPolicy, else IdentityReplicationPolicy
+	Separator    string   // replication.policy.separator, of either policy; [Separator] if empty
 
-	// What only [Mirror.Contradictions] needs; each may be empty if it is not known.
+	// What only [Mirror.Contradictions] and [Mirror.Conform] need; each may be empty if it
+	// is not known.
 	Heartbeat   string // name of the MirrorHeartbeatConnector
 	TargetAlias string // alias of the cluster that is copied into
 	TargetID    string // its cluster id
@@ -59,6 +62,7 @@ var (
 	_ mirror.Teller      = (*Mirror)(nil)
 	_ mirror.Foreteller  = (*Mirror)(nil)
 	_ mirror.Auditor     = (*Mirror)(nil)
+	_ mirror.Conformer   = (*Mirror)(nil)
 )
 
 // New makes a mirror without asking anybody.
@@ -121,7 +125,7 @@ func (m *Mirror) Resume(ctx context.Context, link string) error {
 func (m *Mirror) Own() []string {
 	own := []string{m.c.OffsetsTopic}
 	if m.c.Alias != "" {
-		own = append(own, checkpointsTopic(m.c.Alias), heartbeatsTopic(m.c.Alias))
+		own = append(own, m.c.checkpointsTopic(), m.c.heartbeatsTopic())
 	}
 	return own
 }
@@ -162,11 +166,11 @@ func (m *Mirror) Translation(ctx context.Context) (mirror.Translation, error) {
 		return mirror.Translation{}, err
 	}
 	var t mirror.Translation
-	t.Checkpoints, err = checkpoints(ctx, target, m.c.Alias)
+	t.Checkpoints, err = checkpoints(ctx, target, m.c.checkpointsTopic())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return mirror.Translation{}, err
 	}
-	syncs, err := offsetSyncs(ctx, target, m.c.Alias)
+	syncs, err := offsetSyncs(ctx, target, m.c.syncsTopic())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return t, nil
@@ -175,10 +179,11 @@ func (m *Mirror) Translation(ctx context.Context) (mirror.Translation, error) {
 	}
 	t.Numbers = make(map[kafka.Partition]mirror.Numbers, len(syncs))
 	for p, s := range syncs {
-		t.Numbers[p] = s
+		t.Numbers[m.Names().Target(p)] = s
 	}
 	for i, cp := range t.Checkpoints {
-		s := syncs[cp.Partition]
+		from, _ := m.Names().Source(cp.Partition) // of a topic of the target's own there are none
+		s := syncs[from]
 		t.Checkpoints[i].Before = len(s) > 0 && cp.At.Before(s[0].At)
 	}
 	return t, nil
@@ -198,11 +203,12 @@ func (m *Mirror) Positions(ctx context.Context, source mirror.Source, topics ...
 	if err != nil {
 		return fail(err)
 	}
-	logs, err := target.Ends(ctx, topics...)
+	names := m.Names()
+	logs, err := target.Ends(ctx, names.AllAtTarget(topics)...)
 	if err != nil {
 		return fail(err)
 	}
-	newest, err := target.Newest(ctx, topics...)
+	newest, err := target.Newest(ctx, names.AllAtTarget(topics)...)
 	if err != nil {
 		return fail(err)
 	}
@@ -217,12 +223,13 @@ func (m *Mirror) Positions(ctx context.Context, source mirror.Source, topics ...
 		ends = nil
 	}
 	at = make(map[kafka.Partition]mirror.Position, len(logs))
-	for p, e := range logs {
+	for there, e := range logs {
+		p, _ := names.Source(there) // it was made of one
 		o, known := delivered[p]
 		if known && o.Cluster != m.c.Alias {
 			return fail(fmt.Errorf("%v was delivered from cluster %q, want %q: %w", p, o.Cluster, m.c.Alias, fs.ErrNotExist))
 		}
-		pos := mirror.Position{Target: e, Newest: newest[p]}
+		pos := mirror.Position{Target: e, Newest: newest[there]}
 		if known {
 			pos.Next, pos.Fell = o.next(), o.Fell
 		}
@@ -236,7 +243,7 @@ func (m *Mirror) Positions(ctx context.Context, source mirror.Source, topics ...
 		at[p] = pos
 	}
 	for p, s := range ends {
-		if _, ok := logs[p]; !ok {
+		if _, ok := logs[names.Target(p)]; !ok {
 			at[p] = mirror.Position{Missing: true, Source: &s}
 		}
 	}

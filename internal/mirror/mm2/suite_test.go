@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,15 +25,30 @@ import (
 // TestSuite passes the suite with a stand-in of MirrorMaker; the real one passes it
 // in the laboratory's tests.
 func TestSuite(t *testing.T) {
-	m := newStandIn(t)
+	for name, c := range map[string]Config{
+		"IdentityReplicationPolicy":                        {},
+		"DefaultReplicationPolicy":                         {Renames: true},
+		"DefaultReplicationPolicy, separator of their own": {Renames: true, Separator: "__"},
+	} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); suite(t, c) })
+	}
+}
+
+func suite(t *testing.T, c Config) {
+	t.Helper()
+	c.Alias, c.TargetAlias = "primary", "standby"
+	m := newStandIn(t, c)
 	worker, err := NewWorker(m.url, Login{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := mirrortest.Between(New(Config{
-		Worker: worker, Source: "source", Checkpoint: "checkpoint", Connectors: []string{"source", "checkpoint", "heartbeat"},
-		OffsetsTopic: "connect-offsets", Alias: "primary", Target: func(context.Context) (*kafka.Client, error) { return m.target, nil },
-	}), m.source, m.target, "orders", func(ctx context.Context, p kafka.Partition) error {
+	c.Worker, c.Source, c.Checkpoint, c.Connectors = worker, "source", "checkpoint", []string{"source", "checkpoint", "heartbeat"}
+	c.OffsetsTopic, c.Target = "connect-offsets", func(context.Context) (*kafka.Client, error) { return m.target, nil }
+	of := New(c)
+	if err := of.Conform(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p := mirrortest.Between(of, m.source, m.target, "orders", func(ctx context.Context, p kafka.Partition) error {
 		return m.from.ProduceSync(ctx, &kgo.Record{Topic: p.Topic, Partition: p.ID, Value: []byte("x")}).FirstErr()
 	})
 	p.Patience, p.Quiet = 20*time.Second, 10*every
@@ -44,6 +60,7 @@ const every = 20 * time.Millisecond // the stand-in does what it does
 // standIn is a Connect worker with MirrorMaker's three connectors, between two
 // clusters of kfake. It delivers in transactions, as one does that delivers exactly once.
 type standIn struct {
+	c              Config // of the mirror: how it names topics
 	url            string
 	source, target *kafka.Client
 	into           *kgo.Client // the target, in transactions
@@ -62,11 +79,14 @@ type groupPartition struct {
 	kafka.Partition
 }
 
-func newStandIn(t *testing.T) *standIn {
+func newStandIn(t *testing.T, c Config) *standIn {
 	t.Helper()
 	src := kafkatest.Cluster(t, kfake.SeedTopics(2, "orders"))
-	dst := kafkatest.Cluster(t, kfake.SeedTopics(2, "orders"), kfake.SeedTopics(1, "connect-offsets", checkpointsTopic("primary"), syncsTopic("primary"), heartbeatsTopic("primary")))
+	// The target has a topic of its own by the source's name, whatever the copy is called.
+	dst := kafkatest.Cluster(t, kfake.SeedTopics(2, slices.Compact([]string{"orders", c.Names().AtTarget("orders")})...),
+		kfake.SeedTopics(1, "connect-offsets", c.checkpointsTopic(), c.syncsTopic(), c.heartbeatsTopic()))
 	m := &standIn{
+		c:      c,
 		source: client(t, src), target: client(t, dst), from: kafkatest.Client(t, src), notes: kafkatest.Client(t, dst), into: kafkatest.Client(t, dst, kgo.TransactionalID("mirror")),
 		states: map[string]string{"source": running, "checkpoint": running, "heartbeat": running},
 		next:   map[kafka.Partition]int64{}, syncs: map[kafka.Partition]mirror.Syncs{}, points: map[groupPartition]int64{},
@@ -125,7 +145,11 @@ func (m *standIn) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 		answer(st)
 	case "config":
-		answer(map[string]string{"connector.class": "x", "sync.group.offsets.enabled": "true", "sync.group.offsets.interval.seconds": "1"})
+		config := map[string]string{"connector.class": "x", "source.cluster.alias": "primary", "target.cluster.alias": "standby", "replication.policy.separator": m.c.separator(), "sync.group.offsets.enabled": "true", "sync.group.offsets.interval.seconds": "1"}
+		if !m.c.Renames {
+			config["replication.policy.class"] = identityPack
+		}
+		answer(config)
 	case "offsets":
 		var all offsets
 		for p, next := range m.next {
@@ -161,7 +185,7 @@ func (m *standIn) round(ctx context.Context) error {
 		}
 	}
 	if m.states["heartbeat"] == running {
-		return m.notes.ProduceSync(ctx, &kgo.Record{Topic: heartbeatsTopic("primary"), Value: []byte("x")}).FirstErr()
+		return m.notes.ProduceSync(ctx, &kgo.Record{Topic: m.c.heartbeatsTopic(), Value: []byte("x")}).FirstErr()
 	}
 	return nil
 }
@@ -172,7 +196,7 @@ func (m *standIn) copy(ctx context.Context) error {
 	from := map[*kgo.Record]int64{}
 	if err := m.source.EachRecord(ctx, "orders", func(r kafka.Record) error {
 		if r.Offset >= m.next[r.Partition] {
-			rs = append(rs, &kgo.Record{Topic: r.Partition.Topic, Partition: r.Partition.ID, Value: r.Value})
+			rs = append(rs, &kgo.Record{Topic: m.c.Names().AtTarget(r.Partition.Topic), Partition: r.Partition.ID, Value: r.Value})
 			from[rs[len(rs)-1]] = r.Offset
 		}
 		return nil
@@ -186,7 +210,7 @@ func (m *standIn) copy(ctx context.Context) error {
 		return err
 	}
 	for _, r := range rs {
-		p := kafka.Partition{Topic: r.Topic, ID: r.Partition}
+		p, _ := m.c.Names().Source(kafka.Partition{Topic: r.Topic, ID: r.Partition})
 		key, value, err := connectOffset{Connector: "source", Cluster: "primary", Partition: p, Delivered: from[r]}.encode()
 		if err != nil {
 			return err
@@ -203,7 +227,7 @@ func (m *standIn) copy(ctx context.Context) error {
 		if key, value, err = OffsetSync(sync).Encode(); err != nil {
 			return err
 		}
-		if err := m.into.ProduceSync(ctx, &kgo.Record{Topic: syncsTopic("primary"), Key: key, Value: value}).FirstErr(); err != nil {
+		if err := m.into.ProduceSync(ctx, &kgo.Record{Topic: m.c.syncsTopic(), Key: key, Value: value}).FirstErr(); err != nil {
 			return err
 		}
 	}
@@ -222,14 +246,14 @@ func (m *standIn) checkpoint(ctx context.Context, group string) error {
 		if was, seen := m.points[key]; !ok || seen && was == up {
 			continue
 		}
-		k, v, err := Checkpoint{Group: group, Partition: p, Upstream: up, Downstream: down}.Encode()
+		k, v, err := Checkpoint{Group: group, Partition: m.c.Names().Target(p), Upstream: up, Downstream: down}.Encode()
 		if err != nil {
 			return err
 		}
-		if err := m.notes.ProduceSync(ctx, &kgo.Record{Topic: checkpointsTopic("primary"), Key: k, Value: v}).FirstErr(); err != nil {
+		if err := m.notes.ProduceSync(ctx, &kgo.Record{Topic: m.c.checkpointsTopic(), Key: k, Value: v}).FirstErr(); err != nil {
 			return err
 		}
-		if err := m.target.CommitOffsets(ctx, group, kafka.Offsets{p: down}); err != nil {
+		if err := m.target.CommitOffsets(ctx, group, kafka.Offsets{m.c.Names().Target(p): down}); err != nil {
 			return err
 		}
 		m.points[key] = up

@@ -9,23 +9,17 @@ import (
 	"breakwater/internal/mirror"
 )
 
-// The topics in which a mirror of a source with this alias keeps notes, all of them
-// in the target.
-func checkpointsTopic(alias string) string { return alias + ".checkpoints.internal" }
-func syncsTopic(alias string) string       { return "mm2-offset-syncs." + alias + ".internal" }
-func heartbeatsTopic(alias string) string  { return alias + ".heartbeats" }
-
 // checkpoints reads the newest checkpoint of every group and partition. A missing
 // topic is fs.ErrNotExist: no checkpoint was ever written. Groups without a
 // checkpoint of a partition are either new, or behind the oldest offset sync.
-func checkpoints(ctx context.Context, target *kafka.Client, alias string) ([]mirror.Checkpoint, error) {
+func checkpoints(ctx context.Context, target *kafka.Client, topic string) ([]mirror.Checkpoint, error) {
 	type key struct {
 		group string
 		kafka.Partition
 	}
 	newest := make(map[key]int)
 	var out []mirror.Checkpoint
-	err := target.EachRecord(ctx, checkpointsTopic(alias), func(r kafka.Record) error {
+	err := target.EachRecord(ctx, topic, func(r kafka.Record) error {
 		if r.Value == nil {
 			return nil // MirrorMaker writes none; a person may have
 		}
@@ -43,16 +37,16 @@ func checkpoints(ctx context.Context, target *kafka.Client, alias string) ([]mir
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read checkpoints of %s: %w", alias, err)
+		return nil, fmt.Errorf("read checkpoints in %s: %w", topic, err)
 	}
 	return out, nil
 }
 
-// offsetSyncs reads the syncs of every mirrored partition. With MirrorMaker's
+// offsetSyncs reads the syncs of every mirrored partition of the source. With MirrorMaker's
 // default their topic is in the source and missing here: fs.ErrNotExist.
-func offsetSyncs(ctx context.Context, target *kafka.Client, alias string) (map[kafka.Partition]mirror.Syncs, error) {
+func offsetSyncs(ctx context.Context, target *kafka.Client, topic string) (map[kafka.Partition]mirror.Syncs, error) {
 	raw := make(map[kafka.Partition][]mirror.Sync)
-	err := target.EachRecord(ctx, syncsTopic(alias), func(r kafka.Record) error {
+	err := target.EachRecord(ctx, topic, func(r kafka.Record) error {
 		if r.Value == nil {
 			return nil
 		}
@@ -65,7 +59,7 @@ func offsetSyncs(ctx context.Context, target *kafka.Client, alias string) (map[k
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read offset syncs of %s: %w", alias, err)
+		return nil, fmt.Errorf("read offset syncs in %s: %w", topic, err)
 	}
 	out := make(map[kafka.Partition]mirror.Syncs, len(raw))
 	for p, s := range raw {

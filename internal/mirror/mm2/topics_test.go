@@ -99,11 +99,11 @@ func TestTopics(t *testing.T) {
 	kafkatest.Transact(t, c, "a", &commit, cp("sink", p0, 4))
 	kafkatest.Transact(t, c, "b", &abort, cp("sink", p0, 5))
 	kafkatest.Transact(t, c, "c", nil, cp("sink", p0, 6))
-	cps, err := checkpoints(t.Context(), cl, "primary")
+	cps, err := checkpoints(t.Context(), cl, "primary.checkpoints.internal")
 	if diff := cmp.Diff([]mirror.Checkpoint{want("sink", p0, 4), want("sink", p1, 2), want("late", p0, 3)}, cps, untimed); diff != "" || err != nil {
 		t.Errorf("checkpoints (-want +got), error %v:\n%s", err, diff)
 	}
-	if cps, err := checkpoints(t.Context(), cl, "nobody"); !errors.Is(err, fs.ErrNotExist) {
+	if cps, err := checkpoints(t.Context(), cl, "nobody.checkpoints.internal"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("checkpoints without a topic: %v, %v; want fs.ErrNotExist", cps, err)
 	}
 
@@ -114,15 +114,15 @@ func TestTopics(t *testing.T) {
 		k, v, err := OffsetSync(at(p, up)).Encode()
 		return record(t, "mm2-offset-syncs.primary.internal", k, v, err)
 	}
-	if syncs, err := offsetSyncs(t.Context(), cl, "primary"); len(syncs) != 0 || err != nil {
+	if syncs, err := offsetSyncs(t.Context(), cl, "mm2-offset-syncs.primary.internal"); len(syncs) != 0 || err != nil {
 		t.Errorf("syncs of an empty topic: %v, %v", syncs, err)
 	}
 	kafkatest.Produce(t, c, sync(p0, 1), sync(p1, 5), sync(p0, 9))
-	syncs, err := offsetSyncs(t.Context(), cl, "primary")
+	syncs, err := offsetSyncs(t.Context(), cl, "mm2-offset-syncs.primary.internal")
 	if diff := cmp.Diff(map[kafka.Partition]mirror.Syncs{p0: {at(p0, 1), at(p0, 9)}, p1: {at(p1, 5)}}, syncs, untimed); diff != "" || err != nil {
 		t.Errorf("syncs (-want +got), error %v:\n%s", err, diff)
 	}
-	if syncs, err := offsetSyncs(t.Context(), cl, "nobody"); !errors.Is(err, fs.ErrNotExist) {
+	if syncs, err := offsetSyncs(t.Context(), cl, "mm2-offset-syncs.nobody.internal"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("syncs without a topic: %v, %v; want fs.ErrNotExist", syncs, err)
 	}
 
@@ -150,7 +150,7 @@ func TestTopics(t *testing.T) {
 	}
 
 	kafkatest.Produce(t, c, &kgo.Record{Topic: "mm2-offset-syncs.primary.internal", Key: []byte("nonsense"), Value: []byte("x")})
-	if syncs, err := offsetSyncs(t.Context(), cl, "primary"); err == nil {
+	if syncs, err := offsetSyncs(t.Context(), cl, "mm2-offset-syncs.primary.internal"); err == nil {
 		t.Errorf("nonsense was read as %v", syncs)
 	}
 }
