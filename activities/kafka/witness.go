@@ -78,15 +78,15 @@ func (l looks) since() time.Time {
 }
 
 // other says, for people, why what the mirror has of a partition is not known to be of the
-// topic as it was seen last; empty if it is known, or nobody saw another one. Where the
-// mirror may still be with the topic before, of the new one nothing need be mirrored.
+// topic as it is; empty if it is known, or nobody saw another one. Where another one was
+// seen and the mirror may still be with it, of the new one nothing need be mirrored.
 func (l looks) other(pos mirror.Position, newest time.Time, skew time.Duration) (why string, still bool) {
 	since := l.since()
 	switch {
 	case len(l) == 0:
 	case pos.Fell.Add(skew).After(l.last().Last):
 		return fmt.Sprintf("the mirror began again at %s, after the witness looked at %s: the source's topic was created anew, or somebody moved the mirror",
-			pos.Fell.UTC().Format(time.RFC3339), l.last().Last.Format(time.RFC3339)), false
+			pos.Fell.UTC().Format(time.RFC3339), l.last().Last.Format(time.RFC3339)), !since.IsZero()
 	case !since.IsZero() && !newest.After(since.Add(skew)):
 		return fmt.Sprintf("the witness sees another topic of this name at the source since %s, and no mirrored record is known to be of it", since.Format(time.RFC3339)), true
 	}

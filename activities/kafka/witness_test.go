@@ -68,7 +68,7 @@ func TestOfWhichTopicTheMirrorHasRecords(t *testing.T) {
 		"another, and older records":                {anew, time.Time{}, at(9), "another topic", true},
 		"another, and no time is known":             {anew, at(8), time.Time{}, "another topic", true},
 		"the mirror began again before a look":      {anew, at(8), at(12), "", false},
-		"the mirror began again after all looks":    {anew, at(25), at(24), "began again", false},
+		"the mirror began again after all looks":    {anew, at(25), at(24), "began again", true},
 		"the same, and the witness saw one topic":   {looks{sighting(0, "a", 500)}, at(3), at(4), "began again", false},
 		"it began again long before, and one topic": {looks{sighting(0, "a", 500)}, at(-9), at(-20), "", false},
 	} {
