@@ -78,6 +78,9 @@ func (r *run) accepted(p stagePlan) {
 				}
 			}
 			r.Status.Run = r.Run
+		case action.AcceptUnwitnessed:
+			r.Run.Unwitnessed = true
+			r.Status.Run = r.Run
 		default:
 			if table, ok := action.LeftOutBy(a.ID); ok && !r.Run.Accepted(a.ID) {
 				r.Run.LeftOut = append(slices.Clip(r.Run.LeftOut), table)

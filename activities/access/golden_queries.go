@@ -19,9 +19,10 @@ import (
 func (s room) goldenActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "access.golden-queries", Over: estate.TableKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Needs:  []string{"table.promote"},
-		Doc:    "A table read at the target, with credentials that reach nothing else, holds the rows that the witness saw at the source, and answers the estate's golden and quality queries as declared.",
-		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second}, Runs: action.OnQueries,
+		Requires: []estate.Requirement{estate.NeedsWitnessedRows()},
+		Needs:    []string{"table.promote"},
+		Doc:      "A table read at the target, with credentials that reach nothing else, holds the rows that the witness saw at the source, and answers the estate's golden and quality queries as declared.",
+		Timing:   action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second}, Runs: action.OnQueries,
 		Verify: s.verifyGolden,
 		RedWhen: []action.Red{
 			{Fault: "witness.record-changed", Want: verdict.Fail},
@@ -87,6 +88,12 @@ func (s room) verifyGolden(ctx context.Context, c action.Call[action.None]) ([]a
 func (s room) asWitnessed(ctx context.Context, c action.Call[action.None], t lake.Table, l table.Table, got witness.Record) action.Observation {
 	const what = "the rows are those that the witness read at the source"
 	const want = "the same count and hash"
+	if c.Estate.Witness.Bucket == "" {
+		return t.About(action.Observation{
+			What: what, Want: want, Got: "the estate has no witness, so nobody wrote down what they were", Verdict: verdict.Unknown, Cause: action.CauseUnwitnessed,
+			Obligation: fmt.Sprintf("Hold the rows of table %s, at version %d, against the source when it answers, or against who knows them: no witness had written them down", t.Name, got.Version),
+		})
+	}
 	j, err := s.lake.Journal(ctx, c.Estate, c.Run.Target)
 	var r witness.Record
 	if err == nil {

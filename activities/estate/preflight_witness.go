@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/plural"
 	"breakwater/internal/reach"
+	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
 )
 
@@ -18,6 +19,7 @@ import (
 // rests keeps the cut of its group where it was last seen.
 func (p *preflight) witnessed(ctx context.Context) {
 	if p.c.Estate.Witness.Bucket == "" {
+		p.unwitnessed()
 		return
 	}
 	until, words := time.Now(), "now"
@@ -41,6 +43,22 @@ func (p *preflight) witnessed(ctx context.Context) {
 			p.stale(ctx, what, want, g, stale)
 		}
 	}
+}
+
+// unwitnessed has the gate accept, before anything is changed, that there is no witness
+// to hold rows against.
+func (p *preflight) unwitnessed() {
+	n := 0
+	for _, g := range p.groups() {
+		n += len(g.Tables)
+	}
+	if n == 0 {
+		return
+	}
+	p.obs = append(p.obs, action.Observation{
+		What: "it is known what rows are held against", Want: "a witness, or people who accept that there is none",
+		Got: fmt.Sprintf("the estate has no witness: the rows of %s become obligations", plural.Of(n, "table")), Verdict: verdict.Pass, Cause: action.CauseUnwitnessed,
+	})
 }
 
 // outage is when sightings may have ended, as far as it was said; nil where nobody did.

@@ -90,6 +90,9 @@ func accepts(run action.Run, obs []action.Observation) []action.Acceptance {
 				run.Source, run.SourceDeadSince.UTC().Format(time.RFC3339))})
 		}
 	}
+	if !run.Unwitnessed && slices.ContainsFunc(obs, func(o action.Observation) bool { return o.Cause == action.CauseUnwitnessed }) {
+		all = append(all, action.Unwitnessed())
+	}
 	for _, o := range obs {
 		a := action.LeftOut(o.Item, o.Got)
 		if slices.Contains(owed, a.ID) && o.Cause == action.CauseLeftOut && !run.Accepted(a.ID) && !slices.Contains(all, a) {

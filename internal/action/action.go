@@ -69,14 +69,17 @@ type Timing struct {
 
 // Action is one kind of recovery step; P is the type of its `with` parameters.
 type Action[P any] struct {
-	Name   string      // "table.promote"
-	Doc    string      // one sentence, for docs and the UI's summary
-	Over   estate.Kind // what `each` must be
-	Needs  []string    // actions that must stand in an earlier stage; lint enforces it
-	Effect Effect
-	Drill  Drill
-	Timing Timing
-	Runs   Place // where its phases run
+	Name  string      // "table.promote"
+	Doc   string      // one sentence, for docs and the UI's summary
+	Over  estate.Kind // what `each` must be
+	Needs []string    // actions that must stand in an earlier stage; lint enforces it
+	// Requires is what it needs of an estate to pass, or to cost nothing: known without
+	// looking at any system.
+	Requires []estate.Requirement
+	Effect   Effect
+	Drill    Drill
+	Timing   Timing
+	Runs     Place // where its phases run
 
 	// Things are what of the estate the action is about, where that is not the item
 	// itself: the pipelines in scope, the group's routing secret. It asks nothing of any
@@ -122,6 +125,7 @@ type Request struct {
 	Plan   *Change  // the approved plan: present in Apply, Verify and Undo, nil in Plan and in checks
 	Prior  *Outcome // what Apply returned; present in Undo, and never to be believed by a Verify
 	Estate *estate.Estate
+	Lacks  []estate.Lack // what the estate lacks for the run's runbook, as it was compiled
 
 	Parts    Parts                                    // what of a plan is too large for its Data; never nil
 	Records  Records                                  // results of earlier steps of this run
@@ -165,6 +169,9 @@ type Run struct {
 	// LeftOut are the tables of which gates accepted that they do not come back here:
 	// see [LeftOut]. What cannot be proven of them is an obligation from then on.
 	LeftOut []string `json:"left_out,omitempty"`
+	// Unwitnessed is set once a gate accepted that nobody wrote down what the rows of
+	// tables were: see [Unwitnessed].
+	Unwitnessed bool `json:"unwitnessed,omitempty"`
 }
 
 // Name is how the journal and the quarantine name a run.
@@ -287,7 +294,8 @@ type Cause string
 const (
 	CauseNone              Cause = ""
 	CauseSourceUnreachable Cause = "source-unreachable"
-	CauseLeftOut           Cause = "left-out" // the table does not come back here, whatever is done here
+	CauseLeftOut           Cause = "left-out"    // the table does not come back here, whatever is done here
+	CauseUnwitnessed       Cause = "unwitnessed" // the estate has no witness, which a gate may accept
 	CauseOther             Cause = "other"
 )
 

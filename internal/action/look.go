@@ -68,6 +68,16 @@ func LeftOut(table, why string) Acceptance {
 // LeftOutBy is the table that an acceptance of that id leaves out.
 func LeftOutBy(id string) (table string, ok bool) { return strings.CutPrefix(id, acceptLeftOut) }
 
+// AcceptUnwitnessed is the id of [Unwitnessed].
+const AcceptUnwitnessed = "unwitnessed"
+
+// Unwitnessed asks people to accept that rows are held against nothing that was written
+// down, in an estate without a witness.
+func Unwitnessed() Acceptance {
+	return Acceptance{ID: AcceptUnwitnessed, Sentence: "The estate has no witness: nobody wrote down what the rows of its tables were. " +
+		"That what comes back has the rows of the source becomes an obligation for each table."}
+}
+
 // NotHere is the observation of a table that does not come back here: unknown, until
 // people prove elsewhere what the obligation says.
 func NotHere(table, what, want, why, obligation string) Observation {
@@ -88,6 +98,8 @@ func Owed(obs []Observation) []string {
 			id = AcceptSourceUnreachable
 		case o.Verdict == verdict.Unknown && o.Cause == CauseLeftOut:
 			id = acceptLeftOut + o.Item
+		case o.Verdict == verdict.Unknown && o.Cause == CauseUnwitnessed:
+			id = AcceptUnwitnessed
 		default:
 			return nil
 		}
@@ -102,6 +114,9 @@ func Owed(obs []Observation) []string {
 func (r Run) Accepted(id string) bool {
 	if table, ok := LeftOutBy(id); ok {
 		return slices.Contains(r.LeftOut, table)
+	}
+	if id == AcceptUnwitnessed {
+		return r.Unwitnessed
 	}
 	return id == AcceptSourceUnreachable && r.SourceUnreachable
 }
