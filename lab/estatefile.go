@@ -79,7 +79,7 @@ func (l *Lab) estate() (*estate.Estate, error) {
 			{Tier: 1, RTO: estate.Duration(5 * time.Minute), RPO: estate.Duration(30 * time.Second)},
 			{Tier: 2, RTO: estate.Duration(15 * time.Minute), RPO: estate.Duration(2 * time.Minute)},
 		},
-		Buckets: []estate.Bucket{{Bucket: logicalBucket, In: buckets(), DeleteMarkers: estate.Replicate}},
+		Buckets: []estate.Bucket{{Bucket: logicalBucket, In: buckets(), DeleteMarkers: estate.Replicate, ReverseRule: estate.Disabled}},
 	}
 	roles := map[string]estate.RoleOfRegion{Primary: estate.Primary, Standby: estate.Standby}
 	for _, name := range Regions() {

@@ -15,9 +15,10 @@ func (s room) readOnly() action.Action[action.None] {
 	a := access{s, readLevel}
 	return action.Action[action.None]{
 		Name: "access.read-only", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Needs:  []string{"table.promote"},
-		Doc:    "The group's readers may read its tables at the target, and nobody may write there: proven with everybody's own credentials.",
-		Things: a.things, Plan: a.plan, Apply: a.apply, Verify: a.verifyReadOnly,
+		Requires: []estate.Requirement{estate.NeedsAccess(s.canGive)},
+		Needs:    []string{"table.promote"},
+		Doc:      "The group's readers may read its tables at the target, and nobody may write there: proven with everybody's own credentials.",
+		Things:   a.things, Plan: a.plan, Apply: a.apply, Verify: a.verifyReadOnly,
 		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack},
 		RedWhen: []action.Red{
 			{Fault: "access.reader-detached", Want: verdict.Fail},

@@ -14,9 +14,10 @@ func (s room) readWrite() action.Action[action.None] {
 	a := access{s, writeLevel}
 	return action.Action[action.None]{
 		Name: "access.read-write", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Needs:  []string{"access.read-only"},
-		Doc:    "The group's writers may write to its tables at the target, and nobody else: a write of each is made, read back and removed.",
-		Things: a.things, Plan: a.plan, Apply: a.apply, Verify: a.verifyReadWrite,
+		Requires: []estate.Requirement{estate.NeedsAccess(s.canGive)},
+		Needs:    []string{"access.read-only"},
+		Doc:      "The group's writers may write to its tables at the target, and nobody else: a write of each is made, read back and removed.",
+		Things:   a.things, Plan: a.plan, Apply: a.apply, Verify: a.verifyReadWrite,
 		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack},
 		RedWhen: []action.Red{
 			{Fault: "access.writer-detached", Want: verdict.Fail},

@@ -40,3 +40,6 @@ func Add(c *action.Catalogue, s *system.Systems) {
 	action.Add(c, r.readWrite())
 	r.goldenActions(c)
 }
+
+// canGive says why rights cannot be given at a region's storage.
+func (s room) canGive(r *estate.Region) error { return s.AccessAt(r) }

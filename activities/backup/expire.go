@@ -22,9 +22,10 @@ type expireWith struct {
 func (s room) expireAction() action.Action[expireWith] {
 	return action.Action[expireWith]{
 		Name: "backup.expire", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Doc:    "Remove for good the backups of a group whose time is over, from the oldest on, and every object that no other backup needs and no lock holds.",
-		Timing: action.Timing{Timeout: 6 * time.Hour, Estimate: time.Minute},
-		Plan:   s.planExpire, Apply: s.applyExpire, Verify: s.verifyExpire,
+		Requires: []estate.Requirement{estate.NeedsBackup(), estate.NeedsExpiry()},
+		Doc:      "Remove for good the backups of a group whose time is over, from the oldest on, and every object that no other backup needs and no lock holds.",
+		Timing:   action.Timing{Timeout: 6 * time.Hour, Estimate: time.Minute},
+		Plan:     s.planExpire, Apply: s.applyExpire, Verify: s.verifyExpire,
 		RedWhen: []action.Red{
 			{Fault: "backup.expired-left", Want: verdict.Fail},
 			{Fault: "backup.object-gone", Want: verdict.Fail},

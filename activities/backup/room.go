@@ -49,9 +49,10 @@ func Add(c *action.Catalogue, s *system.Systems) {
 func (s room) backupActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "backup.take", Over: estate.GroupKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
-		Doc:    "Add a backup of a group's tables at one cut to the backup place: what the one before does not hold, then a signed manifest of everything.",
-		Timing: action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
-		Things: tablesOf, Plan: s.planTake, Apply: s.applyTake, Verify: s.verifyTake,
+		Requires: []estate.Requirement{estate.NeedsBackup()},
+		Doc:      "Add a backup of a group's tables at one cut to the backup place: what the one before does not hold, then a signed manifest of everything.",
+		Timing:   action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
+		Things:   tablesOf, Plan: s.planTake, Apply: s.applyTake, Verify: s.verifyTake,
 		RedWhen: []action.Red{
 			{Fault: "backup.object-gone", Want: verdict.Fail},
 			{Fault: "backup.manifest-gone", Want: verdict.Fail},
@@ -63,9 +64,10 @@ func (s room) backupActions(c *action.Catalogue) {
 	})
 	action.Add(c, action.Action[action.None]{
 		Name: "backup.walled", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Doc:    "Nobody of a region, nor who adds backups, can destroy one: tried with the credentials of each on an object of its own, beside what must work.",
-		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
-		Things: placeOf, Verify: s.verifyWalled,
+		Requires: []estate.Requirement{estate.NeedsBackup()},
+		Doc:      "Nobody of a region, nor who adds backups, can destroy one: tried with the credentials of each on an object of its own, beside what must work.",
+		Timing:   action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
+		Things:   placeOf, Verify: s.verifyWalled,
 		RedWhen: []action.Red{
 			{Fault: "backup.adder-may-delete", Want: verdict.Fail},
 			{Fault: "backup.adder-may-configure", Want: verdict.Fail},
@@ -81,9 +83,10 @@ func (s room) backupActions(c *action.Catalogue) {
 	})
 	action.Add(c, action.Action[action.None]{
 		Name: "backup.restorable", Over: estate.GroupKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
-		Doc:    "Restore a table of a group's newest backup into a scratch place, read it, compare it with the manifest, and note that beside the backup; says what a disaster now would lose.",
-		Timing: action.Timing{Timeout: 6 * time.Hour, Estimate: time.Minute},
-		Things: tablesOf, Plan: s.planRestorable, Apply: s.applyRestorable, Verify: s.verifyRestorable,
+		Requires: []estate.Requirement{estate.NeedsBackup()},
+		Doc:      "Restore a table of a group's newest backup into a scratch place, read it, compare it with the manifest, and note that beside the backup; says what a disaster now would lose.",
+		Timing:   action.Timing{Timeout: 6 * time.Hour, Estimate: time.Minute},
+		Things:   tablesOf, Plan: s.planRestorable, Apply: s.applyRestorable, Verify: s.verifyRestorable,
 		RedWhen: []action.Red{
 			{Fault: "backup.object-gone", Want: verdict.Fail},
 			{Fault: "backup.manifest-gone", Want: verdict.Fail},

@@ -71,6 +71,7 @@ func (s room) verifyPreflight(ctx context.Context, c action.Call[preflightWith])
 		of   int // things of the estate: who looks at none of them has seen nothing
 		look func(context.Context)
 	}{
+		{"what the estate lacks", 1, func(context.Context) { p.lacks() }},
 		{"buckets", n.buckets, p.buckets},
 		{"tables' logs", n.tables, p.logs},
 		{"who decides on commits", n.tables, p.decided},
@@ -113,6 +114,18 @@ func (p *preflight) err(what, want string, err error) {
 // groups are the consistency groups in the run's scope.
 func (p *preflight) groups() []*estate.Group {
 	return lake.Groups(p.c.Estate, p.c.Run)
+}
+
+// lacks says what the estate lacks for this run, with its price. What stops a run is
+// refused before it begins, unless an earlier release began it.
+func (p *preflight) lacks() {
+	const what, want = "what the estate lacks for this run is known", "nothing without which a step cannot pass"
+	if len(p.c.Lacks) == 0 {
+		p.saw(what, want, "nothing", true)
+	}
+	for _, l := range p.c.Lacks {
+		p.saw(what, want, strings.TrimSuffix(l.Text+"; "+l.Price, "; "), !l.Stops())
+	}
 }
 
 func (p *preflight) kafka(ctx context.Context) {

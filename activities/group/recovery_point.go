@@ -31,10 +31,11 @@ func call(c action.Call[pointParams]) action.Call[action.None] {
 func (s room) recoveryPoint() action.Action[pointParams] {
 	return action.Action[pointParams]{
 		Name: "group.recovery-point", Over: estate.GroupKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
-		Needs:  []string{"storage.stop-replication", "kafka.stop-mirror"},
-		Doc:    "Choose the latest moment at which every table of a group is complete at the target and every topic is mirrored, and say what is lost.",
-		Timing: action.Timing{Timeout: 15 * time.Minute, Estimate: 5 * time.Second},
-		Things: datasetsOf, Plan: s.planPoint, Apply: applyPoint, Verify: s.verifyPoint,
+		Requires: []estate.Requirement{estate.NeedsSightings(), estate.NeedsPeaks(), estate.NeedsOwnLogs()},
+		Needs:    []string{"storage.stop-replication", "kafka.stop-mirror"},
+		Doc:      "Choose the latest moment at which every table of a group is complete at the target and every topic is mirrored, and say what is lost.",
+		Timing:   action.Timing{Timeout: 15 * time.Minute, Estimate: 5 * time.Second},
+		Things:   datasetsOf, Plan: s.planPoint, Apply: applyPoint, Verify: s.verifyPoint,
 		RedWhen: []action.Red{
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
 			{Fault: "table.data-file-truncated", Want: verdict.Fail},

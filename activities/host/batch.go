@@ -32,6 +32,7 @@ type batch struct {
 	stage    *runbook.Stage
 	step     *runbook.Step
 	estate   *estate.Estate
+	lacks    []estate.Lack // what it lacks for the run
 	ledger   store.Store
 	items    []estate.Item
 	label    string // of the batch
@@ -118,7 +119,7 @@ func (b *batch) request(ctx context.Context, item estate.Item) action.Request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return action.Request{
-		Run: b.in.Run, Stage: b.stage.ID, Step: b.step.ID, Title: b.step.Title, Item: item, Estate: b.estate,
+		Run: b.in.Run, Stage: b.stage.ID, Step: b.step.ID, Title: b.step.Title, Item: item, Estate: b.estate, Lacks: b.lacks,
 		Records: records{b}, Parts: parts{b},
 		Progress: func(done, total int64, sentence string) {
 			b.say(ctx, "%s: %s (%d of %d)", item, sentence, done, total)

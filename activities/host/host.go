@@ -120,6 +120,9 @@ func (h *Host) open(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	if b.compiled, err = document[runbook.Compiled](ctx, h, in.Files.Compiled, in.Run); err != nil {
 		return nil, err
 	}
+	for _, f := range b.compiled.Lacks {
+		b.lacks = append(b.lacks, f.Lack)
+	}
 	var ok bool
 	if b.stage, b.step, ok = b.compiled.Step(in.Step); !ok {
 		return nil, fmt.Errorf("%w: the compiled run has no step %q", action.ErrRefused, in.Step)

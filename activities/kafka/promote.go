@@ -17,8 +17,9 @@ import (
 func (s room) kafkaPromote() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "kafka.promote", Over: estate.ConsumerGroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Needs: []string{"group.recovery-point"},
-		Doc:   "Place a consumer group at the target where it misses no record: at what it is known to have read, and no later than what the tables of its cut hold; and hold it there against a mirror's task that outlives its stop, by a denial that is tried as the mirror, or by watching. Its topics are those of the target, as the mirror calls them; a group that is no consumer group is refused.",
+		Requires: []estate.Requirement{estate.NeedsMirror()},
+		Needs:    []string{"group.recovery-point"},
+		Doc:      "Place a consumer group at the target where it misses no record: at what it is known to have read, and no later than what the tables of its cut hold; and hold it there against a mirror's task that outlives its stop, by a denial that is tried as the mirror, or by watching. Its topics are those of the target, as the mirror calls them; a group that is no consumer group is refused.",
 		// A mirror that does not end is waited for; of many groups some wait for others.
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planPromoteGroup, Apply: s.applyPromoteGroup, Verify: s.verifyPromoteGroup,

@@ -27,9 +27,10 @@ import (
 func (s room) kafkaPoint() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "kafka.recovery-point", Over: estate.TopicKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
-		Needs: []string{"kafka.stop-mirror"},
-		Doc:   "Record how far every partition of a topic was mirrored, what the witness saw of its source, and where the source ends if it answers.",
-		Plan:  s.planTopicPoint, Apply: s.applyTopicPoint, Verify: s.verifyTopicPoint,
+		Requires: []estate.Requirement{estate.NeedsMirror()},
+		Needs:    []string{"kafka.stop-mirror"},
+		Doc:      "Record how far every partition of a topic was mirrored, what the witness saw of its source, and where the source ends if it answers.",
+		Plan:     s.planTopicPoint, Apply: s.applyTopicPoint, Verify: s.verifyTopicPoint,
 		RedWhen: []action.Red{
 			{Fault: "kafka.mirror-offset-moved", Want: verdict.Fail},
 			{Fault: "kafka.target-frozen", Want: verdict.Unknown},

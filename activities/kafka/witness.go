@@ -122,8 +122,9 @@ func (l looks) ends(id int32) (all []recovery.End) {
 func (s room) kafkaWitness() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "kafka.witness", Over: estate.TopicKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
-		Doc:  "Journal at the target where every partition of a topic ends at the source, and of when its newest record is.",
-		Plan: s.planTopicWitness, Apply: s.applyTopicWitness, Verify: s.verifyTopicWitness,
+		Requires: []estate.Requirement{estate.NeedsWitness()},
+		Doc:      "Journal at the target where every partition of a topic ends at the source, and of when its newest record is.",
+		Plan:     s.planTopicWitness, Apply: s.applyTopicWitness, Verify: s.verifyTopicWitness,
 		RedWhen: []action.Red{
 			{Fault: "witness.topic-ends-changed", Want: verdict.Fail},
 			{Fault: "witness.topic-ends-gone", Want: verdict.Fail},

@@ -23,7 +23,8 @@ import (
 func (r room) canary() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "pipelines.canary", Over: estate.GroupKind, Effect: action.ReadOnly, Drill: action.DrillSkipped,
-		Needs: []string{"access.read-write"},
+		Requires: []estate.Requirement{estate.NeedsCanary()},
+		Needs:    []string{"access.read-write"},
 		Doc: "Send one record, marked in its header " + kafka.CanaryHeader + ", through a group's canary topic at the target, and read it back; " +
 			"the one check that writes, and only in a live run.",
 		Timing: action.Timing{Timeout: 2 * time.Minute, Estimate: 3 * time.Second},

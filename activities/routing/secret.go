@@ -21,7 +21,8 @@ import (
 func (s room) routingActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "routing.secret", Over: estate.GroupKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Needs: []string{"access.read-only"},
+		Requires: []estate.Requirement{estate.NeedsRouting()},
+		Needs:    []string{"access.read-only"},
 		Doc: "Point a group's clients at the target: its routing secret there gets the target's whole value, by check-and-set. " +
 			"Undo has clients read what they read before: another region's value, the older version that only the store still has, or nothing.",
 		Things: secretOf, Plan: s.planRouting, Apply: s.applyRouting, Verify: s.verifyRouting,

@@ -21,8 +21,9 @@ func (s room) storageActions(c *action.Catalogue) {
 	writers := barring{s: s, region: source, principals: writersOf, who: "writers"}
 	action.Add(c, action.Action[barringWith]{
 		Name: "storage.fence", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Doc:  "Deny the source's writers every write to a bucket, and prove it with their own credentials; an obligation where the source does not answer.",
-		Plan: writers.plan, Apply: writers.apply, Verify: writers.verify,
+		Requires: []estate.Requirement{estate.NeedsWriters()},
+		Doc:      "Deny the source's writers every write to a bucket, and prove it with their own credentials; an obligation where the source does not answer.",
+		Plan:     writers.plan, Apply: writers.apply, Verify: writers.verify,
 		Undo: &action.Undo[barringWith]{Plan: writers.planBack, Apply: writers.applyBack, Verify: writers.verifyBack},
 		RedWhen: []action.Red{
 			{Fault: "storage.fence-opened", Want: verdict.Fail},
@@ -32,9 +33,10 @@ func (s room) storageActions(c *action.Catalogue) {
 	})
 	action.Add(c, action.Action[barringWith]{
 		Name: "storage.unfence", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Needs: []string{"storage.fence"},
-		Doc:   "Take this run's fence of a bucket away, and prove with their own credentials that the writers of its tables write there again.",
-		Plan:  writers.planOpen, Apply: writers.applyBack, Verify: writers.verifyBack,
+		Requires: []estate.Requirement{estate.NeedsWriters()},
+		Needs:    []string{"storage.fence"},
+		Doc:      "Take this run's fence of a bucket away, and prove with their own credentials that the writers of its tables write there again.",
+		Plan:     writers.planOpen, Apply: writers.applyBack, Verify: writers.verifyBack,
 		Undo: &action.Undo[barringWith]{Plan: writers.plan, Apply: writers.apply, Verify: writers.verify},
 		RedWhen: []action.Red{
 			{Fault: "storage.writer-detached", Want: verdict.Fail},
@@ -45,8 +47,9 @@ func (s room) storageActions(c *action.Catalogue) {
 	intake := barring{s: s, region: target, principals: replicationOf, who: "replication"}
 	action.Add(c, action.Action[barringWith]{
 		Name: "storage.stop-replication", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Doc:  "Close the target's intake of objects: the principal that delivers replicas loses its rights there, proven with its own credentials. Works while the source is dead.",
-		Plan: intake.plan, Apply: intake.apply, Verify: intake.verify,
+		Requires: []estate.Requirement{estate.NeedsReplication()},
+		Doc:      "Close the target's intake of objects: the principal that delivers replicas loses its rights there, proven with its own credentials. Works while the source is dead.",
+		Plan:     intake.plan, Apply: intake.apply, Verify: intake.verify,
 		Undo: &action.Undo[barringWith]{Plan: intake.planBack, Apply: intake.applyBack, Verify: intake.verifyBack},
 		RedWhen: []action.Red{
 			{Fault: "storage.intake-opened", Want: verdict.Fail},

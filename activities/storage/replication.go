@@ -19,9 +19,10 @@ import (
 func (s room) replicationActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "storage.replication", Over: estate.BucketKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Doc:    "Hold a bucket against its copy: rules cover every table, nothing has waited longer than the RPO, nothing was left out, written twice or expired early. Both sides are listed; what differs is asked about one by one.",
-		Timing: action.Timing{Timeout: 30 * time.Minute, Estimate: 10 * time.Second},
-		Verify: s.verifyReplication,
+		Requires: []estate.Requirement{estate.NeedsDeleteMarkers()},
+		Doc:      "Hold a bucket against its copy: rules cover every table, nothing has waited longer than the RPO, nothing was left out, written twice or expired early. Both sides are listed; what differs is asked about one by one.",
+		Timing:   action.Timing{Timeout: 30 * time.Minute, Estimate: 10 * time.Second},
+		Verify:   s.verifyReplication,
 		RedWhen: []action.Red{
 			{Fault: "storage.rule-off", Want: verdict.Fail},
 			{Fault: "storage.rule-elsewhere", Want: verdict.Fail},
@@ -38,9 +39,10 @@ func (s room) replicationActions(c *action.Catalogue) {
 	})
 	action.Add(c, action.Action[action.None]{
 		Name: "storage.standby-ready", Over: estate.BucketKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Doc:    "Ask the standby alone whether its copy of a bucket can be used: it keeps versions, decrypts what it holds, expires nothing early, has the rule back, and knows every commit of its tables from their logs.",
-		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
-		Verify: s.verifyStandby,
+		Requires: []estate.Requirement{estate.NeedsReverseRule()},
+		Doc:      "Ask the standby alone whether its copy of a bucket can be used: it keeps versions, decrypts what it holds, expires nothing early, has the rule back, and knows every commit of its tables from their logs.",
+		Timing:   action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
+		Verify:   s.verifyStandby,
 		RedWhen: []action.Red{
 			{Fault: "storage.objects-unreadable", Want: verdict.Fail},
 			{Fault: "storage.target-expires", Want: verdict.Fail},

@@ -20,9 +20,10 @@ import (
 func (s room) restoreActions(c *action.Catalogue) {
 	action.Add(c, action.Action[restoreWith]{
 		Name: "table.restore", Over: estate.TableKind, Effect: action.Mutates, Drill: action.DrillSkipped,
-		Doc:    "Bring a table back from a backup into the target's bucket, to its own place or beside it: data before log, log before pointer; the bucket keeps what was there.",
-		Timing: action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
-		Plan:   s.planRestore, Apply: s.applyRestore, Verify: s.verifyRestore,
+		Requires: []estate.Requirement{estate.NeedsBackup()},
+		Doc:      "Bring a table back from a backup into the target's bucket, to its own place or beside it: data before log, log before pointer; the bucket keeps what was there.",
+		Timing:   action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
+		Plan:     s.planRestore, Apply: s.applyRestore, Verify: s.verifyRestore,
 		Undo: &action.Undo[restoreWith]{Plan: s.planUnrestore, Apply: s.applyUnrestore, Verify: s.verifyUnrestore},
 		RedWhen: []action.Red{
 			{Fault: "table.late-commit", Want: verdict.Fail},

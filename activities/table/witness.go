@@ -20,9 +20,10 @@ import (
 func (s room) witnessActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "table.witness", Over: estate.TableKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
-		Doc:    "Journal at the target what a reader sees of a table at the source: its head, and the rows and hash of a head not journalled yet, of which it reads the files that no head before it had.",
-		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
-		Plan:   s.planWitness, Apply: s.applyWitness, Verify: s.verifyWitness,
+		Requires: []estate.Requirement{estate.NeedsWitness()},
+		Doc:      "Journal at the target what a reader sees of a table at the source: its head, and the rows and hash of a head not journalled yet, of which it reads the files that no head before it had.",
+		Timing:   action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
+		Plan:     s.planWitness, Apply: s.applyWitness, Verify: s.verifyWitness,
 		RedWhen: []action.Red{
 			{Fault: "witness.record-changed", Want: verdict.Fail},
 			{Fault: "witness.record-gone", Want: verdict.Fail},

@@ -17,16 +17,17 @@ import (
 // Definition is an [Action] with its parameter type erased: what the loader, the
 // docs and the worker need.
 type Definition struct {
-	Name    string
-	Doc     string
-	Over    estate.Kind
-	Needs   []string
-	Effect  Effect
-	Drill   Drill
-	Timing  Timing
-	Runs    Place
-	RedWhen []Red
-	Params  []Param
+	Name     string
+	Doc      string
+	Over     estate.Kind
+	Needs    []string
+	Requires []estate.Requirement
+	Effect   Effect
+	Drill    Drill
+	Timing   Timing
+	Runs     Place
+	RedWhen  []Red
+	Params   []Param
 
 	things             func(Request) (names []string, none string)
 	plan, undoPlan     func(context.Context, Request, json.RawMessage) (Change, error)
@@ -189,7 +190,7 @@ func Add[P any](c *Catalogue, a Action[P]) {
 		}
 	}
 	d := &Definition{
-		Name: a.Name, Doc: a.Doc, Over: a.Over, Needs: a.Needs, Effect: a.Effect,
+		Name: a.Name, Doc: a.Doc, Over: a.Over, Needs: a.Needs, Requires: a.Requires, Effect: a.Effect,
 		Drill: a.Drill, Timing: a.Timing, Runs: a.Runs, RedWhen: a.RedWhen, Params: params(reflect.TypeFor[P]()),
 	}
 	if d.Timing.Timeout == 0 {

@@ -33,6 +33,8 @@ phases: [runbook language](runbook-language.md). How to add one: [testing](testi
 
 - *Changes*: "mutates" changes the estate, and needs a gate; "records-only" writes the ledger, the
   witness's journal or the backup place alone, and runs in every mode; "read-only" looks.
+- *Requires of the estate*: what a run needs declared there. Where a step cannot pass without it, linting says so and no
+  run begins; where it only costs something, a finding says what (` + "`breakwater estate check`" + `).
 - *In a drill*: what the action declares for mode drill. "skipped" is planned, shown, and reported as not exercised.
 - *Red when*: faults that a test injects into real servers, each with the verdict that it must force.
 
@@ -55,6 +57,9 @@ phases: [runbook language](runbook-language.md). How to add one: [testing](testi
 		b.WriteString("\n")
 		if len(d.Needs) > 0 {
 			fmt.Fprintf(b, "- Needs an earlier step: %s\n", strings.Join(links(d.Needs), ", "))
+		}
+		for _, r := range d.Requires {
+			fmt.Fprintf(b, "- Requires of the estate: %s\n", r.Says)
 		}
 		fmt.Fprintf(b, "- Longest attempt of one phase on one item: %s. Usual time for one item: %s\n", d.Timing.Timeout, d.Timing.Estimate)
 		if len(d.Params) > 0 {

@@ -12,7 +12,8 @@ import (
 )
 
 // Compile makes a run ready: it expands `per: tier`, resolves every action and
-// role, and counts the items. It expects a runbook that [Lint] accepts, and
+// role, and counts the items. A run that cannot pass a step, whatever happens, is refused
+// here, before anything is changed. It expects a runbook that [Lint] accepts, and
 // reports what it cannot resolve all at once.
 func Compile(rb *Runbook, e *estate.Estate, cat *action.Catalogue, in Input) (*Compiled, error) {
 	digest, err := e.Digest()
@@ -25,6 +26,11 @@ func Compile(rb *Runbook, e *estate.Estate, cat *action.Catalogue, in Input) (*C
 		Roles: e.Roles, Tiers: e.Tiers, Skew: e.ClockSkew,
 	}
 	var errs []error
+	for _, f := range Fit(rb, cat, e, &in) {
+		if c.Lacks = append(c.Lacks, f); f.Stops() {
+			errs = append(errs, fmt.Errorf("%s: %s can never pass: %s", f.At, f.Where(), f.Text))
+		}
+	}
 	for _, b := range rb.Blocks {
 		tiers := []int{0}
 		if b.PerTier {

@@ -29,6 +29,7 @@ type Compiled struct {
 	Tiers         []estate.Tier   `json:"tiers"`
 	Skew          estate.Duration `json:"clock_skew"`
 	Stages        []Stage         `json:"stages"`
+	Lacks         []Finding       `json:"lacks,omitempty"` // what the estate lacks, and what that costs
 }
 
 // Stage is a compiled stage.

@@ -17,7 +17,8 @@ import (
 
 // Lint holds a runbook against the catalogue of actions and, unless it is nil,
 // the estate, and reports everything that would be wrong about running it, in
-// file order. It forgives what the loader reported already: what is given and
+// file order: also where the estate lacks what a step cannot pass without, as [Fit] finds
+// it. It forgives what the loader reported already: what is given and
 // could not be read is not called missing.
 func Lint(rb *Runbook, cat *action.Catalogue, e *estate.Estate) []Mistake {
 	l := &linter{rb: rb, cat: cat, estate: e, stages: map[string]Position{}, milestones: map[string]Position{}, earlier: map[string]bool{}}
@@ -25,6 +26,13 @@ func Lint(rb *Runbook, cat *action.Catalogue, e *estate.Estate) []Mistake {
 	for _, b := range rb.Blocks {
 		for _, s := range b.Stages {
 			l.stage(s, b.PerTier)
+		}
+	}
+	if e != nil {
+		for _, f := range Fit(rb, cat, e, nil) {
+			if f.Stops() && !f.Foreign {
+				l.bad(f.At, "%s can never pass with estate %s: %s", f.Action, e.Estate, f.Text)
+			}
 		}
 	}
 	return mistake.Sort(l.mistakes)

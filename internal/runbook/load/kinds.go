@@ -32,6 +32,7 @@ func Kinds() []Kind {
 		{"input-common", `input "incident" is one that every runbook takes: the common ones are estate, mode, groups, incident, outage_start, detected_at, source_dead_since`},
 		{"input-name", `input "Source" must be small letters, digits and _, as in source`},
 		{"input-type", `type "regoin" of input "source" is not known: allowed are region, string, table, group, time, integer, bool, duration; did you mean "region"?`},
+		{"estate-lacks", `storage.fence can never pass with estate example: region "us-west-2" names no storage.writers, and a fence without them denies nobody: name who writes there, with credentials to prove it by`},
 		{"inputs-not-a-map", `inputs must be a map of names to {type, help}`},
 		{"key-not-a-text", `a key must be a text, found the number 7: put it in quotes if it is one`},
 		{"leading-zero", `02 starts with a zero: write it without, or in quotes if it is a text`},

@@ -82,7 +82,7 @@ func Catalogue() *action.Catalogue {
 	check("region.probe", estate.Nothing)
 	add[preflight](c, "estate.preflight", estate.Nothing, action.ReadOnly, nil)
 	check("secrets.readable", estate.Nothing)
-	add[barring](c, "storage.fence", estate.BucketKind, action.Mutates, nil)
+	add[barring](c, "storage.fence", estate.BucketKind, action.Mutates, nil, estate.NeedsWriters())
 	add[barring](c, "storage.unfence", estate.BucketKind, action.Mutates, []string{"storage.fence"})
 	add[barring](c, "storage.stop-replication", estate.BucketKind, action.Mutates, nil)
 	check("storage.replication", estate.BucketKind)
@@ -116,9 +116,9 @@ func Catalogue() *action.Catalogue {
 	return c
 }
 
-func add[P any](c *action.Catalogue, name string, over estate.Kind, effect action.Effect, needs []string) {
+func add[P any](c *action.Catalogue, name string, over estate.Kind, effect action.Effect, needs []string, requires ...estate.Requirement) {
 	a := action.Action[P]{
-		Name: name, Doc: "Stands in for " + name + ".", Over: over, Needs: needs, Effect: effect, Drill: action.DrillSkipped,
+		Name: name, Doc: "Stands in for " + name + ".", Over: over, Needs: needs, Requires: requires, Effect: effect, Drill: action.DrillSkipped,
 		RedWhen: []action.Red{{Fault: "test.fault", Want: verdict.Fail}},
 		Verify:  func(context.Context, action.Call[P]) ([]action.Observation, error) { return nil, nil },
 	}
@@ -141,7 +141,7 @@ func Estate() *estate.Estate {
 	return &estate.Estate{
 		Estate: "example",
 		Regions: []estate.Region{
-			{Region: "us-east-1", Role: estate.Primary},
+			{Region: "us-east-1", Role: estate.Primary, Storage: estate.Storage{Writers: []estate.Principal{{Name: "spark"}}}},
 			{Region: "us-west-2", Role: estate.Standby},
 			{Region: "eu-west-1", Role: estate.Standby},
 		},
