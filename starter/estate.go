@@ -28,9 +28,10 @@ func (a *app) estateCommand() *cobra.Command {
 	check := &cobra.Command{
 		Use: "check FILE|NAME", Short: "Check an estate, and with --live also what it names",
 		Long: `Checks an estate file: its form, its names, its roles, and that the runbooks fit
-it. With --live it also asks everything that the estate names: each region's
-storage, tables, brokers, topics, connectors and vault, the ledger, and whether
-every credential is there. It changes nothing.
+it. What a step cannot pass without is a mistake; a finding says what else the
+estate lacks, and what that costs on the day. With --live it also asks everything
+that the estate names: each region's storage, tables, brokers, topics, connectors
+and vault, the ledger, and whether every credential is there. It changes nothing.
 
 What did not answer is unknown, and unknown has not passed: the exit code is 3
 if that is the worst, and 1 if anything answered wrong.`,
@@ -51,7 +52,8 @@ func (a *app) checkEstate(ctx context.Context, given string, live bool) error {
 	if len(ms) > 0 {
 		return wrong(errFailed, "", "%s in estate %s", countOf(int64(len(ms)), "mistake", "mistakes"), given)
 	}
-	if _, ms := load.Lint(a.cfg.RunbookFS(), a.catalogue(), e); len(ms) > 0 {
+	books, ms := load.Lint(a.cfg.RunbookFS(), a.catalogue(), e)
+	if len(ms) > 0 {
 		a.mistakes(under(a.cfg.Runbooks, ms))
 		return wrong(errFailed, "", "%s between estate %s and %s", countOf(int64(len(ms)), "mistake", "mistakes"), e.Estate, a.cfg.From())
 	}
@@ -72,6 +74,7 @@ func (a *app) checkEstate(ctx context.Context, given string, live bool) error {
 	}
 	a.say("%s: %s, %s, %s, %s, %s, %s; no mistake", e.Estate, count(len(e.Regions), "region"), count(len(e.Tiers), "tier"),
 		count(counts[estate.GroupKind], "group"), count(counts[estate.TableKind], "table"), count(counts[estate.TopicKind], "topic"), count(len(e.Roles), "role"))
+	a.fits(books, e)
 	if !live {
 		return nil
 	}

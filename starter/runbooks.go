@@ -34,9 +34,9 @@ func (a *app) runbooksCommand() *cobra.Command {
 	lint := &cobra.Command{
 		Use: "lint [PATH...]", Short: "Check runbook files, all mistakes at once",
 		Long: `Checks runbook files, or folders of them: the language, the actions and their
-parameters, the order of steps, and with --estate also roles and people. Every
-mistake is a line with file:line:column. Without a path it checks the runbooks
-built in, or those that --runbooks names.`,
+parameters, the order of steps, and with --estate also roles, people, and what
+the actions require of an estate. Every mistake is a line with file:line:column.
+Without a path it checks the runbooks built in, or those that --runbooks names.`,
 		Example: "  breakwater runbooks lint runbooks/\n  breakwater runbooks lint my.yaml --estate lab",
 		Args:    cobra.ArbitraryArgs,
 		RunE:    func(c *cobra.Command, args []string) error { return a.lint(c.Context(), args, of) },
@@ -111,9 +111,11 @@ func (a *app) lint(ctx context.Context, paths []string, of string) error {
 	}
 	cat := a.catalogue()
 	var all []mistake.Mistake
+	var books []*runbook.Runbook
 	n := 0
 	if len(paths) == 0 {
-		books, ms := load.Lint(a.cfg.RunbookFS(), cat, e)
+		var ms []mistake.Mistake
+		books, ms = load.Lint(a.cfg.RunbookFS(), cat, e)
 		n, all = len(books), under(a.cfg.Runbooks, ms)
 	}
 	for _, path := range paths {
@@ -122,8 +124,9 @@ func (a *app) lint(ctx context.Context, paths []string, of string) error {
 			return wrong(errUsage, "", "lint %s: %w", path, err)
 		}
 		if info.IsDir() {
-			books, ms := load.Lint(os.DirFS(path), cat, e)
-			n += len(books)
+			found, ms := load.Lint(os.DirFS(path), cat, e)
+			n += len(found)
+			books = append(books, found...)
 			all = append(all, under(path, ms)...)
 			continue
 		}
@@ -135,6 +138,7 @@ func (a *app) lint(ctx context.Context, paths []string, of string) error {
 		rb, ms := load.File(data, path)
 		if rb != nil {
 			ms = mistake.Sort(append(ms, runbook.Lint(rb, cat, e)...))
+			books = append(books, rb)
 		}
 		all = append(all, ms...)
 	}
@@ -145,6 +149,7 @@ func (a *app) lint(ctx context.Context, paths []string, of string) error {
 	case n == 0:
 		return wrong(errUsage, "breakwater runbooks lint --help", "there is no *.yaml file in %s: nothing was checked", orAll(paths, a.cfg.From()))
 	}
+	a.fits(books, e)
 	a.say("%s without a mistake", countOf(int64(n), "runbook", "runbooks"))
 	return nil
 }
@@ -254,15 +259,16 @@ and the faults that turn its proof red, each of which is injected by a test.`,
 
 // described is an action as JSON shows it.
 type described struct {
-	Name    string        `json:"name"`
-	Doc     string        `json:"doc"`
-	Each    estate.Kind   `json:"each,omitempty"`
-	Needs   []string      `json:"needs,omitempty"`
-	Effect  action.Effect `json:"effect"`
-	Drill   action.Drill  `json:"drill"`
-	Undo    bool          `json:"undo"`
-	Params  []param       `json:"params,omitempty"`
-	RedWhen []red         `json:"red_when"`
+	Name     string        `json:"name"`
+	Doc      string        `json:"doc"`
+	Each     estate.Kind   `json:"each,omitempty"`
+	Needs    []string      `json:"needs,omitempty"`
+	Requires []string      `json:"requires,omitempty"` // of an estate
+	Effect   action.Effect `json:"effect"`
+	Drill    action.Drill  `json:"drill"`
+	Undo     bool          `json:"undo"`
+	Params   []param       `json:"params,omitempty"`
+	RedWhen  []red         `json:"red_when"`
 }
 
 type param struct {
@@ -281,6 +287,9 @@ func describe(d *action.Definition) described {
 	out := described{Name: d.Name, Doc: d.Doc, Each: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, Undo: d.CanUndo()}
 	for _, p := range d.Params {
 		out.Params = append(out.Params, param(p))
+	}
+	for _, r := range d.Requires {
+		out.Requires = append(out.Requires, r.Says)
 	}
 	for _, r := range d.RedWhen {
 		out.RedWhen = append(out.RedWhen, red{string(r.Fault), r.Want.String()})
@@ -350,6 +359,9 @@ func (a *app) explainAction(d *action.Definition) {
 	field("drill:", string(d.Drill))
 	if len(d.Needs) > 0 {
 		field("needs:", strings.Join(d.Needs, ", ")+" in an earlier step")
+	}
+	for _, r := range d.Requires {
+		field("estate:", r.Says)
 	}
 	fmt.Fprintln(a.out, "  with:")
 	if len(d.Params) == 0 {

@@ -250,7 +250,7 @@ func (a *app) checkInput(ctx context.Context, rb *runbook.Runbook, input json.Ra
 	} else if err != nil {
 		return wrong(errUsage, cmd("estate", "check", en), "start %s: %w", rb.Name, err)
 	}
-	if _, err := runbook.ParseInput(rb, e, input); err != nil {
+	if err := a.refused(rb, e, input); err != nil {
 		return wrong(errUsage, "breakwater start --help", "start %s: %w", rb.Name, err)
 	}
 	return nil
