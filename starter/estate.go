@@ -29,9 +29,9 @@ func (a *app) estateCommand() *cobra.Command {
 		Use: "check FILE|NAME", Short: "Check an estate, and with --live also what it names",
 		Long: `Checks an estate file: its form, its names, its roles, and that the runbooks fit
 it. What a step cannot pass without is a mistake; a finding says what else the
-estate lacks, and what that costs on the day. With --live it also asks everything
-that the estate names: each region's storage, tables, brokers, topics, connectors
-and vault, the ledger, and whether every credential is there. It changes nothing.
+estate lacks, and what that costs on the day. With --live it also asks all that
+the estate names: each region's storage, tables, brokers, topics, connectors and
+vault, the ledger, and whether every credential is there. It changes nothing.
 
 What did not answer is unknown, and unknown has not passed: the exit code is 3
 if that is the worst, and 1 if anything answered wrong.`,

@@ -57,7 +57,7 @@ func (p *preflight) unwitnessed() {
 	}
 	p.obs = append(p.obs, action.Observation{
 		What: "it is known what rows are held against", Want: "a witness, or people who accept that there is none",
-		Got: fmt.Sprintf("the estate has no witness: the rows of %s become obligations", plural.Of(n, "table")), Verdict: verdict.Pass, Cause: action.CauseUnwitnessed,
+		Got: fmt.Sprintf("the estate has no witness: the rows of %s become obligations", plural.Of(n, "table")), Verdict: verdict.Pass, Accept: action.AcceptUnwitnessed,
 	})
 }
 

@@ -82,7 +82,7 @@ func (s room) point(ctx context.Context, c action.Call[pointParams]) (recovery.G
 	for _, left := range p.LeftOut {
 		accepts = append(accepts, action.LeftOut(left.Dataset, left.Why))
 	}
-	if len(p.LeftOut) < len(ev.Tables)+len(ev.Topics) || len(p.LeftOut) == 0 { // else nothing is left to choose for
+	if len(p.LeftOut) < len(ev.Tables)+len(ev.Topics) { // else nothing is left to choose for
 		if p.Cut, err = ev.Choose(ctx); err != nil {
 			return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 		}
@@ -102,6 +102,9 @@ func (s room) point(ctx context.Context, c action.Call[pointParams]) (recovery.G
 // comesBack says to which moment a group comes back, and without which tables.
 func comesBack(p recovery.GroupPoint) string {
 	words := p.Group + " does not come back here"
+	if len(p.Losses)+len(p.LeftOut) == 0 {
+		words = p.Group + " has no table and no topic, so there is no moment to choose"
+	}
 	if !p.Cut.At.IsZero() {
 		words = fmt.Sprintf("%s comes back to %s", p.Group, p.Cut.At.Format(time.RFC3339Nano))
 	}

@@ -90,7 +90,7 @@ func accepts(run action.Run, obs []action.Observation) []action.Acceptance {
 				run.Source, run.SourceDeadSince.UTC().Format(time.RFC3339))})
 		}
 	}
-	if !run.Unwitnessed && slices.ContainsFunc(obs, func(o action.Observation) bool { return o.Cause == action.CauseUnwitnessed }) {
+	if !run.Unwitnessed && slices.ContainsFunc(obs, func(o action.Observation) bool { return o.Accept == action.AcceptUnwitnessed }) {
 		all = append(all, action.Unwitnessed())
 	}
 	for _, o := range obs {

@@ -285,6 +285,9 @@ type Observation struct {
 	Cause   Cause           `json:"cause,omitempty"` // why it is unknown
 	// Obligation says what must be proven later when this unknown is accepted.
 	Obligation string `json:"obligation,omitempty"`
+	// Accept is the id of an acceptance that a gate which shows a passing look asks for:
+	// what it says is known now, and costs something later.
+	Accept string `json:"accept,omitempty"`
 }
 
 // Cause is why an observation is unknown.

@@ -175,7 +175,9 @@ func topics(t *testing.T) small {
 	e := m.Estate
 	e.Buckets, e.Witness, e.Groups, e.Tiers[0].RTO = nil, estate.Witness{}, e.Groups[:1], estate.Duration(5*time.Minute)
 	g := &e.Groups[0]
+	readers := g.ConsumerGroups[1:2] // of another team, which owns no topic
 	g.Owner, g.Topics, g.ConsumerGroups = "data-platform", g.Topics[:2], g.ConsumerGroups[:1]
+	e.Groups = append(e.Groups, estate.Group{Group: "readers", Tier: 1, Owner: "data-platform", ConsumerGroups: readers})
 	m.Produce(m.Source, "orders", 20)
 	m.Produce(m.Source, "audit", 5)
 	m.Commit(m.Source, "whole", "orders", 10)
