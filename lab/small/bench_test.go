@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,16 +37,6 @@ import (
 
 // TestMain names no room: what is tried here are runbooks, with every room's actions.
 func TestMain(m *testing.M) { world.Main(m, func(*action.Catalogue, *system.Systems) {}) }
-
-// frontend is the Temporal server of the package's tests, and stop ends it.
-var frontend = sync.OnceValues(func() (*temporaltest.Frontend, error) {
-	dir, err := os.MkdirTemp("", "breakwater-small-")
-	if err != nil {
-		return nil, err
-	}
-	f, _, err := temporaltest.Shared(context.Background(), dir) //nolint:forbidigo // all tests of the process share it, and it ends with the process
-	return f, err
-})
 
 // people are the members of the roles that the shipped runbooks name.
 var people = []struct {
@@ -99,10 +87,8 @@ func (o only) Load(_ context.Context, name string) (*estate.Estate, error) {
 func (o only) Signer(context.Context, *estate.Estate) (ssh.Signer, error) { return o.signer, nil }
 
 // serve completes an estate by people and a ledger, and serves it until the test ends.
-func serve(t *testing.T, w *world.World, at estate.Ledger) *bench {
+func serve(t *testing.T, f *temporaltest.Frontend, w *world.World, at estate.Ledger) *bench {
 	t.Helper()
-	f, err := frontend()
-	w.Must(err)
 	c, err := f.Client(t.Context())
 	w.Must(err)
 	t.Cleanup(c.Close)
@@ -171,7 +157,7 @@ func (b *bench) run(book string, input map[string]any) (e ended) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(b.t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 8*time.Minute)
 	defer cancel()
 	answered := map[string]bool{}
 	first := func(id string) bool {

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/poll"
 	"breakwater/internal/runbook"
 	"breakwater/lab/server/miniotest"
+	"breakwater/lab/server/temporaltest"
 	"breakwater/lab/world"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -24,6 +25,11 @@ import (
 // run from its end there, and is known from the estate, is said before it begins.
 func TestSmallEstates(t *testing.T) {
 	t.Parallel()
+	f, stop, err := temporaltest.Shared(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
 	noBackup := map[string]string{
 		"Backup": "the estate has no backup place", "BackupExpire": "the estate has no backup place", "RestoreFromBackup": "the estate has no backup place",
 	}
@@ -33,11 +39,11 @@ func TestSmallEstates(t *testing.T) {
 	}
 	t.Run("lake", func(t *testing.T) {
 		t.Parallel()
-		failsOver(t, tables(t, true), noBackup)
+		failsOver(t, tables(t, f, true), noBackup)
 	})
 	t.Run("no-witness", func(t *testing.T) {
 		t.Parallel()
-		s := tables(t, false)
+		s := tables(t, f, false)
 		e := failsOver(t, s, noWitness)
 		// What it costs was said before anything was changed, and is owed.
 		if !slices.Contains(e.accepts["declare"], action.AcceptUnwitnessed) {
@@ -51,7 +57,7 @@ func TestSmallEstates(t *testing.T) {
 	})
 	t.Run("kafka", func(t *testing.T) {
 		t.Parallel()
-		failsOver(t, topics(t), noWitness)
+		failsOver(t, topics(t, f), noWitness)
 	})
 }
 
@@ -122,7 +128,7 @@ func inputs(at time.Time) map[string]map[string]any {
 
 // tables is an estate of S3 and Delta alone, which its servers replicate: no Kafka, no
 // vault, no pipelines.
-func tables(t *testing.T, witness bool) small {
+func tables(t *testing.T, f *temporaltest.Frontend, witness bool) small {
 	t.Helper()
 	l := world.NewLake(t)
 	e := l.Estate
@@ -151,7 +157,7 @@ func tables(t *testing.T, witness bool) small {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	l.Must(poll.Until(ctx, 100*time.Millisecond, func(context.Context) (bool, error) {
 		for _, name := range names {
@@ -165,11 +171,11 @@ func tables(t *testing.T, witness bool) small {
 		}
 		return true, nil
 	}))
-	return small{serve(t, l.World, e.Ledger), l.Minio[world.East].Kill}
+	return small{serve(t, f, l.World, e.Ledger), l.Minio[world.East].Kill}
 }
 
 // topics is an estate of Kafka alone: no bucket, no table, no vault, no witness.
-func topics(t *testing.T) small {
+func topics(t *testing.T, f *temporaltest.Frontend) small {
 	t.Helper()
 	m := world.NewMirrored(t)
 	e := m.Estate
@@ -183,7 +189,7 @@ func topics(t *testing.T) small {
 	m.Commit(m.Source, "whole", "orders", 10)
 	m.Drained()
 	minio := miniotest.Shared(t)
-	b := serve(t, m.World, estate.Ledger{
+	b := serve(t, f, m.World, estate.Ledger{
 		Endpoint: minio.Endpoint, Region: "us-east-1", Bucket: minio.Bucket(t, "ledger", true),
 		Credentials: m.User(world.West, miniotest.RootUser), SigningKey: "file:worker",
 	})
