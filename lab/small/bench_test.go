@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,9 +51,14 @@ var people = []struct {
 	{"data-platform-lead", []string{"gus", "hana"}},
 }
 
+// key is somebody's private key.
+func key(who string) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed([]byte((who + strings.Repeat(".", 32))[:32]))
+}
+
 func signer(t *testing.T, who string) ssh.Signer {
 	t.Helper()
-	s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed([]byte((who + strings.Repeat(".", 32))[:32])))
+	s, err := ssh.NewSignerFromKey(key(who))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +78,7 @@ type bench struct {
 // only serves one estate, with its ledger where the estate says.
 type only struct {
 	*system.Systems
-	e      *estate.Estate
-	signer ssh.Signer
+	e *estate.Estate
 }
 
 // Load gives the one estate.
@@ -82,9 +88,6 @@ func (o only) Load(_ context.Context, name string) (*estate.Estate, error) {
 	}
 	return o.e, nil
 }
-
-// Signer is the worker's key.
-func (o only) Signer(context.Context, *estate.Estate) (ssh.Signer, error) { return o.signer, nil }
 
 // serve completes an estate by people and a ledger, and serves it until the test ends.
 func serve(t *testing.T, f *temporaltest.Frontend, w *world.World, at estate.Ledger) *bench {
@@ -102,7 +105,10 @@ func serve(t *testing.T, f *temporaltest.Frontend, w *world.World, at estate.Led
 		}
 		e.Roles = append(e.Roles, r)
 	}
-	e.Ledger = at
+	block, err := ssh.MarshalPrivateKey(key("worker"), "")
+	w.Must(err)
+	w.Must(os.WriteFile(filepath.Join(w.Systems.Folder, "worker"), pem.EncodeToMemory(block), 0o600))
+	e.Ledger, e.Ledger.SigningKey = at, "file:worker"
 	e.Ledger.Signers = []string{sshsig.Public(signer(t, "worker")).String()}
 	for _, p := range e.Validate() {
 		t.Errorf("the estate is none that could be loaded: %s: %s", p.At, p.Text)
@@ -113,7 +119,7 @@ func serve(t *testing.T, f *temporaltest.Frontend, w *world.World, at estate.Led
 	if b.books, ms = load.FS(runbooks.FS); len(ms) > 0 {
 		t.Fatal(ms)
 	}
-	h := &host.Host{Catalogue: b.cat, Runbooks: b.books, Estates: only{w.Systems, e, signer(t, "worker")}}
+	h := &host.Host{Catalogue: b.cat, Runbooks: b.books, Estates: only{w.Systems, e}}
 	options := worker.Options{Interceptors: []interceptor.WorkerInterceptor{&host.Interceptor{}}, DisableRegistrationAliasing: true}
 	run := worker.New(c, b.queue, options)
 	var names []string

@@ -191,7 +191,7 @@ func topics(t *testing.T, f *temporaltest.Frontend) small {
 	minio := miniotest.Shared(t)
 	b := serve(t, f, m.World, estate.Ledger{
 		Endpoint: minio.Endpoint, Region: "us-east-1", Bucket: minio.Bucket(t, "ledger", true),
-		Credentials: m.User(world.West, miniotest.RootUser), SigningKey: "file:worker",
+		Credentials: m.User(world.West, miniotest.RootUser),
 	})
 	return small{b, func() { m.Must(m.Source.Kill(context.WithoutCancel(t.Context()))) }}
 }
