@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/kafkatest"
+	"breakwater/internal/mirror"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -29,6 +30,8 @@ type brokered struct {
 func (b brokered) KafkaToChange(context.Context, *estate.Estate, string) (*kafka.Client, error) {
 	return b.client, nil
 }
+
+func (b brokered) Names(*estate.Estate, string, string) mirror.Names { return mirror.Names{} }
 
 // stamped gives every batch that comes to a cluster the time of a broker whose clock
 // differs from ours, as a topic on LogAppendTime does.
