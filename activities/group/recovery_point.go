@@ -19,8 +19,8 @@ import (
 
 // pointParams are what a step says about a recovery point.
 type pointParams struct {
-	AssumeUnchanged string `json:"assume_unchanged,omitempty" doc:"tables and topics, separated by commas, that nobody has written to since they were last seen or written: they do not hold the cut back. What was written to them all the same is lost, which the plan says"`
-	LeaveOut        string `json:"leave_out,omitempty" doc:"tables and topics, separated by commas, without which their groups come back: the cut is chosen from the others, nothing is known of what these lose, and a gate accepts that for each table before the others are promoted"`
+	AssumeUnchanged string `json:"assume_unchanged,omitempty" doc:"tables and topics, separated by commas, a name that both have as table:NAME or topic:NAME, that nobody has written to since they were last seen or written: they do not hold the cut back. What was written to them all the same is lost, which the plan says"`
+	LeaveOut        string `json:"leave_out,omitempty" doc:"tables and topics, written as for assume_unchanged, without which their groups come back: the cut is chosen from the others, nothing is known of what these lose, and a gate accepts that for each table before the others are promoted"`
 }
 
 // call is a call without the step's parameters, as the shared looks take it.
@@ -120,19 +120,19 @@ func comesBack(p recovery.GroupPoint) string {
 
 // say marks what the step takes to be unchanged, and what it leaves out.
 func say(c action.Call[pointParams], ev *lake.GroupEvidence) error {
-	unchanged, err := lake.Named(c.Estate, "assume_unchanged", c.With.AssumeUnchanged)
+	unchanged, err := lake.NamedIn(c.Estate, "assume_unchanged", c.With.AssumeUnchanged)
 	if err != nil {
 		return err
 	}
 	for _, t := range ev.Tables {
-		t.State.Unchanged = slices.Contains(unchanged, t.Name)
+		t.State.Unchanged = slices.Contains(unchanged, lake.Named{Kind: "table", Name: t.Name})
 	}
 	for i := range ev.Topics {
-		ev.Topics[i].Unchanged = slices.Contains(unchanged, ev.Topics[i].Name)
+		ev.Topics[i].Unchanged = slices.Contains(unchanged, lake.Named{Kind: "topic", Name: ev.Topics[i].Name})
 	}
-	out, err := lake.Named(c.Estate, "leave_out", c.With.LeaveOut)
-	for _, name := range out {
-		ev.LeaveOut(name, lake.PeopleLeaveOut)
+	out, err := lake.NamedIn(c.Estate, "leave_out", c.With.LeaveOut)
+	for _, n := range out {
+		ev.LeaveOut(n, lake.PeopleLeaveOut)
 	}
 	return err
 }

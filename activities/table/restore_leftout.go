@@ -16,11 +16,11 @@ import (
 // leavesOut says by a [lake.NotHereError] that a table stays as it is: people leave it
 // out, or a catalog would go on from where it is, whatever comes to its place.
 func (r restoring) leavesOut(c action.Call[restoreWith], beside bool) error {
-	out, err := lake.Named(c.Estate, "leave_out", c.With.LeaveOut)
+	out, err := lake.NamedIn(c.Estate, "leave_out", c.With.LeaveOut)
 	if err != nil {
 		return err
 	}
-	if slices.Contains(out, r.site.Name) {
+	if slices.Contains(out, lake.Named{Kind: "table", Name: r.site.Name}) {
 		return r.site.NotHere(lake.PeopleLeaveOut)
 	}
 	if why := r.site.Catalogs(); why != "" && !beside {

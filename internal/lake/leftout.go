@@ -116,39 +116,62 @@ func (t *TableEvidence) leaveOut(why string) {
 // PeopleLeaveOut is why a table or a topic is left out that people name.
 const PeopleLeaveOut = "people leave it out (input leave_out); bring it back by itself, from a backup or when its replication is whole"
 
-// Named are the tables and topics of an estate that an input names, separated by commas.
-func Named(e *estate.Estate, input, list string) ([]string, error) {
-	var all []string
-	for name := range strings.SplitSeq(list, ",") {
-		if name = strings.TrimSpace(name); name == "" {
+// Named is a table or a topic that an input names.
+type Named struct{ Kind, Name string } // Kind is "table" or "topic"
+
+// NamedIn reads the tables and topics of an estate that an input names, separated by
+// commas: by its name, or as table:NAME or topic:NAME, which a name that both have needs.
+func NamedIn(e *estate.Estate, input, list string) ([]Named, error) {
+	var all []Named
+	for text := range strings.SplitSeq(list, ",") {
+		if text = strings.TrimSpace(text); text == "" {
 			continue
 		}
-		if !slices.ContainsFunc(e.Groups, func(g estate.Group) bool {
-			return slices.ContainsFunc(g.Tables, func(t estate.Table) bool { return t.Table == name }) ||
-				slices.ContainsFunc(g.Topics, func(t estate.Topic) bool { return t.Topic == name })
-		}) {
-			return nil, fmt.Errorf("%w: %s names %q, and estate %s has no table or topic of that name", action.ErrRefused, input, name, e.Estate)
+		kind, name, said := strings.Cut(text, ":")
+		if !said {
+			kind, name = "", text
 		}
-		all = append(all, name)
+		var found []Named
+		for _, n := range []Named{{"table", name}, {"topic", name}} {
+			if (!said || kind == n.Kind) && n.of(e) {
+				found = append(found, n)
+			}
+		}
+		switch len(found) {
+		case 0:
+			return nil, fmt.Errorf("%w: %s names %q, and estate %s has no table or topic of that name", action.ErrRefused, input, text, e.Estate)
+		case 1:
+			all = append(all, found[0])
+		default:
+			return nil, fmt.Errorf("%w: %s names %q, and estate %s has both a table and a topic of that name: write table:%s or topic:%s, or both",
+				action.ErrRefused, input, text, e.Estate, name, name)
+		}
 	}
 	return all, nil
 }
 
-// LeaveOut leaves out a table or a topic; false where the group has none of that name.
-func (ev *GroupEvidence) LeaveOut(name, why string) bool {
-	found := false
+// of tells whether the estate has it.
+func (n Named) of(e *estate.Estate) bool {
+	return slices.ContainsFunc(e.Groups, func(g estate.Group) bool {
+		if n.Kind == "table" {
+			return slices.ContainsFunc(g.Tables, func(t estate.Table) bool { return t.Table == n.Name })
+		}
+		return slices.ContainsFunc(g.Topics, func(t estate.Topic) bool { return t.Topic == n.Name })
+	})
+}
+
+// LeaveOut leaves out a table or a topic, where the group has it.
+func (ev *GroupEvidence) LeaveOut(n Named, why string) {
 	for _, t := range ev.Tables {
-		if t.Name == name {
+		if n == (Named{"table", t.Name}) {
 			t.leaveOut(why)
-			found = true
 		}
 	}
 	for i := range ev.Topics {
-		if ev.Topics[i].Name == name {
-			ev.Topics[i].LeftOut, found = why, true
+		if n == (Named{"topic", ev.Topics[i].Name}) {
+			ev.Topics[i].LeftOut = why
 		}
 	}
-	return found
 }
 
 // LeftOut is what does not come back here.

@@ -422,12 +422,20 @@ func (c *chooser) name(o owner) string {
 	return fmt.Sprintf("%s/%d", c.topics[o.set].Name, c.topics[o.set].Partitions[o.partition].Partition)
 }
 
-// dataset is the table or the topic that an owner is of.
+// dataset is the table or the topic that an owner is of. A name that both a table and a
+// topic of the group have says which of them is meant.
 func (c *chooser) dataset(o owner) string {
+	kind, name := "topic", ""
 	if o.partition < 0 {
-		return c.tables[o.set].Name
+		kind, name = "table", c.tables[o.set].Name
+	} else {
+		name = c.topics[o.set].Name
 	}
-	return c.topics[o.set].Name
+	if slices.ContainsFunc(c.tables, func(t TableState) bool { return t.Name == name }) &&
+		slices.ContainsFunc(c.topics, func(t TopicState) bool { return t.Name == name }) {
+		return kind + ":" + name
+	}
+	return name
 }
 
 // reason says in a sentence why b forbids what it forbids.

@@ -227,6 +227,21 @@ func BenchmarkLosses100000(b *testing.B) {
 	}
 }
 
+// TestWaysOutOfOneName: where a table and a topic have the same name, the way out says
+// which of them to leave out.
+func TestWaysOutOfOneName(t *testing.T) {
+	table := recovery.TableState{Name: "orders", Versions: []recovery.Version{whole(1, 10, 10)}, Heads: []recovery.Head{saw(20, 1, 10)}}
+	topic := recovery.TopicState{Name: "orders", Partitions: []recovery.PartitionState{{MirroredThrough: 5}}}
+	_, err := recovery.ChooseCut([]recovery.TableState{table}, []recovery.TopicState{topic}, time.Second)
+	if !errors.Is(err, recovery.ErrNoCut) || !strings.Contains(err.Error(), "without topic:orders (input leave_out)") || !strings.Contains(err.Error(), "take topic:orders to be unchanged") {
+		t.Errorf("%v; want a way out by topic:orders", err)
+	}
+	topic.Name = "clicks"
+	if _, err = recovery.ChooseCut([]recovery.TableState{table}, []recovery.TopicState{topic}, time.Second); !errors.Is(err, recovery.ErrNoCut) || !strings.Contains(err.Error(), "without clicks (input leave_out)") {
+		t.Errorf("%v; want a way out by clicks", err)
+	}
+}
+
 // TestUnchanged: what people take to be unchanged does not hold the cut back, and what
 // contradicts them does.
 func TestUnchanged(t *testing.T) {
