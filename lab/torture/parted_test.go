@@ -107,6 +107,10 @@ func (d *disaster) livedOn() error {
 		if r.Kind != "table" {
 			continue
 		}
+		if r.Version == nil {
+			errs = append(errs, fmt.Errorf("table %s: the report names no version", r.Dataset))
+			continue
+		}
 		after := 0
 		for _, c := range truth.After(r.Dataset, *r.Version) {
 			if c.Time.After(d.killed) {
