@@ -55,6 +55,7 @@ func (a *app) checkEstate(ctx context.Context, given string, live bool) error {
 	books, ms := load.Lint(a.cfg.RunbookFS(), a.catalogue(), e)
 	if len(ms) > 0 {
 		a.mistakes(under(a.cfg.Runbooks, ms))
+		a.fits(books, e) // what else is lacking, so that it need not be found out in a second round
 		return wrong(errFailed, "", "%s between estate %s and %s", countOf(int64(len(ms)), "mistake", "mistakes"), e.Estate, a.cfg.From())
 	}
 	counts := map[estate.Kind]int{}

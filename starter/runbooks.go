@@ -143,13 +143,15 @@ func (a *app) lint(ctx context.Context, paths []string, of string) error {
 		all = append(all, ms...)
 	}
 	a.mistakes(all)
+	if n > 0 {
+		a.fits(books, e)
+	}
 	switch {
 	case len(all) > 0:
 		return wrong(errFailed, "", "%s in %s", countOf(int64(len(all)), "mistake", "mistakes"), files(all))
 	case n == 0:
 		return wrong(errUsage, "breakwater runbooks lint --help", "there is no *.yaml file in %s: nothing was checked", orAll(paths, a.cfg.From()))
 	}
-	a.fits(books, e)
 	a.say("%s without a mistake", countOf(int64(n), "runbook", "runbooks"))
 	return nil
 }
