@@ -112,28 +112,45 @@ func (p Pipelines) runByHand(name fault.Name, doc string, times int) fault.Fault
 		},
 		Heal: func(ctx context.Context) error {
 			return held.heal(func(struct{}) error {
-				// What waits begins when the run before it has ended.
-				if err := until(ctx, func(ctx context.Context) error {
+				// What waits begins when the run before it has ended, and may begin between two
+				// looks: whatever is listed as running ends too, until nothing waits or is listed,
+				// at a few looks one after the other.
+				calm := 0
+				return until(ctx, func(ctx context.Context) error {
 					all, err := running(ctx)
 					if err != nil {
 						return err
 					}
+					list, err := p.Client.ListWorkflow(ctx, listRunning(p.Source))
+					if err != nil {
+						return err
+					}
+					runs := make(map[string]string, len(all))
 					for _, r := range all {
-						err := p.Client.TerminateWorkflow(ctx, r.WorkflowID, r.FirstExecutionRunID, "the fault is over")
+						runs[r.WorkflowID] = r.FirstExecutionRunID
+					}
+					for _, r := range list.GetExecutions() {
+						runs[r.GetExecution().GetWorkflowId()] = r.GetExecution().GetRunId()
+					}
+					for id, run := range runs {
+						err := p.Client.TerminateWorkflow(ctx, id, run, "the fault is over")
 						if gone := (*serviceerror.NotFound)(nil); err != nil && !errors.As(err, &gone) {
 							return err
 						}
 					}
-					return p.idle(ctx)
-				}); err != nil {
-					return err
-				}
-				return until(ctx, func(ctx context.Context) error {
-					list, err := p.Client.ListWorkflow(ctx, listRunning(p.Source))
-					if err == nil && len(list.GetExecutions()) > 0 {
-						err = errors.New("the run is still listed")
+					if len(runs) > 0 {
+						err = fmt.Errorf("%d runs were ended, and may be listed yet", len(runs))
+					} else {
+						err = p.idle(ctx)
 					}
-					return err
+					if err != nil {
+						calm = 0
+						return err
+					}
+					if calm++; calm < 3 {
+						return errors.New("the schedule may be about to begin a run")
+					}
+					return nil
 				})
 			})
 		},
