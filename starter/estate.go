@@ -268,7 +268,7 @@ func (a *app) kafkaLooks(e *estate.Estate, r *estate.Region, add adder) {
 			_, err := a.systems.KafkaToChange(ctx, e, r.Region)
 			return err
 		})
-		names := a.systems.Names(e, primary(e), r.Region)
+		names := a.systems.Names(e, e.Primary(), r.Region)
 		for _, g := range e.Groups {
 			for _, t := range g.Topics {
 				topic := names.AtTarget(t.Topic)
@@ -346,16 +346,6 @@ func (a *app) mirrorLook(e *estate.Estate, r *estate.Region, add adder) {
 		}
 		return err
 	})
-}
-
-// primary is the region from which topics are mirrored.
-func primary(e *estate.Estate) string {
-	for _, r := range e.Regions {
-		if r.Role == estate.Primary {
-			return r.Region
-		}
-	}
-	return ""
 }
 
 func (a *app) vaultLooks(e *estate.Estate, r *estate.Region, add adder) {

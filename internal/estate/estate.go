@@ -345,6 +345,16 @@ func (e *Estate) Region(name string) (*Region, bool) {
 	return nil, false
 }
 
+// Primary names the region that is the primary before any run; empty if there is none.
+func (e *Estate) Primary() string {
+	for _, r := range e.Regions {
+		if r.Role == Primary {
+			return r.Region
+		}
+	}
+	return ""
+}
+
 // Role returns the role of that name.
 func (e *Estate) Role(name string) (*Role, bool) {
 	for i := range e.Roles {

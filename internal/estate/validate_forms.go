@@ -76,17 +76,21 @@ func (v *validator) formed(at, what, name string, f form) {
 	}
 }
 
+// oddParts reports whether a part of a path is no name.
+func oddParts(path string) bool {
+	return slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return s == "" || s == "." || s == ".." })
+}
+
 // within holds a path inside a bucket or a mount to its form. A prefix may end with a slash.
 func (v *validator) within(at, what, path string) {
-	inner := strings.TrimSuffix(path, "/")
-	if path != "" && slices.ContainsFunc(strings.Split(inner, "/"), func(s string) bool { return s == "" || s == "." || s == ".." }) {
+	if path != "" && oddParts(strings.TrimSuffix(path, "/")) {
 		v.bad(at, "%s %q must not begin with a slash, nor have empty parts, . or ..", what, path)
 	}
 }
 
 // slashes holds a path without slashes at its ends to its form, and reports whether it has it.
 func (v *validator) slashes(at, what, path string) bool {
-	if slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return s == "" || s == "." || s == ".." }) {
+	if oddParts(path) {
 		v.bad(at, "%s %q must be a prefix without slashes at its ends, empty parts, . or ..", what, path)
 		return false
 	}

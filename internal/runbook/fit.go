@@ -74,22 +74,15 @@ func places(rb *Runbook, e *estate.Estate, in *Input) []place {
 	if in != nil {
 		return []place{{in.Source(), in.Target(), ""}}
 	}
-	primary := ""
-	var standbys []string
-	for _, r := range e.Regions {
-		if r.Role == estate.Primary {
-			primary = r.Region
-		} else {
-			standbys = append(standbys, r.Region)
-		}
-	}
-	_, moves := rb.input("target")
-	if !moves {
+	primary := e.Primary()
+	if _, moves := rb.input("target"); !moves {
 		return []place{{"", "", primary}}
 	}
 	var all []place
-	for _, s := range standbys {
-		all = append(all, place{primary, s, primary})
+	for _, r := range e.Regions {
+		if r.Role != estate.Primary {
+			all = append(all, place{primary, r.Region, primary})
+		}
 	}
 	return all
 }
