@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -51,7 +52,7 @@ func (p *preflight) decided(ctx context.Context) {
 		}
 		got := fmt.Sprintf("%d of %d", len(g.Tables)-len(out), len(g.Tables))
 		if len(out) > 0 {
-			got += "; not of " + action.Few(out)
+			got += "; not of " + plural.Few(out)
 		}
 		p.saw(what, want, got, true)
 		if staging := slices.DeleteFunc(stagings, func(s string) bool { return s == "" }); len(staging) > 0 {

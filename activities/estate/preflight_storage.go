@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/plural"
@@ -61,7 +60,7 @@ func (p *preflight) logs(ctx context.Context) {
 		}
 		got := fmt.Sprintf("%d of %d", len(g.Tables)-len(missing), len(g.Tables))
 		if len(missing) > 0 {
-			got += "; none for " + action.Few(missing) + ": replication has not brought it, or its path in the estate is wrong"
+			got += "; none for " + plural.Few(missing) + ": replication has not brought it, or its path in the estate is wrong"
 		}
 		p.saw(what, want, got, len(missing) == 0)
 	}

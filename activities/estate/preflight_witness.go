@@ -101,7 +101,7 @@ func lastOf(all []witness.Sighting) (last time.Time) {
 // stale says that sightings are too old. Where nobody said when the outage began and
 // the source does not answer, the witness may have been in time.
 func (p *preflight) stale(ctx context.Context, what, want string, g *estate.Group, stale []string) {
-	got := fmt.Sprintf("%d of %s not seen: %s; see why the Schedule of Witness does not run", len(stale), plural.Of(len(g.Tables), "table", "was", "were"), action.Few(stale))
+	got := fmt.Sprintf("%d of %s not seen: %s; see why the Schedule of Witness does not run", len(stale), plural.Of(len(g.Tables), "table", "was", "were"), plural.Few(stale))
 	if p.outage() == nil && p.c.Run.Source != "" {
 		b, err := p.s.Bucket(ctx, p.c.Estate, p.c.Run.Source, g.Tables[0].Bucket)
 		if err == nil {

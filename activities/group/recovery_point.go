@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/plural"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
@@ -113,7 +114,7 @@ func comesBack(p recovery.GroupPoint) string {
 		names = append(names, left.Dataset)
 	}
 	if names != nil {
-		words += ", without " + action.Few(names)
+		words += ", without " + plural.Few(names)
 	}
 	return words
 }

@@ -83,7 +83,7 @@ func (p *bucketPair) lateReplicas(ctx context.Context, t estate.Table) action.Ob
 	}
 	if len(found.keys) > 0 {
 		slices.Sort(found.keys)
-		return action.Saw(what, want, fmt.Sprintf("%s replaced: %s; deny the replicating principal, then remove these versions", plural.Of(len(found.keys), "commit", "was", "were"), action.Few(found.keys)), false)
+		return action.Saw(what, want, fmt.Sprintf("%s replaced: %s; deny the replicating principal, then remove these versions", plural.Of(len(found.keys), "commit", "was", "were"), plural.Few(found.keys)), false)
 	}
 	return action.Conclude(what, want, fmt.Sprintf("%s, none replaced", plural.Of(found.commits, "commit")), nil, found.commits)
 }

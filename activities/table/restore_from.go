@@ -169,7 +169,7 @@ func (r *restoring) names() string {
 	for _, f := range r.All {
 		names = append(names, backup.Name(r.Group.Group, f.Seq))
 	}
-	return action.Few(names)
+	return plural.Few(names)
 }
 
 // present is what a reader sees below the place that the table comes to, with the

@@ -249,7 +249,7 @@ func (s room) verifyUnrestore(ctx context.Context, c action.Call[restoreWith]) (
 	}
 	got := want
 	if len(not) > 0 {
-		got = fmt.Sprintf("%d of %d are not: %s", len(not), len(lines), strings.TrimSpace(action.Few(not)))
+		got = fmt.Sprintf("%d of %d are not: %s", len(not), len(lines), strings.TrimSpace(plural.Few(not)))
 	}
 	return append(r.notCovered(ctx, c.Run, b), r.site.About(action.Saw(what, want, got, len(not) == 0))), nil
 }

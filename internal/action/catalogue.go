@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"breakwater/internal/estate"
+	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
 
@@ -133,7 +134,7 @@ func (d *Definition) look(ctx context.Context, r Request, with json.RawMessage, 
 	}
 	names, _ := d.Things(r)
 	idle := r.Plan != nil && len(r.Plan.Effects) == 0
-	blind := Observation{What: d.Name + " looked at " + Few(names), Want: want, Verdict: verdict.Unknown, Cause: CauseOther}
+	blind := Observation{What: d.Name + " looked at " + plural.Few(names), Want: want, Verdict: verdict.Unknown, Cause: CauseOther}
 	switch {
 	case len(obs) == 0:
 		blind.Got = "no observation, from which nothing follows"

@@ -148,12 +148,3 @@ func Together[T any](all []T, look func(T) []Observation) []Observation {
 	_ = g.Wait() // none of them errs: not having seen is an observation
 	return slices.Concat(found...)
 }
-
-// Few names a few of many.
-func Few(names []string) string {
-	const few = 3
-	if len(names) > few {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
-	}
-	return strings.Join(names, ", ")
-}

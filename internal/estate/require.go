@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"breakwater/internal/plural"
 )
@@ -110,7 +109,7 @@ func NeedsPeaks() Requirement {
 			}
 		}
 		return lack(len(without) > 0, "while the source does not answer, what they lose has no upper bound, and no RPO is claimed to be met",
-			"nothing promises how fast %s can grow: write peak_rows_per_second or peak_messages_per_second there", few(without))
+			"nothing promises how fast %s can grow: write peak_rows_per_second or peak_messages_per_second there", plural.Few(without))
 	}}
 }
 
@@ -126,7 +125,7 @@ func NeedsOwnLogs() Requirement {
 			}
 		}
 		return lack(len(by) > 0, "they do not come back here: a gate accepts that their groups come back without them, and each is recovered through its catalog",
-			"a catalog decides which commits of %s count (log_store: catalog)", few(by))
+			"a catalog decides which commits of %s count (log_store: catalog)", plural.Few(by))
 	}}
 }
 
@@ -166,7 +165,7 @@ func NeedsCanary() Requirement {
 				without = append(without, g.Group)
 			}
 		}
-		return lack(len(without) > 0, "", "no canary is named for %s, so no record can be sent through: add canary: {topic}, with a topic of its own if no other will do", few(without))
+		return lack(len(without) > 0, "", "no canary is named for %s, so no record can be sent through: add canary: {topic}, with a topic of its own if no other will do", plural.Few(without))
 	}}
 }
 
@@ -190,12 +189,12 @@ func NeedsAccess(able func(*Region) error) Requirement {
 			}
 		}
 		all := lack(len(nobody) > 0, "nobody is let in there by the run, and nothing proves who can write: rights are given by hand",
-			"nobody is named who reads or writes %s in region %q: write access in the group", few(nobody), r.Region)
+			"nobody is named who reads or writes %s in region %q: write access in the group", plural.Few(nobody), r.Region)
 		if len(somebody) == 0 {
 			return all
 		}
 		if r.Storage.Admin == "" {
-			return append(all, lack(true, "", "region %q names no storage.admin, and rights to %s are given with it: add it", r.Region, few(somebody))...)
+			return append(all, lack(true, "", "region %q names no storage.admin, and rights to %s are given with it: add it", r.Region, plural.Few(somebody))...)
 		}
 		if err := able(r); err != nil {
 			all = append(all, Lack{Text: err.Error()})
@@ -214,7 +213,7 @@ func NeedsRouting() Requirement {
 			}
 		}
 		return lack(len(without) > 0, "their clients go on asking the source until somebody changes by hand what they read",
-			"no routing is named for %s: write routing: {secret, values} in the group", few(without))
+			"no routing is named for %s: write routing: {secret, values} in the group", plural.Few(without))
 	}}
 }
 
@@ -237,7 +236,7 @@ func decided(key, allowed string, of func(Bucket) string) Requirement {
 				without = append(without, b.Bucket)
 			}
 		}
-		return lack(len(without) > 0, "", "nobody has decided %s of bucket %s: write %s there", key, few(without), allowed)
+		return lack(len(without) > 0, "", "nobody has decided %s of bucket %s: write %s there", key, plural.Few(without), allowed)
 	}}
 }
 
@@ -260,13 +259,4 @@ func regionName(r *Region) string {
 		return ""
 	}
 	return r.Region
-}
-
-// few names the first of many.
-func few(names []string) string {
-	const most = 3
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

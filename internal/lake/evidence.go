@@ -12,6 +12,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/plural"
 	"breakwater/internal/reach"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
@@ -277,7 +278,7 @@ func (ev *GroupEvidence) OddTimes() []action.Acceptance {
 			words = append(words, fmt.Sprintf("%d of %s", v.Version, v.CommittedAt.UTC().Format(time.RFC3339)))
 		}
 		all = append(all, action.Acceptance{ID: "odd-times " + t.Name, Sentence: fmt.Sprintf(
-			"Table %s cannot come back to these versions, whose times contradict those around them by more than the clock skew of %s: %s.", t.Name, t.Skew, action.Few(words))})
+			"Table %s cannot come back to these versions, whose times contradict those around them by more than the clock skew of %s: %s.", t.Name, t.Skew, plural.Few(words))})
 	}
 	return all
 }

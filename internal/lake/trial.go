@@ -73,7 +73,7 @@ func (t Trial) Control(ctx context.Context) action.Observation {
 // CannotWrite attempts to put and to delete below every prefix.
 func (t Trial) CannotWrite(ctx context.Context, name string, ref estate.Ref, prefixes []string) action.Observation {
 	what := fmt.Sprintf("%s cannot write to s3://%s", name, t.Bucket)
-	want := "AccessDenied for its own credentials below " + action.Few(prefixes)
+	want := "AccessDenied for its own credentials below " + plural.Few(prefixes)
 	c, err := t.as(ctx, name, ref)
 	if err != nil {
 		return t.Unknown(what, want, err)
@@ -99,7 +99,7 @@ func (t Trial) CannotWrite(ctx context.Context, name string, ref estate.Ref, pre
 // CanWrite writes below every prefix, reads that back, and removes it for good.
 func (t Trial) CanWrite(ctx context.Context, name string, ref estate.Ref, prefixes []string) action.Observation {
 	what := fmt.Sprintf("%s can write to s3://%s", name, t.Bucket)
-	want := "a write that reads back below " + action.Few(prefixes)
+	want := "a write that reads back below " + plural.Few(prefixes)
 	c, err := t.as(ctx, name, ref)
 	if err != nil {
 		return t.Unknown(what, want, err)
@@ -158,7 +158,7 @@ func (t Trial) cleaned(ctx context.Context, key string) string {
 
 // CanRead gets a real object below each prefix; sample finds them.
 func (t Trial) CanRead(ctx context.Context, name string, ref estate.Ref, samples []objectstore.Object) action.Observation {
-	what, want := fmt.Sprintf("%s can read s3://%s", name, t.Bucket), "the whole of "+action.Few(keys(samples))
+	what, want := fmt.Sprintf("%s can read s3://%s", name, t.Bucket), "the whole of "+plural.Few(keys(samples))
 	c, err := t.as(ctx, name, ref)
 	if err != nil {
 		return t.Unknown(what, want, err)
@@ -179,7 +179,7 @@ func (t Trial) CanRead(ctx context.Context, name string, ref estate.Ref, samples
 
 // CannotRead attempts to get the objects.
 func (t Trial) CannotRead(ctx context.Context, name string, ref estate.Ref, samples []objectstore.Object) action.Observation {
-	what, want := fmt.Sprintf("%s cannot read s3://%s", name, t.Bucket), "AccessDenied for its own credentials for "+action.Few(keys(samples))
+	what, want := fmt.Sprintf("%s cannot read s3://%s", name, t.Bucket), "AccessDenied for its own credentials for "+plural.Few(keys(samples))
 	c, err := t.as(ctx, name, ref)
 	if err != nil {
 		return t.Unknown(what, want, err)

@@ -21,3 +21,12 @@ func Of[N ~int | ~int16 | ~int32 | ~int64 | ~uint32 | ~uint64](n N, one string, 
 	}
 	return s
 }
+
+// Few names the first of many.
+func Few(names []string) string {
+	const few = 3
+	if len(names) > few {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+	}
+	return strings.Join(names, ", ")
+}

@@ -23,3 +23,16 @@ func TestOf(t *testing.T) {
 		}
 	}
 }
+
+func TestFew(t *testing.T) {
+	for want, got := range map[string]string{
+		"":                   Few(nil),
+		"a":                  Few([]string{"a"}),
+		"a, b, c":            Few([]string{"a", "b", "c"}),
+		"a, b, c and 1 more": Few([]string{"a", "b", "c", "d"}),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
