@@ -26,14 +26,7 @@ func (s *Systems) Mirror(ctx context.Context, e *estate.Estate, source, target s
 	}
 	var as mm2.Login
 	if decl.Credentials != "" {
-		v, err := s.Credentials(ctx, e, target, decl.Credentials, "the connect of "+target)
-		if err != nil {
-			return nil, err
-		}
-		if as.User, err = v.Text("username"); err != nil {
-			return nil, err
-		}
-		if as.Password, err = v.Text("password"); err != nil {
+		if as.User, as.Password, err = s.login(ctx, e, target, decl.Credentials, "the connect of "+target); err != nil {
 			return nil, err
 		}
 	}
@@ -88,14 +81,7 @@ func (s *Systems) KafkaAsMirror(ctx context.Context, e *estate.Estate, name stri
 	}
 	as := *r.Connect.Principal
 	cfg := kafka.Config{Brokers: r.Kafka.Brokers}
-	v, err := s.Credentials(ctx, e, name, as.Credentials, "the mirror's principal in "+name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if cfg.User, err = v.Text("username"); err != nil {
-		return nil, nil, err
-	}
-	if cfg.Password, err = v.Text("password"); err != nil {
+	if cfg.User, cfg.Password, err = s.login(ctx, e, name, as.Credentials, "the mirror's principal in "+name); err != nil {
 		return nil, nil, err
 	}
 	if cfg.User != as.Name {

@@ -88,6 +88,19 @@ func orNothing(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// login reads a credential of a user name and a password.
+func (s *Systems) login(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, whose string) (user, password string, err error) {
+	v, err := s.Credentials(ctx, e, region, ref, whose)
+	if err != nil {
+		return "", "", err
+	}
+	if user, err = v.Text("username"); err != nil {
+		return "", "", err
+	}
+	password, err = v.Text("password")
+	return user, password, err
+}
+
 // Kafka connects to a region's cluster. Before any mutation, [Systems.KafkaToChange]
 // is the one to use.
 func (s *Systems) Kafka(ctx context.Context, e *estate.Estate, name string) (*kafka.Client, error) {
@@ -100,14 +113,7 @@ func (s *Systems) Kafka(ctx context.Context, e *estate.Estate, name string) (*ka
 	}
 	cfg := kafka.Config{Brokers: r.Kafka.Brokers}
 	if r.Kafka.Credentials != "" {
-		v, err := s.Credentials(ctx, e, name, r.Kafka.Credentials, "the kafka of "+name)
-		if err != nil {
-			return nil, err
-		}
-		if cfg.User, err = v.Text("username"); err != nil {
-			return nil, err
-		}
-		if cfg.Password, err = v.Text("password"); err != nil {
+		if cfg.User, cfg.Password, err = s.login(ctx, e, name, r.Kafka.Credentials, "the kafka of "+name); err != nil {
 			return nil, err
 		}
 	}

@@ -41,8 +41,9 @@ func (m *Mirror) Contradictions(ctx context.Context) ([]string, error) {
 		if c.class == "MirrorHeartbeatConnector" {
 			continue // it may write into either cluster, and names them from there
 		}
-		odd = append(odd, aliased(c.name, "source.cluster.alias", cmp.Or(config["source.cluster.alias"], "source"), m.c.Alias)...)
-		odd = append(odd, aliased(c.name, "target.cluster.alias", cmp.Or(config["target.cluster.alias"], "target"), m.c.TargetAlias)...)
+		for _, a := range m.c.aliases(config) {
+			odd = append(odd, a.odd(c.name)...)
+		}
 		if err := m.c.naming(c.name, config); errors.Is(err, mirror.ErrDiffers) { // what hides it says nothing otherwise
 			odd = append(odd, err.Error())
 		}
@@ -72,13 +73,25 @@ func sameClass(is, class string) bool {
 	return is == class || is == strings.TrimSuffix(class, "Connector") || strings.Contains(is, "${")
 }
 
-// aliased says that a connector names a cluster otherwise. What it takes from elsewhere
-// is not known.
-func aliased(connector, key, is, declared string) []string {
-	if declared == "" || is == declared || strings.Contains(is, "${") {
+// alias is what a connector calls a cluster, beside what was declared.
+type alias struct{ key, is, declared string }
+
+// aliases are those of both clusters, as MirrorMaker takes them where a configuration has
+// none.
+func (c Config) aliases(config map[string]string) []alias {
+	const source, target = "source.cluster.alias", "target.cluster.alias"
+	return []alias{{source, cmp.Or(config[source], "source"), c.Alias}, {target, cmp.Or(config[target], "target"), c.TargetAlias}}
+}
+
+// hidden reports whether a connector takes it from elsewhere, so that it is not known.
+func (a alias) hidden() bool { return strings.Contains(a.is, "${") }
+
+// odd says that a connector names a cluster otherwise.
+func (a alias) odd(connector string) []string {
+	if a.declared == "" || a.is == a.declared || a.hidden() {
 		return nil
 	}
-	return []string{fmt.Sprintf("connector %s has %s %s, and the estate says %s: correct alias of kafka in the estate", connector, key, is, declared)}
+	return []string{fmt.Sprintf("connector %s has %s %s, and the estate says %s: correct alias of kafka in the estate", connector, a.key, a.is, a.declared)}
 }
 
 // offsets says that the topic of offsets has none of the source connector's, though the

@@ -67,12 +67,11 @@ func (m *Mirror) Conform(ctx context.Context) error {
 
 // conforms holds a connector's configuration against what was declared.
 func (c Config) conforms(name string, config map[string]string) error {
-	for _, as := range [][3]string{{"source.cluster.alias", "source", c.Alias}, {"target.cluster.alias", "target", c.TargetAlias}} {
-		is := cmp.Or(config[as[0]], as[1])
-		if strings.Contains(is, "${") {
-			return hidden(name, is)
+	for _, a := range c.aliases(config) {
+		if a.hidden() {
+			return hidden(name, a.is)
 		}
-		for _, odd := range aliased(name, as[0], is, as[2]) {
+		for _, odd := range a.odd(name) {
 			return fmt.Errorf("%w: %s", mirror.ErrDiffers, odd)
 		}
 	}
