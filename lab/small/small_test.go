@@ -82,7 +82,6 @@ func failsOver(t *testing.T, s small, refused map[string]string) ended {
 		}
 		input["mode"] = "plan"
 		e := s.run(rb.Name, input)
-		t.Logf("%s: %s", rb.Name, e)
 		switch known := s.told(rb); {
 		case refused[rb.Name] != "":
 			if e.err == nil || e.status.Run.Workflow != "" || !strings.Contains(e.err.Error(), refused[rb.Name]) || !strings.Contains(known, refused[rb.Name]) {
@@ -97,7 +96,6 @@ func failsOver(t *testing.T, s small, refused map[string]string) ended {
 	e := s.run("RegionalFailover", map[string]any{
 		"source": world.East, "target": world.West, "mode": "live", "incident": "INC-1", "outage_start": lost, "detected_at": lost,
 	})
-	t.Logf("live: %s; %q", e, e.result.Obligations)
 	if e.err != nil || len(e.stood) > 0 {
 		t.Errorf("a failover in mode live: %s", e)
 	}

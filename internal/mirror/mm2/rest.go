@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 
+	"breakwater/internal/poll"
 	"breakwater/internal/reach"
 )
 
@@ -40,8 +41,26 @@ func (w *Worker) noWorker(path, why string) error {
 	return fmt.Errorf("connect %s: %s: %w: %s; correct the estate's url of connect, or see what stands before the worker", w.base, path, reach.ErrMisconfigured, why)
 }
 
-// do sends one request. into may be nil, and is untouched by an empty answer.
+// do sends a request, and again while the workers rebalance: a question for as long as
+// w.patience, an order until ctx ends. into may be nil, and is untouched by an empty answer.
 func (w *Worker) do(ctx context.Context, method, path string, body, into any) error {
+	if method == http.MethodGet {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, w.patience)
+		defer cancel()
+	}
+	var last error // that they still rebalance says more than that ctx ended
+	if err := poll.Until(ctx, pollEvery, func(ctx context.Context) (bool, error) {
+		last = w.once(ctx, method, path, body, into)
+		return !errors.Is(last, errRebalancing), last
+	}); err == nil {
+		return nil
+	}
+	return last
+}
+
+// once sends a request once.
+func (w *Worker) once(ctx context.Context, method, path string, body, into any) error {
 	fail := func(err error) error {
 		return fmt.Errorf("connect %s: %s %s: %w", w.base, method, path, err)
 	}
@@ -130,7 +149,8 @@ func refusal(res *http.Response, text []byte, named bool) error {
 		return is("permission denied, for nobody asks; name credentials of connect in the estate", fs.ErrPermission)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return is("permission denied", fs.ErrPermission)
-	case status == http.StatusConflict:
+	case status == http.StatusConflict,
+		status == http.StatusInternalServerError && strings.Contains(said.Message, "rebalance"):
 		return is(errRebalancing.Error(), errRebalancing, reach.ErrThrottled)
 	case status == http.StatusTooManyRequests,
 		status == http.StatusServiceUnavailable && own,

@@ -24,6 +24,7 @@ const (
 	dialTimeout = 3 * time.Second
 	readTimeout = 5 * time.Second
 	workTimeout = 100 * time.Second
+	settling    = 30 * time.Second // what a rebalance may take before a question gives up
 
 	pollEvery = 100 * time.Millisecond
 	maxAnswer = 32 << 20
@@ -46,6 +47,7 @@ type Worker struct {
 	base           string
 	http           *http.Client
 	user, password string
+	patience       time.Duration
 }
 
 // Login is who asks a worker, or what stands before it, by HTTP's basic authentication.
@@ -66,7 +68,7 @@ func NewWorker(base string, as Login) (*Worker, error) {
 		// A worker sends nobody elsewhere. A login does, and a PUT that follows it becomes
 		// the GET of a page.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, as.User, as.Password}, nil
+	}, as.User, as.Password, settling}, nil
 }
 
 // status is a connector's state.
@@ -112,9 +114,7 @@ func (w *Worker) Names(ctx context.Context) ([]string, error) {
 
 // Put creates a connector or replaces its configuration.
 func (w *Worker) Put(ctx context.Context, name string, config map[string]string) error {
-	return w.settled(ctx, func(ctx context.Context) error {
-		return w.do(ctx, http.MethodPut, path(name, "config"), config, nil)
-	})
+	return w.do(ctx, http.MethodPut, path(name, "config"), config, nil)
 }
 
 // config reads a connector's configuration, as it was put.
@@ -156,9 +156,7 @@ func (w *Worker) resume(ctx context.Context, name string) (status, error) {
 }
 
 func (w *Worker) change(ctx context.Context, name, verb string, done func(status) bool) (status, error) {
-	if err := w.settled(ctx, func(ctx context.Context) error {
-		return w.do(ctx, http.MethodPut, path(name, verb), nil, nil)
-	}); (errors.Is(err, errPath) || errors.Is(err, errMethod)) && verb == "stop" {
+	if err := w.do(ctx, http.MethodPut, path(name, verb), nil, nil); (errors.Is(err, errPath) || errors.Is(err, errMethod)) && verb == "stop" {
 		return status{}, w.unstoppable(ctx, name)
 	} else if err != nil {
 		return status{}, err
@@ -216,18 +214,6 @@ func (w *Worker) unstoppable(ctx context.Context, name string) error {
 	}
 	return fmt.Errorf("connect %s: stop %s: %w: the worker (%s) has no PUT %s, which Kafka has from 3.5 on; upgrade the workers, or stop their processes by hand",
 		w.base, name, errors.ErrUnsupported, version, path(name, "stop"))
-}
-
-// settled repeats a request while the workers rebalance.
-func (w *Worker) settled(ctx context.Context, do func(context.Context) error) error {
-	var last error // that they still rebalance says more than that ctx ended
-	if err := poll.Until(ctx, pollEvery, func(ctx context.Context) (bool, error) {
-		last = do(ctx)
-		return !errors.Is(last, errRebalancing), last
-	}); err == nil {
-		return nil
-	}
-	return last
 }
 
 // The JSON of a mirror's offsets.

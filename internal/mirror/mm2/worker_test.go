@@ -42,9 +42,12 @@ func (w *worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		refuse(404, "Connector not found")
 		return
 	}
-	if w.conflict > 0 && r.Method != http.MethodGet {
-		w.conflict--
-		refuse(409, "Cannot complete request momentarily due to no known leader URL")
+	if w.conflict > 0 {
+		if w.conflict--; w.conflict%2 == 1 {
+			refuse(500, "Request cannot be completed because a rebalance is expected")
+		} else {
+			refuse(409, "Cannot complete request momentarily due to no known leader URL")
+		}
 		return
 	}
 	switch r.Method + " " + what {
@@ -86,6 +89,7 @@ func serve(t *testing.T, h http.Handler) *Worker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.patience = 400 * time.Millisecond
 	return c
 }
 
@@ -106,6 +110,24 @@ func TestStopAndResume(t *testing.T) {
 	}
 	if s, err := c.resume(t.Context(), "a/b"); err != nil || !s.works() {
 		t.Errorf("resumed is %v, %v", s, err)
+	}
+}
+
+// TestQuestionsOutlastARebalance asks while the workers divide their connectors: no answer
+// of these moments is one about a connector.
+func TestQuestionsOutlastARebalance(t *testing.T) {
+	w := &worker{t: t, state: "RUNNING", tasks: 2}
+	c := serve(t, w)
+	for doing, ask := range map[string]func() error{
+		"config":    func() error { _, err := c.config(t.Context(), "a/b"); return err },
+		"status":    func() error { _, err := c.status(t.Context(), "a/b"); return err },
+		"offsets":   func() error { _, err := c.delivered(t.Context(), "a/b"); return err },
+		"stoppable": func() error { return c.stoppable(t.Context(), "a/b") },
+	} {
+		w.conflict = 2
+		if err := ask(); err != nil || w.conflict > 0 {
+			t.Errorf("%s: %v, with %d refusals left", doing, err, w.conflict)
+		}
 	}
 }
 
@@ -145,6 +167,7 @@ func TestRefusals(t *testing.T) {
 		"plain HTTP to TLS": {answer(400, "Client sent an HTTP request to an HTTPS server.\n"), reach.ErrMisconfigured},
 		"nobody asks":       {answer(401, `{"error_code":401,"message":"User cannot access the resource."}`), fs.ErrPermission},
 		"rebalancing":       {answer(409, `{"error_code":409,"message":"Cannot complete request momentarily due to stale configuration (typically caused by a concurrent config change)"}`), reach.ErrThrottled},
+		"about to":          {answer(500, `{"error_code":500,"message":"Request cannot be completed because a rebalance is expected"}`), reach.ErrThrottled},
 		"too many requests": {answer(429, "slow down"), reach.ErrThrottled},
 		"busy":              {answer(500, `{"error_code":500,"message":"Request timed out. The worker is currently polling the group coordinator"}`), reach.ErrThrottled},
 		"starting":          {answer(503, `{"error_code":503,"message":"This worker is still starting up."}`), reach.ErrThrottled},
