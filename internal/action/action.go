@@ -91,6 +91,13 @@ type Action[P any] struct {
 	Verify func(context.Context, Call[P]) ([]Observation, error)
 	Undo   *Undo[P] // nil where taking back is impossible
 
+	// Show writes what a plan of it keeps for Apply and Undo, for people: see [Shows].
+	// Without it everything is written by the names that it has in the document.
+	Show Show
+	// Rules say which requests to servers follow from which effect lines of its plans,
+	// and of its Undo's. What follows from none is never asked.
+	Rules []Rule
+
 	// RedWhen lists the faults that turn Verify red or unknown.
 	RedWhen []Red
 }
@@ -101,6 +108,7 @@ type Undo[P any] struct {
 	Plan   func(context.Context, Call[P]) (Change, error)
 	Apply  func(context.Context, Call[P]) (Outcome, error)
 	Verify func(context.Context, Call[P]) ([]Observation, error)
+	Show   Show // of its plans; see [Action.Show]
 }
 
 // Red says which verdict a fault must force.

@@ -29,12 +29,14 @@ type Definition struct {
 	Runs     Place
 	RedWhen  []Red
 	Params   []Param
+	Rules    []Rule
 
 	things             func(Request) (names []string, none string)
 	plan, undoPlan     func(context.Context, Request, json.RawMessage) (Change, error)
 	apply, undoApply   func(context.Context, Request, json.RawMessage) (Outcome, error)
 	verify, undoVerify func(context.Context, Request, json.RawMessage) ([]Observation, error)
 	decode             func(json.RawMessage) error
+	show, undoShow     Show
 }
 
 // Param is one parameter of an action, as `with` takes it.
@@ -50,6 +52,13 @@ func (d *Definition) IsCheck() bool { return d.apply == nil }
 
 // CanUndo reports whether the action can be taken back.
 func (d *Definition) CanUndo() bool { return d.undoApply != nil }
+
+// Show writes what a plan keeps for Apply and for Undo: Data, Undo and Parts, every value
+// of them. Whoever approves the plan sees it. An error says what Apply would not read.
+func (d *Definition) Show(plan Change) ([]string, error) { return d.show(plan) }
+
+// ShowUndo is [Definition.Show] of a plan of the action's Undo.
+func (d *Definition) ShowUndo(plan Change) ([]string, error) { return d.undoShow(plan) }
 
 // CheckParams decodes a step's `with` strictly and says what is wrong with it.
 func (d *Definition) CheckParams(with json.RawMessage) error { return d.decode(with) }
@@ -200,7 +209,13 @@ func Add[P any](c *Catalogue, a Action[P]) {
 	if d.Timing.Estimate == 0 {
 		d.Timing.Estimate = 2 * time.Second
 	}
-	d.things = a.Things
+	d.things, d.show, d.undoShow, d.Rules = a.Things, a.Show, showAll, a.Rules
+	if d.show == nil {
+		d.show = showAll
+	}
+	if a.Undo != nil && a.Undo.Show != nil {
+		d.undoShow = a.Undo.Show
+	}
 	d.decode = func(with json.RawMessage) error { _, err := Decode[P](with); return err }
 	d.plan = erase(a.Plan)
 	d.apply = erase(a.Apply)
