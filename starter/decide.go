@@ -182,7 +182,8 @@ func (a *app) vote(ctx context.Context, n name, s wire.Status, verb approval.Ver
 	g := s.Gate
 	about := approval.Statement{
 		Namespace: a.options.Namespace, Run: ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun},
-		Gate: g.ID, Attempt: g.Attempt, Decision: verb, Plan: g.Root, Estate: g.EstateDigest, Head: g.Head,
+		Gate: g.ID, Attempt: g.Attempt, Decision: verb, Plan: g.Root,
+		Mode: string(s.Run.Mode), Direction: g.Direction, Estate: g.EstateDigest, Head: g.Head,
 	}
 	d := approval.Decision{Gate: g.ID, Attempt: g.Attempt, Verb: verb, Plan: g.Root, By: f.as, Reason: f.reason}
 	if f.expires > 0 {

@@ -132,7 +132,7 @@ func (r *run) askGate(ctx workflow.Context, n int, id string, a runbook.Approval
 	opened, err := approval.NewGate(approval.Spec{
 		About: approval.Statement{
 			Namespace: r.Run.Namespace, Run: r.Chain.Head.Run, Gate: id, Attempt: p.attempt,
-			Plan: p.root, Estate: r.Compiled.EstateDigest, Head: r.Chain.Head.String(),
+			Plan: p.root, Mode: string(r.Run.Mode), Direction: direction(undo), Estate: r.Compiled.EstateDigest, Head: r.Chain.Head.String(),
 		},
 		Role: role, Live: live,
 		Offers: []approval.Offer{{Verb: approval.Approve, Quorum: quorum}, {Verb: approval.Reject, Quorum: 1}},
@@ -173,6 +173,13 @@ func (r *run) askGate(ctx workflow.Context, n int, id string, a runbook.Approval
 	return r.attributes(ctx, r.Compiled.Stages[n].Title)
 }
 
+func direction(undo bool) string {
+	if undo {
+		return approval.Undo
+	}
+	return approval.Do
+}
+
 // showGate makes the open gate visible: everything that an approval must name.
 func (r *run) showGate(ctx workflow.Context, n int, id string, a runbook.Approval, g approval.Gate, p stagePlan, undo bool) {
 	title := r.Compiled.Stages[n].Title
@@ -181,7 +188,7 @@ func (r *run) showGate(ctx workflow.Context, n int, id string, a runbook.Approva
 	}
 	st := &wire.GateStatus{
 		ID: id, Attempt: p.attempt, Stage: title, Role: a.Role, Method: string(g.Spec.Role.Method),
-		Quorum: g.Missing(approval.Approve), Root: p.root, Head: g.Spec.About.Head, EstateDigest: g.Spec.About.Estate,
+		Quorum: g.Missing(approval.Approve), Root: p.root, Direction: direction(undo), Head: g.Spec.About.Head, EstateDigest: g.Spec.About.Estate,
 		Plan: p.short, Accepts: p.accepts, Losses: p.losses, Changed: p.changed, Opened: workflow.Now(ctx).UTC(), Next: a.Escalate,
 	}
 	for _, m := range g.Spec.Role.Members {

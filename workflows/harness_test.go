@@ -425,7 +425,8 @@ func (b *bench) sign(s wire.Status, verb approval.Verb, who string, r client.Wor
 	g := s.Gate
 	statement := approval.Statement{
 		Namespace: "default", Run: ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun},
-		Gate: g.ID, Attempt: g.Attempt, Decision: verb, Plan: g.Root, Estate: g.EstateDigest, Head: g.Head,
+		Gate: g.ID, Attempt: g.Attempt, Decision: verb, Plan: g.Root,
+		Mode: string(s.Run.Mode), Direction: g.Direction, Estate: g.EstateDigest, Head: g.Head,
 	}
 	sig, err := statement.Sign(signer(b.t, byte(slices.Index(people, who))))
 	if err != nil {

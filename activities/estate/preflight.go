@@ -244,7 +244,7 @@ func (p *preflight) gates() {
 		_, err := approval.NewGate(approval.Spec{
 			About: approval.Statement{
 				Run:  ledger.Run{Workflow: p.c.Run.Workflow, FirstRun: p.c.Run.FirstRun},
-				Gate: "preflight", Attempt: 1, Plan: "preflight", Estate: p.c.Estate.Estate,
+				Gate: "preflight", Attempt: 1, Plan: "preflight", Mode: string(action.ModeLive), Direction: approval.Do, Estate: p.c.Estate.Estate,
 			},
 			Role: role, Offers: []approval.Offer{{Verb: approval.Approve, Quorum: quorum}}, Live: true,
 		})

@@ -85,6 +85,12 @@ func NewGate(s Spec) (Gate, error) {
 	if s.About.Plan == "" || s.About.Estate == "" {
 		wrong("the plan's root and the estate's digest must be said: nobody approves what they did not see")
 	}
+	if !slices.Contains([]string{"plan", "drill", "live"}, s.About.Mode) {
+		wrong("mode %q is unknown, known are plan, drill and live", s.About.Mode)
+	}
+	if s.About.Direction != Do && s.About.Direction != Undo {
+		wrong("direction %q is neither %s nor %s", s.About.Direction, Do, Undo)
+	}
 	switch s.Role.Method {
 	case estate.Signed:
 		for _, m := range s.Role.Members {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/approval"
 	"breakwater/internal/ledger"
 	"breakwater/internal/report"
 	"breakwater/internal/sshsig"
@@ -255,6 +256,32 @@ func TestSomebodyElsesSigner(t *testing.T) {
 	}
 	if r.Verdict != verdict.Unknown || r.Ledger.Verified || len(r.Stages) != 7 {
 		t.Errorf("verdict %s, verified %v, %d stages", r.Verdict, r.Ledger.Verified, len(r.Stages))
+	}
+}
+
+// TestVersion1IsStillProven: what people signed before statements held a mode and a
+// direction is verified in a report of then, and for its own plan alone.
+func TestVersion1IsStillProven(t *testing.T) {
+	for plan, want := range map[string]string{"": "signature verified", "3f5a": "signature NOT verified: it is not about this plan"} {
+		b := newBook(t, memory{})
+		b.compiled, b.estate = failover(t, "orders")
+		b.start(action.ModeLive, nil)
+		b.plan("fence", b.planDoc("fence/storage.fence", "lake"))
+		b.open("fence", "incident-commander", 2)
+		o := b.opened
+		if plan == "" {
+			plan = o.Plan
+		}
+		text := fmt.Sprintf("Breakwater decision, version 1\ndecision: approve\ngate: fence\nattempt: %d\nplan: %s\nexpires: never\n"+
+			"workflow: %s\nfirst run: %s\nnamespace: default\nestate: %s\nledger: %s\n", o.Attempt, plan, o.Run.Workflow, o.Run.FirstRun, o.Estate, o.Head)
+		sig, err := sshsig.Sign(key(t, "alice"), approval.Namespace, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.entry(ledger.Decided, "fence", "", wire.DecisionBody{Gate: "fence", Decision: "approve", Who: "alice", Raw: sig, Statement: text})
+		if got := b.report().Approvals[0].Proof; got != want {
+			t.Errorf("proof is %q, want %q", got, want)
+		}
 	}
 }
 

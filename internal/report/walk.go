@@ -3,7 +3,6 @@ package report
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"breakwater/internal/action"
@@ -187,6 +186,14 @@ func (b *builder) decided(e ledger.Entry) {
 	}
 }
 
+// direction is what the gate was about: doing, or taking back.
+func (g Gate) direction() string {
+	if g.Gate == takeBack {
+		return approval.Undo
+	}
+	return approval.Do
+}
+
 // proof says how much stands behind a vote, after checking its signature once
 // more against the keys of the estate that the run was compiled for.
 func (b *builder) proof(g Gate, d wire.DecisionBody) string {
@@ -210,8 +217,14 @@ func (b *builder) proof(g Gate, d wire.DecisionBody) string {
 	if _, err := sshsig.Verify(d.Raw, approval.Namespace, []byte(d.Statement), keys); err != nil {
 		return "signature NOT verified: " + err.Error()
 	}
-	about := func(fact, value string) bool { return strings.Contains(d.Statement, "\n"+fact+": "+value+"\n") }
-	if g.Root == "" || !about("plan", g.Root) || !about("decision", d.Decision) || !strings.Contains(d.Statement, b.run.FirstRun) {
+	s, err := approval.ParseStatement([]byte(d.Statement))
+	if err != nil { // an old ledger's
+		if s, err = approval.ParseVersion1([]byte(d.Statement)); err == nil {
+			s.Mode, s.Direction = string(b.rep.Mode), g.direction()
+		}
+	}
+	if err != nil || g.Root == "" || s.Plan != g.Root || string(s.Decision) != d.Decision || s.Gate != g.Gate || s.Attempt != g.Attempt ||
+		s.Run != b.run || s.Mode != string(b.rep.Mode) || s.Direction != g.direction() {
 		return "signature NOT verified: it is not about this plan"
 	}
 	return "signature verified"

@@ -217,7 +217,7 @@ func (b *book) planDoc(step, item string, found ...action.Observation) ledger.Do
 func (b *book) open(stage, role string, quorum int) {
 	b.t.Helper()
 	b.opened = approval.Statement{
-		Namespace: "default", Run: run, Gate: stage, Attempt: b.attempt, Decision: approval.Approve, Plan: b.root,
+		Namespace: "default", Run: run, Gate: stage, Attempt: b.attempt, Decision: approval.Approve, Plan: b.root, Mode: "live", Direction: approval.Do,
 		Estate: "sha256:bbbb", Head: b.chain.Head.String(),
 	}
 	b.entry(ledger.GateOpened, stage, "", b.gate(stage, role, quorum))

@@ -121,7 +121,8 @@ func gateLacks(s StageDecl, e *estate.Estate, in *Input) (estate.Lack, bool) {
 	quorum := approval.Quorum(s.Approval.Quorum, true, false)
 	_, err := approval.NewGate(approval.Spec{
 		About: approval.Statement{
-			Run: ledger.Run{Workflow: "fit", FirstRun: "fit"}, Gate: "fit", Attempt: 1, Plan: "fit", Estate: e.Estate,
+			Run: ledger.Run{Workflow: "fit", FirstRun: "fit"}, Gate: "fit", Attempt: 1, Plan: "fit",
+			Mode: string(action.ModeLive), Direction: approval.Do, Estate: e.Estate,
 		},
 		Role: *role, Offers: []approval.Offer{{Verb: approval.Approve, Quorum: quorum}}, Live: true,
 	})

@@ -81,6 +81,7 @@ type GateStatus struct {
 	Members      []string            `json:"members"`
 	Approved     []string            `json:"approved,omitempty"` // who has, so far
 	Root         string              `json:"root"`               // of the stage's plan
+	Direction    string              `json:"direction"`          // "do" or "undo"
 	Head         string              `json:"head"`               // of the ledger when the gate opened, "seq:hash"
 	EstateDigest string              `json:"estate_digest"`
 	Plan         []StepPlan          `json:"plan"`

@@ -214,7 +214,8 @@ func (b *bench) approve(ctx context.Context, id string, s wire.Status, who strin
 	g := s.Gate
 	sig, err := approval.Statement{
 		Namespace: "default", Run: ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun},
-		Gate: g.ID, Attempt: g.Attempt, Decision: approval.Approve, Plan: g.Root, Estate: g.EstateDigest, Head: g.Head,
+		Gate: g.ID, Attempt: g.Attempt, Decision: approval.Approve, Plan: g.Root,
+		Mode: string(s.Run.Mode), Direction: g.Direction, Estate: g.EstateDigest, Head: g.Head,
 	}.Sign(signer(b.t, who))
 	if err != nil {
 		b.t.Fatal(err)
