@@ -177,7 +177,7 @@ func (a *app) looks(e *estate.Estate) []*look {
 		if err != nil {
 			return err
 		}
-		trusted, err := sshsig.ParseKeys(e.Ledger.Signers)
+		trusted, err := e.Ledger.Trusted(time.Now())
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/estate"
 	"breakwater/internal/estate/load"
@@ -98,7 +99,7 @@ func (a *app) find(ctx context.Context, n name, f evidenceFlags) ([]evidence, er
 		}
 		e, err := a.estate(ctx, "find the ledger's signers", f.estate)
 		if err == nil {
-			trusted, err = sshsig.ParseKeys(e.Ledger.Signers)
+			trusted, err = e.Ledger.Trusted(time.Now())
 		}
 		if err != nil {
 			done()
@@ -160,7 +161,7 @@ func (a *app) findInEstates(ctx context.Context, n name, only string, trusted []
 		}
 		keys := trusted
 		if keys == nil {
-			if keys, err = sshsig.ParseKeys(e.Ledger.Signers); err != nil {
+			if keys, err = e.Ledger.Trusted(time.Now()); err != nil {
 				return evidence{}, fmt.Errorf("the signers of estate %s: %w", en, err)
 			}
 		}

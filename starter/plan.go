@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
@@ -63,7 +64,11 @@ func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wi
 	if err != nil {
 		return nil, err
 	}
-	opened, err := atHead(ctx, from, local, entries, g)
+	trusted, err := local.Ledger.Trusted(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	opened, err := atHead(ctx, from, trusted, entries, g)
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +88,12 @@ func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wi
 	}
 	var leaves []ledger.Leaf
 	for _, ref := range entry.Docs {
-		leaf, err := store.Leaf(ctx, from, ref)
+		leaf, err := store.Leaf(ctx, from, trusted, ref)
 		if err != nil {
 			return nil, err
 		}
 		leaves = append(leaves, leaf)
-		docs, err := planDocs(ctx, from, ref)
+		docs, err := planDocs(ctx, from, trusted, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +102,7 @@ func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wi
 	if root := ledger.Root(leaves); root != g.Root || p.body.Attempt != g.Attempt {
 		return nil, fmt.Errorf("the gate asks for plan %s, attempt %d, and the documents in the ledger make plan %s, attempt %d", g.Root, g.Attempt, root, p.body.Attempt)
 	}
-	if err := p.readCompiled(ctx, from, entries); err != nil {
+	if err := p.readCompiled(ctx, from, trusted, entries); err != nil {
 		return nil, err
 	}
 	digest, err := p.estate.Digest()
@@ -113,7 +118,7 @@ func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wi
 // atHead finds the entry at the head that the gate names: the opening of this
 // very gate, signed by a worker that the estate here trusts. It returns the
 // entry's index.
-func atHead(ctx context.Context, from ledger.Reader, local *estate.Estate, entries []ledger.Entry, g *wire.GateStatus) (int, error) {
+func atHead(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, entries []ledger.Entry, g *wire.GateStatus) (int, error) {
 	if len(entries) == 0 {
 		return 0, fmt.Errorf("the ledger has no entry of this run")
 	}
@@ -130,18 +135,14 @@ func atHead(ctx context.Context, from ledger.Reader, local *estate.Estate, entri
 		if err := json.Unmarshal(e.Body, &body); err != nil || e.Kind != ledger.GateOpened || body.Gate != g.ID || body.Attempt != g.Attempt || body.Root != g.Root {
 			return 0, fmt.Errorf("entry %d of the ledger is not the opening of gate %s, attempt %d, with plan %s", e.Seq, g.ID, g.Attempt, g.Root)
 		}
-		return i, signedBy(ctx, from, local.Ledger.Signers, head)
+		return i, signedBy(ctx, from, trusted, head)
 	}
 	return 0, fmt.Errorf("the gate was opened at ledger head %s, and the ledger here has no such head", g.Head)
 }
 
 // signedBy demands that one of the signers signed a head.
-func signedBy(ctx context.Context, from ledger.Reader, signers []string, head ledger.Head) error {
+func signedBy(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, head ledger.Head) error {
 	fail := func(err error) error { return fmt.Errorf("the signed head of entry %d: %w", head.Seq, err) }
-	trusted, err := sshsig.ParseKeys(signers)
-	if err != nil {
-		return fail(err)
-	}
 	raw, err := from.Get(ctx, ledger.HeadKey(head.Run, head.Seq))
 	if err != nil {
 		return fail(err)
@@ -160,7 +161,7 @@ func signedBy(ctx context.Context, from ledger.Reader, signers []string, head le
 }
 
 // readCompiled reads the compiled run and its estate.
-func (p *plan) readCompiled(ctx context.Context, from ledger.Reader, entries []ledger.Entry) error {
+func (p *plan) readCompiled(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, entries []ledger.Entry) error {
 	for _, e := range entries {
 		if e.Kind != ledger.Compiled {
 			continue
@@ -174,7 +175,7 @@ func (p *plan) readCompiled(ctx context.Context, from ledger.Reader, entries []l
 			if into == nil {
 				continue
 			}
-			raw, err := store.GetDoc(ctx, from, ref)
+			raw, err := store.GetDoc(ctx, from, trusted, ref)
 			if err != nil {
 				return err
 			}
@@ -188,12 +189,12 @@ func (p *plan) readCompiled(ctx context.Context, from ledger.Reader, entries []l
 }
 
 // planDocs reads the plans that a reference stands for.
-func planDocs(ctx context.Context, from ledger.Reader, ref ledger.DocRef) ([]wire.PlanDoc, error) {
+func planDocs(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref ledger.DocRef) ([]wire.PlanDoc, error) {
 	id, err := ledger.ParseDocKey(ref.Key)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := store.GetDoc(ctx, from, ref)
+	raw, err := store.GetDoc(ctx, from, trusted, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +209,7 @@ func planDocs(ctx context.Context, from ledger.Reader, ref ledger.DocRef) ([]wir
 	}
 	var all []wire.PlanDoc
 	for _, r := range index.Docs {
-		docs, err := planDocs(ctx, from, r)
+		docs, err := planDocs(ctx, from, trusted, r)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/runbook"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
+	"golang.org/x/crypto/ssh"
 )
 
 // forger makes the ledger of a run at an open gate, honest or not.
@@ -25,6 +26,7 @@ type forger struct {
 	doc     ledger.DocRef // of the plan
 	planned wire.PlannedBody
 	opened  wire.GateBody
+	worker  ssh.Signer
 	signKey byte   // whose key signs the last head; 0 for nobody
 	signed  string // the hash that is signed instead of the head's
 	status  wire.Status
@@ -39,7 +41,7 @@ func newForger(t *testing.T) *forger {
 	worker, _ := testKey(t, 1)
 	run := ledger.Run{Workflow: "w", FirstRun: "f"}
 	f := &forger{
-		t: t, folder: folder, run: run, chain: ledger.NewChain(run), signKey: 1,
+		t: t, folder: folder, run: run, chain: ledger.NewChain(run), signKey: 1, worker: worker,
 		local: &estate.Estate{Estate: "lab", Ledger: estate.Ledger{Signers: []string{sshsig.Public(worker).String()}}},
 	}
 	f.doc = f.keep(ledger.DocKey(run, "fence/1-storage.fence", "lake", 1, ledger.DocPlan), wire.PlanDoc{
@@ -66,7 +68,7 @@ func (f *forger) keep(key string, v any) ledger.DocRef {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	ref, _, err := store.PutDoc(f.t.Context(), f.folder, key, raw)
+	ref, _, err := store.PutDoc(f.t.Context(), f.folder, f.worker, []sshsig.Key{sshsig.Public(f.worker)}, key, raw)
 	if err != nil {
 		f.t.Fatal(err)
 	}

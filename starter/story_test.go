@@ -160,7 +160,7 @@ func exported(t testing.TB, dir string) {
 	key, _ := testKey(t, 1)
 	run := ledger.Run{Workflow: "Switch-lab-1", FirstRun: "0192f0aa-0000-7000-8000-000000000001"}
 	chain := ledger.NewChain(run)
-	doc, _, err := store.PutDoc(t.Context(), folder, ledger.DocKey(run, "fence/1-storage.fence", "lake", 1, ledger.DocPlan), []byte(`{"step":"fence"}`))
+	doc, _, err := store.PutDoc(t.Context(), folder, key, nil, ledger.DocKey(run, "fence/1-storage.fence", "lake", 1, ledger.DocPlan), []byte(`{"step":"fence"}`+"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

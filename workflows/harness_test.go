@@ -506,7 +506,7 @@ func (b *bench) carry(r client.WorkflowRun, onFailure func(wire.Status) approval
 // evidence verifies the run's ledger offline.
 func (b *bench) evidence(s wire.Status) ledger.Result {
 	b.t.Helper()
-	keys, err := sshsig.ParseKeys(b.estate.Ledger.Signers)
+	keys, err := b.estate.Ledger.Trusted(time.Now())
 	if err != nil {
 		b.t.Fatal(err)
 	}

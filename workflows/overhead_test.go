@@ -9,7 +9,6 @@ import (
 
 	"breakwater/internal/ledger"
 	"breakwater/internal/report"
-	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
 
 	"go.temporal.io/api/enums/v1"
@@ -39,7 +38,7 @@ func TestOverhead(t *testing.T) {
 			if err != nil || res.Verdict != verdict.Pass {
 				t.Fatalf("the run ended with %+v, %v", res, err)
 			}
-			keys, err := sshsig.ParseKeys(b.estate.Ledger.Signers)
+			keys, err := b.estate.Ledger.Trusted(time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/mirror"
 	"breakwater/internal/sshsig"
@@ -39,7 +40,7 @@ func (p *preflight) signer(ctx context.Context) {
 		p.err(what, want, err)
 		return
 	}
-	trusted, err := sshsig.ParseKeys(p.c.Estate.Ledger.Signers)
+	trusted, err := p.c.Estate.Ledger.Trusted(time.Now())
 	if err != nil {
 		p.err(what, want, err)
 		return

@@ -16,9 +16,11 @@ import (
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/plural"
 	"breakwater/internal/runbook"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
 
 	"go.temporal.io/sdk/activity"
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -34,6 +36,8 @@ type batch struct {
 	estate   *estate.Estate
 	lacks    []estate.Lack // what it lacks for the run
 	ledger   store.Store
+	signer   ssh.Signer   // of documents
+	trusted  []sshsig.Key // whose documents count
 	items    []estate.Item
 	label    string // of the batch
 	total    atomic.Int64
@@ -158,8 +162,9 @@ func each[D any](ctx context.Context, b *batch, name string, f func(context.Cont
 	for n, item := range b.items {
 		g.Go(func() error {
 			key := b.key(item.Name, name)
-			raw, err := b.ledger.Get(ctx, key)
-			if errors.Is(err, fs.ErrNotExist) {
+			var raw []byte
+			var err error
+			if refs[n], raw, err = store.FindDoc(ctx, b.ledger, b.trusted, key); errors.Is(err, fs.ErrNotExist) {
 				doc, err := f(ctx, b.request(ctx, item))
 				if err != nil {
 					return fmt.Errorf("%s: %w", item, err)
@@ -167,13 +172,11 @@ func each[D any](ctx context.Context, b *batch, name string, f func(context.Cont
 				if raw, err = ledger.Encode(doc); err != nil {
 					return err
 				}
-				if refs[n], raw, err = store.PutDoc(ctx, b.ledger, key, raw); err != nil {
+				if refs[n], raw, err = store.PutDoc(ctx, b.ledger, b.signer, b.trusted, key, raw); err != nil {
 					return err
 				}
 			} else if err != nil {
 				return fmt.Errorf("%s: look for an earlier answer: %w", item, err)
-			} else {
-				refs[n] = ledger.Ref(key, raw)
 			}
 			b.say(ctx, "%d of %s", b.total.Add(1), plural.Of(len(b.items), "item"))
 			return json.Unmarshal(raw, &docs[n])
@@ -193,7 +196,7 @@ func each[D any](ctx context.Context, b *batch, name string, f func(context.Cont
 		return ledger.DocRef{}, nil, err
 	}
 	// The kind of document is in its name: an index ends in "index".
-	ref, _, err := store.PutDoc(ctx, b.ledger, ledger.DocKey(b.run, b.step.ID, b.label+" "+string(b.phase), b.in.Attempt, ledger.DocIndex), raw)
+	ref, _, err := store.PutDoc(ctx, b.ledger, b.signer, b.trusted, ledger.DocKey(b.run, b.step.ID, b.label+" "+string(b.phase), b.in.Attempt, ledger.DocIndex), raw)
 	return ref, refs, err
 }
 
@@ -202,13 +205,13 @@ func (b *batch) approved(ctx context.Context, ref *ledger.DocRef) (map[string]pl
 	if ref == nil {
 		return nil, nil
 	}
-	refs, err := store.Expand(ctx, b.ledger, *ref)
+	refs, err := store.Expand(ctx, b.ledger, b.trusted, *ref)
 	if err != nil {
 		return nil, err
 	}
 	plans := make(map[string]planned, len(refs))
 	for _, ref := range refs {
-		raw, err := store.GetDoc(ctx, b.ledger, ref)
+		raw, err := store.GetDoc(ctx, b.ledger, b.trusted, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -248,13 +251,13 @@ func (b *batch) priors(ctx context.Context) (map[string]action.Outcome, error) {
 	if b.in.Prior == nil {
 		return nil, nil
 	}
-	refs, err := store.Expand(ctx, b.ledger, *b.in.Prior)
+	refs, err := store.Expand(ctx, b.ledger, b.trusted, *b.in.Prior)
 	if err != nil {
 		return nil, err
 	}
 	outcomes := make(map[string]action.Outcome, len(refs))
 	for _, ref := range refs {
-		raw, err := store.GetDoc(ctx, b.ledger, ref)
+		raw, err := store.GetDoc(ctx, b.ledger, b.trusted, ref)
 		if err != nil {
 			return nil, err
 		}

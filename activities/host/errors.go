@@ -55,7 +55,7 @@ func classify(err error) error {
 		return final(wire.ErrTypeHeld)
 	case errors.Is(err, store.ErrForked):
 		return final(wire.ErrTypeForked)
-	case errors.Is(err, action.ErrRefused), errors.Is(err, store.ErrDigest):
+	case errors.Is(err, action.ErrRefused), errors.Is(err, store.ErrDigest), errors.Is(err, store.ErrPlanted):
 		return final(wire.ErrTypeRefused)
 	case errors.Is(err, fs.ErrPermission):
 		return final("Denied")

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
@@ -17,6 +18,7 @@ import (
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/plural"
 	"breakwater/internal/runbook"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
 
 	"go.temporal.io/sdk/activity"
@@ -30,7 +32,7 @@ type Estates interface {
 	Load(ctx context.Context, name string) (*estate.Estate, error)
 	// Ledger opens the estate's ledger.
 	Ledger(ctx context.Context, e *estate.Estate) (store.Store, error)
-	// Signer is the worker's key for the heads of the estate's ledger.
+	// Signer is the worker's key for the heads and documents of the estate's ledger.
 	Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, error)
 }
 
@@ -117,6 +119,13 @@ func (h *Host) open(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	if b.ledger, err = h.Estates.Ledger(ctx, e); err != nil {
 		return nil, err
 	}
+	now, err := h.Estates.Load(ctx, e.Estate)
+	if err != nil {
+		return nil, err
+	}
+	if b.signer, b.trusted, err = h.keys(ctx, now); err != nil {
+		return nil, err
+	}
 	if b.compiled, err = document[runbook.Compiled](ctx, h, in.Files.Compiled, in.Run); err != nil {
 		return nil, err
 	}
@@ -139,6 +148,17 @@ func (h *Host) open(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	return b, nil
 }
 
+// keys are the worker's key for the documents of an estate's ledger, and the keys whose
+// documents count: those of the estate as this worker has it now.
+func (h *Host) keys(ctx context.Context, now *estate.Estate) (ssh.Signer, []sshsig.Key, error) {
+	signer, err := h.Estates.Signer(ctx, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	trusted, err := now.Ledger.Trusted(time.Now())
+	return signer, trusted, err
+}
+
 // document reads a document that was pinned when the run was compiled, once per
 // worker. The estate tells where its ledger is, so the first read of an estate
 // goes through the configured one of the same name; its digest must match.
@@ -159,7 +179,11 @@ func document[T any](ctx context.Context, h *Host, ref ledger.DocRef, run action
 	if err != nil {
 		return nil, err
 	}
-	raw, err := store.GetDoc(ctx, s, ref)
+	trusted, err := e.Ledger.Trusted(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	raw, err := store.GetDoc(ctx, s, trusted, ref)
 	if err != nil {
 		return nil, err
 	}

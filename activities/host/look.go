@@ -146,7 +146,7 @@ func (r records) latest(ctx context.Context, name, item, kind string, into any) 
 			if last == "" {
 				continue
 			}
-			raw, err := r.ledger.Get(ctx, last)
+			_, raw, err := store.FindDoc(ctx, r.ledger, r.trusted, last)
 			if err != nil {
 				return fmt.Errorf("read what %s left for %s: %w", name, item, err)
 			}

@@ -79,7 +79,7 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	if err != nil {
 		return res, err
 	}
-	if res.Leaf, err = store.Leaf(ctx, b.ledger, res.Doc); err != nil {
+	if res.Leaf, err = store.Leaf(ctx, b.ledger, b.trusted, res.Doc); err != nil {
 		return res, err
 	}
 	if d.IsCheck() {

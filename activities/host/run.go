@@ -57,11 +57,15 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 	} else if err != nil {
 		return res, err
 	}
+	signer, trusted, err := h.keys(ctx, e)
+	if err != nil {
+		return res, err
+	}
 	run := ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun}
 	keep := func(name string, v any) (ref ledger.DocRef) {
 		raw, encErr := ledger.Encode(v)
 		if encErr == nil {
-			ref, _, encErr = store.PutDoc(ctx, s, ledger.DocKey(run, "compiled", e.Estate, 1, name), raw)
+			ref, _, encErr = store.PutDoc(ctx, s, signer, trusted, ledger.DocKey(run, "compiled", e.Estate, 1, name), raw)
 		}
 		err = errors.Join(err, encErr)
 		return ref

@@ -12,6 +12,7 @@
 package estate
 
 import (
+	"breakwater/internal/sshsig"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -43,10 +44,19 @@ type Ledger struct {
 	Bucket      string `json:"bucket" yaml:"bucket"`                     // real name
 	Prefix      string `json:"prefix,omitempty" yaml:"prefix,omitempty"` // put before every key
 	Credentials Ref    `json:"credentials" yaml:"credentials"`           // access_key, secret_key, which may read and add
-	SigningKey  Ref    `json:"signing_key" yaml:"signing_key"`           // OpenSSH private key of the worker, which signs the heads
+	SigningKey  Ref    `json:"signing_key" yaml:"signing_key"`           // OpenSSH private key of the worker, which signs heads and documents
 	// Signers are the public keys, as in an authorized_keys line, whose signed
 	// heads verify-evidence trusts.
 	Signers []string `json:"signers" yaml:"signers"`
+}
+
+// Trusted are the keys of the signers at a time.
+func (l Ledger) Trusted(at time.Time) ([]sshsig.Key, error) {
+	keys, err := sshsig.ParseKeys(l.Signers)
+	if err != nil {
+		return nil, fmt.Errorf("the signers of the ledger: %w", err)
+	}
+	return keys, nil
 }
 
 // Witness says where the witness's journal is kept: at the standby, so that it

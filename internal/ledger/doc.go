@@ -28,6 +28,13 @@
 // things (plans, outcomes, observations of items) are documents of their own,
 // which entries name together with their digests.
 //
+// # Documents
+//
+// A document's key is known before it is written, also to others who can write to the
+// store. So each ends in a line with the worker's signature over its key and its body's
+// digest ([SealDoc]), and whoever finds one that no entry names yet believes it for that
+// alone. An entry names the body's digest. Older ledgers have no such line.
+//
 // A chain alone can be rewritten from any point on by whoever can write to the
 // store. Signed heads are what prevents that; [Verify] holds the chain against
 // them.

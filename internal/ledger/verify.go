@@ -36,7 +36,8 @@ const (
 	UnknownSigner Wrong = "unknown signer"    // a head signed by nobody who is trusted
 	BadSignature  Wrong = "bad signature"     // a head whose signature is not one of its text
 	DocMissing    Wrong = "document missing"  // named by an entry, not there
-	DocChanged    Wrong = "document changed"  // there, with other bytes
+	DocChanged    Wrong = "document changed"  // there, with another body
+	DocForged     Wrong = "document forged"   // there, with a signature that no trusted key made for it
 	Stray         Wrong = "not of this chain" // an object among the entries or heads that cannot be one
 )
 
@@ -81,6 +82,7 @@ type verifier struct {
 	bad   map[int64]Fault
 	last  int64 // the highest sequence number seen
 	seals int64 // the highest one that a trusted key signed
+	keys  []sshsig.Key
 	res   Result
 }
 
@@ -103,7 +105,7 @@ type verifier struct {
 // detail gives the range.
 func Verify(ctx context.Context, from Reader, run Run, trusted []sshsig.Key) (Result, error) {
 	v := &verifier{
-		Reader: from, run: run, res: Result{Run: run, Head: Head{Run: run}},
+		Reader: from, run: run, keys: trusted, res: Result{Run: run, Head: Head{Run: run}},
 		links: map[int64]link{}, heads: map[int64]Head{}, bad: map[int64]Fault{},
 	}
 	if err := errors.Join(v.readChain(ctx), v.readHeads(ctx, trusted)); err != nil {
@@ -298,7 +300,8 @@ func (v *verifier) docs(ctx context.Context, seq int64, refs []DocRef) (*Fault, 
 		if err != nil {
 			return &Fault{seq, ChainKey(v.run, seq), Changed, err.Error()}, nil
 		}
-		data, err := v.Get(ctx, ref.Key)
+		stored, err := v.Get(ctx, ref.Key)
+		data, _, unsigned := OpenDoc(ref.Key, stored, v.keys)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return fault(DocMissing, "the entry names it with digest "+ref.SHA256), nil
@@ -307,6 +310,8 @@ func (v *verifier) docs(ctx context.Context, seq int64, refs []DocRef) (*Fault, 
 		case Digest(data) != ref.SHA256 || int64(len(data)) != ref.Size:
 			return fault(DocChanged, fmt.Sprintf("it has %s with digest %s, the entry names %d with %s",
 				plural.Of(len(data), "byte"), Digest(data), ref.Size, ref.SHA256)), nil
+		case unsigned != nil && !errors.Is(unsigned, ErrUnsigned): // in ledgers of before, none is signed
+			return fault(DocForged, unsigned.Error()), nil
 		}
 		v.res.Docs++
 		if isPlan(id.Name) {

@@ -81,7 +81,9 @@ func evidence(tb testing.TB, key ssh.Signer, forkAt int64, signed ...int64) obje
 		if err != nil {
 			tb.Fatal(err)
 		}
-		o[key] = data
+		if o[key], err = ledger.SealDoc(signer(tb, 1), key, data); err != nil {
+			tb.Fatal(err)
+		}
 		return ledger.Ref(key, data)
 	}
 	// large is a plan in parts.
@@ -292,10 +294,6 @@ func TestVerifyConcludesNothingWithoutReading(t *testing.T) {
 
 // A stored head is all that a person needs who has only OpenSSH.
 func TestSignedHeadVerifiesWithOpenSSH(t *testing.T) {
-	bin, err := exec.LookPath("ssh-keygen")
-	if err != nil {
-		t.Fatal("this test needs ssh-keygen (OpenSSH 8.2 or later) on the PATH: auditors verify with it")
-	}
 	key, dir := signer(t, 1), t.TempDir()
 	stored := evidence(t, key, 0)[ledger.HeadKey(run, 5)]
 	text, sig, _ := bytes.Cut(stored, []byte("-----BEGIN"))
@@ -306,10 +304,20 @@ func TestSignedHeadVerifiesWithOpenSSH(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), bin, "-Y", "verify", "-f", filepath.Join(dir, "allowed"), "-I", "worker",
+	keygen(t, string(text), "-Y", "verify", "-f", filepath.Join(dir, "allowed"), "-I", "worker",
 		"-n", ledger.HeadNamespace, "-s", filepath.Join(dir, "sig"))
-	cmd.Stdin = bytes.NewReader(text)
+}
+
+// keygen runs the real ssh-keygen.
+func keygen(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	bin, err := exec.LookPath("ssh-keygen")
+	if err != nil {
+		t.Fatal("this test needs ssh-keygen (OpenSSH 8.2 or later) on the PATH: auditors verify with it")
+	}
+	cmd := exec.CommandContext(t.Context(), bin, args...)
+	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("ssh-keygen: %v: %s", err, out)
+		t.Errorf("ssh-keygen %q: %v: %s", args, err, out)
 	}
 }

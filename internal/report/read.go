@@ -81,7 +81,8 @@ func (r *reader) signature(ctx context.Context) (ledger.SignedHead, error) {
 // doc decodes a document. ok is false, with a note, where it is gone or not the
 // one that the entry names; an error means that the store gave no answer.
 func (r *reader) doc(ctx context.Context, ref ledger.DocRef, v any) (ok bool, err error) {
-	data, err := r.Get(ctx, ref.Key)
+	stored, err := r.Get(ctx, ref.Key)
+	data := ledger.DocBody(stored)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r.note("document %s is missing; what it said is not in this report", ref.Key)

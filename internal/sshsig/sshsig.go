@@ -109,6 +109,16 @@ func Sign(signer ssh.Signer, namespace string, message []byte) (string, error) {
 	return string(sshsig.Armor(sig)), nil
 }
 
+// Line is a signature without its armour, as one line for a file of lines.
+func Line(armoured string) string {
+	_, body, _ := strings.Cut(armoured, begin)
+	body, _, _ = strings.Cut(body, end)
+	return strings.Join(strings.Fields(body), "")
+}
+
+// Armour is the inverse of [Line].
+func Armour(line string) string { return begin + "\n" + line + "\n" + end + "\n" }
+
 // Verify returns which of the trusted keys signed message for namespace. The
 // armour may have lost or gained white space on its way through a form or a
 // shell. Errors are ErrMalformed, ErrUnknownSigner or ErrInvalid.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/backup/depot"
@@ -12,7 +13,6 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batch"
 	"breakwater/internal/objectstore/s3/batchops"
-	"breakwater/internal/sshsig"
 )
 
 // Depot connects to the estate's backup place.
@@ -29,7 +29,7 @@ func (s *Systems) Depot(ctx context.Context, e *estate.Estate) (depot.Depot, err
 	if p.Reader, err = s.depotAs(ctx, e, b.Restore, "who restores backups"); err != nil {
 		return p, err
 	}
-	if p.Trusted, err = sshsig.ParseKeys(e.Ledger.Signers); err != nil {
+	if p.Trusted, err = e.Ledger.Trusted(time.Now()); err != nil {
 		return p, fmt.Errorf("signers of the ledger of estate %s, who sign backups too: %w", e.Estate, err)
 	}
 	return p, nil

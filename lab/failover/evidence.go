@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"breakwater/internal/estate"
 	"breakwater/internal/estate/load"
@@ -49,13 +50,21 @@ func (s *Session) Plans(ctx context.Context, run ledger.Run, action string) (map
 	if err != nil {
 		return nil, err
 	}
+	e, err := s.Estate()
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := e.Ledger.Trusted(time.Now())
+	if err != nil {
+		return nil, err
+	}
 	plans := map[string]wire.PlanDoc{}
 	for _, e := range entries {
 		if e.Kind != ledger.Intent || !strings.HasSuffix(e.Step, "-"+action) {
 			continue
 		}
 		for _, ref := range e.Docs {
-			raw, err := store.GetDoc(ctx, from, ref)
+			raw, err := store.GetDoc(ctx, from, trusted, ref)
 			if err != nil {
 				return nil, err
 			}

@@ -6,11 +6,12 @@ import (
 	"fmt"
 
 	"breakwater/internal/ledger"
+	"breakwater/internal/sshsig"
 )
 
 // Expand gives the documents that a reference stands for: itself, or those of
 // the index that it names.
-func Expand(ctx context.Context, s Store, ref ledger.DocRef) ([]ledger.DocRef, error) {
+func Expand(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref ledger.DocRef) ([]ledger.DocRef, error) {
 	id, err := ledger.ParseDocKey(ref.Key)
 	if err != nil {
 		return nil, err
@@ -18,7 +19,7 @@ func Expand(ctx context.Context, s Store, ref ledger.DocRef) ([]ledger.DocRef, e
 	if id.Name != ledger.DocIndex {
 		return []ledger.DocRef{ref}, nil
 	}
-	raw, err := GetDoc(ctx, s, ref)
+	raw, err := GetDoc(ctx, from, trusted, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -32,14 +33,14 @@ func Expand(ctx context.Context, s Store, ref ledger.DocRef) ([]ledger.DocRef, e
 // Leaf recomputes the leaf that a planned batch has in its stage's root, from the
 // documents in the ledger: the plan's own where the batch is one item, else the
 // root over its items. `breakwater approve` does so before it signs.
-func Leaf(ctx context.Context, s Store, ref ledger.DocRef) (ledger.Leaf, error) {
-	refs, err := Expand(ctx, s, ref)
+func Leaf(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref ledger.DocRef) (ledger.Leaf, error) {
+	refs, err := Expand(ctx, from, trusted, ref)
 	if err != nil {
 		return ledger.Leaf{}, err
 	}
 	leaves := make([]ledger.Leaf, len(refs))
 	for n, r := range refs {
-		if _, err := GetDoc(ctx, s, r); err != nil {
+		if _, err := GetDoc(ctx, from, trusted, r); err != nil {
 			return ledger.Leaf{}, err
 		}
 		if leaves[n], err = r.Leaf(); err != nil {

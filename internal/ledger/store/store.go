@@ -39,6 +39,9 @@ var (
 	ErrForked = errors.New("the ledger is forked")
 	// ErrDigest means that a document is not the one that the ledger names.
 	ErrDigest = errors.New("not the document that the ledger names")
+	// ErrPlanted means that a document is signed by none of the keys that are trusted. It
+	// may be anybody's who can write to the ledger.
+	ErrPlanted = errors.New("signed by no signer of the estate")
 )
 
 // Append stores the entry that ledger.Chain.Append made, with the head that it
@@ -78,65 +81,6 @@ func PutHead(ctx context.Context, s Store, head ledger.SignedHead) error {
 		return nil
 	}
 	return forked(ctx, s, key, "the head to store", head.Bytes())
-}
-
-// PutDoc keeps a document under a key made by ledger.DocKey. The first one to be
-// written stays: a repeated attempt gets back the bytes that are there, which
-// may be other than its own, and the reference to them.
-func PutDoc(ctx context.Context, s Store, key string, data []byte) (ledger.DocRef, []byte, error) {
-	if _, err := ledger.ParseDocKey(key); err != nil {
-		return ledger.DocRef{}, nil, err
-	}
-	err := s.PutIfAbsent(ctx, key, data)
-	if errors.Is(err, fs.ErrExist) {
-		data, err = s.Get(ctx, key)
-	}
-	if err != nil {
-		return ledger.DocRef{}, nil, fmt.Errorf("keep ledger document %s: %w", key, err)
-	}
-	return ledger.Ref(key, data), data, nil
-}
-
-// GetDoc reads the document that an entry names. Other bytes than it names are
-// ErrDigest; a missing one is fs.ErrNotExist.
-func GetDoc(ctx context.Context, from ledger.Reader, ref ledger.DocRef) ([]byte, error) {
-	data, err := from.Get(ctx, ref.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read ledger document %s: %w", ref.Key, err)
-	}
-	if digest := ledger.Digest(data); digest != ref.SHA256 {
-		return nil, fmt.Errorf("read ledger document %s: its digest is %s, the entry says %s: %w; verify the evidence of this run", ref.Key, digest, ref.SHA256, ErrDigest)
-	}
-	return data, nil
-}
-
-// PutPart keeps a part of a plan under the digest of its bytes, which it returns. What
-// is there already is done.
-func PutPart(ctx context.Context, s Store, run ledger.Run, part []byte) (digest string, err error) {
-	digest = ledger.Digest(part)
-	key := ledger.PartKey(run, digest)
-	err = s.PutIfAbsent(ctx, key, part)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return "", fmt.Errorf("keep part %s of a plan: %w: other bytes are there; verify the evidence of this run", key, ErrDigest)
-	case err != nil:
-		return "", fmt.Errorf("keep part %s of a plan: %w", key, err)
-	}
-	return digest, nil
-}
-
-// GetPart reads a part of a plan. Other bytes than its digest names are ErrDigest; a
-// missing one is fs.ErrNotExist.
-func GetPart(ctx context.Context, from ledger.Reader, run ledger.Run, digest string) ([]byte, error) {
-	key := ledger.PartKey(run, digest)
-	part, err := from.Get(ctx, key)
-	if err != nil {
-		return nil, fmt.Errorf("read part %s of a plan: %w", key, err)
-	}
-	if is := ledger.Digest(part); is != digest {
-		return nil, fmt.Errorf("read part %s of a plan: its digest is %s: %w; verify the evidence of this run", key, is, ErrDigest)
-	}
-	return part, nil
 }
 
 // Load reads the entries of a run in order, and the chain that continues them.

@@ -65,6 +65,7 @@ func TestStores(t *testing.T) {
 			"append":                testAppend,
 			"signed heads":          testHeads,
 			"documents":             testDocs,
+			"planted documents":     testPlanted,
 			"parts of a plan":       testParts,
 			"export and verify":     testExport,
 			"lock":                  testLock,
@@ -225,25 +226,70 @@ func testHeads(t *testing.T, s store.Store) {
 
 func testDocs(t *testing.T, s store.Store) {
 	key := ledger.DocKey(run, "Promote tables", "sales/orders", 1, ledger.DocOutcome)
-	for _, said := range []string{"first", "first", "second"} {
-		ref, data, err := store.PutDoc(t.Context(), s, key, []byte(said))
+	first, worker := []byte("\"first\"\n"), signer(t, 1)
+	trusted := []sshsig.Key{sshsig.Public(worker), sshsig.Public(signer(t, 2))}
+	_, _, err := store.FindDoc(t.Context(), s, trusted, key)
+	is(t, "find what is not there", err, fs.ErrNotExist)
+	for _, said := range []struct {
+		by   byte
+		text string
+	}{{1, "\"first\"\n"}, {1, "\"first\"\n"}, {2, "\"first\"\n"}, {1, "\"second\"\n"}} {
+		ref, data, err := store.PutDoc(t.Context(), s, signer(t, said.by), trusted, key, []byte(said.text))
 		is(t, "put", err, nil)
-		if string(data) != "first" || ref != ledger.Ref(key, []byte("first")) {
-			t.Errorf("after putting %q there is %q, %+v", said, data, ref)
+		if !bytes.Equal(data, first) || ref != ledger.Ref(key, first) {
+			t.Errorf("after putting %q there is %q, %+v", said.text, data, ref)
 		}
-		read, err := store.GetDoc(t.Context(), s, ref)
+		read, err := store.GetDoc(t.Context(), s, trusted, ref)
 		is(t, "get", err, nil)
-		if string(read) != "first" {
-			t.Errorf("read %q", read)
+		found, data, err := store.FindDoc(t.Context(), s, trusted, key)
+		is(t, "find", err, nil)
+		if !bytes.Equal(read, first) || !bytes.Equal(data, first) || found != ref {
+			t.Errorf("read %q, found %q, %+v", read, data, found)
 		}
 	}
-	_, err := store.GetDoc(t.Context(), s, ledger.Ref(key, []byte("other")))
+	_, err = store.GetDoc(t.Context(), s, trusted, ledger.Ref(key, []byte("other")))
 	is(t, "read what is named otherwise", err, store.ErrDigest)
-	_, err = store.GetDoc(t.Context(), s, ledger.Ref(key+"x", nil))
+	_, err = store.GetDoc(t.Context(), s, trusted, ledger.Ref(key+"x", nil))
 	is(t, "read what is not there", err, fs.ErrNotExist)
-	if _, _, err := store.PutDoc(t.Context(), s, "lock/lab.json", nil); err == nil {
+	if _, _, err := store.PutDoc(t.Context(), s, worker, trusted, "lock/lab.json", first); err == nil {
 		t.Error("kept a document under the lock's key")
 	}
+}
+
+// What somebody else put under a document's key is refused by whoever reads it, by its key,
+// and stays where it is.
+func testPlanted(t *testing.T, s store.Store) {
+	worker, body := signer(t, 1), []byte("{}\n")
+	trusted := []sshsig.Key{sshsig.Public(worker)}
+	doc := func(item string) string { return ledger.DocKey(run, "Promote tables", item, 1, ledger.DocPlan) }
+	moved, err := ledger.SealDoc(worker, doc("another"), body)
+	is(t, "sign", err, nil)
+	stranger, err := ledger.SealDoc(signer(t, 3), doc("stranger"), body)
+	is(t, "sign", err, nil)
+	for item, data := range map[string][]byte{"unsigned": body, "moved": moved, "stranger": stranger} {
+		key, ref := doc(item), ledger.Ref(doc(item), body)
+		is(t, "plant", s.PutIfAbsent(t.Context(), key, data), nil)
+		_, _, put := store.PutDoc(t.Context(), s, worker, trusted, key, body)
+		_, _, find := store.FindDoc(t.Context(), s, trusted, key)
+		_, get := store.GetDoc(t.Context(), s, trusted, ref)
+		_, leaf := store.Leaf(t.Context(), s, trusted, ref)
+		for doing, err := range map[string]error{"put": put, "find": find, "get": get, "leaf": leaf} {
+			is(t, doing+" "+item, err, store.ErrPlanted)
+			if !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "{}") {
+				t.Errorf("%s %s: the error does not say what lies where: %v", doing, item, err)
+			}
+		}
+		there, err := s.Get(t.Context(), key)
+		is(t, "look", err, nil)
+		if !bytes.Equal(there, data) {
+			t.Errorf("%s was overwritten with %q", item, there)
+		}
+	}
+	index := ledger.DocKey(run, "Promote tables", "a..b", 1, ledger.DocIndex)
+	planted := []byte(`{"docs":[]}` + "\n")
+	is(t, "plant", s.PutIfAbsent(t.Context(), index, planted), nil)
+	_, err = store.Expand(t.Context(), s, trusted, ledger.Ref(index, planted))
+	is(t, "expand an index", err, store.ErrPlanted)
 }
 
 func testParts(t *testing.T, s store.Store) {
