@@ -182,7 +182,7 @@ func (a *app) looks(e *estate.Estate) []*look {
 			return err
 		}
 		if mine := sshsig.Public(key); !slices.ContainsFunc(trusted, mine.Equal) {
-			return fmt.Errorf("%s leads to key %s, which is not among the estate's signers; add its public key there", e.Ledger.SigningKey, mine.Fingerprint())
+			return fmt.Errorf("%s leads to key %s, which is not among the estate's signers of now; add its public key there", e.Ledger.SigningKey, mine.Fingerprint())
 		}
 		return nil
 	})

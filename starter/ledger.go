@@ -223,21 +223,23 @@ func readSigners(path string) ([]sshsig.Key, error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		key, err := sshsig.ParseKey(line)
-		for rest := line; err != nil; { // names and options stand before the key
+		s, err := sshsig.ParseSigner(line)
+		for rest := line; err != nil; { // names, and options without a meaning here, stand before the key
 			_, after, more := strings.Cut(rest, " ")
 			if !more {
 				return nil, wrong(errUsage, "", "read the signers: %s:%d: %w", path, n, err)
 			}
 			rest = strings.TrimSpace(after)
-			if again, inner := sshsig.ParseKey(rest); inner == nil {
-				key, err = again, nil
+			if again, inner := sshsig.ParseSigner(rest); inner == nil {
+				s, err = again, nil
 			}
 		}
-		keys = append(keys, key)
+		if s.Valid(time.Now()) {
+			keys = append(keys, s.Key)
+		}
 	}
 	if len(keys) == 0 {
-		return nil, wrong(errUsage, "", "read the signers: %s holds no key", path)
+		return nil, wrong(errUsage, "", "read the signers: %s holds no key that counts now", path)
 	}
 	return keys, lines.Err()
 }

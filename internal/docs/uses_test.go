@@ -21,8 +21,8 @@ var uses = map[string]use{
 	"ledger.bucket":      {"", "the store, by writing an object and reading it back", preflight, "TestPreflight"},
 	"ledger.prefix":      {"the place of every run's evidence in the bucket", "", "", ""},
 	"ledger.credentials": {"", "the store, by writing an object and reading it back", preflight, "TestPreflight"},
-	"ledger.signing_key": {"signs the heads of the ledger and of backups", "the signers", preflight, "TestPreflight"},
-	"ledger.signers":     {"whose signed heads are believed", "the key that the worker signs with", preflight, "TestPreflight"},
+	"ledger.signing_key": {"signs the heads and documents of the ledger, the witness's journal and backups", "the signers", preflight, "TestPreflight"},
+	"ledger.signers":     {"whose signatures on heads, documents, journals and backups are believed, and when", "the key that the worker signs with", preflight, "TestPreflight"},
 	"witness.bucket":     {"the place of the journal", "the journal: its tables were seen within their RPO", preflight, "TestPreflightWitness"},
 	"witness.prefix":     {"the place of the journal in the bucket", "the journal: its tables were seen within their RPO", preflight, "TestPreflightWitness"},
 

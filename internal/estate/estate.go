@@ -12,7 +12,6 @@
 package estate
 
 import (
-	"breakwater/internal/sshsig"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,6 +19,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"breakwater/internal/sshsig"
 )
 
 // Estate is everything that a runbook may act on.
@@ -45,16 +46,23 @@ type Ledger struct {
 	Prefix      string `json:"prefix,omitempty" yaml:"prefix,omitempty"` // put before every key
 	Credentials Ref    `json:"credentials" yaml:"credentials"`           // access_key, secret_key, which may read and add
 	SigningKey  Ref    `json:"signing_key" yaml:"signing_key"`           // OpenSSH private key of the worker, which signs heads and documents
-	// Signers are the public keys, as in an authorized_keys line, whose signed
-	// heads verify-evidence trusts.
+	// Signers are the public keys, as in an authorized_keys line, whose signatures on heads, documents, journals and backups count; with valid-after="20260101Z" or valid-before="20261201Z" before a key, as in OpenSSH's allowed_signers, in that time alone.
 	Signers []string `json:"signers" yaml:"signers"`
 }
 
-// Trusted are the keys of the signers at a time.
+// Trusted are the keys of the signers whose signatures count at a time. That time is now,
+// or one that people's signatures vouch for; it is never what a signed thing says of
+// itself, since whoever has a key can date what he signs.
 func (l Ledger) Trusted(at time.Time) ([]sshsig.Key, error) {
-	keys, err := sshsig.ParseKeys(l.Signers)
-	if err != nil {
-		return nil, fmt.Errorf("the signers of the ledger: %w", err)
+	keys := make([]sshsig.Key, 0, len(l.Signers))
+	for _, line := range l.Signers {
+		s, err := sshsig.ParseSigner(line)
+		if err != nil {
+			return nil, fmt.Errorf("the signers of the ledger: %w", err)
+		}
+		if s.Valid(at) {
+			keys = append(keys, s.Key)
+		}
 	}
 	return keys, nil
 }

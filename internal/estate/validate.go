@@ -268,7 +268,7 @@ func (v *validator) ledger() {
 		v.bad("/ledger/signers", "ledger has no signers: no signed head could be trusted")
 	}
 	for i, s := range v.Ledger.Signers {
-		if _, err := sshsig.ParseKey(s); err != nil {
+		if _, err := sshsig.ParseSigner(s); err != nil {
 			v.bad(pointer("ledger", "signers", i), "signer does not parse: %v", err)
 		}
 	}
