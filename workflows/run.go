@@ -391,19 +391,19 @@ func orNone(s string) string {
 	return s
 }
 
-// silence is how long a worker may say nothing within a phase before it counts
-// as dead; it says something every second. quick is how long a short activity may
-// take, which has no heartbeat.
+// silence is how long a worker may say nothing within an activity before it counts as
+// dead; it says something every second. brief is how long an activity may take that does
+// one thing, also where a store answers slowly.
 const (
 	silence = 5 * time.Second
-	quick   = 10 * time.Second
+	brief   = time.Minute
 )
 
 // looking are the options of an activity that is short and may be repeated
 // without end: the worker's interceptor makes final errors final.
 func looking(summary string) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
-		StartToCloseTimeout: quick, Summary: clip.Bytes(summary, 200),
+		StartToCloseTimeout: brief, HeartbeatTimeout: silence, Summary: clip.Bytes(summary, 200),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second},
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
+
+	"go.temporal.io/sdk/activity"
 )
 
 // errBadInput is in the chain of an error about what a person typed.
@@ -23,6 +25,7 @@ var errBadInput = errors.New("bad input")
 // compile reads the runbook and the estate, checks the input against both, and
 // keeps all three in the ledger. Nothing else is touched.
 func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileResult, error) {
+	defer reading(ctx)()
 	var res wire.CompileResult
 	bad := func(format string, args ...any) (wire.CompileResult, error) {
 		return res, fmt.Errorf("%w: "+format, append([]any{errBadInput}, args...)...)
@@ -78,9 +81,16 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 	return res, err
 }
 
+// reading heartbeats for an activity of the run itself, from before it reads anything: a
+// slow store is then told from a dead worker.
+func reading(ctx context.Context) (stop func()) {
+	return alive(ctx, func(ctx context.Context) { activity.RecordHeartbeat(ctx) })
+}
+
 // appendEntry stores an entry and the signed head after it. Asked again with the
 // same entry it is done; with another one in its place the ledger is forked.
 func (h *Host) appendEntry(ctx context.Context, in wire.AppendInput) error {
+	defer reading(ctx)()
 	entry, err := ledger.ParseEntry(in.Entry)
 	if err != nil {
 		return fmt.Errorf("%w: %w", action.ErrRefused, err)
@@ -125,6 +135,7 @@ func (h *Host) lock(ctx context.Context, name string) (store.Lock, error) {
 // acquireLock takes the estate for a live run. The same run gets the same epoch
 // again.
 func (h *Host) acquireLock(ctx context.Context, in wire.LockInput) (wire.LockResult, error) {
+	defer reading(ctx)()
 	l, err := h.lock(ctx, in.Estate)
 	if err != nil {
 		return wire.LockResult{}, err
@@ -138,6 +149,7 @@ func (h *Host) acquireLock(ctx context.Context, in wire.LockInput) (wire.LockRes
 
 // releaseLock gives the estate back. A run that no longer holds it is done.
 func (h *Host) releaseLock(ctx context.Context, in wire.LockInput) error {
+	defer reading(ctx)()
 	l, err := h.lock(ctx, in.Estate)
 	if err != nil {
 		return err
