@@ -14,6 +14,12 @@ type draft struct {
 	left []string // who is left as they are, and why
 }
 
+// ofSchedules are the rules of all actions that change a schedule.
+var ofSchedules = []action.Rule{
+	{Do: "pause", Says: "the schedule is paused, with the note that the line says", Sends: []string{"pause {on}"}},
+	{Do: "resume", Says: "the schedule goes on, with a note of the run or the one that it had", Sends: []string{"resume {on}"}},
+}
+
 // needs makes a schedule's state now a precondition.
 func (d *draft) needs(p scheduled, now pipeline.Seen) {
 	d.Preconditions = append(d.Preconditions, action.Precondition{Resource: p.String(), Version: now.String()})

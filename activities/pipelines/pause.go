@@ -19,7 +19,8 @@ func (r room) pause() action.Action[action.None] {
 		Doc:    "Pause every pipeline of the run's groups in both regions, or in every region where the run moves nothing, and see that none of their runs goes on or is queued.",
 		Timing: action.Timing{Timeout: 5 * time.Minute, Estimate: 10 * time.Second},
 		Things: pipelinesOf, Plan: r.planPause, Apply: r.applyPause, Verify: r.verifyPause,
-		Undo: &action.Undo[action.None]{Plan: r.planUnpause, Apply: r.applyUnpause, Verify: r.verifyUnpause},
+		Undo: &action.Undo[action.None]{Plan: r.planUnpause, Apply: r.applyUnpause, Verify: r.verifyUnpause, Show: showFound},
+		Show: showFound, Rules: ofSchedules,
 		RedWhen: []action.Red{
 			{Fault: "pipelines.source-unpaused", Want: verdict.Fail},
 			{Fault: "pipelines.run-by-hand", Want: verdict.Fail},
@@ -40,6 +41,8 @@ type found struct {
 	// goes on at the target, and this run leaves the pause itself to that one.
 	PausedBy string `json:"paused_by,omitempty"`
 }
+
+var showFound = action.Shows[[]found, []found]()
 
 func (f found) place() scheduled { return f.scheduled }
 func (f found) before() string   { return f.Note }

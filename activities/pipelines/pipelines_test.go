@@ -17,6 +17,7 @@ import (
 	"breakwater/lab/faults"
 	"breakwater/lab/prove"
 	"breakwater/lab/server/temporaltest"
+	"breakwater/lab/tap"
 	"breakwater/lab/world"
 
 	"go.temporal.io/sdk/client"
@@ -34,7 +35,8 @@ func TestPipelines(t *testing.T) {
 	}
 	t.Cleanup(srv.Kill)
 	w := world.Bare(t)
-	w.Systems.Temporal, err = srv.Client(t.Context())
+	wire := &tap.Wire{}
+	w.Systems.Temporal, err = srv.Client(t.Context(), wire.Option())
 	w.Must(err)
 	t.Cleanup(w.Systems.Temporal.Close)
 	w.Estate.Groups = []estate.Group{
@@ -84,7 +86,7 @@ func TestPipelines(t *testing.T) {
 		return r
 	}
 	t.Run("pause", func(t *testing.T) {
-		prove.Action(t, stop, request(stop, ""), set())
+		prove.Action(t, stop, request(stop, ""), set(), wire)
 		is("rollup-east", false, "runs while "+world.East+" is active")
 		is("rollup-west", true, standby)
 		is("backfill-east", true, person)
@@ -146,13 +148,13 @@ func TestPipelines(t *testing.T) {
 	}
 	t.Run("unpause", func(t *testing.T) {
 		back := w.Action("pipelines.unpause")
-		prove.Action(t, back, request(back, ""), set())
+		prove.Action(t, back, request(back, ""), set(), wire)
 		is("rollup-east", true, pipeline.Note(w.Run.Name(), pipeline.PausedIt, "runs while "+world.East+" is active"))
 		is("backfill-east", true, person)
 		is("rollup-west", true, standby)
 	})
 	t.Run("resume", func(t *testing.T) {
-		prove.Action(t, resume, request(resume, "orders"), set())
+		prove.Action(t, resume, request(resume, "orders"), set(), wire)
 		is("rollup-west", true, standby)
 		is("backfill-west", true, person)
 		is("rollup-east", true, pipeline.Note(w.Run.Name(), pipeline.PausedIt, "runs while "+world.East+" is active"))

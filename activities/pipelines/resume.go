@@ -20,7 +20,8 @@ func (r room) resume() action.Action[action.None] {
 		Needs:  []string{"pipelines.pause"},
 		Doc:    "Resume at the target those pipelines of a group that ran at the source before this run; what a person had paused stays paused.",
 		Things: pipelinesOf, Plan: r.planResume, Apply: r.applyResume, Verify: r.verifyResume,
-		Undo: &action.Undo[action.None]{Plan: r.planPauseAgain, Apply: r.applyPauseAgain, Verify: r.verifyPauseAgain},
+		Undo: &action.Undo[action.None]{Plan: r.planPauseAgain, Apply: r.applyPauseAgain, Verify: r.verifyPauseAgain, Show: action.Shows[[]resumed, action.None]()},
+		Show: action.Shows[resumption, resumption](), Rules: ofSchedules,
 		RedWhen: []action.Red{
 			{Fault: "pipelines.target-paused", Want: verdict.Fail},
 			{Fault: "pipelines.source-unpaused", Want: verdict.Fail},

@@ -22,7 +22,8 @@ func (r room) unpause() action.Action[action.None] {
 		Doc:    "Resume, where they were, those pipelines that this run paused, for a run that moves nothing to another region; what a person had paused stays paused.",
 		Timing: action.Timing{Estimate: 10 * time.Second},
 		Things: pipelinesOf, Plan: r.planUnpauseLater, Apply: r.applyUnpause, Verify: r.verifyUnpause,
-		Undo: &action.Undo[action.None]{Plan: r.planPause, Apply: r.applyPause, Verify: r.verifyPause},
+		Undo: &action.Undo[action.None]{Plan: r.planPause, Apply: r.applyPause, Verify: r.verifyPause, Show: showFound},
+		Show: showFound, Rules: ofSchedules,
 		RedWhen: []action.Red{
 			{Fault: "pipelines.source-paused", Want: verdict.Fail},
 			{Fault: "pipelines.temporal-down", Want: verdict.Unknown},

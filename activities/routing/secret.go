@@ -26,7 +26,12 @@ func (s room) routingActions(c *action.Catalogue) {
 		Doc: "Point a group's clients at the target: its routing secret there gets the target's whole value, by check-and-set. " +
 			"Undo has clients read what they read before: another region's value, the older version that only the store still has, or nothing.",
 		Things: secretOf, Plan: s.planRouting, Apply: s.applyRouting, Verify: s.verifyRouting,
-		Undo: &action.Undo[action.None]{Plan: s.planRoutingBack, Apply: s.applyRouting, Verify: s.verifyRouting},
+		Undo: &action.Undo[action.None]{Plan: s.planRoutingBack, Apply: s.applyRouting, Verify: s.verifyRouting, Show: showRouting},
+		Show: showRouting,
+		Rules: []action.Rule{
+			{Do: "write", Says: "the secret is written once, as the version after the one that the plan saw", Sends: []string{"write {on}"}},
+			{Do: "delete", Says: "its newest version is deleted, and can be undeleted", Sends: []string{"delete {on}"}},
+		},
 		RedWhen: []action.Red{
 			{Fault: "vault.routing-overwritten", Want: verdict.Fail},
 			{Fault: "vault.routing-key-added", Want: verdict.Fail},
@@ -47,6 +52,8 @@ type routingPlan struct {
 	Restore int    `json:"restore,omitempty"` // the version whose content is to be read again
 	Delete  bool   `json:"delete,omitempty"`  // nothing is to be read
 }
+
+var showRouting = action.Shows[routingPlan, routingWas]()
 
 // routingWas is what to put back: Value is empty where what lay there was none of
 // the estate's values, and only the store still has it, as version Seen.

@@ -35,6 +35,8 @@ phases: [runbook language](runbook-language.md). How to add one: [testing](testi
   witness's journal or the backup place alone, and runs in every mode; "read-only" looks.
 - *Requires of the estate*: what a run needs declared there. Where a step cannot pass without it, linting says so and no
   run begins; where it only costs something, a finding says what (` + "`breakwater estate check`" + `).
+- *Asks of servers*: what follows from the effect lines of an approved plan, the whole of it. ` + "`{on}`" + ` is the resource of a line,
+  ` + "`{data.…}`" + ` what the plan keeps under that name, ` + "`*`" + ` anything. A test records every request of Apply and Undo on real servers.
 - *In a drill*: what the action declares for mode drill. "skipped" is planned, shown, and reported as not exercised.
 - *Red when*: faults that a test injects into real servers, each with the verdict that it must force.
 
@@ -72,6 +74,12 @@ phases: [runbook language](runbook-language.md). How to add one: [testing](testi
 				fmt.Fprintf(b, "  - `%s` (%s, %s) %s\n", p.Name, p.Type, need, p.Doc)
 			}
 		}
+		if len(d.Rules) > 0 {
+			b.WriteString("- Asks of servers, and nothing else:\n")
+			for _, r := range d.Rules {
+				fmt.Fprintf(b, "  - %s%s\n", r.Says, sends(r))
+			}
+		}
 		red := slices.SortedFunc(slices.Values(d.RedWhen), func(a, b action.Red) int { return cmp.Compare(a.Fault, b.Fault) })
 		b.WriteString("- Red when:\n")
 		for _, r := range red {
@@ -79,6 +87,18 @@ phases: [runbook language](runbook-language.md). How to add one: [testing](testi
 		}
 	}
 	return b.String()
+}
+
+// sends is what a rule sends, and for which lines.
+func sends(r action.Rule) string {
+	text := ""
+	if r.Do != "" {
+		text = " (lines “" + r.Do + " …”)"
+	}
+	for i, s := range r.Sends {
+		text += map[bool]string{true: ": ", false: ", "}[i == 0] + "`" + s + "`"
+	}
+	return text
 }
 
 // Mistakes is docs/mistakes.md: every kind of mistake that the loaders of

@@ -12,8 +12,10 @@ import (
 	"testing"
 
 	"breakwater/internal/action"
+	"breakwater/internal/estate"
 	"breakwater/internal/fault"
 	"breakwater/internal/verdict"
+	"breakwater/lab/tap"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -25,6 +27,9 @@ type proof struct {
 	req    action.Request
 	with   json.RawMessage // the step's parameters
 	guards atomic.Int64
+
+	tap     *tap.Tap       // between the action and its servers, while it changes something
+	through *estate.Estate // by which it calls them there
 }
 
 // Action takes an action through everything that its contract promises:
@@ -32,6 +37,10 @@ type proof struct {
 //   - Plan twice gives the same document and changes nothing: Verify does not pass
 //     yet where the plan has effects;
 //   - Apply that is refused by its Guard mutates nothing;
+//   - every request of Apply and of Undo.Apply that changed something on a server follows
+//     from an effect line of the plan by a rule of the action, and from every effect line
+//     follows one;
+//   - what the plan keeps for Apply and Undo is shown to the last value;
 //   - Apply, then Verify passes, and a new plan has no effects left;
 //   - every fault of RedWhen forces its verdict, and healed, twice, is green again;
 //   - Apply again makes no mutation;
@@ -40,14 +49,15 @@ type proof struct {
 //     not pass before it, nor Verify of the action itself after it.
 //
 // An action that only looks is verified, and seen red under each of its faults.
-// The request needs no Plan, Prior or Guard: the driver gives them.
-func Action(t *testing.T, def *action.Definition, r action.Request, faults fault.Set) {
+// The request needs no Plan, Prior or Guard: the driver gives them. Wires are those of
+// servers that the request's estate does not name.
+func Action(t *testing.T, def *action.Definition, r action.Request, faults fault.Set, wires ...*tap.Wire) {
 	t.Helper()
-	ActionWith(t, def, r, nil, faults)
+	ActionWith(t, def, r, nil, faults, wires...)
 }
 
-// ActionWith is [proveAction] of a step with parameters.
-func ActionWith(t *testing.T, def *action.Definition, r action.Request, with json.RawMessage, faults fault.Set) {
+// ActionWith is [Action] of a step with parameters.
+func ActionWith(t *testing.T, def *action.Definition, r action.Request, with json.RawMessage, faults fault.Set, wires ...*tap.Wire) {
 	t.Helper()
 	p := &proof{t: t, def: mutated(def), req: r, with: with}
 	p.req.Guard = func(context.Context) error { p.guards.Add(1); return nil }
@@ -55,6 +65,7 @@ func ActionWith(t *testing.T, def *action.Definition, r action.Request, with jso
 		p.req.Progress = func(int64, int64, string) {}
 	}
 	if !def.IsCheck() {
+		p.tap, p.through = tap.Open(t, r.Estate, wires...)
 		p.apply()
 	}
 	p.reds(faults)
@@ -128,19 +139,22 @@ func (p *proof) apply() {
 			p.t.Errorf("%s passes before anything was done\n%s", p.def.Name, Told(obs))
 		}
 		if p.def.Effect == action.Mutates {
-			lost := p.req
+			lost := p.tapped()
 			lost.Guard = func(context.Context) error { return ErrGuard }
 			if _, err := p.def.Apply(p.t.Context(), lost, p.with); !errors.Is(err, ErrGuard) {
 				p.t.Errorf("Apply of %s without the epoch = %v, want the guard's error", p.def.Name, err)
 			}
+			p.asked("Apply without the epoch", nil)
 			if left := p.plan("Plan after a refused Apply", p.def.Plan); !cmp.Equal(left, p.req.Plan) {
 				p.t.Errorf("Apply of %s without the epoch changed something: %s", p.def.Name, cmp.Diff(p.req.Plan, left))
 			}
 		}
 	}
 	p.guards.Store(0)
-	out, err := p.def.Apply(p.t.Context(), p.req, p.with)
+	out, err := p.def.Apply(p.t.Context(), p.tapped(), p.with)
 	p.must("Apply", err)
+	p.asked("Apply", p.req.Plan)
+	p.shows(p.req.Plan, p.def.Show)
 	if effects != (out.Mutations > 0) {
 		p.t.Errorf("Apply of %s: %d mutations for %d planned effects", p.def.Name, out.Mutations, len(p.req.Plan.Effects))
 	}
@@ -189,8 +203,9 @@ func p2(p *proof, t *testing.T) *proof { return &proof{t: t, def: p.def, req: p.
 
 func (p *proof) again() {
 	p.t.Helper()
-	out, err := p.def.Apply(p.t.Context(), p.req, p.with)
+	out, err := p.def.Apply(p.t.Context(), p.tapped(), p.with)
 	p.must("Apply again", err)
+	p.asked("Apply again", nil)
 	if out.Mutations != 0 {
 		p.t.Errorf("Apply of %s again made %d mutations", p.def.Name, out.Mutations)
 	}
@@ -202,6 +217,7 @@ func (p *proof) undo() {
 	done := p.req
 	effects := len(p.req.Plan.Effects) > 0
 	back := p.plan("Undo.Plan", p.def.UndoPlan)
+	p.shows(back, p.def.ShowUndo)
 	p.req.Plan = back // what Undo.Apply and Undo.Verify get is the undo's own approved plan
 	if effects != (len(back.Effects) > 0) {
 		p.t.Errorf("Undo.Plan of %s has %d effects, and the plan had %d", p.def.Name, len(back.Effects), len(done.Plan.Effects))
@@ -216,8 +232,9 @@ func (p *proof) undo() {
 			p.req.Prior = nil // an Apply that died half-way left no outcome
 		}
 		p.guards.Store(0)
-		out, err := p.def.UndoApply(p.t.Context(), p.req, p.with)
+		out, err := p.def.UndoApply(p.t.Context(), p.tapped(), p.with)
 		p.must(fmt.Sprintf("Undo.Apply %d", n+1), err)
+		p.asked(fmt.Sprintf("Undo.Apply %d", n+1), []*action.Change{back, nil}[n])
 		if (out.Mutations > 0) != (effects && n == 0) {
 			p.t.Errorf("Undo.Apply %d of %s made %d mutations", n+1, p.def.Name, out.Mutations)
 		}

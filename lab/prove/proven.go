@@ -122,13 +122,13 @@ func Recording(d *action.Definition, put func(item string, o action.Outcome)) *a
 func rebuilt(d *action.Definition, change func(*action.Action[map[string]any])) *action.Definition {
 	a := action.Action[map[string]any]{
 		Name: d.Name, Doc: d.Doc, Over: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, Timing: d.Timing, RedWhen: d.RedWhen,
-		Things: d.Things, Verify: handed(d.Verify),
+		Things: d.Things, Verify: handed(d.Verify), Show: d.Show, Rules: d.Rules,
 	}
 	if !d.IsCheck() {
 		a.Plan, a.Apply = handed(d.Plan), handed(d.Apply)
 	}
 	if d.CanUndo() {
-		a.Undo = &action.Undo[map[string]any]{Plan: handed(d.UndoPlan), Apply: handed(d.UndoApply), Verify: handed(d.UndoVerify)}
+		a.Undo = &action.Undo[map[string]any]{Plan: handed(d.UndoPlan), Apply: handed(d.UndoApply), Verify: handed(d.UndoVerify), Show: d.ShowUndo}
 	}
 	change(&a)
 	c := action.NewCatalogue()

@@ -13,6 +13,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+	"google.golang.org/grpc"
 )
 
 // Frontend is a running Temporal server, as who uses it sees it.
@@ -94,8 +95,8 @@ func (s *Server) answers(ctx context.Context) error {
 }
 
 // Client connects to the default namespace.
-func (s *Frontend) Client(ctx context.Context) (client.Client, error) {
-	return client.DialContext(ctx, client.Options{HostPort: s.Address, Logger: quiet{}})
+func (s *Frontend) Client(ctx context.Context, opts ...grpc.DialOption) (client.Client, error) {
+	return client.DialContext(ctx, client.Options{HostPort: s.Address, Logger: quiet{}, ConnectionOptions: client.ConnectionOptions{DialOptions: opts}})
 }
 
 // quiet drops what the SDK says.

@@ -17,6 +17,7 @@ func (s room) note() action.Action[action.None] {
 		Name: "scratch.note", Over: estate.BucketKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Doc:  "Leave a note of the run in a bucket at the target.",
 		Plan: s.plan, Apply: s.apply, Verify: s.verify,
+		Rules: []action.Rule{{Says: "one object is written where there is none", Sends: []string{"put {on}"}}},
 		RedWhen: []action.Red{
 			{Fault: "scratch.note-gone", Want: verdict.Fail},
 			{Fault: "scratch.note-changed", Want: verdict.Fail},
