@@ -40,6 +40,16 @@ type grant struct {
 	Could []string `json:"could,omitempty"`
 }
 
+var showGrant = action.Shows[grant, grant]()
+
+// grantRules are for every change of a grant.
+var grantRules = []action.Rule{
+	{Do: "write", Says: "the policy is written as the line says", Sends: []string{"write {on}"}},
+	{Do: "remove", Says: "the policy is removed, after nobody has it", Sends: []string{"remove {on}"}},
+	{Do: "attach", Says: "the user is given the policy", Sends: []string{"attach policy {data.policy}, {on}"}},
+	{Do: "detach", Says: "the policy is taken from the user", Sends: []string{"detach policy {data.policy}, {on}"}},
+}
+
 // grantState is what there is of a grant.
 type grantState struct {
 	Doc string   `json:"doc"` // in canonical form; empty: no such policy

@@ -19,7 +19,8 @@ func (s room) readOnly() action.Action[action.None] {
 		Needs:    []string{"table.promote"},
 		Doc:      "The group's readers may read its tables at the target, and nobody may write there: proven with everybody's own credentials.",
 		Things:   a.things, Plan: a.plan, Apply: a.apply, Verify: a.verifyReadOnly,
-		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack},
+		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack, Show: showGrant},
+		Show: showGrant, Rules: grantRules,
 		RedWhen: []action.Red{
 			{Fault: "access.reader-detached", Want: verdict.Fail},
 			{Fault: "access.writer-may-write", Want: verdict.Fail},

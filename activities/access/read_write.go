@@ -18,7 +18,8 @@ func (s room) readWrite() action.Action[action.None] {
 		Needs:    []string{"access.read-only"},
 		Doc:      "The group's writers may write to its tables at the target, and nobody else: a write of each is made, read back and removed.",
 		Things:   a.things, Plan: a.plan, Apply: a.apply, Verify: a.verifyReadWrite,
-		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack},
+		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack, Show: showGrant},
+		Show: showGrant, Rules: grantRules,
 		RedWhen: []action.Red{
 			{Fault: "access.writer-detached", Want: verdict.Fail},
 			{Fault: "access.reader-may-write", Want: verdict.Fail},

@@ -25,7 +25,12 @@ func (s room) expireAction() action.Action[expireWith] {
 		Requires: []estate.Requirement{estate.NeedsBackup(), estate.NeedsExpiry()},
 		Doc:      "Remove for good the backups of a group whose time is over, from the oldest on, and every object that no other backup needs and no lock holds.",
 		Timing:   action.Timing{Timeout: 6 * time.Hour, Estimate: time.Minute},
-		Plan:     s.planExpire, Apply: s.applyExpire, Verify: s.verifyExpire,
+		Show:     action.Shows[expirePlan, action.None](),
+		Rules: []action.Rule{
+			{Do: "remove for good: backup ", Says: "the manifest is removed for good, before what it names", Sends: []string{"destroy {on}"}},
+			{Do: "remove for good * needs", Says: "each version in the group's folder that no manifest which stays names, that no lock holds and that is older than the run is removed for good; the line has the digest of all", Sends: []string{"destroy {on}*"}},
+		},
+		Plan: s.planExpire, Apply: s.applyExpire, Verify: s.verifyExpire,
 		RedWhen: []action.Red{
 			{Fault: "backup.expired-left", Want: verdict.Fail},
 			{Fault: "backup.object-gone", Want: verdict.Fail},

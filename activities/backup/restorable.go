@@ -59,7 +59,13 @@ func (s room) planRestorable(ctx context.Context, c action.Call[action.None]) (a
 	}
 	if v, ok := verified[f.Seq]; !ok || v.Manifest != f.SHA256 {
 		ch.Summary = fmt.Sprintf("Restore table %s of backup %s into a scratch place, and compare", t.Table, m.Name())
+		bucket, err := s.Bucket(ctx, c.Estate, c.Run.Target, t.Bucket)
+		if err != nil {
+			return ch, err
+		}
 		ch.Effects = []action.EffectLine{{
+			On: bucket.URL(scratchOf(c, m) + "/"), Do: fmt.Sprintf("write table %s there, read it, and remove all that is there for good", t.Table),
+		}, {
 			On: b.URL(backup.VerifiedKey(m.Group, m.Seq)), Do: "note that it was restored and compared", To: fmt.Sprintf("table %s at version %d", t.Table, t.Version),
 		}}
 	}
@@ -124,6 +130,11 @@ func (s room) applyRestorable(ctx context.Context, c action.Call[action.None]) (
 	return action.Outcome{Summary: fmt.Sprintf("table %s of backup %s was restored and has %s", t.Table, m.Name(), lake.RowWords(rows, hash)), Mutations: 1}, nil
 }
 
+// scratchOf is the prefix of a trial's scratch place.
+func scratchOf(c action.Call[action.None], m backup.Manifest) string {
+	return strings.Join([]string{".breakwater/scratch", c.Run.FirstRun, m.Group, fmt.Sprint(m.Seq)}, "/")
+}
+
 // tried restores a table into a scratch place of the target, as a restore writes,
 // reads it there and removes it.
 func (s room) tried(ctx context.Context, c action.Call[action.None], b lake.Backups, m backup.Manifest, t backup.Table) (rows int64, hash string, err error) {
@@ -135,7 +146,7 @@ func (s room) tried(ctx context.Context, c action.Call[action.None], b lake.Back
 	if err != nil {
 		return 0, "", err
 	}
-	scratch := strings.Join([]string{".breakwater/scratch", c.Run.FirstRun, m.Group, fmt.Sprint(m.Seq)}, "/")
+	scratch := scratchOf(c, m)
 	if err := s.emptied(ctx, c, bucket, scratch+"/"); err != nil { // of an attempt that died
 		return 0, "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
@@ -53,6 +54,15 @@ func (s room) backupActions(c *action.Catalogue) {
 		Doc:      "Add a backup of a group's tables at one cut to the backup place: what the one before does not hold, then a signed manifest of everything.",
 		Timing:   action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
 		Things:   tablesOf, Plan: s.planTake, Apply: s.applyTake, Verify: s.verifyTake,
+		Show: action.Shows[takePlan, action.None](),
+		Rules: []action.Rule{
+			{Do: "add version", Says: "what the last line says, of this table"},
+			{
+				Do:    "write what is added",
+				Says:  "each object is written where there is none, under the name of its content, and held; what is shared is held longer; then come a list of each table and the signed manifest; a batch also has a list of its own",
+				Sends: []string{"put {on}*", "retain {on}*"},
+			},
+		},
 		RedWhen: []action.Red{
 			{Fault: "backup.object-gone", Want: verdict.Fail},
 			{Fault: "backup.manifest-gone", Want: verdict.Fail},
@@ -87,6 +97,11 @@ func (s room) backupActions(c *action.Catalogue) {
 		Doc:      "Restore a table of a group's newest backup into a scratch place, read it, compare it with the manifest, and note that beside the backup; says what a disaster now would lose.",
 		Timing:   action.Timing{Timeout: 6 * time.Hour, Estimate: time.Minute},
 		Things:   tablesOf, Plan: s.planRestorable, Apply: s.applyRestorable, Verify: s.verifyRestorable,
+		Show: action.Shows[backup.Link, action.None](),
+		Rules: []action.Rule{
+			{Do: "write table", Says: "every object of the table is written there, and every version there is removed for good, also what an attempt that died has left", Sends: []string{"put {on}*", "destroy {on}*"}},
+			{Do: "note that it was restored", Says: "a signed note is written where there is none, and held", Sends: []string{"put {on}"}},
+		},
 		RedWhen: []action.Red{
 			{Fault: "backup.object-gone", Want: verdict.Fail},
 			{Fault: "backup.manifest-gone", Want: verdict.Fail},

@@ -138,6 +138,10 @@ func (s room) planTake(ctx context.Context, c action.Call[action.None]) (action.
 			To: plural.Of(row.Bytes, "byte"),
 		})
 	}
+	ch.Effects = append(ch.Effects, action.EffectLine{
+		On: b.URL(backup.Folder(m.Group)), Do: "write what is added there, hold it and what is shared, and then write the signed manifest",
+		To: fmt.Sprintf("held for %s", promised(c).Retention),
+	})
 	kind := "of what is new"
 	if m.Full() {
 		kind = "of everything, a full one"

@@ -23,7 +23,14 @@ func (s room) kafkaPromote() action.Action[action.None] {
 		// A mirror that does not end is waited for; of many groups some wait for others.
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planPromoteGroup, Apply: s.applyPromoteGroup, Verify: s.verifyPromoteGroup,
-		Undo: &action.Undo[action.None]{Plan: s.planDemoteGroup, Apply: s.applyDemoteGroup, Verify: s.verifyDemoteGroup},
+		Undo: &action.Undo[action.None]{Plan: s.planDemoteGroup, Apply: s.applyDemoteGroup, Verify: s.verifyDemoteGroup, Show: action.Shows[consumerBack, action.None]()},
+		Show: action.Shows[ConsumerPlan, consumerWas](),
+		Rules: []action.Rule{
+			{Do: "commit", Says: "the offset is committed, and again where the mirror moves the group while it is watched", Sends: []string{"commit {on}"}},
+			{Do: "delete the commit", Says: "the group's offset there is deleted", Sends: []string{"forget {on}"}},
+			{Do: "deny READ", Says: "an ACL is made", Sends: []string{"deny READ to {on}"}},
+			{Do: "take away that it is denied READ", Says: "this very ACL is deleted", Sends: []string{"no longer deny READ to {on}"}},
+		},
 		RedWhen: []action.Red{
 			{Fault: "kafka.commit-moved", Want: verdict.Fail},
 			{Fault: "kafka.commit-deleted", Want: verdict.Fail},

@@ -30,6 +30,8 @@ func (s room) kafkaPoint() action.Action[action.None] {
 		Requires: []estate.Requirement{estate.NeedsMirror()},
 		Needs:    []string{"kafka.stop-mirror"},
 		Doc:      "Record how far every partition of a topic was mirrored, what the witness saw of its source, and where the source ends if it answers.",
+		Rules:    []action.Rule{{Says: "it stands in the outcome, in the run's ledger"}},
+		Show:     action.Shows[recovery.TopicState, action.None](),
 		Plan:     s.planTopicPoint, Apply: s.applyTopicPoint, Verify: s.verifyTopicPoint,
 		RedWhen: []action.Red{
 			{Fault: "kafka.mirror-offset-moved", Want: verdict.Fail},

@@ -23,7 +23,12 @@ func (s room) stopMirror() action.Action[action.None] {
 		// Each connector may wait out its own requests to a dead source, a minute each.
 		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 20 * time.Second},
 		Things: mirroredOf, Plan: s.planStopMirror, Apply: s.applyStopMirror, Verify: s.verifyStopMirror,
-		Undo: &action.Undo[action.None]{Plan: s.planResumeMirror, Apply: s.applyResumeMirror, Verify: s.verifyResumeMirror},
+		Undo: &action.Undo[action.None]{Plan: s.planResumeMirror, Apply: s.applyResumeMirror, Verify: s.verifyResumeMirror, Show: action.Shows[[]connector, action.None]()},
+		Show: action.Shows[[]connector, []connector](),
+		Rules: []action.Rule{
+			{Do: "stop", Says: "its worker is told to stop the connector", Sends: []string{"stop {on}"}},
+			{Do: "resume", Says: "its worker is told to resume the connector", Sends: []string{"resume {on}"}},
+		},
 		RedWhen: []action.Red{
 			{Fault: "kafka.mirror-resumed", Want: verdict.Fail},
 			{Fault: "kafka.connect-frozen", Want: verdict.Unknown},

@@ -124,6 +124,7 @@ func (s room) kafkaWitness() action.Action[action.None] {
 		Name: "kafka.witness", Over: estate.TopicKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
 		Requires: []estate.Requirement{estate.NeedsWitness()},
 		Doc:      "Journal at the target where every partition of a topic ends at the source, and of when its newest record is.",
+		Rules:    []action.Rule{{Says: "the topic's file in the journal is written", Sends: []string{"put {on}"}}},
 		Plan:     s.planTopicWitness, Apply: s.applyTopicWitness, Verify: s.verifyTopicWitness,
 		RedWhen: []action.Red{
 			{Fault: "witness.topic-ends-changed", Want: verdict.Fail},

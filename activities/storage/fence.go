@@ -24,7 +24,8 @@ func (s room) storageActions(c *action.Catalogue) {
 		Requires: []estate.Requirement{estate.NeedsWriters()},
 		Doc:      "Deny the source's writers every write to a bucket, and prove it with their own credentials; an obligation where the source does not answer.",
 		Plan:     writers.plan, Apply: writers.apply, Verify: writers.verify,
-		Undo: &action.Undo[barringWith]{Plan: writers.planBack, Apply: writers.applyBack, Verify: writers.verifyBack},
+		Undo: &action.Undo[barringWith]{Plan: writers.planBack, Apply: writers.applyBack, Verify: writers.verifyBack, Show: showBarring},
+		Show: showBarring, Rules: barringRules,
 		RedWhen: []action.Red{
 			{Fault: "storage.fence-opened", Want: verdict.Fail},
 			{Fault: "storage.writer-key-changed", Want: verdict.Unknown},
@@ -37,7 +38,8 @@ func (s room) storageActions(c *action.Catalogue) {
 		Needs:    []string{"storage.fence"},
 		Doc:      "Take this run's fence of a bucket away, and prove with their own credentials that the writers of its tables write there again.",
 		Plan:     writers.planOpen, Apply: writers.applyBack, Verify: writers.verifyBack,
-		Undo: &action.Undo[barringWith]{Plan: writers.plan, Apply: writers.apply, Verify: writers.verify},
+		Undo: &action.Undo[barringWith]{Plan: writers.plan, Apply: writers.apply, Verify: writers.verify, Show: showBarring},
+		Show: showBarring, Rules: barringRules,
 		RedWhen: []action.Red{
 			{Fault: "storage.writer-detached", Want: verdict.Fail},
 			{Fault: "storage.writer-key-changed", Want: verdict.Fail},
@@ -50,7 +52,8 @@ func (s room) storageActions(c *action.Catalogue) {
 		Requires: []estate.Requirement{estate.NeedsReplication()},
 		Doc:      "Close the target's intake of objects: the principal that delivers replicas loses its rights there, proven with its own credentials. Works while the source is dead.",
 		Plan:     intake.plan, Apply: intake.apply, Verify: intake.verify,
-		Undo: &action.Undo[barringWith]{Plan: intake.planBack, Apply: intake.applyBack, Verify: intake.verifyBack},
+		Undo: &action.Undo[barringWith]{Plan: intake.planBack, Apply: intake.applyBack, Verify: intake.verifyBack, Show: showBarring},
+		Show: showBarring, Rules: barringRules,
 		RedWhen: []action.Red{
 			{Fault: "storage.intake-opened", Want: verdict.Fail},
 			{Fault: "storage.replicator-key-changed", Want: verdict.Unknown},
@@ -101,7 +104,22 @@ type barringPlan struct {
 	Seen        objectstore.FenceState `json:"seen"`
 	// Others: an earlier run's fence stands, complete, and is left to that run.
 	Others bool `json:"others,omitempty"`
+	// Fence is the name of what closes it, and is taken away to open it.
+	Fence string `json:"fence,omitempty"`
 }
+
+var showBarring = action.Shows[barringPlan, barringPlan]()
+
+// barringRules are for closing and for opening.
+var barringRules = []action.Rule{{
+	Do:    "deny every write",
+	Says:  "the fence's policy, which denies whatever writes to the bucket, is written and attached (MinIO), or its statement is added to the bucket's policy (AWS)",
+	Sends: []string{"write policy {data.fence} at *", "attach policy {data.fence}, user {on}", "put s3://*?policy="},
+}, {
+	Do:    "take this run's denial",
+	Says:  "the fence's policy is detached and removed (MinIO), or its statement is taken out of the bucket's policy (AWS)",
+	Sends: []string{"detach policy {data.fence}, user {on}", "remove policy {data.fence} at *", "put s3://*?policy=", "delete s3://*?policy="},
+}}
 
 // barrier is a bucket with the principals to keep out.
 type barrier struct {
@@ -180,8 +198,11 @@ func (f barring) plan(ctx context.Context, c action.Call[barringWith]) (action.C
 		return action.Change{}, fmt.Errorf("%w: run %s left an incomplete fence at %s; have that run take it back, or complete it by hand", action.ErrRefused, p.Seen.Run, b)
 	default:
 		ch.Summary = fmt.Sprintf("Deny %s every write to %s; there is no concurrency control for policies: they are read, written and read again", b.names(), b)
+		if p.Fence, err = b.fence.Name(b.run); err != nil {
+			return action.Change{}, err
+		}
 		for _, name := range b.principals {
-			ch.Effects = append(ch.Effects, action.EffectLine{On: name.Name + " at " + b.region, Do: "deny every write to s3://" + b.bucket})
+			ch.Effects = append(ch.Effects, action.EffectLine{On: name.Name + " at " + b.region, Do: "deny every write to s3://" + b.bucket, To: p.Fence})
 		}
 		slices.SortFunc(ch.Effects, func(a, b action.EffectLine) int { return strings.Compare(a.On, b.On) })
 	}

@@ -70,9 +70,12 @@ func (f barring) planOpening(ctx context.Context, c action.Call[barringWith], p 
 	}
 	// The rest may have changed since: opening takes away ours alone.
 	p.Seen = now
+	if p.Fence, err = b.fence.Name(b.run); err != nil {
+		return ch, err
+	}
 	ch.Summary = fmt.Sprintf("Let %s write to %s again", b.names(), b)
 	for _, name := range b.principals {
-		ch.Effects = append(ch.Effects, action.EffectLine{On: name.Name + " at " + b.region, Do: "take this run's denial of s3://" + b.bucket + " away"})
+		ch.Effects = append(ch.Effects, action.EffectLine{On: name.Name + " at " + b.region, Do: "take this run's denial of s3://" + b.bucket + " away", From: p.Fence})
 	}
 	slices.SortFunc(ch.Effects, func(a, b action.EffectLine) int { return strings.Compare(a.On, b.On) })
 	ch.Data, err = action.Encode(p)

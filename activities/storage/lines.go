@@ -35,6 +35,12 @@ type planned struct {
 	Parts int `json:"parts,omitempty"`
 }
 
+// worded is a plan as people read it.
+type worded[Plan any] struct {
+	Plan Plan     `json:"plan"`
+	Keys []string `json:"keys,omitempty"` // its lines in words
+}
+
 // read gives the lines of an approved plan.
 func (p planned) read(r action.Request) (perform.Lines, error) {
 	if p.Parts != len(r.Plan.Parts) {

@@ -36,7 +36,8 @@ func (s room) rewindActions(c *action.Catalogue) {
 			"Earlier versions are put over later ones, so that the rewind can itself be rewound.",
 		Timing: action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
 		Plan:   s.planRewind, Apply: s.applyRewind, Verify: s.verifyRewind,
-		Undo: &action.Undo[rewindParams]{Plan: s.planUnrewind, Apply: s.applyRewind, Verify: s.verifyUnrewind},
+		Undo: &action.Undo[rewindParams]{Plan: s.planUnrewind, Apply: s.applyRewind, Verify: s.verifyUnrewind, Show: showRewind},
+		Show: showRewind, ShowPart: lake.ShowLines, Rules: lake.LineRules(),
 		RedWhen: []action.Red{
 			{Fault: "storage.object-overwritten", Want: verdict.Fail},
 			{Fault: "storage.object-deleted", Want: verdict.Fail},
@@ -63,6 +64,15 @@ type rewindPlan struct {
 	Back bool `json:"back,omitempty"` // the lines take a rewind back
 	Hide bool `json:"hide,omitempty"` // keys of which nothing can be known are hidden
 }
+
+// Words is [action.Worded]: the lines are encoded.
+func (p rewindPlan) Words() (any, error) {
+	lines, err := lake.LineWords(p.Lines)
+	p.Lines = nil
+	return worded[rewindPlan]{p, lines}, err
+}
+
+var showRewind = action.Shows[rewindPlan, action.None]()
 
 // What becomes of a key of which it cannot be known what it was.
 const (

@@ -32,7 +32,8 @@ func (s room) undeleteActions(c *action.Catalogue) {
 			"Delete markers are removed, each recorded in the plan; where other content lies over an object, its version is copied over it.",
 		Timing: action.Timing{Timeout: 6 * time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planUndelete, Apply: s.applyUndelete, Verify: s.verifyUndelete,
-		Undo: &action.Undo[undeleteParams]{Plan: s.planDeleteAgain, Apply: s.applyUndelete, Verify: s.verifyDeletedAgain},
+		Undo: &action.Undo[undeleteParams]{Plan: s.planDeleteAgain, Apply: s.applyUndelete, Verify: s.verifyDeletedAgain, Show: showUndelete},
+		Show: showUndelete, ShowPart: lake.ShowLines, Rules: lake.LineRules(),
 		RedWhen: []action.Red{
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
 			{Fault: "table.data-file-truncated", Want: verdict.Fail},
@@ -52,6 +53,15 @@ type undeletePlan struct {
 	planned
 	Back bool `json:"back,omitempty"`
 }
+
+// Words is [action.Worded]: the lines are encoded.
+func (u undeletePlan) Words() (any, error) {
+	lines, err := lake.LineWords(u.Lines)
+	u.Lines = nil
+	return worded[undeletePlan]{u, lines}, err
+}
+
+var showUndelete = action.Shows[undeletePlan, action.None]()
 
 func (s room) planUndelete(ctx context.Context, c action.Call[undeleteParams]) (action.Change, error) {
 	t, err := s.lake.TableIn(ctx, c.Run, c.Estate, c.With.Region, c.Item.Name)

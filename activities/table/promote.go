@@ -23,6 +23,13 @@ func (s room) promoteActions(c *action.Catalogue) {
 		Timing: action.Timing{Timeout: 30 * time.Minute, Estimate: 5 * time.Second},
 		Plan:   s.planPromote, Apply: s.applyPromote, Verify: s.verifyPromote,
 		Undo: &action.Undo[action.None]{Plan: s.planDemote, Apply: s.applyDemote, Verify: s.verifyDemote},
+		// What it keeps is of the table's format, and shown as it stands.
+		Rules: []action.Rule{
+			{Do: "move aside", Says: "the object is copied to its place in the run's quarantine, and then hidden", Sends: []string{"put s3://*/.breakwater/quarantine/*", "delete {on}"}},
+			{Do: "let it name a checkpoint that stays", Says: "the hint is kept in the run's quarantine, and then written", Sends: []string{"put s3://*/.breakwater/quarantine/*", "put {on}"}},
+			{Do: "bring back", Says: "the object that was moved aside is copied to where it was", Sends: []string{"put {on}"}},
+			{Do: "make it what it was", Says: "the hint that was kept is written again, or hidden where there was none", Sends: []string{"put {on}", "delete {on}"}},
+		},
 		RedWhen: []action.Red{
 			{Fault: "table.late-commit", Want: verdict.Fail},
 			{Fault: "table.late-replica", Want: verdict.Fail},

@@ -17,6 +17,16 @@ type leftOut struct {
 	LeftOut *recovery.LeftOut `json:"left_out,omitempty"`
 }
 
+// orLeftOut shows a plan, or that it leaves its table out.
+func orLeftOut(show action.Show) action.Show {
+	return func(ch action.Change) ([]string, error) {
+		if _, out := leftOutBy(&ch); out {
+			return action.Shows[leftOut, leftOut]()(ch)
+		}
+		return show(ch)
+	}
+}
+
 func planLeftOut(not *lake.NotHereError) (action.Change, error) {
 	data, err := action.Encode(leftOut{&not.LeftOut})
 	return action.Change{

@@ -24,7 +24,16 @@ func (s room) restoreActions(c *action.Catalogue) {
 		Doc:      "Bring a table back from a backup into the target's bucket, to its own place or beside it: data before log, log before pointer; the bucket keeps what was there.",
 		Timing:   action.Timing{Timeout: 12 * time.Hour, Estimate: time.Minute},
 		Plan:     s.planRestore, Apply: s.applyRestore, Verify: s.verifyRestore,
-		Undo: &action.Undo[restoreWith]{Plan: s.planUnrestore, Apply: s.applyUnrestore, Verify: s.verifyUnrestore},
+		Undo: &action.Undo[restoreWith]{Plan: s.planUnrestore, Apply: s.applyUnrestore, Verify: s.verifyUnrestore, Show: orLeftOut(action.Shows[backPlan, action.None]())},
+		Show: orLeftOut(action.Shows[restorePlan, restorePlan]()),
+		Rules: []action.Rule{
+			{Do: "hide * file", Says: "each of those in the plan is hidden", Sends: []string{"delete s3://*/{data.hidden.key}"}},
+			{Do: "write * over what is there", Says: "each of those in the plan is written from the backup", Sends: []string{"put s3://*/{data.replaced.key}"}},
+			{Do: "write * not there", Says: "each object of the backup's list, whose digest is in the plan, that is not there is written", Sends: []string{"put {on}/*"}},
+			{Do: "note before all that", Says: "the plan is left beside the tables, before anything else", Sends: []string{"put {on}*"}},
+			{Do: "write * as they were", Says: "each of those in the plan is written from the version that the bucket kept", Sends: []string{"put s3://*/{data.lines.key}"}},
+			{Do: "hide * not there", Says: "each of those in the plan that was not there is hidden", Sends: []string{"delete s3://*/{data.lines.key}"}},
+		},
 		RedWhen: []action.Red{
 			{Fault: "table.late-commit", Want: verdict.Fail},
 			{Fault: "table.data-file-gone", Want: verdict.Fail},

@@ -34,7 +34,15 @@ func (s room) rollback() action.Action[rollbackWith] {
 			"Objects that the version needs and that were deleted since, by a VACUUM or a person, come back first, named in the same plan; undone, they stay.",
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planRollback, Apply: s.applyRollback, Verify: s.verifyRollback,
-		Undo: &action.Undo[rollbackWith]{Plan: s.planRollforward, Apply: s.applyRollback, Verify: s.verifyRollback},
+		Undo: &action.Undo[rollbackWith]{Plan: s.planRollforward, Apply: s.applyRollback, Verify: s.verifyRollback, Show: showRollback},
+		Show: showRollback,
+		Rules: append([]action.Rule{
+			{Do: "commit version ", Says: "one log entry is written where there is none", Sends: []string{"put {on}/_delta_log/*.json"}},
+			{Do: "add again * file", Says: "what is in that entry"},
+			{Do: "remove * file", Says: "what is in that entry"},
+			{Do: "leave the metadata domain ", Says: "what is not in that entry"},
+			{Do: "keep version ", Says: "nothing is done to the bad head"},
+		}, lake.LineRules()...),
 		RedWhen: []action.Red{
 			{Fault: "table.rollback-forgets-vectors", Want: verdict.Fail},
 			{Fault: "table.rollback-lowers-protocol", Want: verdict.Fail},
@@ -66,6 +74,18 @@ type rollbackPlan struct {
 	Undelete []byte   `json:"undelete,omitempty"`
 	Prefixes []string `json:"prefixes,omitempty"`
 }
+
+// Words is [action.Worded]: what comes back first is encoded.
+func (p rollbackPlan) Words() (any, error) {
+	lines, err := lake.LineWords(p.Undelete)
+	p.Undelete = nil
+	return struct {
+		Plan  rollbackPlan `json:"plan"`
+		First []string     `json:"first,omitempty"`
+	}{p, lines}, err
+}
+
+var showRollback = action.Shows[rollbackPlan, rollbackPlan]()
 
 // holds is the version that has the target's content once the plan is applied.
 func (p rollbackPlan) holds() int64 {

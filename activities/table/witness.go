@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"breakwater/internal/action"
@@ -23,7 +24,12 @@ func (s room) witnessActions(c *action.Catalogue) {
 		Requires: []estate.Requirement{estate.NeedsWitness()},
 		Doc:      "Journal at the target what a reader sees of a table at the source: its head, and the rows and hash of a head not journalled yet, of which it reads the files that no head before it had.",
 		Timing:   action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
-		Plan:     s.planWitness, Apply: s.applyWitness, Verify: s.verifyWitness,
+		Rules: []action.Rule{
+			{Do: "journal rows", Says: "the record of the version is written where there is none", Sends: []string{"put {on}"}},
+			{Do: "keep what new files came to", Says: "what they came to is written, and once more where the parts became many", Sends: []string{"put {on}*"}},
+			{Do: "note the head", Says: "the table's file of heads is written, once where the version is new and again with its rows", Sends: []string{"put {on}"}},
+		},
+		Plan: s.planWitness, Apply: s.applyWitness, Verify: s.verifyWitness,
 		RedWhen: []action.Red{
 			{Fault: "witness.record-changed", Want: verdict.Fail},
 			{Fault: "witness.record-gone", Want: verdict.Fail},
@@ -104,7 +110,7 @@ func (s room) planWitness(ctx context.Context, c action.Call[action.None]) (acti
 		ch.Effects = append(ch.Effects, action.EffectLine{
 			On: h.journal.Bucket.URL(h.journal.RecordKey(h.site.Name, h.version)), Do: "journal rows and hash", To: fmt.Sprintf("version %d", h.version),
 		}, action.EffectLine{
-			On: h.journal.Bucket.URL(h.journal.FilesKey(h.site.Name, 0)), Do: "keep what new files came to, here and in the parts beside it, for the next head",
+			On: h.journal.Bucket.URL(strings.TrimSuffix(h.journal.FilesKey(h.site.Name, 0), "0")), Do: "keep what new files came to, in parts, for the next head",
 		})
 	}
 	if !h.noted {

@@ -94,6 +94,9 @@ type Action[P any] struct {
 	// Show writes what a plan of it keeps for Apply and Undo, for people: see [Shows].
 	// Without it everything is written by the names that it has in the document.
 	Show Show
+	// ShowPart writes a part of a plan of it for people: see [Parts]. It is there where its
+	// plans have parts.
+	ShowPart func(part []byte) ([]string, error)
 	// Rules say which requests to servers follow from which effect lines of its plans,
 	// and of its Undo's. What follows from none is never asked.
 	Rules []Rule

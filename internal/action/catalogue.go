@@ -37,6 +37,7 @@ type Definition struct {
 	verify, undoVerify func(context.Context, Request, json.RawMessage) ([]Observation, error)
 	decode             func(json.RawMessage) error
 	show, undoShow     Show
+	showPart           func([]byte) ([]string, error)
 }
 
 // Param is one parameter of an action, as `with` takes it.
@@ -59,6 +60,14 @@ func (d *Definition) Show(plan Change) ([]string, error) { return d.show(plan) }
 
 // ShowUndo is [Definition.Show] of a plan of the action's Undo.
 func (d *Definition) ShowUndo(plan Change) ([]string, error) { return d.undoShow(plan) }
+
+// ShowPart writes a part of a plan, whose digest [Definition.Show] names.
+func (d *Definition) ShowPart(part []byte) ([]string, error) {
+	if d.showPart == nil {
+		return nil, fmt.Errorf("%w: %s keeps nothing beside its plans that could be shown; do not approve one that does", ErrRefused, d.Name)
+	}
+	return d.showPart(part)
+}
 
 // CheckParams decodes a step's `with` strictly and says what is wrong with it.
 func (d *Definition) CheckParams(with json.RawMessage) error { return d.decode(with) }
@@ -210,6 +219,7 @@ func Add[P any](c *Catalogue, a Action[P]) {
 		d.Timing.Estimate = 2 * time.Second
 	}
 	d.things, d.show, d.undoShow, d.Rules = a.Things, a.Show, showAll, a.Rules
+	d.showPart = a.ShowPart
 	if d.show == nil {
 		d.show = showAll
 	}

@@ -22,7 +22,7 @@ import (
 // Undo. A * stands for anything.
 type Rule struct {
 	Says  string   // a sentence for people
-	Do    string   // what the Do of the lines begins with that it is about; empty for all of them
+	Do    string   // how the Do of the lines begins that it is about, with * for anything; empty for all of them
 	Sends []string // the requests; none where a line is about the run's own record alone
 }
 
@@ -36,7 +36,11 @@ func Unfollowed(rules []Rule, plan Change, requests []string) (unnamed []string,
 	for _, line := range plan.Effects {
 		seen := false
 		for _, r := range rules {
-			if !strings.HasPrefix(line.Do, r.Do) {
+			about, err := pattern(r.Do+"*", line, plan)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !about.MatchString(line.Do) {
 				continue
 			}
 			seen = seen || len(r.Sends) == 0
@@ -67,7 +71,7 @@ func Unfollowed(rules []Rule, plan Change, requests []string) (unnamed []string,
 // pattern is what a rule sends for a line of a plan.
 func pattern(send string, line EffectLine, plan Change) (*regexp.Regexp, error) {
 	text := &strings.Builder{}
-	text.WriteString("^")
+	text.WriteString("(?s)^")
 	at := 0
 	for _, h := range hole.FindAllStringIndex(send, -1) {
 		text.WriteString(regexp.QuoteMeta(send[at:h[0]]))

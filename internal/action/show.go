@@ -16,6 +16,10 @@ import (
 // would not read as it stands is an error: nobody approves what they did not see.
 type Show func(Change) ([]string, error)
 
+// Worded is data of which people cannot read a part as it is kept: they are shown what
+// it gives in place of itself, which must say all of it.
+type Worded interface{ Words() (any, error) }
+
 // Shows is the [Show] of a plan whose Data and Undo are of these types. Every value in
 // them is shown, and what the types do not know is refused.
 func Shows[Data, Undo any]() Show {
@@ -77,6 +81,13 @@ func asRead[T any](raw json.RawMessage) (json.RawMessage, error) {
 	v, err := Decode[T](raw)
 	if err != nil {
 		return nil, err
+	}
+	if w, ok := any(v).(Worded); ok {
+		words, err := w.Words()
+		if err != nil {
+			return nil, err
+		}
+		return Encode(words)
 	}
 	return Encode(v)
 }

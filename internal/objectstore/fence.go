@@ -25,6 +25,10 @@ var ErrFenced = errors.New("another run's fence stands here")
 // A closed fence is a configuration, not yet a proof: try to write with a principal's
 // own credentials, and see [Attempted].
 type Fence interface {
+	// Name is the name of what Close adds for a run, a policy or a statement of one. It
+	// asks nothing.
+	Name(run string) (string, error)
+
 	// Read observes the fence and changes nothing.
 	Read(ctx context.Context) (FenceState, error)
 

@@ -2,10 +2,12 @@ package prove
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"strings"
 
 	"breakwater/internal/action"
+	"breakwater/internal/rewind"
 )
 
 // tapped is the request by which an action changes something: its servers are those
@@ -68,6 +70,11 @@ func (p *proof) shows(plan *action.Change, show action.Show) {
 			value, ok := tok.(string)
 			if n, is := tok.(json.Number); is {
 				value, ok = n.String(), true
+			}
+			if raw, err := base64.StdEncoding.DecodeString(value); err == nil && len(raw) > 0 {
+				if _, err := rewind.Decode(raw); err == nil {
+					continue // shown in words
+				}
 			}
 			if quoted, err := json.Marshal(value); ok && err == nil && !strings.Contains(text, value) &&
 				!strings.Contains(text, strings.Trim(string(quoted), `"`)) && !strings.Contains(text, strings.ReplaceAll(value, "_", " ")) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -142,7 +143,7 @@ func (p *pipe) request(message []byte) ([]byte, error) {
 		return nil, errShort
 	}
 	key, version := int16(binary.BigEndian.Uint16(message)), int16(binary.BigEndian.Uint16(message[2:])) //nolint:gosec // as it is written
-	id := int32(binary.BigEndian.Uint32(message[4:]))                                                     //nolint:gosec // as it is written
+	id := int32(binary.BigEndian.Uint32(message[4:]))                                                    //nolint:gosec // as it is written
 	req := kmsg.RequestForKey(key)
 	if req == nil {
 		return nil, fmt.Errorf("nobody knows a request of kind %d", key)
@@ -286,6 +287,15 @@ func init() {
 	}
 }
 
+// right is an ACL in words.
+func (p *pipe) right(may kmsg.ACLPermissionType, op kmsg.ACLOperation, who string, kind kmsg.ACLResourceType, name string) string {
+	what := strings.ToLower(kind.String())
+	if kind == kmsg.ACLResourceTypeGroup {
+		what = "consumer group"
+	}
+	return fmt.Sprintf("%s %s to %s at %s %s in %s", strings.ToLower(may.String()), op, who, what, name, p.region)
+}
+
 // changed writes down what a request changed that was granted.
 func (p *pipe) changed(req kmsg.Request, res kmsg.Response) {
 	switch r := req.(type) {
@@ -308,7 +318,7 @@ func (p *pipe) changed(req kmsg.Request, res kmsg.Response) {
 		done, ok := res.(*kmsg.CreateACLsResponse)
 		for i, acl := range r.Creations {
 			if !ok || len(done.Results) <= i || done.Results[i].ErrorCode == 0 {
-				p.tap.saw("%s %s to %s %s %s in %s", acl.PermissionType, acl.Principal, acl.Operation, acl.ResourceType, acl.ResourceName, p.region)
+				p.tap.saw("%s", p.right(acl.PermissionType, acl.Operation, acl.Principal, acl.ResourceType, acl.ResourceName))
 			}
 		}
 	case *kmsg.DeleteACLsRequest:
@@ -318,7 +328,7 @@ func (p *pipe) changed(req kmsg.Request, res kmsg.Response) {
 		}
 		for _, result := range done.Results {
 			for _, acl := range result.MatchingACLs {
-				p.tap.saw("take back %s %s to %s %s %s in %s", acl.PermissionType, acl.Principal, acl.Operation, acl.ResourceType, acl.ResourceName, p.region)
+				p.tap.saw("no longer %s", p.right(acl.PermissionType, acl.Operation, acl.Principal, acl.ResourceType, acl.ResourceName))
 			}
 		}
 	default:

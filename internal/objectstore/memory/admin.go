@@ -62,6 +62,9 @@ type fence struct {
 
 func (f fence) scope() string { return objectstore.FenceScope(f.writers, []string{f.bucket}) }
 
+// Name is that of [objectstore.Fence].
+func (f fence) Name(run string) (string, error) { return objectstore.FenceName(run, f.scope()) }
+
 // Read is that of [objectstore.Fence].
 func (f fence) Read(ctx context.Context) (objectstore.FenceState, error) {
 	f.m.mu.Lock()

@@ -61,6 +61,9 @@ type policyFence struct {
 
 func (f *policyFence) scope() string { return objectstore.FenceScope(f.writers) }
 
+// Name is [objectstore.Fence.Name]: of a statement in the bucket's policy.
+func (f *policyFence) Name(run string) (string, error) { return objectstore.FenceName(run, f.scope()) }
+
 // Read is [objectstore.Fence.Read]. Base is the policy document: byte for byte as it is, or
 // without the fence's statement where there is one; empty for no policy.
 func (f *policyFence) Read(ctx context.Context) (objectstore.FenceState, error) {

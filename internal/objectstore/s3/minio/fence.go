@@ -54,6 +54,9 @@ type user struct {
 
 func (f *policyFence) scope() string { return objectstore.FenceScope(f.writers, []string{f.bucket}) }
 
+// Name is [objectstore.Fence.Name]: of a policy.
+func (f *policyFence) Name(run string) (string, error) { return objectstore.FenceName(run, f.scope()) }
+
 // Read is [objectstore.Fence.Read]. Base holds each writer's attachments and the
 // documents of the attached policies, without fences, this one's or others'.
 func (f *policyFence) Read(ctx context.Context) (objectstore.FenceState, error) {
