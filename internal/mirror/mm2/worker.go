@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/credential"
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
 	"breakwater/internal/poll"
@@ -61,10 +62,18 @@ func NewWorker(base string, as Login) (*Worker, error) {
 		return nil, fmt.Errorf("connect worker %s: its address holds a user, which would be shown wherever the address is; name credentials in the estate instead", u.Host)
 	}
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		if strings.Contains(base, "@") {
+			base = "…" + base[strings.LastIndex(base, "@"):] // what stands before it may be a password
+		}
 		return nil, fmt.Errorf("connect worker %q: want http://host:port", base)
 	}
+	// Nobody, a colon and no password, is no credential.
+	login := ""
+	if as.User != "" {
+		login = as.User + ":" + as.Password
+	}
 	return &Worker{strings.TrimRight(base, "/"), &http.Client{
-		Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext},
+		Transport: credential.Repeated(&http.Transport{DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext}, as.Password, login),
 		// A worker sends nobody elsewhere. A login does, and a PUT that follows it becomes
 		// the GET of a page.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -22,6 +22,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"breakwater/internal/credential"
 	"breakwater/internal/secret"
 )
 
@@ -66,7 +67,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c, err := api.NewClient(&api.Config{
 		Address:    cfg.Address,
-		HttpClient: &http.Client{Transport: transport},
+		HttpClient: &http.Client{Transport: credential.Repeated(transport, cfg.Token)},
 		Timeout:    cfg.Timeout,
 		// Refused and broken connections and 5xx answers, twice more.
 		MaxRetries: 2, MinRetryWait: 100 * time.Millisecond, MaxRetryWait: 400 * time.Millisecond,
