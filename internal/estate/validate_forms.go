@@ -115,6 +115,11 @@ func (v *validator) brokers(at string, r Region, of set) {
 	}
 	for j, b := range r.Kafka.Brokers {
 		at := fmt.Sprintf("%s/%d", at, j)
+		if strings.Contains(b, "@") {
+			// The text is not shown: it may hold a password.
+			v.bad(at, "broker of region %q holds a user: an address stands in plans, errors and reports, and is no place for credentials; write host:port, and name them by credentials beside it", r.Region)
+			continue
+		}
 		host, port, err := net.SplitHostPort(b)
 		if err != nil || host == "" || port == "" {
 			v.bad(at, "broker %q must be host:port", b)

@@ -117,6 +117,7 @@ func Kinds() []Kind {
 		{"unknown-topic", `topic "payment.events" is not in the estate: it has clicks.events, payments.events; did you mean "payments.events"?`},
 		{"unknown-witness-bucket", `bucket "lakes" is not in the estate: it has lake, raw; did you mean "lake"?`},
 		{"url-malformed", `url "connect.west.example.org:8083" must be a URL such as https://host:port`},
+		{"user-in-broker", `broker of region "us-west-2" holds a user: an address stands in plans, errors and reports, and is no place for credentials; write host:port, and name them by credentials beside it`},
 		{"user-in-url", `url holds a user: a URL stands in plans, errors and reports, and is no place for credentials; name them by credentials beside it`},
 		{"vault-reference-in-itself", `the credential that opens the vault of region "us-east-1" cannot lie in a vault: write env:NAME or file:path`},
 		{"witness-inside-a-table", `prefix "tables/refunds/_witness" and the path of table "refunds" lie inside one another: give the journal a prefix of its own, such as _witness`},
