@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -49,7 +50,13 @@ type Session struct {
 	LeaveOut string
 
 	worker, traffic *exec.Cmd
+
+	mu      sync.Mutex
+	printed []printed
 }
+
+// printed is what one of the product's commands has printed.
+type printed struct{ args, text string }
 
 // WitnessSchedule is the Schedule that runs the witness.
 const WitnessSchedule = "breakwater-witness"
@@ -270,6 +277,9 @@ func (s *Session) breakwater(ctx context.Context, args ...string) (string, error
 	cmd := exec.CommandContext(ctx, filepath.Join(s.Bin, "breakwater"), args...)
 	cmd.Env = s.env()
 	out, err := cmd.CombinedOutput()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.printed = append(s.printed, printed{strings.Join(args, " "), string(out)})
 	return string(out), err
 }
 

@@ -97,6 +97,8 @@ type disaster struct {
 	lost   []lab.TableLoss // at the standby when nothing more could arrive
 	run    string
 	rep    report.Report
+
+	watched *watched // who may see what processes show of themselves
 }
 
 // notes is what a disaster says, for when it fails.
@@ -196,6 +198,9 @@ func (d *disaster) choose(seed uint64) {
 // strike lets everybody work, and kills the primary, or parts it from everybody else.
 func (d *disaster) strike(ctx context.Context) error {
 	if err := d.Lab.Up(ctx); err != nil {
+		return err
+	}
+	if err := d.watch(ctx); err != nil {
 		return err
 	}
 	if _, err := d.Lab.Seed(ctx, 1000, 400); err != nil {

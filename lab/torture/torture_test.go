@@ -85,7 +85,8 @@ func TestTorture(t *testing.T) {
 type outcome struct {
 	*disaster
 	deaths
-	seed uint64
+	secrets secrecy
+	seed    uint64
 	took time.Duration
 	err  error // of the run, or of what it says
 }
@@ -126,6 +127,7 @@ func carry(t *testing.T, name string, seed uint64, die int) (o outcome) {
 		if o.effects = o.oneEffectEach(ctx); o.err == nil && o.effects == nil {
 			o.effects = o.notBlind(ctx)
 		}
+		o.secrets = o.watched.look(ctx, o.disaster) // the last: it spoils everything
 	}
 	k.stop()
 	o.died, o.temporal, o.hit = int(k.deaths.Load()), k.temporal.Load(), k.hits(t)
