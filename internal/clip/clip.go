@@ -1,5 +1,5 @@
 // Package clip shortens texts for people, between two characters and never within
-// one.
+// one, and makes foreign ones safe to print.
 package clip
 
 import "unicode/utf8"

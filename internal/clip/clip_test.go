@@ -63,3 +63,32 @@ func FuzzClip(f *testing.F) {
 		}
 	})
 }
+
+func TestMiddle(t *testing.T) {
+	for _, tc := range []struct {
+		s    string
+		n    int
+		want string
+	}{
+		{"", 0, ""},
+		{"abc", 3, "abc"},
+		{"abcdefgh", 7, "abc…fgh"},
+		{"abcdefgh", 4, "ab…h"},
+		{"abcdefgh", 1, "…"},
+		{"日本語日本語", 5, "日本…本語"},
+	} {
+		if got := Middle(tc.s, tc.n); got != tc.want {
+			t.Errorf("Middle(%q, %d) = %q, want %q", tc.s, tc.n, got, tc.want)
+		}
+	}
+}
+
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain é": "plain é", "two\nlines\t": "two lines ", "\x1b[2Jgone": "\uFFFD[2Jgone", "turned \u202e": "turned \uFFFD", "\u200bhidden": "\uFFFDhidden",
+	} {
+		if got := Clean(in); got != want {
+			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

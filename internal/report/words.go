@@ -4,28 +4,17 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"breakwater/internal/action"
+	"breakwater/internal/clip"
 	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 )
 
-// clean makes text that came from outside safe to print: no control character,
-// nothing that turns the direction of writing or hides itself, one line.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
-			return '\uFFFD'
-		}
-		return r
-	}, s)
-}
+// clean makes text that came from outside safe to print.
+func clean(s string) string { return clip.Clean(s) }
 
 // duration is seconds as people say them.
 func duration(seconds float64) string {
