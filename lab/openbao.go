@@ -2,10 +2,8 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"time"
 
 	vault "github.com/hashicorp/vault/api"
@@ -25,24 +23,17 @@ func (l *Lab) furnishBao(ctx context.Context, region string) error {
 	fail := func(doing string, err error) error {
 		return fmt.Errorf("furnish OpenBao of %s: %s: %w", region, doing, err)
 	}
-	name := "bao-" + region
-	text, err := os.ReadFile(l.path("data", name, "init.json"))
+	root, err := l.rootToken(region)
 	if err != nil {
 		return fail("read its root token", err)
 	}
-	var keys struct {
-		Root string `json:"root_token"`
-	}
-	if err := json.Unmarshal(text, &keys); err != nil {
-		return fail("read its root token", err)
-	}
 	cfg := vault.DefaultConfig()
-	cfg.Address = "http://" + l.addr(name)
+	cfg.Address = "http://" + l.addr("bao-"+region)
 	c, err := vault.NewClient(cfg)
 	if err != nil {
 		return fail("connect", err)
 	}
-	c.SetToken(keys.Root)
+	c.SetToken(root)
 	mounts, err := c.Sys().ListMountsWithContext(ctx)
 	if err != nil {
 		return fail("list its mounts", err)
