@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,9 @@ type Decision struct {
 	Signature string    `json:"signature,omitempty"` // armoured SSHSIG
 	Expires   time.Time `json:"expires,omitzero"`    // of the signed statement; the gate's own time when zero
 
+	// Items are what a waive is about, as "STEP/ITEM".
+	Items []string `json:"items,omitempty"`
+
 	// Owner and Due answer a manual step that hands obligations over: a person,
 	// and a date such as 2026-12-01.
 	Owner string `json:"owner,omitempty"`
@@ -38,11 +42,50 @@ type Decision struct {
 	Raw string `json:"raw,omitempty"`
 }
 
+// Most is how many bytes a decision may have in all. What is longer need not be kept to
+// be refused: see [TooLong].
+const Most = 64 << 10
+
 const (
-	rawMost   = 4 << 10 // bytes of Raw
-	nestMost  = 4       // strings and arrays around a decision
-	knownKeys = "gate, attempt, decision, plan, by, reason, signature, expires, owner, due"
+	rawMost       = 4 << 10 // bytes of Raw
+	reasonMost    = 4 << 10
+	signatureMost = 16 << 10
+	wordMost      = 512 // bytes of every other text
+	itemsMost     = 100
+	nestMost      = 4 // strings and arrays around a decision
+	knownKeys     = "gate, attempt, decision, plan, by, reason, signature, expires, items, owner, due"
 )
+
+// TooLong is what a decision of that many bytes is: none, and nothing of it is kept.
+func TooLong(bytes int) Decision {
+	return Decision{Malformed: fmt.Sprintf("it has %d bytes, and a decision has at most %d: shorten the reason; send, for example, %s", bytes, Most, Example)}
+}
+
+// capped says which part of a decision is too long.
+func (d Decision) capped() error {
+	long := func(name, text string, most int) error {
+		if len(text) > most {
+			return fmt.Errorf("its %s has %d bytes, and may have %d", name, len(text), most)
+		}
+		return nil
+	}
+	errs := []error{
+		long("reason", d.Reason, reasonMost), long("signature", d.Signature, signatureMost), long("gate", d.Gate, wordMost), long("plan", d.Plan, wordMost),
+		long("by", d.By, wordMost), long("decision", string(d.Verb), wordMost), long("owner", d.Owner, wordMost),
+	}
+	for _, item := range d.Items {
+		errs = append(errs, long("item", item, 2*wordMost))
+	}
+	if len(d.Items) > itemsMost {
+		errs = append(errs, fmt.Errorf("it names %d items, and may name %d at once", len(d.Items), itemsMost))
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Decode reads a decision from whatever a form, a shell or a program made of it:
 // an object, the bare verb, the bare signature, each also as a JSON string or as
@@ -52,7 +95,13 @@ const (
 // Receive the raw payload and hand it to Decode: the Temporal SDK drops a signal
 // whose payload is no JSON before any type of ours sees it.
 func Decode(data []byte) Decision {
+	if len(data) > Most {
+		return TooLong(len(data))
+	}
 	d, err := decode(data, nestMost)
+	if err == nil && d.Malformed == "" {
+		err = d.capped()
+	}
 	if err != nil {
 		raw := strings.ToValidUTF8(string(data[:min(len(data), rawMost)]), "")
 		return Decision{Malformed: err.Error() + "; send, for example, " + Example, Raw: raw}
@@ -145,6 +194,7 @@ func decodeObject(data []byte) (Decision, error) {
 		Reason    string
 		Signature string
 		Expires   string
+		Items     []string
 		Owner     string
 		Due       string
 		Malformed string // as we wrote it ourselves, into a run's state
@@ -162,6 +212,9 @@ func decodeObject(data []byte) (Decision, error) {
 		Gate: in.Gate, Attempt: int(in.Attempt), Verb: Verb(strings.ToLower(strings.TrimSpace(string(in.Decision)))),
 		Plan: strings.ToLower(strings.TrimSpace(in.Plan)), By: strings.TrimSpace(in.By), Reason: in.Reason, Signature: in.Signature,
 		Owner: strings.TrimSpace(in.Owner), Due: strings.TrimSpace(in.Due),
+	}
+	if len(in.Items) > 0 {
+		d.Items = slices.Compact(slices.Sorted(slices.Values(in.Items)))
 	}
 	if d.Malformed = in.Malformed; d.Malformed != "" {
 		d.Raw = in.Raw

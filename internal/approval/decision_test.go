@@ -42,7 +42,7 @@ func TestDecode(t *testing.T) {
 		"verb in a long array": {`["approve"]`, approval.Decision{Verb: approval.Approve}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := approval.Decode([]byte(tc.data)); got != tc.want {
+			if got := approval.Decode([]byte(tc.data)); !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("read as %+v, want %+v", got, tc.want)
 			}
 		})

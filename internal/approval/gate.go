@@ -11,13 +11,6 @@ import (
 	"breakwater/internal/sshsig"
 )
 
-// Offer is something that a gate lets people decide, and how many of them it
-// takes.
-type Offer struct {
-	Verb   Verb `json:"verb"`
-	Quorum int  `json:"quorum"` // distinct people
-}
-
 // Spec is what a gate asks, of whom.
 type Spec struct {
 	// About is what a signature covers. Its Decision stays empty, and its Expires
@@ -31,6 +24,8 @@ type Spec struct {
 	// Excluded is the name of a member who may not decide: whoever started the
 	// run, where the estate wants two pairs of eyes.
 	Excluded string `json:"excluded,omitempty"`
+	// Items are what may be waived here, each "STEP/ITEM".
+	Items []string `json:"items,omitempty"`
 }
 
 // Status is where a gate stands. The zero value takes no decision.
@@ -50,6 +45,9 @@ type Vote struct {
 	Person string    `json:"person"`        // the member's name
 	Key    string    `json:"key,omitempty"` // fingerprint of the key that signed
 	Reason string    `json:"reason,omitempty"`
+	Items  []string  `json:"items,omitempty"`
+	Owner  string    `json:"owner,omitempty"`
+	Due    string    `json:"due,omitempty"`
 	Time   time.Time `json:"time"`
 }
 
@@ -91,15 +89,17 @@ func NewGate(s Spec) (Gate, error) {
 	if s.About.Direction != Do && s.About.Direction != Undo {
 		wrong("direction %q is neither %s nor %s", s.About.Direction, Do, Undo)
 	}
-	switch s.Role.Method {
-	case estate.Signed:
+	proof := slices.ContainsFunc(s.Offers, s.proves)
+	switch {
+	case !proof: // anybody may say it
+	case s.Role.Method == estate.Signed:
 		for _, m := range s.Role.Members {
 			if _, err := sshsig.ParseKey(m.Key); err != nil {
 				wrong("member %s: %w", m.Name, err)
 			}
 		}
-	case estate.PrincipalMethod:
-	case estate.Claimed:
+	case s.Role.Method == estate.PrincipalMethod:
+	case s.Role.Method == estate.Claimed:
 		if s.Live {
 			wrong("method claimed proves nothing and is for plans and drills; give the role method signed, with a key for each member")
 		}
@@ -121,7 +121,9 @@ func NewGate(s Spec) (Gate, error) {
 			wrong("%q stands twice among its offers, or is empty", o.Verb)
 		case o.Quorum < 1:
 			wrong("%s needs a quorum of at least 1, not %d", o.Verb, o.Quorum)
-		case o.Quorum > able:
+		case o.Proof == Never && o.Quorum > 1:
+			wrong("%s takes anybody's word, and so a quorum of %d is none", o.Verb, o.Quorum)
+		case s.proves(o) && o.Quorum > able:
 			wrong("%s needs %d people and the role has %d who may decide; add members with keys of their own", o.Verb, o.Quorum, able)
 		}
 	}
@@ -191,28 +193,37 @@ func (g Gate) Close(why string) Gate {
 
 // Missing is how many more people a verb needs here; -1 if it is not offered.
 func (g Gate) Missing(v Verb) int {
-	for _, o := range g.Spec.Offers {
-		if o.Verb == v {
-			return max(0, o.Quorum-g.votes(v))
-		}
-	}
-	return -1
+	return g.missing(Decision{Verb: v})
 }
 
-func (g Gate) votes(v Verb) int {
+// missing counts who said the same: votes about other items are for something else.
+func (g Gate) missing(d Decision) int {
+	o, ok := g.Spec.Offer(d.Verb)
+	if !ok {
+		return -1
+	}
 	n := 0
 	for _, vote := range g.Votes {
-		if vote.Verb == v {
+		if vote.Verb == d.Verb && slices.Equal(vote.Items, d.Items) {
 			n++
 		}
 	}
-	return n
+	return max(0, o.Quorum-n)
 }
 
 // Statement is what a person signs to decide v here.
-func (g Gate) Statement(v Verb) Statement {
+func (g Gate) Statement(v Verb) Statement { return g.StatementOf(Decision{Verb: v}) }
+
+// StatementOf is what a person signs so that d counts here.
+func (g Gate) StatementOf(d Decision) Statement {
 	s := g.Spec.About
-	s.Decision = v
+	s.Decision, s.Items, s.Owner, s.Due = d.Verb, d.Items, d.Owner, d.Due
+	if o, _ := g.Spec.Offer(d.Verb); o.Reason {
+		s.Reason = ReasonDigest(d.Reason)
+	}
+	if !d.Expires.IsZero() {
+		s.Expires = d.Expires
+	}
 	return s
 }
 

@@ -23,6 +23,7 @@ func ParseStatement(signed []byte) (Statement, error) {
 	for n := lines.number("items"); n > 0 && lines.err == nil; n-- {
 		s.Items = append(s.Items, lines.next("item"))
 	}
+	s.Owner, s.Due = lines.next("owner"), lines.next("due")
 	lines.tail(&s)
 	return s, lines.end(signed, s.Text())
 }

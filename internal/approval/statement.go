@@ -55,6 +55,8 @@ type Statement struct {
 	Direction string     `json:"direction"`        // Do or Undo
 	Reason    string     `json:"reason,omitempty"` // [ReasonDigest], where the verb needs a reason
 	Items     []string   `json:"items,omitempty"`  // "STEP/ITEM", sorted, of a decision about items alone
+	Owner     string     `json:"owner,omitempty"`  // who takes over the open obligations
+	Due       string     `json:"due,omitempty"`    // until when
 	Estate    string     `json:"estate"`           // digest of the estate
 	Head      string     `json:"head"`             // ledger.Head.String() when the gate opened
 	Expires   time.Time  `json:"expires,omitzero"`
@@ -90,6 +92,7 @@ func (s Statement) Text() []byte {
 	for _, item := range s.Items {
 		facts = append(facts, [2]string{"item", item})
 	}
+	facts = append(facts, [2]string{"owner", s.Owner}, [2]string{"due", s.Due})
 	return text(version2, append(facts, s.tail()...))
 }
 

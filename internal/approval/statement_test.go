@@ -21,7 +21,7 @@ func drawStatement(t *rapid.T, n string) approval.Statement {
 		Namespace: text.Draw(t, "namespace"+n), Run: ledger.Run{Workflow: text.Draw(t, "workflow"+n), FirstRun: text.Draw(t, "run"+n)},
 		Gate: text.Draw(t, "gate"+n), Attempt: rapid.IntRange(1, 3).Draw(t, "attempt"+n), Decision: approval.Verb(text.Draw(t, "verb"+n)),
 		Plan: text.Draw(t, "plan"+n), Mode: text.Draw(t, "mode"+n), Direction: text.Draw(t, "direction"+n), Reason: text.Draw(t, "reason"+n),
-		Estate: text.Draw(t, "estate"+n), Head: text.Draw(t, "head"+n),
+		Owner: text.Draw(t, "owner"+n), Due: text.Draw(t, "due"+n), Estate: text.Draw(t, "estate"+n), Head: text.Draw(t, "head"+n),
 	}
 	if rapid.Bool().Draw(t, "expires"+n) {
 		s.Expires = noon.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "at"+n)) * time.Second)
@@ -115,6 +115,8 @@ func TestASignatureCountsForWhatItSays(t *testing.T) {
 		"another mode":      func(s *approval.Statement) { s.Mode = "drill" },
 		"another direction": func(s *approval.Statement) { s.Direction = approval.Undo },
 		"items":             func(s *approval.Statement) { s.Items = []string{"fence/1-storage.fence/lake"} },
+		"an owner":          func(s *approval.Statement) { s.Owner = "mallory" },
+		"a date":            func(s *approval.Statement) { s.Due = "2099-01-01" },
 		"a reason":          func(s *approval.Statement) { s.Reason = approval.ReasonDigest("because") },
 	} {
 		g := open(t, spec(t))
