@@ -198,7 +198,7 @@ func planDocs(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref
 	if err != nil {
 		return nil, err
 	}
-	if id.Name != ledger.DocIndex {
+	if !ledger.IsIndex(id.Name) {
 		var doc wire.PlanDoc
 		err := json.Unmarshal(raw, &doc)
 		return []wire.PlanDoc{doc}, err

@@ -57,7 +57,7 @@ func (r *run) planAgain(ctx workflow.Context, n, attempt int) (stagePlan, error)
 			return p, err
 		}
 		s := r.Compiled.Stages[n]
-		if _, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Stage %q was approved, and could not be planned again.", s.Title), p.errs, !p.refused); err != nil {
+		if _, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Stage %q was approved, and could not be planned again.", s.Title), first(p.errs), !p.refused); err != nil {
 			return p, err
 		}
 	}

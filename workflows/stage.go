@@ -24,10 +24,14 @@ type batchPlan struct {
 	Plan  wire.PlanResult    `json:"plan"`
 	Prior *wire.ApplyResult  `json:"prior,omitempty"`
 	Seen  *wire.VerifyResult `json:"seen,omitempty"`
-	Error string             `json:"error,omitempty"` // of the last attempt
-	// Refused says that Error is an answer: the step was not done, and trying again alone
-	// does not help.
+	// Errors are why the last attempt came to nothing on the batch, or on items of it.
+	Errors []string `json:"errors,omitempty"`
+	// Refused says that one of them is an answer: the step was not done, and trying again
+	// alone does not help.
 	Refused bool `json:"refused,omitempty"`
+	// Failed is how many items they are of, and Begun that Apply was tried on these.
+	Failed int  `json:"failed,omitempty"`
+	Begun  bool `json:"begun,omitempty"`
 	// Applied is the attempt that Prior is of. An outcome stays when a later
 	// attempt fails, since an undo needs it, but it is not that attempt's.
 	Applied int `json:"applied,omitempty"`
@@ -175,12 +179,12 @@ func (r *run) plannable(ctx workflow.Context, n, only int) (stagePlan, error) {
 		}
 		if r.Run.Mode == action.ModePlan { // nobody is asked: the report says what could not be planned
 			r.Failed = r.Failed || !k.unknown
-			for _, e := range red {
+			for _, e := range first(red) {
 				r.Unproven = append(r.Unproven, s.Title+": "+e)
 			}
 			return plan, nil
 		}
-		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, question, red, k.unknown)
+		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, question, first(red), k.unknown)
 		if err != nil {
 			return plan, err
 		}
@@ -244,16 +248,14 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 			err := r.each(ctx, sp.Batches, func(ctx workflow.Context, b *batchPlan) {
 				actx := phase(ctx, b.Batch.Label+" · plan "+st.Title, st)
 				err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.PlanPhase), r.input(st, b, attempt)).Get(ctx, &b.Plan)
-				if err != nil {
-					p.errs, p.refused = append(p.errs, fmt.Sprintf("%s: %s: %s", st.Title, b.Batch.Label, short(err))), p.refused || conclusive(err)
-					return
-				}
-				status.Planned += b.Batch.To - b.Batch.From
+				b.failed("", err, b.Plan.Failures)
+				status.Planned += b.items() - b.Failed
 				r.show(ctx)
 			})
 			if err != nil {
 				return p, err
 			}
+			p.failed(st.Title, sp.Batches)
 			if err := r.stopped(ctx); err != nil {
 				return p, err
 			}
@@ -264,12 +266,14 @@ func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error
 				short.Summary = []string{wire.NothingToDo + ": " + none(st)}
 			}
 			for _, b := range sp.Batches {
-				if b.Plan.Doc.Key == "" {
-					continue // its error is in errs
+				if b.Plan.Doc.Key != "" { // else its error is in errs
+					p.add(&short, b.Plan)
 				}
-				p.add(&short, b.Plan)
-				if l := b.Plan.Look; l != nil {
+				if l := b.Plan.Look; l != nil && b.Failed < b.items() {
 					own = append(own, *l)
+				}
+				if b.Failed > 0 && st.Kind != runbook.Do {
+					own = append(own, b.unseen())
 				}
 			}
 			looks = append(looks, own...)
@@ -304,8 +308,49 @@ func (p *stagePlan) add(short *wire.StepPlan, b wire.PlanResult) {
 func (r *run) recordPlan(ctx workflow.Context, stage string, p stagePlan, undo bool) error {
 	return r.record(ctx, ledger.Planned, stage, "", wire.PlannedBody{
 		Attempt: p.attempt, Root: p.root, Steps: p.short, Leaves: p.leaves, Accepts: p.accepts, Losses: p.losses,
-		Changed: p.changed, Intervals: p.took, Undo: undo,
+		Changed: p.changed, Intervals: p.took, Undo: undo, Errors: first(p.errs),
 	}, p.docs...)
+}
+
+// failed takes in what became of a phase on the batch: the error of the whole of it, or
+// those of items, with what was tried on them.
+func (b *batchPlan) failed(doing string, err error, f wire.Failures) {
+	if err != nil {
+		b.Errors, b.Refused, b.Failed = []string{b.Batch.Label + ": " + doing + short(err)}, conclusive(err), b.items()
+		return
+	}
+	b.Errors = append(b.Errors, f.Sentences(doing)...)
+	b.Refused, b.Failed = b.Refused || f.Refused(), b.Failed+f.Count
+}
+
+func (b *batchPlan) items() int { return b.Batch.To - b.Batch.From }
+
+// unseen is the look at the items on which the last attempt came to nothing.
+func (b *batchPlan) unseen() wire.Look {
+	l := wire.Look{Unknown: int64(max(1, b.Failed)), Findings: b.Errors}
+	if len(l.Findings) == 0 {
+		l.Findings = []string{b.Batch.Label + ": it was not looked at"}
+	}
+	return l
+}
+
+// failed takes in what could not be planned of a step.
+func (p *stagePlan) failed(step string, batches []*batchPlan) {
+	for _, b := range batches {
+		for _, e := range b.Errors {
+			p.errs = append(p.errs, step+": "+e)
+		}
+		p.refused = p.refused || b.Refused
+	}
+}
+
+// first are the first of many sentences, and how many more there are.
+func first(all []string) []string {
+	const most = 4 * wire.Shown
+	if len(all) <= most {
+		return all
+	}
+	return append(slices.Clone(all[:most]), fmt.Sprintf("and %d more such sentences: the documents of the ledger name every item", len(all)-most))
 }
 
 // input is what a phase of a step on a batch is asked with.
@@ -435,10 +480,12 @@ func merge(batches []*batchPlan, get func(*batchPlan) *wire.Look) wire.Look {
 	var looks []wire.Look
 	for _, b := range batches {
 		l := get(b)
-		if l == nil {
-			l = &wire.Look{Unknown: 1, Findings: []string{b.Batch.Label + ": " + b.Error}}
+		if l != nil && b.Failed < b.items() {
+			looks = append(looks, *l)
 		}
-		looks = append(looks, *l)
+		if l == nil || b.Failed > 0 {
+			looks = append(looks, b.unseen())
+		}
 	}
 	m := wire.MergeLooks(looks...)
 	m.Findings = m.Findings[:min(len(m.Findings), wire.Shown)]

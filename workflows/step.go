@@ -3,7 +3,6 @@ package workflows
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"breakwater/internal/action"
 	"breakwater/internal/ledger"
@@ -39,12 +38,16 @@ func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 		r.show(ctx)
 		return nil
 	}
-	if s.Kind == runbook.Do && slices.ContainsFunc(sp.Batches, func(b *batchPlan) bool { return b.Plan.Doc.Key == "" }) {
-		// In mode plan nobody was asked about a plan that failed: its error is in the
-		// report, and there is nothing to apply.
-		st.State = "not proven"
-		r.show(ctx)
-		return nil
+	// In mode plan nobody was asked about a plan that failed: its error is in the report,
+	// and the rest is applied without it.
+	partly := s.Kind == runbook.Do && r.Run.Mode == action.ModePlan && slices.ContainsFunc(sp.Batches, func(b *batchPlan) bool { return b.Failed > 0 })
+	if partly {
+		sp.Batches = slices.DeleteFunc(slices.Clone(sp.Batches), func(b *batchPlan) bool { return b.Failed == b.items() })
+		if len(sp.Batches) == 0 {
+			st.State = "not proven"
+			r.show(ctx)
+			return nil
+		}
 	}
 	if s.Items > 0 {
 		r.Exercised++
@@ -62,7 +65,11 @@ func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 		}
 		st.Verdict = look.Verdict
 		if look.Verdict.Clear() || r.mayOwe(look) {
-			return r.concluded(ctx, n, i, look)
+			err := r.concluded(ctx, n, i, look)
+			if partly {
+				st.State = "not proven"
+			}
+			return err
 		}
 		k := stuckAt(sp, look)
 		st.State = k.state()
@@ -93,7 +100,7 @@ func stuckAt(sp stepPlan, look wire.Look) stuck {
 	var k stuck
 	for _, b := range sp.Batches {
 		k.refused = k.refused || b.Refused
-		k.begun = k.begun || strings.HasPrefix(b.Error, "apply: ")
+		k.begun = k.begun || b.Begun
 	}
 	k.unknown = look.Verdict == verdict.Unknown && !k.refused
 	return k
@@ -140,11 +147,11 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 	var todo []*batchPlan
 	var plans []ledger.DocRef
 	for _, b := range sp.Batches {
-		if b.Seen != nil && b.Seen.Look.Verdict.Clear() {
-			st.Applied, st.Verified = st.Applied+b.Batch.To-b.Batch.From, st.Verified+b.Batch.To-b.Batch.From
+		if b.Seen != nil && b.Failed == 0 && b.Seen.Look.Verdict.Clear() {
+			st.Applied, st.Verified = st.Applied+b.items(), st.Verified+b.items()
 			continue
 		}
-		b.Seen, b.Error, b.Refused = nil, "", false
+		b.Seen, b.Errors, b.Refused, b.Failed, b.Begun = nil, nil, false, 0, false
 		todo = append(todo, b)
 		plans = append(plans, b.Plan.Doc)
 	}
@@ -161,22 +168,31 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 		if acts {
 			var res wire.ApplyResult
 			actx := phase(ctx, b.Batch.Label+" · "+s.Title, s)
-			if err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.ApplyPhase), r.input(s, b, attempt)).Get(ctx, &res); err != nil {
-				b.Error, b.Refused = "apply: "+short(err), conclusive(err)
+			err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.ApplyPhase), r.input(s, b, attempt)).Get(ctx, &res)
+			if b.failed("apply: ", err, res.Failures); err != nil {
+				b.Begun = true
 				return
 			}
-			b.Prior, b.Applied = &res, attempt
-			st.Applied += b.Batch.To - b.Batch.From
-			r.show(ctx)
+			b.Prior, b.Applied, b.Begun = &res, attempt, b.Failed > 0
+			st.Applied += b.items() - b.Failed
+			if r.show(ctx); b.Failed == b.items() {
+				return
+			}
 		}
 		var seen wire.VerifyResult
+		in := r.input(s, b, attempt)
+		if acts {
+			in.Applied = &b.Prior.Doc
+		}
 		actx := phase(ctx, b.Batch.Label+" · prove "+s.Title, s)
-		if err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.VerifyPhase), r.input(s, b, attempt)).Get(ctx, &seen); err != nil {
-			b.Error = "verify: " + short(err)
+		err := workflow.ExecuteActivity(actx, wire.Activity(s.Action, wire.VerifyPhase), in).Get(ctx, &seen)
+		refused := b.Refused
+		b.failed("verify: ", err, seen.Failures)
+		if b.Refused = refused; err != nil { // a look that is refused has seen nothing wrong
 			return
 		}
 		b.Seen = &seen
-		st.Verified += b.Batch.To - b.Batch.From
+		st.Verified += b.items() - b.Failed
 		r.show(ctx)
 	})
 	if err != nil {
@@ -203,9 +219,7 @@ func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, att
 	}
 	var outcomes, observed []ledger.DocRef
 	for _, b := range batches {
-		if b.Error != "" {
-			out.Errors = append(out.Errors, b.Batch.Label+": "+b.Error)
-		}
+		out.Errors = append(out.Errors, b.Errors...)
 		if b.Prior != nil && b.Applied == attempt {
 			out.Mutations += b.Prior.Mutations
 			out.Intervals = append(out.Intervals, b.Prior.Interval)
@@ -216,6 +230,7 @@ func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, att
 			observed = append(observed, b.Seen.Doc)
 		}
 	}
+	out.Errors = first(out.Errors)
 	if s.Kind == runbook.Do {
 		if err := r.record(ctx, ledger.Outcome, stage, s.ID, out, outcomes...); err != nil {
 			return err

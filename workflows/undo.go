@@ -64,25 +64,21 @@ func (r *run) planUndo(ctx workflow.Context, back []done, attempt int) (stagePla
 		for _, b := range d.Plan.Batches {
 			sp.Batches = append(sp.Batches, &batchPlan{Batch: b.Batch})
 		}
-		errs := make([]string, len(sp.Batches))
 		err := r.each(ctx, sp.Batches, func(ctx workflow.Context, b *batchPlan) {
 			i := slices.Index(sp.Batches, b)
 			actx := phase(ctx, b.Batch.Label+" · plan to take back "+st.Title, st)
 			err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.UndoPlanPhase), r.input(st, d.Plan.Batches[i], attempt)).Get(ctx, &b.Plan)
-			if err != nil {
-				errs[i] = fmt.Sprintf("%s: %s: %s", st.Title, b.Batch.Label, short(err))
-			}
+			b.failed("", err, b.Plan.Failures)
 		})
 		if err != nil {
 			return p, err
 		}
 		s := wire.StepPlan{Step: "take back: " + st.Title, Action: st.Action, Items: st.Items}
-		for i, b := range sp.Batches {
-			if errs[i] != "" {
-				p.errs = append(p.errs, errs[i])
-				continue
+		p.failed(st.Title, sp.Batches)
+		for _, b := range sp.Batches {
+			if b.Plan.Doc.Key != "" {
+				p.add(&s, b.Plan)
 			}
-			p.add(&s, b.Plan)
 		}
 		p.short, p.steps = append(p.short, s), append(p.steps, sp)
 	}
@@ -146,16 +142,18 @@ func (r *run) takeBack(ctx workflow.Context, st runbook.Step, attempt int, b, or
 	}
 	actx := phase(ctx, b.Batch.Label+" · take back "+st.Title, st)
 	var res wire.ApplyResult
-	if err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.UndoApplyPhase), in).Get(ctx, &res); err != nil {
-		b.Error = "take back: " + short(err)
+	err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.UndoApplyPhase), in).Get(ctx, &res)
+	if b.failed("take back: ", err, res.Failures); err != nil {
 		return
 	}
-	b.Prior, b.Applied = &res, attempt
+	b.Prior, b.Applied, in.Applied = &res, attempt, &res.Doc
+	if b.Failed == b.items() {
+		return
+	}
 	actx = phase(ctx, b.Batch.Label+" · prove taken back "+st.Title, st)
 	var seen wire.VerifyResult
-	if err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.UndoVerifyPhase), in).Get(ctx, &seen); err != nil {
-		b.Error = "verify: " + short(err)
-		return
+	err = workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.UndoVerifyPhase), in).Get(ctx, &seen)
+	if b.failed("verify: ", err, seen.Failures); err == nil {
+		b.Seen = &seen
 	}
-	b.Seen = &seen
 }

@@ -3,9 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,14 +12,12 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
-	"breakwater/internal/plural"
 	"breakwater/internal/runbook"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
 
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/sync/errgroup"
 )
 
 // batch is a phase of a step on some of its items, with everything resolved.
@@ -39,7 +35,9 @@ type batch struct {
 	signer   ssh.Signer   // of documents
 	trusted  []sshsig.Key // whose documents count
 	items    []estate.Item
-	label    string // of the batch
+	label    string                    // of the batch
+	plans    map[string]planned        // the approved ones, by item
+	priors   map[string]action.Outcome // what Apply left, by item
 	total    atomic.Int64
 	said     atomic.Value // string: the last sentence of progress
 
@@ -92,8 +90,9 @@ const beat = time.Second
 
 // alive heartbeats until the returned function is called, so that a dead worker
 // is noticed within seconds. A hang is bounded by the activity's time limit.
-func (b *batch) alive(ctx context.Context) (stop func()) {
+func alive(ctx context.Context, heartbeat func(context.Context)) (stop func()) {
 	done := make(chan struct{})
+	heartbeat(ctx)
 	go func() {
 		t := time.NewTicker(beat)
 		defer t.Stop()
@@ -104,7 +103,7 @@ func (b *batch) alive(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-t.C:
-				b.heartbeat(ctx)
+				heartbeat(ctx)
 			}
 		}
 	}()
@@ -142,91 +141,44 @@ func (b *batch) guard(ctx context.Context) error {
 	return store.NewLock(b.ledger, b.estate.Estate).CheckEpoch(ctx, b.run, b.in.Run.Epoch)
 }
 
-// key is where a document about an item lies.
-func (b *batch) key(item, name string) string {
-	if b.phase == wire.UndoPlanPhase || b.phase == wire.UndoApplyPhase || b.phase == wire.UndoVerifyPhase {
+// key is where a document about an item lies that this attempt leaves.
+func (b *batch) key(item, name string) string { return b.keyAt(b.in.Attempt, item, name) }
+
+func (b *batch) keyAt(attempt int, item, name string) string {
+	if b.undoes() {
 		name = "undo-" + name
 	}
-	return ledger.DocKey(b.run, b.step.ID, item, b.in.Attempt, name)
+	return ledger.DocKey(b.run, b.step.ID, item, attempt, name)
 }
 
-// each does f for every item of the batch, keeps the document that f returns
-// under name, and gives back the reference to it, or to an index of them. The
-// first document ever kept for an item at this attempt stays: it is what seen is
-// called with, whether this call wrote it or one that died.
-func each[D any](ctx context.Context, b *batch, name string, f func(context.Context, action.Request) (D, error), seen func(D)) (ledger.DocRef, []ledger.DocRef, error) {
-	refs := make([]ledger.DocRef, len(b.items))
-	docs := make([]D, len(b.items))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(action.AtOnce)
-	for n, item := range b.items {
-		g.Go(func() error {
-			key := b.key(item.Name, name)
-			var raw []byte
-			var err error
-			if refs[n], raw, err = store.FindDoc(ctx, b.ledger, b.trusted, key); errors.Is(err, fs.ErrNotExist) {
-				doc, err := f(ctx, b.request(ctx, item))
-				if err != nil {
-					return fmt.Errorf("%s: %w", item, err)
-				}
-				if raw, err = ledger.Encode(doc); err != nil {
-					return err
-				}
-				if refs[n], raw, err = store.PutDoc(ctx, b.ledger, b.signer, b.trusted, key, raw); err != nil {
-					return err
-				}
-			} else if err != nil {
-				return fmt.Errorf("%s: look for an earlier answer: %w", item, err)
-			}
-			b.say(ctx, "%d of %s", b.total.Add(1), plural.Of(len(b.items), "item"))
-			return json.Unmarshal(raw, &docs[n])
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return ledger.DocRef{}, nil, err
-	}
-	for _, d := range docs {
-		seen(d)
-	}
-	if len(refs) == 1 {
-		return refs[0], refs, nil
-	}
-	raw, err := ledger.Encode(ledger.Index{Docs: refs})
-	if err != nil {
-		return ledger.DocRef{}, nil, err
-	}
-	// The kind of document is in its name: an index ends in "index".
-	ref, _, err := store.PutDoc(ctx, b.ledger, b.signer, b.trusted, ledger.DocKey(b.run, b.step.ID, b.label+" "+string(b.phase), b.in.Attempt, ledger.DocIndex), raw)
-	return ref, refs, err
+// undoes reports whether the phase is one of taking back.
+func (b *batch) undoes() bool {
+	return b.phase == wire.UndoPlanPhase || b.phase == wire.UndoApplyPhase || b.phase == wire.UndoVerifyPhase
 }
 
-// approved reads the approved plan of every item of the batch.
-func (b *batch) approved(ctx context.Context, ref *ledger.DocRef) (map[string]planned, error) {
-	if ref == nil {
-		return nil, nil
+// readPlans reads the approved plan of every item of the batch. One may have none, if the
+// rest of the batch was approved without it.
+func (b *batch) readPlans(ctx context.Context) error {
+	if b.in.Plan == nil {
+		return nil
 	}
-	refs, err := store.Expand(ctx, b.ledger, b.trusted, *ref)
+	refs, err := store.Expand(ctx, b.ledger, b.trusted, *b.in.Plan)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	plans := make(map[string]planned, len(refs))
+	b.plans = make(map[string]planned, len(refs))
 	for _, ref := range refs {
 		raw, err := store.GetDoc(ctx, b.ledger, b.trusted, ref)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		var doc wire.PlanDoc
 		if err := json.Unmarshal(raw, &doc); err != nil {
-			return nil, fmt.Errorf("read plan %s: %w", ref.Key, err)
+			return fmt.Errorf("read plan %s: %w", ref.Key, err)
 		}
-		plans[doc.Item.Name] = planned{doc, ref.SHA256}
+		b.plans[doc.Item.Name] = planned{doc, ref.SHA256}
 	}
-	for _, i := range b.items {
-		if _, ok := plans[i.Name]; !ok {
-			return nil, fmt.Errorf("%w: the approved plan of step %q says nothing about %s", action.ErrRefused, b.step.Title, i)
-		}
-	}
-	return plans, nil
+	return nil
 }
 
 type planned struct {
@@ -235,39 +187,18 @@ type planned struct {
 }
 
 // give puts the approved plan, and in an undo what was done, into a request.
-func (b *batch) give(r *action.Request, plans map[string]planned, priors map[string]action.Outcome) (digest string) {
-	if p, ok := plans[r.Item.Name]; ok {
+func (b *batch) give(r *action.Request) (digest string, err error) {
+	p, ok := b.plans[r.Item.Name]
+	if !ok && b.plans != nil {
+		return "", fmt.Errorf("%w: the approved plan of step %q says nothing about %s", action.ErrRefused, b.step.Title, r.Item)
+	}
+	if ok {
 		r.Plan, digest = &p.Change, p.digest
 	}
-	if o, ok := priors[r.Item.Name]; ok {
+	if o, ok := b.priors[r.Item.Name]; ok {
 		r.Prior = &o
 	}
-	return digest
-}
-
-// priors reads what Apply left for every item of the batch. An Apply that died
-// half-way left nothing: then the undo has only the plan, and must look.
-func (b *batch) priors(ctx context.Context) (map[string]action.Outcome, error) {
-	if b.in.Prior == nil {
-		return nil, nil
-	}
-	refs, err := store.Expand(ctx, b.ledger, b.trusted, *b.in.Prior)
-	if err != nil {
-		return nil, err
-	}
-	outcomes := make(map[string]action.Outcome, len(refs))
-	for _, ref := range refs {
-		raw, err := store.GetDoc(ctx, b.ledger, b.trusted, ref)
-		if err != nil {
-			return nil, err
-		}
-		var doc wire.OutcomeDoc
-		if err := json.Unmarshal(raw, &doc); err != nil {
-			return nil, fmt.Errorf("read outcome %s: %w", ref.Key, err)
-		}
-		outcomes[doc.Item.Name] = doc.Outcome
-	}
-	return outcomes, nil
+	return digest, nil
 }
 
 // point names a crash point of the step, as the tests derive it from the

@@ -105,47 +105,54 @@ func (h *Host) register(r Registry, d *action.Definition) {
 	})
 }
 
-// open resolves a phase input. What it reads from the ledger is held against the
-// digests in the input.
-func (h *Host) open(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (*batch, error) {
-	b := &batch{in: in, def: d, phase: p, run: ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun}}
+// begin is a phase of which nothing was read yet. It heartbeats from now on, since reading
+// may take longer than a worker may be silent.
+func begin(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (b *batch, stop func()) {
+	b = &batch{in: in, def: d, phase: p, run: ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun}}
 	b.said.Store("reading the run")
 	b.resume(ctx)
+	return b, alive(ctx, b.heartbeat)
+}
+
+// open resolves a phase input. What it reads from the ledger is held against the
+// digests in the input.
+func (h *Host) open(ctx context.Context, b *batch) error {
+	in := b.in
 	e, err := document[estate.Estate](ctx, h, in.Files.Estate, in.Run)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	b.estate = e
 	if b.ledger, err = h.Estates.Ledger(ctx, e); err != nil {
-		return nil, err
+		return err
 	}
 	now, err := h.Estates.Load(ctx, e.Estate)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if b.signer, b.trusted, err = h.keys(ctx, now); err != nil {
-		return nil, err
+		return err
 	}
 	if b.compiled, err = document[runbook.Compiled](ctx, h, in.Files.Compiled, in.Run); err != nil {
-		return nil, err
+		return err
 	}
 	for _, f := range b.compiled.Lacks {
 		b.lacks = append(b.lacks, f.Lack)
 	}
 	var ok bool
 	if b.stage, b.step, ok = b.compiled.Step(in.Step); !ok {
-		return nil, fmt.Errorf("%w: the compiled run has no step %q", action.ErrRefused, in.Step)
+		return fmt.Errorf("%w: the compiled run has no step %q", action.ErrRefused, in.Step)
 	}
 	all := e.Items(b.step.Each, b.step.Filter(b.stage.Tier, in.Run.Groups))
 	if in.From < 0 || in.To > len(all) || in.From >= in.To {
-		return nil, fmt.Errorf("%w: step %q has %s, asked for %d to %d", action.ErrRefused, in.Step, plural.Of(len(all), "item"), in.From, in.To)
+		return fmt.Errorf("%w: step %q has %s, asked for %d to %d", action.ErrRefused, in.Step, plural.Of(len(all), "item"), in.From, in.To)
 	}
 	b.items = all[in.From:in.To]
 	b.label = b.items[0].Name
 	if len(b.items) > 1 {
 		b.label = fmt.Sprintf("%s..%s", b.items[0].Name, b.items[len(b.items)-1].Name)
 	}
-	return b, nil
+	return nil
 }
 
 // keys are the worker's key for the documents of an estate's ledger, and the keys whose

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -16,34 +17,29 @@ import (
 
 func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (wire.PlanResult, error) {
 	res := wire.PlanResult{Interval: wire.Interval{Phase: p, Start: time.Now().UTC()}}
-	b, err := h.open(ctx, d, in, p)
+	b, stop := begin(ctx, d, in, p)
+	defer stop()
+	undo := p == wire.UndoPlanPhase
+	err := h.open(ctx, b)
+	if err == nil && undo {
+		err = errors.Join(b.readPlans(ctx), b.readPriors(ctx))
+	}
 	if err != nil {
 		return res, err
-	}
-	defer b.alive(ctx)()
-	undo := p == wire.UndoPlanPhase
-	var plans map[string]planned
-	var priors map[string]action.Outcome
-	if undo {
-		if plans, err = b.approved(ctx, in.Plan); err != nil {
-			return res, err
-		}
-		if priors, err = b.priors(ctx); err != nil {
-			return res, err
-		}
 	}
 	// What a person is told says why something is unknown; the plan does not, since that
 	// text differs from one look to the next.
 	var look []action.Observation
 	var mu sync.Mutex
 	told := map[string][]action.Observation{}
-	res.Doc, _, err = each(ctx, b, ledger.DocPlan, func(ctx context.Context, r action.Request) (wire.PlanDoc, error) {
+	res.Doc, res.Failures, err = each(ctx, b, ledger.DocPlan, func(ctx context.Context, r action.Request) (wire.PlanDoc, error) {
 		doc := wire.PlanDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, With: b.step.With}
 		var err error
 		switch {
 		case undo:
-			b.give(&r, plans, priors)
-			doc.Change, err = d.UndoPlan(ctx, r, b.step.With)
+			if _, err = b.give(&r); err == nil {
+				doc.Change, err = d.UndoPlan(ctx, r, b.step.With)
+			}
 		case d.IsCheck():
 			crash.Point(b.point("before"))
 			if doc.Found, err = d.Verify(ctx, r, b.step.With); err == nil {
@@ -92,25 +88,24 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 
 func (h *Host) apply(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (wire.ApplyResult, error) {
 	res := wire.ApplyResult{Interval: wire.Interval{Phase: p, Start: time.Now().UTC()}}
-	b, err := h.open(ctx, d, in, p)
-	if err != nil {
+	b, stop := begin(ctx, d, in, p)
+	defer stop()
+	if err := h.open(ctx, b); err != nil {
 		return res, err
 	}
-	defer b.alive(ctx)()
-	plans, err := b.approved(ctx, in.Plan)
-	if err != nil {
-		return res, err
-	}
-	if plans == nil {
+	if in.Plan == nil {
 		return res, fmt.Errorf("%w: step %q has no approved plan", action.ErrRefused, b.step.Title)
 	}
-	priors, err := b.priors(ctx)
+	err := errors.Join(b.readPlans(ctx), b.readPriors(ctx))
 	if err != nil {
 		return res, err
 	}
-	res.Doc, _, err = each(ctx, b, ledger.DocOutcome, func(ctx context.Context, r action.Request) (wire.OutcomeDoc, error) {
+	res.Doc, res.Failures, err = each(ctx, b, ledger.DocOutcome, func(ctx context.Context, r action.Request) (wire.OutcomeDoc, error) {
 		doc := wire.OutcomeDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, Start: time.Now().UTC()}
-		doc.Plan = b.give(&r, plans, priors)
+		var err error
+		if doc.Plan, err = b.give(&r); err != nil {
+			return doc, err
+		}
 		if err := b.guard(ctx); err != nil {
 			return doc, err
 		}
@@ -119,7 +114,6 @@ func (h *Host) apply(ctx context.Context, d *action.Definition, in wire.PhaseInp
 		if p == wire.UndoApplyPhase {
 			do = d.UndoApply
 		}
-		var err error
 		if doc.Outcome, err = do(ctx, r, b.step.With); err != nil {
 			return doc, err
 		}
@@ -138,19 +132,28 @@ func (h *Host) apply(ctx context.Context, d *action.Definition, in wire.PhaseInp
 
 func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (wire.VerifyResult, error) {
 	res := wire.VerifyResult{Interval: wire.Interval{Phase: p, Start: time.Now().UTC()}}
-	b, err := h.open(ctx, d, in, p)
-	if err != nil {
+	b, stop := begin(ctx, d, in, p)
+	defer stop()
+	if err := h.open(ctx, b); err != nil {
 		return res, err
 	}
-	defer b.alive(ctx)()
-	plans, err := b.approved(ctx, in.Plan)
+	if err := b.readPlans(ctx); err != nil {
+		return res, err
+	}
+	not, err := b.skipped(ctx)
 	if err != nil {
 		return res, err
 	}
 	var all []action.Observation
-	res.Doc, _, err = each(ctx, b, ledger.DocObserved, func(ctx context.Context, r action.Request) (wire.ObservedDoc, error) {
+	res.Doc, res.Failures, err = each(ctx, b, ledger.DocObserved, func(ctx context.Context, r action.Request) (wire.ObservedDoc, error) {
 		doc := wire.ObservedDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, Start: time.Now().UTC()}
-		b.give(&r, plans, nil)
+		if err := not[r.Item.Name]; err != nil {
+			return doc, err
+		}
+		var err error
+		if doc.Plan, err = b.give(&r); err != nil {
+			return doc, err
+		}
 		look := d.Verify
 		if p == wire.UndoVerifyPhase {
 			look = d.UndoVerify
@@ -158,7 +161,6 @@ func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseIn
 		if d.IsCheck() {
 			crash.Point(b.point("before"))
 		}
-		var err error
 		if doc.Observations, err = look(ctx, r, b.step.With); err != nil {
 			return doc, err
 		}

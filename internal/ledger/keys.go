@@ -18,10 +18,27 @@ const (
 	DocIndex = "index"
 )
 
-// Index is the content of a document named [DocIndex].
+// Index is the content of a document named [DocIndex], or [PartialIndex].
 type Index struct {
 	Docs []DocRef `json:"docs"`
+	// Failed are the items of the batch that have no document, since what was tried on
+	// them failed. The others stand beside them.
+	Failed []ItemError `json:"failed,omitempty"`
 }
+
+// ItemError is why an item has no document.
+type ItemError struct {
+	Item    string `json:"item"`
+	Error   string `json:"error"`
+	Refused bool   `json:"refused,omitempty"` // it is an answer: trying again alone does not help
+}
+
+// PartialIndex is the name of the index of a batch in which some items failed. What of it
+// fails may differ from one try to the next, so the name says what is in it.
+func PartialIndex(raw []byte) string { return DocIndex + "-" + Digest(raw)[:16] }
+
+// IsIndex reports whether a document of that name is an [Index].
+func IsIndex(name string) bool { return name == DocIndex || strings.HasPrefix(name, DocIndex+"-") }
 
 // RunsPrefix is the prefix of everything that runs wrote.
 const RunsPrefix = "runs/"

@@ -319,7 +319,7 @@ func (v *verifier) docs(ctx context.Context, seq int64, refs []DocRef) (*Fault, 
 				return f, err
 			}
 		}
-		if id.Name != DocIndex {
+		if !IsIndex(id.Name) {
 			continue
 		}
 		var index Index

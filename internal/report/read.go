@@ -109,7 +109,7 @@ func (r *reader) docs(ctx context.Context, refs []ledger.DocRef, f func(ref ledg
 			r.note("an entry names %q, which is no document", ref.Key)
 			continue
 		}
-		if id.Name != ledger.DocIndex {
+		if !ledger.IsIndex(id.Name) {
 			if err := f(ref, strings.TrimPrefix(id.Name, "undo-")); err != nil {
 				return err
 			}

@@ -48,6 +48,9 @@ type PlannedBody struct {
 	Changed   []string            `json:"changed,omitempty"`
 	Intervals []Interval          `json:"intervals,omitempty"`
 	Undo      bool                `json:"undo,omitempty"` // the plan of taking back
+	// Errors are why items have no plan, so that no gate opens for this. The documents
+	// name each of them; here stand the first.
+	Errors []string `json:"errors,omitempty"`
 }
 
 // GateBody is the body of gate-opened and of gate-closed.

@@ -8,12 +8,15 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/clip"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
+	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
@@ -110,6 +113,48 @@ type PhaseInput struct {
 	Attempt int            `json:"attempt"`         // counts plannings in a plan, applyings in the rest
 	Plan    *ledger.DocRef `json:"plan,omitempty"`  // the approved plan, or an index of plans
 	Prior   *ledger.DocRef `json:"prior,omitempty"` // in an undo: the outcome to take back, or an index
+	// Applied is what the Apply before a Verify left. What failed there is not looked at.
+	// Without it every item is.
+	Applied *ledger.DocRef `json:"applied,omitempty"`
+}
+
+// ItemError is why a phase came to nothing on one item.
+type ItemError = ledger.ItemError
+
+// Failures are the items of a batch on which a phase came to nothing. Those beside them
+// are as they should be. The index that the result names holds each of them.
+type Failures struct {
+	Failed []ItemError `json:"failed,omitempty"` // at most [Shown]
+	Count  int         `json:"failed_count,omitempty"`
+}
+
+// Add takes a failure into the count, and shows it while there is room.
+func (f *Failures) Add(e ItemError) {
+	f.Count++
+	if len(f.Failed) < Shown {
+		e.Error = clip.Bytes(e.Error, shownError)
+		f.Failed = append(f.Failed, e)
+	}
+}
+
+// shownError is how many bytes of an item's error a result carries.
+const shownError = 1000
+
+// Sentences says what failed, with what was tried, and how many more.
+func (f Failures) Sentences(doing string) []string {
+	var all []string
+	for _, e := range f.Failed {
+		all = append(all, e.Item+": "+doing+e.Error)
+	}
+	if more := f.Count - len(f.Failed); more > 0 {
+		all = append(all, fmt.Sprintf("and %s more of the same batch, each named in the ledger", plural.Of(more, "item")))
+	}
+	return all
+}
+
+// Refused reports whether one of them is an answer, and not the lack of one.
+func (f Failures) Refused() bool {
+	return slices.ContainsFunc(f.Failed, func(e ItemError) bool { return e.Refused })
 }
 
 // Interval is when an activity worked, by the worker's clock.
@@ -129,6 +174,7 @@ type PlanResult struct {
 	Losses    []recovery.Given    `json:"losses,omitempty"`    // the worst, at most [Shown]
 	Look      *Look               `json:"look,omitempty"`      // of a check: what it saw
 	Interval  Interval            `json:"interval"`
+	Failures
 }
 
 // ApplyResult is what applying a batch did.
@@ -137,6 +183,7 @@ type ApplyResult struct {
 	Mutations int64         `json:"mutations"`
 	Summaries []string      `json:"summaries,omitempty"` // at most [Shown]
 	Interval  Interval      `json:"interval"`
+	Failures
 }
 
 // VerifyResult is what verifying a batch saw.
@@ -144,6 +191,7 @@ type VerifyResult struct {
 	Doc      ledger.DocRef `json:"doc"` // an [ObservedDoc], or an index of them
 	Look     Look          `json:"look"`
 	Interval Interval      `json:"interval"`
+	Failures
 }
 
 // Look is a set of observations in short.
@@ -229,6 +277,7 @@ type ObservedDoc struct {
 	Step         string               `json:"step"`
 	Action       string               `json:"action"`
 	Item         estate.Item          `json:"item"`
+	Plan         string               `json:"plan,omitempty"` // digest of the plan that was applied
 	Verdict      verdict.Verdict      `json:"verdict"`
 	Observations []action.Observation `json:"observations"`
 	Start        time.Time            `json:"start"`

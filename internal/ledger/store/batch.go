@@ -12,22 +12,29 @@ import (
 // Expand gives the documents that a reference stands for: itself, or those of
 // the index that it names.
 func Expand(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref ledger.DocRef) ([]ledger.DocRef, error) {
+	index, err := GetIndex(ctx, from, trusted, ref)
+	return index.Docs, err
+}
+
+// GetIndex reads the index that a reference names, with the items that failed. Another
+// document is an index of itself.
+func GetIndex(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref ledger.DocRef) (ledger.Index, error) {
 	id, err := ledger.ParseDocKey(ref.Key)
 	if err != nil {
-		return nil, err
+		return ledger.Index{}, err
 	}
-	if id.Name != ledger.DocIndex {
-		return []ledger.DocRef{ref}, nil
+	if !ledger.IsIndex(id.Name) {
+		return ledger.Index{Docs: []ledger.DocRef{ref}}, nil
 	}
 	raw, err := GetDoc(ctx, from, trusted, ref)
 	if err != nil {
-		return nil, err
+		return ledger.Index{}, err
 	}
 	var index ledger.Index
 	if err := json.Unmarshal(raw, &index); err != nil {
-		return nil, fmt.Errorf("read index %s: %w", ref.Key, err)
+		return ledger.Index{}, fmt.Errorf("read index %s: %w", ref.Key, err)
 	}
-	return index.Docs, nil
+	return index, nil
 }
 
 // Leaf recomputes the leaf that a planned batch has in its stage's root, from the
@@ -47,12 +54,12 @@ func Leaf(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref led
 			return ledger.Leaf{}, err
 		}
 	}
-	if len(leaves) == 1 {
-		return leaves[0], nil
-	}
 	id, err := ledger.ParseDocKey(ref.Key)
 	if err != nil {
 		return ledger.Leaf{}, err
+	}
+	if !ledger.IsIndex(id.Name) {
+		return leaves[0], nil
 	}
 	return ledger.Leaf{Step: id.Step, Item: id.Item, SHA256: ledger.Root(leaves)}, nil
 }
