@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
@@ -124,9 +125,13 @@ func (b *bench) failedIsKept(s wire.Status, item string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	keys, err := b.estate.Ledger.Trusted(time.Now())
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	for _, e := range entries {
 		for _, ref := range e.Docs {
-			index, err := store.GetIndex(b.t.Context(), b.ledger, ref)
+			index, err := store.GetIndex(b.t.Context(), b.ledger, keys, ref)
 			if err != nil {
 				b.t.Fatal(err)
 			}
