@@ -9,7 +9,8 @@ import (
 )
 
 // TestActionsAreInTheirRoom holds each action's name against the room that
-// registers it, and the whole catalogue against the contract.
+// registers it, and the whole catalogue against the contract. That an action asks for
+// nothing but what its rules say, the proof of each holds.
 func TestActionsAreInTheirRoom(t *testing.T) {
 	for _, r := range Rooms() {
 		c := action.NewCatalogue()
@@ -20,6 +21,9 @@ func TestActionsAreInTheirRoom(t *testing.T) {
 		for _, d := range c.All() {
 			if room, _, _ := strings.Cut(d.Name, "."); room != r.Name {
 				t.Errorf("room %s registers %s", r.Name, d.Name)
+			}
+			if !d.IsCheck() && len(d.Rules) == 0 {
+				t.Errorf("%s changes something, and no rule says which requests follow from its plans", d.Name)
 			}
 		}
 	}

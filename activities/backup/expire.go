@@ -28,6 +28,7 @@ func (s room) expireAction() action.Action[expireWith] {
 		Show:     action.Shows[expirePlan, action.None](),
 		Rules: []action.Rule{
 			{Do: "remove for good: backup ", Says: "the manifest is removed for good, before what it names", Sends: []string{"destroy {on}"}},
+			{Do: "remove for good * by which the wall was tried", Says: "each version there that no lock holds and that is older than the run is removed for good", Sends: []string{"destroy {on}*"}},
 			{Do: "remove for good * needs", Says: "each version in the group's folder that no manifest which stays names, that no lock holds and that is older than the run is removed for good; the line has the digest of all", Sends: []string{"destroy {on}*"}},
 		},
 		Plan: s.planExpire, Apply: s.applyExpire, Verify: s.verifyExpire,
@@ -119,11 +120,11 @@ func (s room) planExpire(ctx context.Context, c action.Call[expireWith]) (action
 	for _, m := range staying {
 		p.Staying = append(p.Staying, *m.Link())
 	}
-	return x.change(p, going, is.rest)
+	return x.change(p, going, is.rest, is.probes)
 }
 
 // change words the plan.
-func (x *expiring) change(p expirePlan, going []backup.Aged, rest amount) (action.Change, error) {
+func (x *expiring) change(p expirePlan, going []backup.Aged, rest, probes amount) (action.Change, error) {
 	ch := action.Change{
 		Summary:       fmt.Sprintf("%s of %s go for good, with %s; %s and all after it stay", plural.Of(len(going), "backup"), x.Group.Group, plural.Of(p.Goes.Count, "version"), p.First),
 		Preconditions: []action.Precondition{{Resource: x.URL(backup.ManifestKey(x.Group.Group, p.Newest.Seq)), Version: p.Newest.SHA256}},
@@ -144,17 +145,24 @@ func (x *expiring) change(p expirePlan, going []backup.Aged, rest amount) (actio
 			Sentence: fmt.Sprintf("No backup of group %s from before %s can be restored any more.", x.Group.Group, p.Cut.Format(time.RFC3339)),
 		}}
 	}
-	if rest.Count > 0 {
-		text, err := rest.Digest.MarshalText()
-		if err != nil {
-			return ch, err
-		}
-		ch.Effects = append(ch.Effects, action.EffectLine{
-			On: x.URL(backup.Folder(x.Group.Group)), Do: fmt.Sprintf("remove for good %s that no other backup needs", plural.Of(rest.Count, "version")),
-			From: plural.Of(rest.Bytes, "byte"), To: fmt.Sprintf("nothing; all of them have the digest %s", text),
-		})
+	text, err := rest.Digest.MarshalText()
+	if err != nil {
+		return ch, err
 	}
-	var err error
+	for _, in := range []struct {
+		folder, what string
+		n, bytes     int64
+	}{
+		{x.folders[0], "that no other backup needs", rest.Count - probes.Count, rest.Bytes - probes.Bytes},
+		{wallProbes, "by which the wall was tried", probes.Count, probes.Bytes},
+	} {
+		if in.n > 0 {
+			ch.Effects = append(ch.Effects, action.EffectLine{
+				On: x.URL(in.folder), Do: fmt.Sprintf("remove for good %s %s", plural.Of(in.n, "version"), in.what),
+				From: plural.Of(in.bytes, "byte"), To: fmt.Sprintf("nothing; all that go have the digest %s", text),
+			})
+		}
+	}
 	ch.Data, err = action.Encode(p)
 	return ch, err
 }

@@ -171,7 +171,7 @@ func TestExpireGrowsWithNothing(t *testing.T) {
 			t.Fatalf("of %d objects %d go, want %d; %d are kept, want %d; %d of %d lack; %v", objects, is.goes.Count, goes.Count, is.kept.Count, kept.Count, is.lacking, is.named, err)
 		}
 		p := expirePlan{Newest: backup.Link{Seq: 2, SHA256: "two"}, Goes: &is.goes, Kept: &is.kept, Shown: is.first}
-		ch, err := x.change(p, nil, is.rest)
+		ch, err := x.change(p, nil, is.rest, is.probes)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,6 +31,7 @@ const shown = 20
 type survey struct {
 	goes     amount // its lock has ended
 	rest     amount // of that, what is no manifest
+	probes   amount // of that, what lies outside of the group's folder
 	kept     amount // all others: they are held, or were never
 	unheld   int64  // of those, what was never held
 	first    []backup.Stored
@@ -57,6 +58,7 @@ func lowest[T any](a, b *T, of func(*T) string) *T {
 func (s *survey) add(o survey) {
 	s.goes.add(o.goes)
 	s.rest.add(o.rest)
+	s.probes.add(o.probes)
 	s.kept.add(o.kept)
 	s.unheld += o.unheld
 	s.first = slices.Concat(s.first, o.first)
@@ -217,6 +219,9 @@ func (x *surveying) look(ctx context.Context, needed *backup.Needed, keys []list
 			s.goes.take(v)
 			if !manifest {
 				s.rest.take(v)
+				if !strings.HasPrefix(v.Key, x.folders[0]) {
+					s.probes.take(v)
+				}
 			}
 		case manifest && s.standing == nil:
 			s.standing = &held{v, *until}

@@ -208,6 +208,11 @@ func Add[P any](c *Catalogue, a Action[P]) {
 			bad("fault %q cannot be wanted to pass", r.Fault)
 		}
 	}
+	for _, r := range a.Rules {
+		if err := r.check(); err != nil {
+			bad("%w", err)
+		}
+	}
 	d := &Definition{
 		Name: a.Name, Doc: a.Doc, Over: a.Over, Needs: a.Needs, Requires: a.Requires, Effect: a.Effect,
 		Drill: a.Drill, Timing: a.Timing, Runs: a.Runs, RedWhen: a.RedWhen, Params: params(reflect.TypeFor[P]()),

@@ -28,6 +28,19 @@ type Rule struct {
 
 var hole = regexp.MustCompile(`\*|\{[a-z0-9_.]+\}`)
 
+// check holds that a rule says what it is, and names nothing that there is not.
+func (r Rule) check() error {
+	if r.Says == "" {
+		return fmt.Errorf("a rule for lines %q does not say in words what follows", r.Do)
+	}
+	for _, p := range append([]string{r.Do}, r.Sends...) {
+		if _, err := pattern(p, EffectLine{}, Change{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Unfollowed holds the requests that reached the servers while a plan was applied against
 // the rules: which of them follow from no line of the plan, and of which lines nothing
 // was asked.

@@ -41,6 +41,11 @@ func TestUnfollowed(t *testing.T) {
 	if _, _, err := Unfollowed([]Rule{{Sends: []string{"put {what}"}}}, Change{Effects: []EffectLine{write}}, nil); err == nil {
 		t.Error("{what} stands for nothing, and nobody says so")
 	}
+	for _, r := range []Rule{{Says: "it is put", Sends: []string{"put {what}"}}, {Sends: []string{"put {on}"}}} {
+		if r.check() == nil {
+			t.Errorf("a catalogue takes rule %+v", r)
+		}
+	}
 	if unnamed, _, err := Unfollowed(rules, Change{Effects: []EffectLine{write}}, []string{"put s3://lake/"}); err != nil || len(unnamed) != 1 {
 		t.Errorf("data that is not there named %q, %v", unnamed, err)
 	}

@@ -187,7 +187,7 @@ func (n node) under(name string) []string {
 		begin, indent = "", ""
 	}
 	switch {
-	case n.kind == 0, len(n.items) == 0, n.kind == '[' && n.flat(1):
+	case n.kind == 0, len(n.items) == 0, n.kind == '[' && n.flat(1) && !strings.Contains(n.inline(""), `"`) && len(n.inline("")) < 100:
 		return []string{begin + n.inline("")}
 	case n.kind == '{' && name != "" && n.flat(1):
 		return []string{begin + n.inline("")}

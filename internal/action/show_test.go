@@ -37,7 +37,9 @@ func TestShow(t *testing.T) {
 			[]string{
 				"Apply reads:",
 				"  value: west",
-				`  many: a, "b, c"`,
+				"  many:",
+				"    1: a",
+				"    2: b, c",
 				"  moves:",
 				`    1: from "x; n 7"; n 3`,
 				"    2:",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"breakwater/internal/action"
@@ -29,9 +30,6 @@ func (p *proof) asked(phase string, plan *action.Change) {
 			p.t.Errorf("%s of %s changes something: %s", phase, p.def.Name, r)
 		}
 		return
-	}
-	if p.def.Rules == nil {
-		return // TODO: until every room has them
 	}
 	unnamed, idle, err := action.Unfollowed(p.def.Rules, *plan, requests)
 	p.must("the rules for "+phase, err)
@@ -60,26 +58,42 @@ func (p *proof) shows(plan *action.Change, show action.Show) {
 	p.must("Show", err)
 	text := strings.Join(lines, "\n")
 	for _, raw := range []json.RawMessage{plan.Data, plan.Undo} {
+		if len(raw) == 0 {
+			continue
+		}
+		var v any
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.UseNumber()
-		for {
-			tok, err := d.Token()
-			if err != nil {
-				break // the end
-			}
-			value, ok := tok.(string)
-			if n, is := tok.(json.Number); is {
-				value, ok = n.String(), true
-			}
-			if raw, err := base64.StdEncoding.DecodeString(value); err == nil && len(raw) > 0 {
-				if _, err := rewind.Decode(raw); err == nil {
-					continue // shown in words
+		p.must("Show", d.Decode(&v))
+		for _, value := range values(v) {
+			if encoded, err := base64.StdEncoding.DecodeString(value); err == nil && len(encoded) > 0 {
+				if _, err := rewind.Decode(encoded); err == nil {
+					continue // it is shown in words
 				}
 			}
-			if quoted, err := json.Marshal(value); ok && err == nil && !strings.Contains(text, value) &&
-				!strings.Contains(text, strings.Trim(string(quoted), `"`)) && !strings.Contains(text, strings.ReplaceAll(value, "_", " ")) {
+			if quoted := strconv.Quote(value); !strings.Contains(text, value) && !strings.Contains(text, quoted) {
 				p.t.Errorf("the plan of %s keeps %s, which nobody is shown:\n%s", p.def.Name, quoted, text)
 			}
 		}
 	}
+}
+
+// values are the texts and numbers in a JSON value.
+func values(v any) []string {
+	var all []string
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			all = append(all, values(item)...)
+		}
+	case map[string]any:
+		for _, item := range v {
+			all = append(all, values(item)...)
+		}
+	case string:
+		return []string{v}
+	case json.Number:
+		return []string{v.String()}
+	}
+	return all
 }

@@ -22,7 +22,8 @@ type cluster struct {
 	region string
 
 	mu      sync.Mutex
-	fronts  map[string]string // a broker's address, and that of its front
+	fronts  map[string]string   // a broker's address, and that of its front
+	topics  map[[16]byte]string // by their ids, which newer requests have in place of names
 	closers []io.Closer
 	ended   bool
 }
@@ -30,7 +31,7 @@ type cluster struct {
 // kafka stands before brokers, and returns its own addresses for them.
 func (t *Tap) kafka(tb testing.TB, brokers []string, region string) []string {
 	tb.Helper()
-	c := &cluster{tap: t, tb: tb, region: region, fronts: map[string]string{}}
+	c := &cluster{tap: t, tb: tb, region: region, fronts: map[string]string{}, topics: map[[16]byte]string{}}
 	tb.Cleanup(c.close)
 	var own []string
 	for _, b := range brokers {
@@ -261,6 +262,13 @@ func (p *pipe) lead(res kmsg.Response) error {
 		for i := range r.Brokers {
 			to(&r.Brokers[i].Host, &r.Brokers[i].Port)
 		}
+		p.cluster.mu.Lock()
+		defer p.cluster.mu.Unlock()
+		for _, topic := range r.Topics {
+			if topic.Topic != nil {
+				p.topics[topic.TopicID] = *topic.Topic
+			}
+		}
 	case *kmsg.FindCoordinatorResponse:
 		to(&r.Host, &r.Port)
 		for i := range r.Coordinators {
@@ -302,6 +310,11 @@ func (p *pipe) changed(req kmsg.Request, res kmsg.Response) {
 	case *kmsg.OffsetCommitRequest:
 		done, ok := res.(*kmsg.OffsetCommitResponse)
 		for i, topic := range r.Topics {
+			if topic.Topic == "" {
+				p.cluster.mu.Lock()
+				topic.Topic = p.topics[topic.TopicID]
+				p.cluster.mu.Unlock()
+			}
 			for j, part := range topic.Partitions {
 				if !ok || len(done.Topics) <= i || len(done.Topics[i].Partitions) <= j || done.Topics[i].Partitions[j].ErrorCode == 0 {
 					p.tap.saw("commit consumer group %s in %s, %s-%d", r.Group, p.region, topic.Topic, part.Partition)
