@@ -140,6 +140,7 @@ func newDisaster(t *testing.T, name string, seed uint64) *disaster {
 	said := &notes{}
 	l.Out = said
 	l.Bound = true
+	l.Runbooks = []string{"RegionalFailover", "Witness"} // whoever runs no other is allowed nothing else
 	d := &disaster{Session: &failover.Session{Lab: l, Bin: bin, Out: said}, t: t, dir: dir}
 	t.Cleanup(func() {
 		d.StopTraffic()
