@@ -56,6 +56,8 @@ func mirroredOf(r action.Request) (names []string, none string) {
 type connector struct {
 	Name  string       `json:"name"`
 	State mirror.State `json:"state"`
+	// Idle says that it ran without any task, having nothing to do: so it comes back.
+	Idle bool `json:"idle,omitempty"`
 }
 
 // connectors asks how every connector of the mirror into the target is.
@@ -71,7 +73,7 @@ func (s room) connectors(ctx context.Context, c action.Call[action.None]) ([]con
 	for i, name := range names {
 		g.Go(func() error {
 			l, err := m.Look(ctx, name)
-			all[i] = connector{name, l.State}
+			all[i] = connector{name, l.State, l.Idle()}
 			return err
 		})
 	}
@@ -138,13 +140,15 @@ func (s room) canStop(ctx context.Context, c action.Call[action.None], all []con
 
 // applyStopMirror stops what the plan stops.
 func (s room) applyStopMirror(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
-	return s.moveConnectors(ctx, c, "stopped", mirror.Stopped, mirror.Mirror.Stop)
+	return s.moveConnectors(ctx, c, "stopped", mirror.Stopped, func(ctx context.Context, m mirror.Mirror, k connector) error {
+		return m.Stop(ctx, k.Name)
+	})
 }
 
 // moveConnectors brings the plan's connectors to a state. One that is neither as
 // the plan saw it nor there already is [action.ErrMoved]: then what an undo would
 // put back is not what there was.
-func (s room) moveConnectors(ctx context.Context, c action.Call[action.None], word string, want mirror.State, move func(mirror.Mirror, context.Context, string) error) (action.Outcome, error) {
+func (s room) moveConnectors(ctx context.Context, c action.Call[action.None], word string, want mirror.State, move func(context.Context, mirror.Mirror, connector) error) (action.Outcome, error) {
 	planned, err := action.Decode[[]connector](c.Plan.Data)
 	if err != nil {
 		return action.Outcome{}, err
@@ -166,7 +170,7 @@ func (s room) moveConnectors(ctx context.Context, c action.Call[action.None], wo
 		if err := c.Guard(ctx); err != nil {
 			return false, err
 		}
-		err = move(m, ctx, k.Name)
+		err = move(ctx, m, k)
 		return err == nil, err
 	})
 }

@@ -43,7 +43,7 @@ func (s room) planResumeMirror(ctx context.Context, c action.Call[action.None]) 
 			now = mirror.Stopped // it will be
 		}
 		on := onConnector(k.Name, c.Run.Target)
-		back = append(back, connector{k.Name, now})
+		back = append(back, connector{k.Name, now, k.Idle})
 		ch.Preconditions = append(ch.Preconditions, action.Precondition{Resource: on, Version: string(now)})
 		if now != mirror.Running && now != mirror.Missing {
 			ch.Effects = append(ch.Effects, action.EffectLine{On: on, Do: "resume", From: string(now), To: string(mirror.Running)})
@@ -60,7 +60,9 @@ func (s room) planResumeMirror(ctx context.Context, c action.Call[action.None]) 
 }
 
 func (s room) applyResumeMirror(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
-	return s.moveConnectors(ctx, c, "resumed", mirror.Running, mirror.Mirror.Resume)
+	return s.moveConnectors(ctx, c, "resumed", mirror.Running, func(ctx context.Context, m mirror.Mirror, k connector) error {
+		return m.Resume(ctx, k.Name, k.Idle)
+	})
 }
 
 func (s room) verifyResumeMirror(ctx context.Context, c action.Call[action.None]) ([]action.Observation, error) {
@@ -71,7 +73,11 @@ func (s room) verifyResumeMirror(ctx context.Context, c action.Call[action.None]
 	if len(back) == 0 {
 		return []action.Observation{action.Nothing("connectors that ran before run again", "those that this run stopped", "it stopped none that ran")}, nil
 	}
-	all, err := s.connectorsAre(ctx, c, "RUNNING", func(l mirror.Link) bool { return l.Works })
+	idle := map[string]bool{}
+	for _, k := range back {
+		idle[k.Name] = k.Idle
+	}
+	all, err := s.connectorsAre(ctx, c, "RUNNING", func(l mirror.Link) bool { return l.Works || l.Idle() && idle[l.Name] })
 	if err != nil {
 		return nil, err
 	}

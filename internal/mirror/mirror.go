@@ -91,9 +91,11 @@ type Switch interface {
 	Stop(ctx context.Context, link string) error
 
 	// Resume starts a stopped or paused link where it ended, and returns when all of
-	// it runs, or with an error when ctx ends. Resuming what runs changes nothing. A
-	// link that is not there is fs.ErrNotExist.
-	Resume(ctx context.Context, link string) error
+	// it runs, or with an error when ctx ends. One that is idle had no part while it
+	// ran, as long as it has nothing to do, and runs again without any; of every other
+	// one part at least must run. Resuming what runs changes nothing. A link that is
+	// not there is fs.ErrNotExist.
+	Resume(ctx context.Context, link string, idle bool) error
 
 	// Own names topics of the target into which the mirror writes notes of its own,
 	// such as how far it has come. They move while it copies, and stand still when
@@ -101,6 +103,10 @@ type Switch interface {
 	// writes none names none. Nobody is asked.
 	Own() []string
 }
+
+// Idle reports whether a link runs and has no part that could: it has nothing to do, as a
+// checkpoint connector while there is no consumer group.
+func (l Link) Idle() bool { return l.State == Running && l.Tasks == 0 }
 
 // Foreteller is the ability of a mirror to say beforehand whether it can stop a link.
 type Foreteller interface {

@@ -132,7 +132,9 @@ func (m *memory) Look(_ context.Context, link string) (mirror.Link, error) {
 
 func (m *memory) Stop(_ context.Context, link string) error { return m.to(link, mirror.Stopped) }
 
-func (m *memory) Resume(_ context.Context, link string) error { return m.to(link, mirror.Running) }
+func (m *memory) Resume(_ context.Context, link string, _ bool) error {
+	return m.to(link, mirror.Running)
+}
 
 func (m *memory) to(link string, state mirror.State) error {
 	defer m.now()()

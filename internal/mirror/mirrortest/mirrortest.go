@@ -151,7 +151,12 @@ func (t *trial) stop(links ...string) {
 
 func (t *trial) resume(links ...string) {
 	t.Helper()
-	t.each(links, t.Mirror.Resume)
+	t.each(links, t.resumes)
+}
+
+// resumes resumes a link that has something to do.
+func (t *trial) resumes(ctx context.Context, link string) error {
+	return t.Mirror.Resume(ctx, link, false)
 }
 
 // each does the same to links at the same time.

@@ -178,20 +178,20 @@ func (m othersTopics) Own() []string { return []string{"somebody-elses"} }
 
 type resumesAtEnd struct{ able }
 
-func (m resumesAtEnd) Resume(ctx context.Context, link string) error {
+func (m resumesAtEnd) Resume(ctx context.Context, link string, idle bool) error {
 	if l, err := m.Look(ctx, link); err == nil && link == copies && l.State == mirror.Stopped {
 		copy(m.next, m.source)
 	}
-	return m.able.Resume(ctx, link)
+	return m.able.Resume(ctx, link, idle)
 }
 
 type resumesAtStart struct{ able }
 
-func (m resumesAtStart) Resume(ctx context.Context, link string) error {
+func (m resumesAtStart) Resume(ctx context.Context, link string, idle bool) error {
 	if l, err := m.Look(ctx, link); err == nil && link == copies && l.State == mirror.Stopped {
 		clear(m.next)
 	}
-	return m.able.Resume(ctx, link)
+	return m.able.Resume(ctx, link, idle)
 }
 
 type tasksRun struct {
@@ -207,14 +207,14 @@ func (m *tasksRun) Look(ctx context.Context, link string) (mirror.Link, error) {
 }
 
 func (m *tasksRun) Stop(ctx context.Context, link string) error {
-	err := m.Resume(ctx, link) // whether it is there
+	err := m.Resume(ctx, link, false) // whether it is there
 	m.said[link] = err == nil
 	return err
 }
 
-func (m *tasksRun) Resume(ctx context.Context, link string) error {
+func (m *tasksRun) Resume(ctx context.Context, link string, idle bool) error {
 	delete(m.said, link)
-	return m.able.Resume(ctx, link)
+	return m.able.Resume(ctx, link, idle)
 }
 
 type stopsOnce struct{ able }
@@ -230,7 +230,7 @@ type toggles struct{ able }
 
 func (m toggles) Stop(ctx context.Context, link string) error {
 	if l, err := m.Look(ctx, link); err == nil && l.State == mirror.Stopped {
-		return m.Resume(ctx, link)
+		return m.Resume(ctx, link, false)
 	}
 	return m.able.Stop(ctx, link)
 }
@@ -245,10 +245,10 @@ func (m stopsAll) Stop(ctx context.Context, link string) error {
 	return err
 }
 
-func (m stopsAll) Resume(ctx context.Context, link string) error {
-	err := m.able.Resume(ctx, link)
+func (m stopsAll) Resume(ctx context.Context, link string, idle bool) error {
+	err := m.able.Resume(ctx, link, idle)
 	if err == nil {
-		err = errors.Join(m.able.Resume(ctx, copies), m.able.Resume(ctx, groups))
+		err = errors.Join(m.able.Resume(ctx, copies, idle), m.able.Resume(ctx, groups, idle))
 	}
 	return err
 }

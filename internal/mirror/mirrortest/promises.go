@@ -33,7 +33,7 @@ func runs(t *trial) {
 func missing(t *trial) {
 	const nobody = "no-such-link"
 	t.is(nobody, mirror.Missing)
-	for doing, call := range map[string]func(context.Context, string) error{"stop": t.Mirror.Stop, "resume": t.Mirror.Resume} {
+	for doing, call := range map[string]func(context.Context, string) error{"stop": t.Mirror.Stop, "resume": t.resumes} {
 		if err := t.bounded(func(ctx context.Context) error { return call(ctx, nobody) }); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s a link that is not there: %v, want fs.ErrNotExist", doing, err)
 		}

@@ -115,9 +115,10 @@ func (m *Mirror) CanStop(ctx context.Context, link string) error {
 	return m.c.Worker.stoppable(ctx, link)
 }
 
-// Resume resumes a connector.
-func (m *Mirror) Resume(ctx context.Context, link string) error {
-	_, err := m.c.Worker.resume(ctx, link)
+// Resume resumes a connector. A checkpoint connector has no task while it knows of no
+// consumer group: it is idle.
+func (m *Mirror) Resume(ctx context.Context, link string, idle bool) error {
+	_, err := m.c.Worker.resume(ctx, link, idle)
 	return err
 }
 

@@ -98,13 +98,16 @@ type task struct {
 func (s status) ended() bool { return s.Connector.State == stopped && len(s.Tasks) == 0 }
 
 // works reports whether the connector and all its tasks, at least one, run.
-func (s status) works() bool {
+func (s status) works() bool { return len(s.Tasks) > 0 && s.runs() }
+
+// runs reports whether the connector runs, and what tasks it has.
+func (s status) runs() bool {
 	for _, t := range s.Tasks {
 		if t.State != running {
 			return false
 		}
 	}
-	return s.Connector.State == running && len(s.Tasks) > 0
+	return s.Connector.State == running
 }
 
 func (s status) String() string {
@@ -159,8 +162,11 @@ func (w *Worker) stop(ctx context.Context, name string) (status, error) {
 }
 
 // resume starts a stopped or paused connector and waits until it and all its
-// tasks run, or ctx has ended.
-func (w *Worker) resume(ctx context.Context, name string) (status, error) {
+// tasks run, at least one if it is not idle, or ctx has ended.
+func (w *Worker) resume(ctx context.Context, name string, idle bool) (status, error) {
+	if idle {
+		return w.change(ctx, name, "resume", status.runs)
+	}
 	return w.change(ctx, name, "resume", status.works)
 }
 

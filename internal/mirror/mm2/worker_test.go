@@ -108,7 +108,7 @@ func TestStopAndResume(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("offsets (-want +got), error %v:\n%s", err, diff)
 	}
-	if s, err := c.resume(t.Context(), "a/b"); err != nil || !s.works() {
+	if s, err := c.resume(t.Context(), "a/b", false); err != nil || !s.works() {
 		t.Errorf("resumed is %v, %v", s, err)
 	}
 }
