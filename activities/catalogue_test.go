@@ -27,6 +27,11 @@ func TestActionsAreInTheirRoom(t *testing.T) {
 			}
 		}
 	}
+	for _, d := range Catalogue(&system.Systems{}).All() {
+		if d.Permits == nil {
+			t.Errorf("%s does not declare what it must be allowed: name its Permits, permit.Nothing() where it asks nobody", d.Name)
+		}
+	}
 	if err := Catalogue(&system.Systems{}).Err(); err != nil {
 		t.Error(err)
 	}

@@ -30,6 +30,7 @@ import (
 	"syscall"
 	"time"
 
+	"breakwater/internal/permit"
 	"breakwater/lab/server"
 )
 
@@ -53,9 +54,13 @@ type Lab struct {
 	// Bound ends the servers with the process that starts them, however that ends, as
 	// a test wants it.
 	Bound bool
+	// Runbooks are those that the worker's credentials must suffice for; all that the
+	// product ships when empty.
+	Runbooks []string
 
-	mu    sync.Mutex
-	state state
+	mu       sync.Mutex
+	state    state
+	policies []permit.Policy // what the worker's credentials are allowed, and no more
 }
 
 // New returns the laboratory of a folder, which need not exist yet.

@@ -156,7 +156,7 @@ func newestRecords(ctx context.Context, broker string) (map[string]time.Time, er
 // be replicated in memory: what a killed source owed, it never sends by itself.
 // Meanwhile the line is fast, since every object is asked for across it.
 func (l *Lab) Resync(ctx context.Context) (err error) {
-	root := l.secret(Primary, adminUser)
+	root := l.secret(Primary, rootUser)
 	c, err := minio.New(l.addr("minio-"+Primary), &minio.Options{
 		Creds: credentials.NewStaticV4(root.AccessKey, root.SecretKey, ""), Region: Primary,
 	})

@@ -96,7 +96,7 @@ type Entry struct {
 
 // Entries reads a table's log in a region, path being its prefix in the bucket.
 func (l *Lab) Entries(ctx context.Context, region, path string) (map[int64]Entry, error) {
-	c, err := l.store(region, l.secret(region, adminUser))
+	c, err := l.store(region, l.secret(region, rootUser))
 	if err != nil {
 		return nil, err
 	}

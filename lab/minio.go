@@ -14,13 +14,14 @@ import (
 	"breakwater/internal/objectstore/policy"
 	"breakwater/internal/objectstore/s3"
 	"breakwater/internal/objectstore/s3/minio"
+	"breakwater/internal/permit"
 	"breakwater/lab/server"
 )
 
 // startMinIO starts the object store of a place and waits until it serves.
 func (l *Lab) startMinIO(ctx context.Context, bin, place string) error {
 	name := "minio-" + place
-	root := l.secret(place, adminUser)
+	root := l.secret(place, rootUser)
 	adm, err := minio.New(s3.Config{Endpoint: "http://" + l.addr(name), AccessKey: root.AccessKey, SecretKey: root.SecretKey})
 	if err != nil {
 		return err
@@ -49,7 +50,7 @@ func (l *Lab) store(place string, c credential) (*s3.Client, error) {
 }
 
 func (l *Lab) minioAdmin(place string) (*madmin.AdminClient, error) {
-	root := l.secret(place, adminUser)
+	root := l.secret(place, rootUser)
 	return madmin.NewWithOptions(l.addr("minio-"+place), &madmin.Options{Creds: credentials.NewStaticV4(root.AccessKey, root.SecretKey, "")})
 }
 
@@ -113,22 +114,17 @@ func closed(bucket string) []policy.Statement {
 // groups' readers and writers are there, and closed.
 func (l *Lab) furnishRegion(ctx context.Context, region string) error {
 	bucket := buckets()[region]
-	root, err := l.store(region, l.secret(region, adminUser))
+	root, err := l.store(region, l.secret(region, rootUser))
 	if err != nil {
 		return err
 	}
 	if err := root.CreateBucket(ctx, bucket, true); err != nil {
 		return err
 	}
-	all := []string{bucket}
-	everything := []string{bucket + "/*"}
-	if err := l.user(ctx, region, recoveryUser,
-		allow(all, "s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:GetReplicationConfiguration", "s3:GetBucketPolicy",
-			"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"),
-		allow(everything, "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject",
-			"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
-	); err != nil {
-		return err
+	for holder, name := range map[permit.Holder]string{permit.Storage: recoveryUser, permit.Admin: adminUser} {
+		if err := l.worker(ctx, region, name, region, holder); err != nil {
+			return err
+		}
 	}
 	for _, g := range groups() {
 		read, write := groupStatements(bucket, g.name, false), groupStatements(bucket, g.name, true)
@@ -153,17 +149,14 @@ func (l *Lab) furnishRegion(ctx context.Context, region string) error {
 // furnishLedger makes the ledger's bucket in the third place, and its user, who
 // deletes nothing.
 func (l *Lab) furnishLedger(ctx context.Context) error {
-	root, err := l.store(Third, l.secret(Third, adminUser))
+	root, err := l.store(Third, l.secret(Third, rootUser))
 	if err != nil {
 		return err
 	}
 	if err := root.CreateBucket(ctx, ledgerBucket, true); err != nil {
 		return err
 	}
-	return l.user(ctx, Third, ledgerUser,
-		allow([]string{ledgerBucket}, "s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:ListBucket", "s3:ListBucketVersions"),
-		allow([]string{ledgerBucket + "/*"}, "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"),
-	)
+	return l.worker(ctx, Third, ledgerUser, "", permit.Ledger)
 }
 
 // replicate makes the primary's bucket replicate into the standby's, through the
@@ -188,7 +181,7 @@ func (l *Lab) replicate(ctx context.Context) error {
 	if err != nil {
 		return fail("set the remote target", err)
 	}
-	root, err := l.store(Primary, l.secret(Primary, adminUser))
+	root, err := l.store(Primary, l.secret(Primary, rootUser))
 	if err != nil {
 		return fail("connect", err)
 	}
@@ -208,7 +201,7 @@ func (l *Lab) replicate(ctx context.Context) error {
 func (l *Lab) replicated(ctx context.Context) (behind int, err error) {
 	have := map[string]int64{}
 	for _, region := range []string{Standby, Primary} {
-		c, err := l.store(region, l.secret(region, adminUser))
+		c, err := l.store(region, l.secret(region, rootUser))
 		if err != nil {
 			return 0, err
 		}

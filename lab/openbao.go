@@ -8,6 +8,7 @@ import (
 
 	vault "github.com/hashicorp/vault/api"
 
+	"breakwater/internal/permit"
 	"breakwater/lab/server"
 )
 
@@ -63,11 +64,11 @@ func (l *Lab) furnishBao(ctx context.Context, region string) error {
 			return fail("write secret "+path, err)
 		}
 	}
-	policy := fmt.Sprintf(`path "%[1]s/data/lakehouse/*" { capabilities = ["create", "read", "update"] }
-path "%[1]s/delete/lakehouse/*" { capabilities = ["update"] }
-path "%[1]s/metadata/lakehouse/*" { capabilities = ["read", "list"] }
-`, vaultMount)
-	if err := c.Sys().PutPolicyWithContext(ctx, recoveryUser, policy); err != nil {
+	may, err := l.granted(region, permit.Vault)
+	if err != nil {
+		return fail("find what its token may", err)
+	}
+	if err := c.Sys().PutPolicyWithContext(ctx, recoveryUser, may.Text()); err != nil {
 		return fail("write the policy", err)
 	}
 	renewable := false

@@ -14,7 +14,7 @@ import (
 // Storage is how the laboratory's own administrator reaches a place's object
 // store: for faults and for judging, never for the product.
 func (l *Lab) Storage(place string) s3.Config {
-	root := l.secret(place, adminUser)
+	root := l.secret(place, rootUser)
 	return s3.Config{
 		Endpoint: "http://" + l.addr("minio-"+place), Region: place,
 		AccessKey: root.AccessKey, SecretKey: root.SecretKey, PathStyle: true,

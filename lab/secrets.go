@@ -39,7 +39,7 @@ func (l *Lab) Secrets() ([]leaks.Secret, error) {
 	view(&l.state, func(k kept) any {
 		for name, c := range k.Secrets {
 			env := ""
-			if place, user, _ := strings.Cut(name, "/"); user == adminUser {
+			if place, user, _ := strings.Cut(name, "/"); user == rootUser {
 				env = "minio-" + place // which takes it from nowhere else
 			}
 			add("the secret key of "+name, c.SecretKey, env)

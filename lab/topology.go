@@ -65,7 +65,8 @@ const (
 	taskQueue     = "lab-pipelines"
 	namespace     = "default"
 
-	adminUser      = "breakwater-admin" // MinIO's root
+	rootUser       = "minio-root"       // the laboratory's own, which the product never gets
+	adminUser      = "breakwater-admin" // writes policies, and nothing else
 	recoveryUser   = "breakwater"       // recovery's own
 	replicatorUser = "replicator"       // delivers replicas into the standby
 	ledgerUser     = "ledger"

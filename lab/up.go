@@ -45,6 +45,9 @@ func (l *Lab) start(ctx context.Context, places []string) error {
 	if err := l.prepare(); err != nil {
 		return err
 	}
+	if err := l.makePolicies(); err != nil {
+		return err
+	}
 	here := func(place string) bool { return slices.Contains(places, place) }
 	g, gctx := errgroup.WithContext(ctx)
 	if here(Third) {
@@ -98,7 +101,7 @@ func (l *Lab) start(ctx context.Context, places []string) error {
 // prepare fixes what must be the same for ever: ports, credentials, keys.
 func (l *Lab) prepare() error {
 	names, width := ports()
-	for _, user := range []string{adminUser, recoveryUser, replicatorUser} {
+	for _, user := range []string{rootUser, adminUser, recoveryUser, replicatorUser} {
 		l.secret(Primary, user)
 		l.secret(Standby, user)
 	}
@@ -108,7 +111,7 @@ func (l *Lab) prepare() error {
 			l.secret(region, g.writer())
 		}
 	}
-	l.secret(Third, adminUser)
+	l.secret(Third, rootUser)
 	l.secret(Third, ledgerUser)
 	l.secret("kafka", producerUser)
 	l.secret("kafka", consumerUser)

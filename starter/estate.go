@@ -40,7 +40,7 @@ if that is the worst, and 1 if anything answered wrong.`,
 		RunE:    func(c *cobra.Command, args []string) error { return a.checkEstate(c.Context(), args[0], live) },
 	}
 	check.Flags().BoolVar(&live, "live", false, "also ask every system that the estate names")
-	return group(&cobra.Command{Use: "estate", Short: "Check an estate"}, check)
+	return group(&cobra.Command{Use: "estate", Short: "Check an estate, and say what its credentials must be allowed"}, check, a.policiesCommand())
 }
 
 func (a *app) checkEstate(ctx context.Context, given string, live bool) error {

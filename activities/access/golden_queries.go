@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
@@ -23,7 +24,8 @@ func (s room) goldenActions(c *action.Catalogue) {
 		Needs:    []string{"table.promote"},
 		Doc:      "A table read at the target, with credentials that reach nothing else, holds the rows that the witness saw at the source, and answers the estate's golden and quality queries as declared.",
 		Timing:   action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second}, Runs: action.OnQueries,
-		Verify: s.verifyGolden,
+		Verify:  s.verifyGolden,
+		Permits: permit.Reads(permit.Target, permit.Tables, permit.Journal),
 		RedWhen: []action.Red{
 			{Fault: "witness.record-changed", Want: verdict.Fail},
 			{Fault: "witness.record-gone", Want: verdict.Unknown},

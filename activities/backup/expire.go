@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/backup/depot"
 	"breakwater/internal/estate"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
@@ -32,6 +33,7 @@ func (s room) expireAction() action.Action[expireWith] {
 			{Do: "remove for good * needs", Says: "each version in the group's folder that no manifest which stays names, that no lock holds and that is older than the run is removed for good; the line has the digest of all", Sends: []string{"destroy {on}*"}},
 		},
 		Plan: s.planExpire, Apply: s.applyExpire, Verify: s.verifyExpire,
+		Permits: permit.Join(permit.Backs(), permit.Restores(), permit.Expires()),
 		RedWhen: []action.Red{
 			{Fault: "backup.expired-left", Want: verdict.Fail},
 			{Fault: "backup.object-gone", Want: verdict.Fail},

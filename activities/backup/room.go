@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/batch"
+	"breakwater/internal/permit"
 	"breakwater/internal/system"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
@@ -63,6 +64,7 @@ func (s room) backupActions(c *action.Catalogue) {
 				Sends: []string{"put {on}*", "retain {on}*"},
 			},
 		},
+		Permits: permit.Join(permit.Remembers(permit.Source, permit.Tables), permit.Backs(), permit.Restores()),
 		RedWhen: []action.Red{
 			{Fault: "backup.object-gone", Want: verdict.Fail},
 			{Fault: "backup.manifest-gone", Want: verdict.Fail},
@@ -78,6 +80,7 @@ func (s room) backupActions(c *action.Catalogue) {
 		Doc:      "Nobody of a region, nor who adds backups, can destroy one: tried with the credentials of each on an object of its own, beside what must work.",
 		Timing:   action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
 		Things:   placeOf, Verify: s.verifyWalled,
+		Permits: permit.Join(permit.Backs(), permit.Restores(), permit.Expires()),
 		RedWhen: []action.Red{
 			{Fault: "backup.adder-may-delete", Want: verdict.Fail},
 			{Fault: "backup.adder-may-configure", Want: verdict.Fail},
@@ -102,6 +105,7 @@ func (s room) backupActions(c *action.Catalogue) {
 			{Do: "write table", Says: "every object of the table is written there, and every version there is removed for good, also what an attempt that died has left", Sends: []string{"put {on}*", "destroy {on}*"}},
 			{Do: "note that it was restored", Says: "a signed note is written where there is none, and held", Sends: []string{"put {on}"}},
 		},
+		Permits: permit.Join(permit.Backs(), permit.Restores(), permit.Changes(permit.Target, permit.Scratch), permit.CleansUp(permit.Target, permit.Scratch)),
 		RedWhen: []action.Red{
 			{Fault: "backup.object-gone", Want: verdict.Fail},
 			{Fault: "backup.manifest-gone", Want: verdict.Fail},

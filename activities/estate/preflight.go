@@ -18,6 +18,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/mirror"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
@@ -28,6 +29,10 @@ func (s room) preflightActions(c *action.Catalogue) {
 		Doc:    "What recovery will need at the target is there and works: credentials, versioned buckets, tables' logs, a witness that saw them within their RPO, topics, idle consumer groups, connectors that name topics as the estate says, a mirror that is not denied to sync the groups, secrets, gates that people can open, and the ledger.",
 		Timing: action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
 		Verify: s.verifyPreflight,
+		Permits: permit.Join(
+			permit.Of(permit.Source, permit.Storage, permit.Objects, "s3:GetBucketVersioning"),
+			permit.Remembers(permit.Target, permit.Objects), permit.Reads(permit.Target, permit.Journal), permit.Administers(permit.Target, permit.Grants),
+			permit.ReadsRecords(permit.Target, permit.Topics, permit.Mirror), permit.AsksMirror(), permit.ReadsSecrets(permit.Target)),
 		RedWhen: []action.Red{
 			{Fault: "storage.recovery-key-changed", Want: verdict.Fail},
 			{Fault: "storage.bucket-unversioned", Want: verdict.Fail},

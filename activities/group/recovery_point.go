@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
@@ -37,8 +38,9 @@ func (s room) recoveryPoint() action.Action[pointParams] {
 		Doc:      "Choose the latest moment at which every table of a group is complete at the target and every topic is mirrored, and say what is lost.",
 		Timing:   action.Timing{Timeout: 15 * time.Minute, Estimate: 5 * time.Second},
 		Things:   datasetsOf, Plan: s.planPoint, Apply: applyPoint, Verify: s.verifyPoint,
-		Show:  action.Shows[recovery.GroupPoint, action.None](),
-		Rules: []action.Rule{{Says: "it stands in the outcome, in the run's ledger"}},
+		Show:    action.Shows[recovery.GroupPoint, action.None](),
+		Rules:   []action.Rule{{Says: "it stands in the outcome, in the run's ledger"}},
+		Permits: permit.Join(permit.Reads(permit.Source, permit.Tables), permit.Remembers(permit.Target, permit.Tables), permit.Reads(permit.Target, permit.Journal)),
 		RedWhen: []action.Red{
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
 			{Fault: "table.data-file-truncated", Want: verdict.Fail},

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/kafka"
 	"breakwater/internal/kafka/hold"
 	"breakwater/internal/kafka/place"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
@@ -31,6 +32,7 @@ func (s room) kafkaPromote() action.Action[action.None] {
 			{Do: "deny READ", Says: "an ACL is made", Sends: []string{"deny READ to {on}"}},
 			{Do: "take away that it is denied READ", Says: "this very ACL is deleted", Sends: []string{"no longer deny READ to {on}"}},
 		},
+		Permits: permit.Join(permit.AsksMirror(), permit.ReadsRecords(permit.Target, permit.Topics, permit.Mirror), permit.PlacesGroups(permit.Target)),
 		RedWhen: []action.Red{
 			{Fault: "kafka.commit-moved", Want: verdict.Fail},
 			{Fault: "kafka.commit-deleted", Want: verdict.Fail},

@@ -16,6 +16,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
@@ -33,6 +34,7 @@ func (s room) kafkaPoint() action.Action[action.None] {
 		Rules:    []action.Rule{{Says: "it stands in the outcome, in the run's ledger"}},
 		Show:     action.Shows[recovery.TopicState, action.None](),
 		Plan:     s.planTopicPoint, Apply: s.applyTopicPoint, Verify: s.verifyTopicPoint,
+		Permits: permit.Join(permit.AsksMirror(), permit.ReadsRecords(permit.Source, permit.Topics), permit.ReadsRecords(permit.Target, permit.Topics, permit.Mirror), permit.Reads(permit.Target, permit.Journal)),
 		RedWhen: []action.Red{
 			{Fault: "kafka.mirror-offset-moved", Want: verdict.Fail},
 			{Fault: "kafka.target-frozen", Want: verdict.Unknown},

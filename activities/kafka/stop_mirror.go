@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/mirror"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 
@@ -29,6 +30,7 @@ func (s room) stopMirror() action.Action[action.None] {
 			{Do: "stop", Says: "its worker is told to stop the connector", Sends: []string{"stop {on}"}},
 			{Do: "resume", Says: "its worker is told to resume the connector", Sends: []string{"resume {on}"}},
 		},
+		Permits: permit.Join(permit.AsksMirror(), permit.StopsMirror(), permit.ReadsRecords(permit.Target, permit.Topics, permit.Mirror)),
 		RedWhen: []action.Red{
 			{Fault: "kafka.mirror-resumed", Want: verdict.Fail},
 			{Fault: "kafka.connect-frozen", Want: verdict.Unknown},

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
@@ -126,6 +127,7 @@ func (s room) kafkaWitness() action.Action[action.None] {
 		Doc:      "Journal at the target where every partition of a topic ends at the source, and of when its newest record is.",
 		Rules:    []action.Rule{{Says: "the topic's file in the journal is written", Sends: []string{"put {on}"}}},
 		Plan:     s.planTopicWitness, Apply: s.applyTopicWitness, Verify: s.verifyTopicWitness,
+		Permits: permit.Join(permit.ReadsRecords(permit.Source, permit.Topics), permit.Adds(permit.Target, permit.Journal)),
 		RedWhen: []action.Red{
 			{Fault: "witness.topic-ends-changed", Want: verdict.Fail},
 			{Fault: "witness.topic-ends-gone", Want: verdict.Fail},

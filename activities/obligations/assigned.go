@@ -7,14 +7,16 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/permit"
 	"breakwater/internal/verdict"
 )
 
 func (s room) obligationActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "obligations.assigned", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Doc:    "Every open obligation has an owner from the estate and a date that has not passed.",
-		Verify: verifyObligations,
+		Doc:     "Every open obligation has an owner from the estate and a date that has not passed.",
+		Verify:  verifyObligations,
+		Permits: permit.Nothing(),
 		RedWhen: []action.Red{
 			{Fault: "ledger.obligation-unassigned", Want: verdict.Fail},
 			{Fault: "ledger.unreachable", Want: verdict.Unknown},

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
 	"breakwater/internal/mirror"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 	"breakwater/internal/reach"
@@ -29,6 +30,7 @@ func (r room) canary() action.Action[action.None] {
 			"the one check that writes, and only in a live run.",
 		Timing: action.Timing{Timeout: 2 * time.Minute, Estimate: 3 * time.Second},
 		Things: topicsOf, Verify: r.verifyCanary,
+		Permits: permit.Join(permit.ReadsRecords(permit.Target, permit.CanaryTopics), permit.Of(permit.Target, permit.Kafka, permit.CanaryTopics, "Write"), permit.SeesSchedules()),
 		RedWhen: []action.Red{
 			{Fault: "kafka.topic-closed", Want: verdict.Fail},
 			{Fault: "kafka.transaction-open", Want: verdict.Fail},

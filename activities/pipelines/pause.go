@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/permit"
 	"breakwater/internal/pipeline"
 	"breakwater/internal/plural"
 	"breakwater/internal/poll"
@@ -21,6 +22,7 @@ func (r room) pause() action.Action[action.None] {
 		Things: pipelinesOf, Plan: r.planPause, Apply: r.applyPause, Verify: r.verifyPause,
 		Undo: &action.Undo[action.None]{Plan: r.planUnpause, Apply: r.applyUnpause, Verify: r.verifyUnpause, Show: showFound},
 		Show: showFound, Rules: ofSchedules,
+		Permits: permit.ChangesSchedules(),
 		RedWhen: []action.Red{
 			{Fault: "pipelines.source-unpaused", Want: verdict.Fail},
 			{Fault: "pipelines.run-by-hand", Want: verdict.Fail},

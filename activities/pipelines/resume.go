@@ -9,6 +9,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/permit"
 	"breakwater/internal/pipeline"
 	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
@@ -22,6 +23,7 @@ func (r room) resume() action.Action[action.None] {
 		Things: pipelinesOf, Plan: r.planResume, Apply: r.applyResume, Verify: r.verifyResume,
 		Undo: &action.Undo[action.None]{Plan: r.planPauseAgain, Apply: r.applyPauseAgain, Verify: r.verifyPauseAgain, Show: action.Shows[[]resumed, action.None]()},
 		Show: action.Shows[resumption, resumption](), Rules: ofSchedules,
+		Permits: permit.ChangesSchedules(),
 		RedWhen: []action.Red{
 			{Fault: "pipelines.target-paused", Want: verdict.Fail},
 			{Fault: "pipelines.source-unpaused", Want: verdict.Fail},

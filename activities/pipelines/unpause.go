@@ -8,6 +8,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/permit"
 	"breakwater/internal/pipeline"
 	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
@@ -24,6 +25,7 @@ func (r room) unpause() action.Action[action.None] {
 		Things: pipelinesOf, Plan: r.planUnpauseLater, Apply: r.applyUnpause, Verify: r.verifyUnpause,
 		Undo: &action.Undo[action.None]{Plan: r.planPause, Apply: r.applyPause, Verify: r.verifyPause, Show: showFound},
 		Show: showFound, Rules: ofSchedules,
+		Permits: permit.ChangesSchedules(),
 		RedWhen: []action.Red{
 			{Fault: "pipelines.source-paused", Want: verdict.Fail},
 			{Fault: "pipelines.temporal-down", Want: verdict.Unknown},

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/permit"
 	"breakwater/internal/reach"
 	"breakwater/internal/secret"
 	"breakwater/internal/verdict"
@@ -25,6 +26,9 @@ func (s room) regionActions(c *action.Catalogue) {
 		Doc:    "Storage, Kafka and the secret store of both regions are asked from here, each in two independent ways: by a connection, and by their own protocol.",
 		Timing: action.Timing{Timeout: time.Minute, Estimate: 5 * time.Second},
 		Things: regionsOf, Verify: s.verifyProbe,
+		Permits: permit.Join(
+			permit.Of(permit.Source, permit.Storage, permit.Objects, "s3:GetBucketVersioning"), permit.Of(permit.Target, permit.Storage, permit.Objects, "s3:GetBucketVersioning"),
+			permit.ReadsSecrets(permit.Source), permit.ReadsSecrets(permit.Target)),
 		RedWhen: []action.Red{
 			{Fault: "region.source-unreachable", Want: verdict.Unknown},
 			{Fault: "region.target-unreachable", Want: verdict.Unknown},

@@ -13,6 +13,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
+	"breakwater/internal/permit"
 	"breakwater/internal/reach"
 	"breakwater/internal/secret"
 	"breakwater/internal/verdict"
@@ -32,6 +33,7 @@ func (s room) routingActions(c *action.Catalogue) {
 			{Do: "write", Says: "the secret is written once, as the version after the one that the plan saw", Sends: []string{"write {on}"}},
 			{Do: "delete", Says: "its newest version is deleted, and can be undeleted", Sends: []string{"delete {on}"}},
 		},
+		Permits: permit.WritesRouting(permit.Target),
 		RedWhen: []action.Red{
 			{Fault: "vault.routing-overwritten", Want: verdict.Fail},
 			{Fault: "vault.routing-key-added", Want: verdict.Fail},

@@ -7,6 +7,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/permit"
 	"breakwater/internal/verdict"
 )
 
@@ -15,6 +16,7 @@ func (s room) secretActions(c *action.Catalogue) {
 		Name: "secrets.readable", Over: estate.Nothing, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
 		Doc:    "The target's secret store is unsealed and active, and recovery's token reads the sentinel and every group's routing secret there.",
 		Things: secretsOf, Verify: s.verifySecrets,
+		Permits: permit.ReadsSecrets(permit.Target),
 		RedWhen: []action.Red{
 			{Fault: "vault.sealed", Want: verdict.Fail},
 			{Fault: "vault.token-denied", Want: verdict.Fail},

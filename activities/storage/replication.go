@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/compare"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
@@ -23,6 +24,9 @@ func (s room) replicationActions(c *action.Catalogue) {
 		Doc:      "Hold a bucket against its copy: rules cover every table, nothing has waited longer than the RPO, nothing was left out, written twice or expired early. Both sides are listed; what differs is asked about one by one.",
 		Timing:   action.Timing{Timeout: 30 * time.Minute, Estimate: 10 * time.Second},
 		Verify:   s.verifyReplication,
+		Permits: permit.Join(
+			permit.Remembers(permit.Source, permit.Objects), permit.Administers(permit.Source, permit.Oversees, permit.Replicates, permit.Counts),
+			permit.Remembers(permit.Target, permit.Objects), permit.Administers(permit.Target, permit.Oversees, permit.Replicates)),
 		RedWhen: []action.Red{
 			{Fault: "storage.rule-off", Want: verdict.Fail},
 			{Fault: "storage.rule-elsewhere", Want: verdict.Fail},
@@ -43,6 +47,7 @@ func (s room) replicationActions(c *action.Catalogue) {
 		Doc:      "Ask the standby alone whether its copy of a bucket can be used: it keeps versions, decrypts what it holds, expires nothing early, has the rule back, and knows every commit of its tables from their logs.",
 		Timing:   action.Timing{Timeout: 10 * time.Minute, Estimate: 5 * time.Second},
 		Verify:   s.verifyStandby,
+		Permits:  permit.Join(permit.Remembers(permit.Target, permit.Objects), permit.Administers(permit.Target, permit.Oversees, permit.Replicates)),
 		RedWhen: []action.Red{
 			{Fault: "storage.objects-unreadable", Want: verdict.Fail},
 			{Fault: "storage.target-expires", Want: verdict.Fail},
@@ -55,6 +60,7 @@ func (s room) replicationActions(c *action.Catalogue) {
 		Name: "storage.late-replicas", Over: estate.BucketKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
 		Doc:    "Look for commits of tables at the target that a replica has replaced: a late one over the standby's own, or one that brings back what was moved aside.",
 		Things: tablesIn, Verify: s.verifyLateReplicas,
+		Permits: permit.Join(permit.Remembers(permit.Source, permit.Objects), permit.Remembers(permit.Target, permit.Objects)),
 		RedWhen: []action.Red{
 			{Fault: "storage.commit-replaced", Want: verdict.Fail},
 			{Fault: "storage.table-log-missing", Want: verdict.Unknown},

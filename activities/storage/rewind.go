@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
@@ -38,6 +39,7 @@ func (s room) rewindActions(c *action.Catalogue) {
 		Plan:   s.planRewind, Apply: s.applyRewind, Verify: s.verifyRewind,
 		Undo: &action.Undo[rewindParams]{Plan: s.planUnrewind, Apply: s.applyRewind, Verify: s.verifyUnrewind, Show: showRewind},
 		Show: showRewind, ShowPart: lake.ShowLines, Rules: lake.LineRules(),
+		Permits: permit.Join(permit.Changes(permit.Target, permit.Objects), permit.Unhides(permit.Target, permit.Objects), permit.Administers(permit.Target, permit.Oversees)),
 		RedWhen: []action.Red{
 			{Fault: "storage.object-overwritten", Want: verdict.Fail},
 			{Fault: "storage.object-deleted", Want: verdict.Fail},

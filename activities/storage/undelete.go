@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/rewind"
 	"breakwater/internal/rewind/perform"
@@ -34,6 +35,7 @@ func (s room) undeleteActions(c *action.Catalogue) {
 		Plan:   s.planUndelete, Apply: s.applyUndelete, Verify: s.verifyUndelete,
 		Undo: &action.Undo[undeleteParams]{Plan: s.planDeleteAgain, Apply: s.applyUndelete, Verify: s.verifyDeletedAgain, Show: showUndelete},
 		Show: showUndelete, ShowPart: lake.ShowLines, Rules: lake.LineRules(),
+		Permits: permit.Join(permit.Changes(permit.Target, permit.Tables), permit.Unhides(permit.Target, permit.Tables), permit.Administers(permit.Target, permit.Oversees)),
 		RedWhen: []action.Red{
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
 			{Fault: "table.data-file-truncated", Want: verdict.Fail},

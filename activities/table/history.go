@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/permit"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
@@ -17,10 +18,11 @@ import (
 func (s room) historyActions(c *action.Catalogue) {
 	action.Add(c, action.Action[action.None]{
 		Name: "table.history", Over: estate.TableKind, Effect: action.ReadOnly, Drill: action.DrillReadOnly,
-		Needs:  []string{"group.recovery-point"},
-		Doc:    "Older versions of a table, as far back as its retention promises, can be read at the target: time travel works.",
-		Timing: action.Timing{Timeout: 15 * time.Minute, Estimate: 3 * time.Second},
-		Verify: s.verifyHistory,
+		Needs:   []string{"group.recovery-point"},
+		Doc:     "Older versions of a table, as far back as its retention promises, can be read at the target: time travel works.",
+		Timing:  action.Timing{Timeout: 15 * time.Minute, Estimate: 3 * time.Second},
+		Verify:  s.verifyHistory,
+		Permits: permit.Remembers(permit.Target, permit.Tables),
 		RedWhen: []action.Red{
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
 			{Fault: "table.log-entry-gone", Want: verdict.Fail},

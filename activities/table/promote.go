@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
@@ -30,6 +31,7 @@ func (s room) promoteActions(c *action.Catalogue) {
 			{Do: "bring back", Says: "the object that was moved aside is copied to where it was", Sends: []string{"put {on}"}},
 			{Do: "make it what it was", Says: "the hint that was kept is written again, or hidden where there was none", Sends: []string{"put {on}", "delete {on}"}},
 		},
+		Permits: permit.Changes(permit.Target, permit.Tables),
 		RedWhen: []action.Red{
 			{Fault: "table.late-commit", Want: verdict.Fail},
 			{Fault: "table.late-replica", Want: verdict.Fail},

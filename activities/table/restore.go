@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/backup"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
@@ -34,6 +35,7 @@ func (s room) restoreActions(c *action.Catalogue) {
 			{Do: "write * as they were", Says: "each of those in the plan is written from the version that the bucket kept", Sends: []string{"put s3://*/{data.lines.key}"}},
 			{Do: "hide * not there", Says: "each of those in the plan that was not there is hidden", Sends: []string{"delete s3://*/{data.lines.key}"}},
 		},
+		Permits: permit.Join(permit.Changes(permit.Target, permit.Tables), permit.Restores()),
 		RedWhen: []action.Red{
 			{Fault: "table.late-commit", Want: verdict.Fail},
 			{Fault: "table.data-file-gone", Want: verdict.Fail},

@@ -12,6 +12,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/permit"
 	"breakwater/internal/reach"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
@@ -43,6 +44,7 @@ func (s room) rollback() action.Action[rollbackWith] {
 			{Do: "leave the metadata domain ", Says: "what is not in that entry"},
 			{Do: "keep version ", Says: "nothing is done to the bad head"},
 		}, lake.LineRules()...),
+		Permits: permit.Join(permit.Changes(permit.Target, permit.Tables), permit.Unhides(permit.Target, permit.Tables)),
 		RedWhen: []action.Red{
 			{Fault: "table.rollback-forgets-vectors", Want: verdict.Fail},
 			{Fault: "table.rollback-lowers-protocol", Want: verdict.Fail},

@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
@@ -30,6 +31,7 @@ func (s room) witnessActions(c *action.Catalogue) {
 			{Do: "note the head", Says: "the table's file of heads is written, once where the version is new and again with its rows", Sends: []string{"put {on}"}},
 		},
 		Plan: s.planWitness, Apply: s.applyWitness, Verify: s.verifyWitness,
+		Permits: permit.Join(permit.Reads(permit.Source, permit.Tables), permit.Adds(permit.Target, permit.Journal)),
 		RedWhen: []action.Red{
 			{Fault: "witness.record-changed", Want: verdict.Fail},
 			{Fault: "witness.record-gone", Want: verdict.Fail},

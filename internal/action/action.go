@@ -27,6 +27,7 @@ import (
 
 	"breakwater/internal/estate"
 	"breakwater/internal/fault"
+	"breakwater/internal/permit"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 )
@@ -76,10 +77,13 @@ type Action[P any] struct {
 	// Requires is what it needs of an estate to pass, or to cost nothing: known without
 	// looking at any system.
 	Requires []estate.Requirement
-	Effect   Effect
-	Drill    Drill
-	Timing   Timing
-	Runs     Place // where its phases run
+	// Permits is what it must be allowed at each outside system, in all of its phases and
+	// by whose credentials: the policies of an estate are made of it.
+	Permits []permit.Permit
+	Effect  Effect
+	Drill   Drill
+	Timing  Timing
+	Runs    Place // where its phases run
 
 	// Things are what of the estate the action is about, where that is not the item
 	// itself: the pipelines in scope, the group's routing secret. It asks nothing of any

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"breakwater/internal/estate"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/verdict"
 )
@@ -23,6 +24,7 @@ type Definition struct {
 	Over     estate.Kind
 	Needs    []string
 	Requires []estate.Requirement
+	Permits  []permit.Permit
 	Effect   Effect
 	Drill    Drill
 	Timing   Timing
@@ -214,7 +216,7 @@ func Add[P any](c *Catalogue, a Action[P]) {
 		}
 	}
 	d := &Definition{
-		Name: a.Name, Doc: a.Doc, Over: a.Over, Needs: a.Needs, Requires: a.Requires, Effect: a.Effect,
+		Name: a.Name, Doc: a.Doc, Over: a.Over, Needs: a.Needs, Requires: a.Requires, Permits: a.Permits, Effect: a.Effect,
 		Drill: a.Drill, Timing: a.Timing, Runs: a.Runs, RedWhen: a.RedWhen, Params: params(reflect.TypeFor[P]()),
 	}
 	if d.Timing.Timeout == 0 {

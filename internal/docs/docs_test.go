@@ -33,7 +33,11 @@ func TestGeneratedPages(t *testing.T) {
 	if err := cat.Err(); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"actions.md": Actions(cat), "mistakes.md": Mistakes()} {
+	policies, err := Policies(cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"actions.md": Actions(cat), "mistakes.md": Mistakes(), "policies.md": policies} {
 		path := filepath.Join(root, "docs", name)
 		if *update {
 			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {

@@ -87,8 +87,8 @@ type outcome struct {
 	deaths
 	secrets secrecy
 	seed    uint64
-	took time.Duration
-	err  error // of the run, or of what it says
+	took    time.Duration
+	err     error // of the run, or of what it says
 }
 
 // carry lets a disaster happen, carries a failover through, and holds it against
