@@ -23,15 +23,7 @@ const detailsMost = 4000
 // called as often as anything changes.
 func (r *run) show(ctx workflow.Context) {
 	r.Status.Run = r.Run
-	workflow.SetCurrentDetails(ctx, Details(r.Status, r.shown()))
-}
-
-// shown is the open gate, if there is one.
-func (r *run) shown() *approval.Gate {
-	if r.gate == nil {
-		return nil
-	}
-	return &r.gate.Gate
+	workflow.SetCurrentDetails(ctx, Details(r.Status, r.Status.Open))
 }
 
 // Details is the status as the UI shows it, in Markdown: what the run is doing,
@@ -44,8 +36,11 @@ func Details(s wire.Status, g *approval.Gate) string {
 	if s.Finish != nil && s.State != wire.StateEnded {
 		fmt.Fprintf(b, "Would finish at `%s` if nobody were waited for.\n\n", s.Finish.Format("15:04:05 MST"))
 	}
+	if s.Paused != nil {
+		writePaused(b, s.Paused)
+	}
 	if s.Ask != nil {
-		writeAsk(b, s)
+		writeAsk(b, s, g)
 	}
 	if s.Gate != nil {
 		writeGate(b, s, g)
@@ -53,7 +48,20 @@ func Details(s wire.Status, g *approval.Gate) string {
 	for _, x := range s.Refusals {
 		fmt.Fprintf(b, "> Refused at `%s`: %s\n\n", x.Time.Format("15:04:05"), span(x.Reason))
 	}
+	if s.Refused > 0 {
+		fmt.Fprintf(b, "> and %d more were refused, which are only counted\n\n", s.Refused)
+	}
 	writeStages(b, s)
+	if len(s.Waived) > 0 {
+		b.WriteString("### Waived, and not proven\n\n")
+		for _, w := range s.Waived[:min(len(s.Waived), 8)] {
+			fmt.Fprintf(b, "* %s: %s\n", span(w.Item), span(strings.Join(w.By, ", ")+": "+w.Reason))
+		}
+		if n := len(s.Waived) - 8; n > 0 {
+			fmt.Fprintf(b, "* and %d more\n", n)
+		}
+		b.WriteString("\n")
+	}
 	if len(s.Proven) > 0 {
 		b.WriteString("### Proven\n\n")
 		for _, p := range s.Proven[max(0, len(s.Proven)-8):] {
@@ -116,17 +124,41 @@ func headline(s wire.Status) string {
 		}
 		return "ENDED: NOT PROVEN"
 	default:
+		if s.Paused != nil {
+			return "PAUSED"
+		}
 		return "RUNNING"
 	}
 }
 
-func writeAsk(b *strings.Builder, s wire.Status) {
+func writePaused(b *strings.Builder, p *wire.PauseStatus) {
+	fmt.Fprintf(b, "**Paused** by %s: %s. Nothing more is begun", span(p.By), span(orNone(p.Reason)))
+	if p.Open != nil {
+		fmt.Fprintf(b, "; what lets it go on:\n\n```\n%s\n```", p.Open.Command(approval.Resume))
+	}
+	b.WriteString("\n\n")
+}
+
+func writeAsk(b *strings.Builder, s wire.Status, g *approval.Gate) {
 	fmt.Fprintf(b, "**%s**\n\n", s.Ask.Question)
 	for _, f := range s.Ask.Findings {
 		fmt.Fprintf(b, "* %s\n", span(f))
 	}
-	fmt.Fprintf(b, "\nAsked: %s. Answer with one of %s:\n\n```\n%s --by YOUR-NAME\n```\n\nor send the signal `decide` with\n\n```\n{\"gate\":%q,\"decision\":%q,\"by\":\"YOUR-NAME\"}\n```\n\n",
-		s.Ask.Owner, strings.Join(s.Ask.Choices, ", "), shell.Command("breakwater", "decide", s.Run.Workflow, string(s.Ask.Choices[0])), s.Ask.ID, s.Ask.Choices[0])
+	fmt.Fprintf(b, "\nAsked: %s. Answer with one of:\n\n```\n", s.Ask.Owner)
+	for _, c := range s.Ask.Choices {
+		if g != nil {
+			fmt.Fprintln(b, g.Command(approval.Verb(c)))
+		} else {
+			fmt.Fprintln(b, shell.Command("breakwater", "decide", s.Run.Workflow, c))
+		}
+	}
+	fmt.Fprintf(b, "```\n\nor send the signal `decide` with\n\n```\n{\"gate\":%q,\"decision\":%q,\"by\":\"YOUR-NAME\"}\n```\n\n", s.Ask.ID, s.Ask.Choices[0])
+	if len(s.Ask.Items) > 0 {
+		fmt.Fprintf(b, "What may be waived, by two people: %s\n\n", span(clip.Bytes(strings.Join(s.Ask.Items, ", "), 300)))
+	}
+	for _, why := range s.Ask.NotOffered {
+		fmt.Fprintf(b, "* %s\n", span(why))
+	}
 }
 
 func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {

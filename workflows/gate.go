@@ -7,7 +7,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
 	"breakwater/internal/clip"
-	"breakwater/internal/ledger"
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
 
@@ -15,51 +14,28 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// gate is an open gate.
-type gate struct {
-	approval.Gate
-}
-
 // open puts a stage's plan to its gate until people approve a plan that is still
-// the plan. At quorum the stage is planned again; if the world moved, the gate
-// reopens as the next attempt and shows the difference.
-func (r *run) open(ctx workflow.Context, n int, p stagePlan) (stagePlan, error) {
+// the plan. At quorum it is planned again; if the world moved, the gate reopens as
+// the next attempt and shows the difference.
+func (r *run) open(ctx workflow.Context, n int, p stagePlan, again planner) (stagePlan, error) {
 	s := r.Compiled.Stages[n]
 	for {
-		if err := r.askGate(ctx, n, s.ID, *s.Approval, p, false); err != nil {
-			return p, err
-		}
-		if err := r.stopped(ctx); err != nil {
-			return p, err
-		}
-		again, err := r.planAgain(ctx, n, p.attempt+1)
+		got, err := r.askGate(ctx, n, s.ID, *s.Approval, p, false)
 		if err != nil {
 			return p, err
 		}
-		again.changed = difference(p, again)
-		if err := r.recordPlan(ctx, s.ID, again, false); err != nil {
+		if got.Verb == approval.TakeBack {
+			return p, r.undo(ctx, n, fmt.Sprintf("%s asked at the gate of %s to take back what was done: %s", orUnnamed(got.Person), s.Title, orNone(got.Reason)))
+		}
+		next, err := r.plannable(ctx, n, again, &p)
+		if err != nil {
 			return p, err
 		}
-		if again.root == p.root {
+		if next.root == p.root {
 			r.accepted(p)
 			return p, nil
 		}
-		p = again
-	}
-}
-
-// planAgain plans an approved stage once more. A plan that fails now asks, as
-// the first one does.
-func (r *run) planAgain(ctx workflow.Context, n, attempt int) (stagePlan, error) {
-	for ; ; attempt++ {
-		p, err := r.plan(ctx, n, all, attempt)
-		if err != nil || len(p.errs) == 0 {
-			return p, err
-		}
-		s := r.Compiled.Stages[n]
-		if _, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Stage %q was approved, and could not be planned again.", s.Title), first(p.errs), !p.refused); err != nil {
-			return p, err
-		}
+		p = next
 	}
 }
 
@@ -118,59 +94,19 @@ func difference(before, after stagePlan) []string {
 
 // askGate opens a gate for a plan and waits for it. It returns an error if the
 // plan was not approved.
-func (r *run) askGate(ctx workflow.Context, n int, id string, a runbook.Approval, p stagePlan, undo bool) error {
-	role, ok := r.Compiled.Role(a.Role)
-	if !ok {
-		return &errStop{wire.ErrTypeNotProven, fmt.Sprintf("role %q of gate %s is not in the estate", a.Role, id)}
+func (r *run) askGate(ctx workflow.Context, n int, id string, a runbook.Approval, p stagePlan, undo bool) (answer, error) {
+	q := question{
+		stage: n, title: r.Compiled.Stages[n].Title, role: a.Role, undo: undo, gate: &gateOf{id: id, of: a, plan: p},
+		verbs: []approval.Verb{approval.Approve, approval.Reject},
 	}
-	live := r.Run.Mode == action.ModeLive
-	quorum := approval.Quorum(a.Quorum, live, false)
-	body := wire.GateBody{Gate: id, Attempt: p.attempt, Role: a.Role, Method: string(role.Method), Quorum: quorum, Root: p.root}
-	if err := r.record(ctx, ledger.GateOpened, r.Compiled.Stages[n].ID, "", body); err != nil {
-		return err
+	if !undo && r.undoable() == nil {
+		q.verbs = append(q.verbs, approval.TakeBack)
 	}
-	opened, err := approval.NewGate(approval.Spec{
-		About: approval.Statement{
-			Namespace: r.Run.Namespace, Run: r.Chain.Head.Run, Gate: id, Attempt: p.attempt,
-			Plan: p.root, Mode: string(r.Run.Mode), Direction: direction(undo), Estate: r.Compiled.EstateDigest, Head: r.Chain.Head.String(),
-		},
-		Role: role, Live: live,
-		Offers: []approval.Offer{{Verb: approval.Approve, Quorum: quorum}, {Verb: approval.Reject, Quorum: 1}},
-	})
-	if err != nil {
-		return &errStop{wire.ErrTypeNotProven, err.Error()}
+	got, err := r.ask(ctx, q)
+	if err == nil && got.Verb == approval.Reject {
+		err = &errStop{wire.ErrTypeRejected, fmt.Sprintf("%s rejected the plan of %s: %s", orUnnamed(got.Person), q.title, orNone(got.Reason))}
 	}
-	r.showGate(ctx, n, id, a, opened, p, undo)
-	r.gate = &gate{opened}
-	r.show(ctx)
-	if err := r.attributes(ctx, r.Compiled.Stages[n].Title); err != nil {
-		return err
-	}
-	err = r.await(ctx, a)
-	closed := r.gate.Gate
-	r.gate, r.Status.Gate, r.Status.State = nil, nil, wire.StateRunning
-	stop := r.stopped(ctx)
-	if stop == nil && err != nil {
-		stop = err
-	}
-	for _, v := range closed.Votes {
-		body.By = append(body.By, v.Person)
-	}
-	body.How = string(closed.Decided)
-	if stop != nil {
-		body.How = "stopped"
-	}
-	if err := r.record(ctx, ledger.GateClosed, r.Compiled.Stages[n].ID, "", body); err != nil {
-		return err
-	}
-	switch {
-	case stop != nil:
-		return stop
-	case closed.Decided == approval.Reject:
-		last := closed.Votes[len(closed.Votes)-1]
-		return &errStop{wire.ErrTypeRejected, fmt.Sprintf("%s rejected the plan of %s: %s", last.Person, r.Compiled.Stages[n].Title, orNone(last.Reason))}
-	}
-	return r.attributes(ctx, r.Compiled.Stages[n].Title)
+	return got, err
 }
 
 func direction(undo bool) string {
@@ -198,24 +134,6 @@ func (r *run) showGate(ctx workflow.Context, n int, id string, a runbook.Approva
 	r.Status.Stages[n].State = "waiting"
 	r.Status.State = wire.StateGate
 	r.Status.Doing = fmt.Sprintf("waiting for %d of %s to approve %s", st.Quorum, a.Role, title)
-}
-
-// await waits for the open gate, reminding as often as the runbook says.
-func (r *run) await(ctx workflow.Context, a runbook.Approval) error {
-	settled := func() bool {
-		return r.gate.Status != approval.Open || r.abort != nil || r.fatal != nil
-	}
-	if a.Reminder == 0 {
-		return workflow.Await(ctx, settled)
-	}
-	for {
-		ok, err := r.awaitFor(ctx, a, settled)
-		if ok || err != nil {
-			return err
-		}
-		r.Status.Gate.Reminded++
-		r.show(ctx)
-	}
 }
 
 // awaitFor waits until the gate is settled or a reminder is due. Its timer is

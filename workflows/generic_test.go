@@ -280,20 +280,53 @@ func reversed(s []string) []string {
 	return s
 }
 
+// A failed undo stops there, so that no fence is lifted under what is not taken back, asks,
+// and outranks whatever stops the run then.
 func TestFailedUndoOutranksEverything(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, shipped(t))
-	b.model.break_(func(a, _ string, p wire.Phase) error {
-		if a == "storage.stop-replication" && p == wire.VerifyPhase || a == "pipelines.pause" && p == wire.UndoVerifyPhase {
-			return errRed
-		}
-		return nil
-	})
-	_, err := b.carry(b.start("RegionalFailover", inputs), func(s wire.Status) approval.Decision {
-		return approval.Decision{Gate: s.Ask.ID, Verb: "undo", By: "ana"}
-	})
-	endedAs(t, err, wire.ErrTypeUndoFailed)
-	if b.model.state["storage.fence/lake"] != "" {
-		t.Error("one failed undo stopped the others")
+	for _, last := range []string{"abort", "cancel", "retry"} {
+		t.Run(last, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, shipped(t))
+			heal := false
+			b.model.break_(func(a, _ string, p wire.Phase) error {
+				if a == "storage.stop-replication" && p == wire.VerifyPhase || a == "storage.stop-replication" && p == wire.UndoVerifyPhase && !heal {
+					return errRed
+				}
+				return nil
+			})
+			r := b.start("RegionalFailover", inputs)
+			asked := 0
+			_, err := b.carry(r, func(s wire.Status) approval.Decision {
+				if asked++; asked == 1 {
+					return approval.Decision{Gate: s.Ask.ID, Verb: approval.TakeBack}
+				}
+				if asked > 2 || slices.Contains(s.Ask.Choices, "undo") || !strings.Contains(s.Ask.Question, "Taking back") {
+					t.Errorf("question %d: %+v", asked, s.Ask)
+				}
+				b.model.mu.Lock()
+				lifted := b.model.state["storage.fence/lake"] == "" || b.model.state["pipelines.pause/lab"] == ""
+				heal = true
+				b.model.mu.Unlock()
+				if lifted {
+					t.Error("the fence was lifted although what came after it was not taken back")
+				}
+				if last == "cancel" {
+					if err := b.client.CancelWorkflow(b.t.Context(), r.GetID(), ""); err != nil {
+						t.Error(err)
+					}
+					return approval.Decision{}
+				}
+				return approval.Decision{Gate: s.Ask.ID, Verb: approval.Verb(last)}
+			})
+			want := wire.ErrTypeUndoFailed
+			if last == "retry" {
+				want = wire.ErrTypeUndone
+			}
+			endedAs(t, err, want)
+			if lifted := b.model.state["storage.fence/lake"] == ""; lifted != (last == "retry") {
+				t.Errorf("after %s the fence is lifted: %v", last, lifted)
+			}
+		})
 	}
 }

@@ -423,17 +423,23 @@ func (b *bench) until(r client.WorkflowRun, what string, ok func(wire.Status) bo
 func (b *bench) sign(s wire.Status, verb approval.Verb, who string, r client.WorkflowRun) approval.Decision {
 	b.t.Helper()
 	g := s.Gate
-	statement := approval.Statement{
-		Namespace: "default", Run: ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun},
-		Gate: g.ID, Attempt: g.Attempt, Decision: verb, Plan: g.Root,
-		Mode: string(s.Run.Mode), Direction: g.Direction, Estate: g.EstateDigest, Head: g.Head,
-	}
-	sig, err := statement.Sign(signer(b.t, byte(slices.Index(people, who))))
+	d := approval.Decision{Gate: g.ID, Attempt: g.Attempt, Verb: verb, Plan: g.Root, By: who}
+	return b.signed(s, d)
+}
+
+// signed signs a decision about the open question, by whom it says it is.
+func (b *bench) signed(s wire.Status, d approval.Decision) approval.Decision {
+	b.t.Helper()
+	sig, err := s.Open.StatementOf(d).Sign(signer(b.t, byte(slices.Index(people, d.By))))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return approval.Decision{Gate: g.ID, Attempt: g.Attempt, Verb: verb, Plan: g.Root, By: who, Signature: sig}
+	d.Signature = sig
+	return d
 }
+
+// member is somebody who may answer the open question.
+func member(s wire.Status) string { return s.Open.Spec.Role.Members[0].Name }
 
 // decide sends a decision as an update and returns the answer.
 func (b *bench) decide(r client.WorkflowRun, d approval.Decision) wire.Answer {
@@ -488,14 +494,23 @@ func (b *bench) carry(r client.WorkflowRun, onFailure func(wire.Status) approval
 			b.approve(r, s)
 		case slices.Contains(s.Ask.Choices, "done"):
 			last += s.Ask.ID
-			b.decide(r, approval.Decision{Gate: s.Ask.ID, Verb: "done", By: "emil", Owner: "emil", Due: "2099-01-01"})
+			if a := b.decide(r, b.signed(s, approval.Decision{Gate: s.Ask.ID, Verb: approval.Done, By: member(s), Owner: "emil", Due: "2099-01-01"})); !a.Counted {
+				b.t.Fatalf("done did not count: %s", a.Outcome)
+			}
 		default:
 			last += s.Ask.ID
 			if onFailure == nil {
 				b.t.Fatalf("the run asks: %+v", s.Ask)
 			}
 			d := onFailure(s)
-			d.By = "" // whoever: what is asked here needs no authority of its own
+			d.By = "" // whoever, where it needs no authority of its own
+			if d.Verb == approval.TakeBack {
+				d.By = member(s)
+				d = b.signed(s, d)
+			}
+			if d.Verb == "" { // the test stopped it otherwise
+				continue
+			}
 			if a := b.decide(r, d); !a.Counted {
 				b.t.Fatalf("%+v did not count: %s", d, a.Outcome)
 			}

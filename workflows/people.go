@@ -1,13 +1,12 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
-	"slices"
+	"time"
 
-	"breakwater/internal/action"
 	"breakwater/internal/approval"
 	"breakwater/internal/ledger"
-	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
 
 	"go.temporal.io/sdk/converter"
@@ -16,33 +15,28 @@ import (
 
 // received is a decision that arrived and waits to be judged.
 type received struct {
-	Name approval.Verb `json:"name"` // of the signal; empty for decide
-	Data []byte        `json:"data"` // the payload as it came
-	Via  string        `json:"via"`  // "signal" or "update"
+	Name approval.Verb `json:"name"`           // of the signal; empty for decide
+	Data []byte        `json:"data"`           // the payload as it came
+	Long int           `json:"long,omitempty"` // how many bytes it had, where none of them were kept
+	Via  string        `json:"via"`            // "signal" or "update"
 
 	answer *wire.Answer // of an update, whose handler waits for it
 }
 
-// decided is a decision that ends something beside a gate.
-type decided struct {
-	approval.Decision
-	Who string
+// paused is who paused the run, and where people are asked to let it go on.
+type paused struct {
+	Gate approval.Gate `json:"gate"`
+	Who  string        `json:"who"`
 }
 
-// The choices at a step that did not pass, and at a manual step.
-const (
-	choiceRetry = approval.Retry
-	choiceAbort = approval.Abort
-	choiceUndo  = approval.Verb("undo")
-	choiceDone  = approval.Verb("done")
-)
-
-// ask is an open question to a person.
-type ask struct {
-	id      string
-	role    string
-	choices []approval.Verb
-	got     *decided
+// judged is what became of a decision.
+type judged struct {
+	counted bool
+	outcome string
+	body    wire.DecisionBody
+	then    func()      // what it changes, once it is written down
+	kind    ledger.Kind // of its entry, if it counted
+	entry   any
 }
 
 // listen requests every channel and handler, with its description, before the
@@ -54,8 +48,11 @@ func (r *run) listen(ctx workflow.Context) error {
 	}{
 		{wire.SignalApprove, "Approve the plan of the open gate. The current details show the JSON to paste.", approval.Approve},
 		{wire.SignalReject, "Reject the plan of the open gate: the run stops, and nothing is undone by itself.", approval.Reject},
-		{wire.SignalDecide, `Answer a question of the run: {"decision":"retry"}, "undo", "abort", or "done" for a manual step.`, ""},
+		{wire.SignalDecide, `Answer a question of the run: {"decision":"retry"}, verify, waive, undo, abort, or done for a manual step; also pause, resume, note.`, ""},
 		{wire.SignalAbort, "Stop the run where it is. Nothing is undone by itself; the report says what was done.", approval.Abort},
+		{wire.SignalPause, "Begin nothing more until somebody says resume. What has begun is finished.", approval.Pause},
+		{wire.SignalResume, "Let a paused run go on.", approval.Resume},
+		{wire.SignalNote, `Write something into the run's record: {"by":"ana","reason":"the region's status page says so"}.`, approval.Note},
 	} {
 		ch := workflow.GetSignalChannelWithOptions(ctx, s.name, workflow.SignalChannelOptions{Description: s.doc})
 		workflow.GoNamed(ctx, "signal "+s.name, func(ctx workflow.Context) {
@@ -64,7 +61,7 @@ func (r *run) listen(ctx workflow.Context) error {
 				if !ch.Receive(ctx, &raw) {
 					return
 				}
-				r.Inbox = append(r.Inbox, received{Name: s.verb, Data: payload(raw), Via: "signal"})
+				r.arrive(received{Name: s.verb, Data: payload(raw), Via: "signal"})
 			}
 		})
 	}
@@ -75,14 +72,14 @@ func (r *run) listen(ctx workflow.Context) error {
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, wire.UpdateDecide, func(ctx workflow.Context, raw converter.RawValue) (wire.Answer, error) {
 		a := &wire.Answer{}
-		r.Inbox = append(r.Inbox, received{Data: payload(raw), Via: "update", answer: a})
+		r.arrive(received{Data: payload(raw), Via: "update", answer: a})
 		// Also in a cancelled run: whoever decided gets an answer.
 		ctx, cancel := workflow.NewDisconnectedContext(ctx)
 		defer cancel()
 		err := workflow.Await(ctx, func() bool { return a.Outcome != "" })
 		return *a, err
 	}, workflow.UpdateHandlerOptions{
-		Description: "Approve, reject, retry, undo, abort or done, and be told what became of it.",
+		Description: "Approve, reject, retry, verify, waive, undo, done, abort, pause, resume or note, and be told what became of it.",
 		Validator: func(_ workflow.Context, raw converter.RawValue) error {
 			if d := approval.Decode(payload(raw)); d.Malformed != "" {
 				return fmt.Errorf("%s", d.Malformed)
@@ -101,7 +98,17 @@ func payload(raw converter.RawValue) []byte {
 	return raw.Payload().GetData()
 }
 
-// judge takes the decisions one by one, in the order in which they arrived.
+// arrive takes a decision in. What is too long is not kept, since a run hands on what it
+// has not judged yet.
+func (r *run) arrive(in received) {
+	if len(in.Data) > approval.Most {
+		in.Long, in.Data = len(in.Data), nil
+	}
+	r.Inbox = append(r.Inbox, in)
+}
+
+// judge takes the decisions in the order in which they arrived. Those that do not count
+// are written down together, so that a flood of them costs no more than a few.
 func (r *run) judge(ctx workflow.Context) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
@@ -110,210 +117,237 @@ func (r *run) judge(ctx workflow.Context) {
 			return
 		}
 		r.clerk = true
-		in := r.Inbox[0]
-		r.Inbox = r.Inbox[1:]
-		counted, outcome := r.decide(ctx, in)
-		if in.answer != nil {
-			in.answer.Counted, in.answer.Outcome = counted, outcome
+		batch := r.Inbox
+		r.Inbox = nil
+		answers := make([]func(), len(batch))
+		for i, in := range batch {
+			j := r.decide(ctx, in)
+			if j.counted {
+				j = r.count(ctx, j)
+			}
+			if !j.counted {
+				r.refuse(ctx, j)
+			}
+			answers[i] = func() {
+				if in.answer != nil {
+					in.answer.Counted, in.answer.Outcome = j.counted, j.outcome
+				}
+			}
+		}
+		r.written(ctx, r.tellRefusals(ctx))
+		for _, answer := range answers {
+			answer()
 		}
 		r.show(ctx)
 		r.clerk = false
 	}
 }
 
-// decide says what becomes of a decision, and writes it down either way.
-func (r *run) decide(ctx workflow.Context, in received) (counted bool, outcome string) {
+// count writes down a decision that counts, and lets it take effect. What the ledger's
+// side finds not to count after all is refused, and changes nothing.
+func (r *run) count(ctx workflow.Context, j judged) judged {
+	err := r.record(ctx, j.kind, r.stageNow(), "", j.entry)
+	var no *errNotTaken
+	if errors.As(err, &no) {
+		j.counted, j.outcome = false, "refused: "+no.why
+		return j
+	}
+	r.written(ctx, err)
+	j.then()
+	return j
+}
+
+// written says that a decision is not in the ledger: the run stops by itself then.
+func (r *run) written(ctx workflow.Context, err error) {
+	if err != nil {
+		workflow.GetLogger(ctx).Error("a decision could not be written down", "error", err)
+	}
+}
+
+// stageNow is the id of the stage that the run is in.
+func (r *run) stageNow() string {
+	if n := r.Status.Current; n < len(r.Compiled.Stages) {
+		return r.Compiled.Stages[n].ID
+	}
+	return ""
+}
+
+// decide says what becomes of a decision.
+func (r *run) decide(ctx workflow.Context, in received) judged {
 	d := approval.Decode(in.Data)
 	switch {
+	case in.Long > 0:
+		d = approval.TooLong(in.Long)
 	case in.Name == "":
 	case len(in.Data) == 0 || string(in.Data) == "null": // a signal sent without input
 		d = approval.Decision{Verb: in.Name}
 	default:
 		d = d.Under(in.Name)
 	}
-	body := wire.DecisionBody{
-		Gate: d.Gate, Attempt: d.Attempt, Decision: string(d.Verb), Via: in.Via, Who: d.By, Reason: d.Reason, Raw: d.Raw,
-	}
-	stage := ""
-	if n := r.Status.Current; n < len(r.Compiled.Stages) {
-		stage = r.Compiled.Stages[n].ID
-	}
+	j := judged{kind: ledger.Decided, then: func() {}, body: wire.DecisionBody{
+		Gate: d.Gate, Attempt: d.Attempt, Decision: string(d.Verb), Via: in.Via, Who: d.By, Reason: d.Reason, Raw: d.Raw, Items: d.Items,
+	}}
+	now := workflow.Now(ctx)
 	switch {
 	case d.Malformed != "":
-		outcome = "refused: " + d.Malformed
+		j.outcome = "refused: " + d.Malformed
+	case d.Verb == approval.Note:
+		r.noted(&j, d)
+		return j
 	case r.ending:
-		outcome = "refused: the run has ended"
-	case d.Verb == choiceAbort:
-		counted, outcome = true, "the run stops; nothing is undone by itself"
-		r.abort = &decided{Decision: d, Who: nameOf(d)}
-	case d.Verb == approval.Approve || d.Verb == approval.Reject:
-		counted, outcome = r.vote(ctx, d, &body)
+		j.outcome = "refused: the run has ended, and there is nothing left to decide or to stop"
+	case d.Verb == approval.Abort && r.abort != nil:
+		j.outcome = "refused: the run stops already, as " + nameOf(*r.abort) + " said"
+	case d.Verb == approval.Abort:
+		j.counted, j.outcome = true, "the run stops; nothing is undone by itself"
+		r.abort = &d // before it is written down: stopping waits for nobody
+	case d.Verb == approval.Pause:
+		r.pause(&j, d)
+	case d.Verb == approval.Resume:
+		r.resume(&j, now, d)
+	case r.asked == nil:
+		j.outcome = "refused: no gate is open and the run asks nothing now; decide when a plan or a question is shown"
 	default:
-		counted, outcome = r.answer(d, &body)
+		r.answer(&j, now, d)
 	}
-	kind := ledger.Decided
-	if !counted {
-		kind = ledger.Refused
-		r.Status.Refusals = append(r.Status.Refusals, wire.Refusal{Time: workflow.Now(ctx).UTC(), Who: nameOf(d), Reason: outcome})
-		r.Status.Refusals = r.Status.Refusals[max(0, len(r.Status.Refusals)-5):]
-	}
-	body.Outcome = outcome
-	if err := r.record(ctx, kind, stage, "", body); err != nil {
-		workflow.GetLogger(ctx).Error("a decision could not be written down", "error", err)
-	}
-	return counted, outcome
+	j.body.Outcome, j.entry = j.outcome, j.body
+	return j
 }
 
-func nameOf(d approval.Decision) string {
-	if d.By == "" {
-		return "somebody unnamed"
-	}
-	return d.By
-}
+func nameOf(d approval.Decision) string { return orUnnamed(d.By) }
 
-// vote puts a decision to the open gate.
-func (r *run) vote(ctx workflow.Context, d approval.Decision, body *wire.DecisionBody) (bool, string) {
-	if r.gate == nil {
-		return false, "refused: no gate is open; decide when a plan is shown"
-	}
-	next, j := r.gate.Gate.Judge(workflow.Now(ctx), d, approval.Who{})
-	r.gate.Gate = next
-	body.Who, body.Key, body.Method = j.Person, j.Key, string(next.Spec.Role.Method)
-	if j.Outcome == approval.Counted || j.Outcome == approval.Settled {
-		statement := next.Statement(d.Verb)
-		if !d.Expires.IsZero() {
-			statement.Expires = d.Expires
+// answer puts a decision to the open question.
+func (r *run) answer(j *judged, now time.Time, d approval.Decision) {
+	o := r.asked
+	next, said := o.Judge(now, d, approval.Who{})
+	if j.says(next, said, d); !j.counted && d.Verb == approval.TakeBack {
+		if no := r.undoable(); no != nil {
+			j.outcome += "; " + no.Error()
 		}
-		body.Statement, body.Raw = string(statement.Text()), d.Signature
-		r.Status.Gate.Approved = nil
-		for _, v := range next.Votes {
-			r.Status.Gate.Approved = append(r.Status.Gate.Approved, v.Person)
-		}
-		return true, j.Reason
 	}
-	return false, string(j.Outcome) + ": " + j.Reason
+	if j.counted {
+		j.then = func() {
+			if r.asked != o {
+				return // the run stopped meanwhile
+			}
+			o.Gate = next
+			if r.Status.Gate != nil {
+				r.Status.Gate.Approved = approvedBy(next)
+			}
+		}
+	}
 }
 
-// answer gives a decision to the open question.
-func (r *run) answer(d approval.Decision, body *wire.DecisionBody) (bool, string) {
-	a := r.ask
+// says fills in what a gate said of a decision.
+func (j *judged) says(next approval.Gate, said approval.Judgement, d approval.Decision) {
+	j.body.Who, j.body.Key, j.body.Method = said.Person, said.Key, string(next.Spec.Role.Method)
+	if !said.Proven {
+		j.body.Method = "claimed"
+	}
+	j.counted = said.Outcome == approval.Counted || said.Outcome == approval.Settled
+	if !j.counted {
+		j.outcome = string(said.Outcome) + ": " + said.Reason
+		if j.body.Who == "" {
+			j.body.Who = d.By
+		}
+		return
+	}
+	j.outcome, j.body.Gate, j.body.Attempt = said.Reason+means(d.Verb), next.Spec.About.Gate, next.Spec.About.Attempt
+	j.body.Owner, j.body.Due, j.body.Missing = d.Owner, d.Due, said.Outcome == approval.Counted
+	if said.Key != "" {
+		j.body.Statement, j.body.Raw = string(next.StatementOf(d).Text()), d.Signature
+	}
+}
+
+// means is what follows from an answer, to whoever gave it.
+func means(v approval.Verb) string {
+	switch v {
+	case approval.Retry:
+		return ": it is tried again, and planned again if the world moved"
+	case approval.LookAgain:
+		return ": it is looked at again, and nothing is done"
+	case approval.TakeBack:
+		return ": taking back is planned; that plan is approved at a gate of its own"
+	case approval.Done:
+		return ": taken as done; its check proves it now, or does not"
+	}
+	return ""
+}
+
+func approvedBy(g approval.Gate) []string {
+	var who []string
+	for _, v := range g.Votes {
+		if v.Verb == approval.Approve {
+			who = append(who, v.Person)
+		}
+	}
+	return who
+}
+
+// notesMost is how many notes a run takes: each is an entry of its own.
+const notesMost = 100
+
+// noted takes what a person wants to be in the record.
+func (r *run) noted(j *judged, d approval.Decision) {
 	switch {
-	case a == nil || a.got != nil:
-		return false, "refused: the run asks nothing now"
-	case !slices.Contains(a.choices, d.Verb):
-		return false, fmt.Sprintf("refused: %q cannot be decided here; it takes %v", d.Verb, a.choices)
-	case d.Gate != "" && d.Gate != a.id:
-		return false, fmt.Sprintf("refused: it is for %q and this is %q", d.Gate, a.id)
+	case d.Reason == "":
+		j.outcome = `refused: a note needs its text as the reason: breakwater decide RUN note --reason TEXT`
+	case r.Notes >= notesMost:
+		j.outcome = fmt.Sprintf("refused: the run has taken %d notes, and takes no more", notesMost)
+	default:
+		r.Notes++
+		j.counted, j.outcome, j.kind = true, "noted", ledger.Note
+		j.entry = wire.NoteBody{Text: d.Reason, By: nameOf(d)}
+		return
 	}
-	if role, ok := r.Compiled.Role(a.role); ok && d.By != "" {
-		if _, is := role.Member(d.By); !is {
-			return false, "refused: " + role.NoMember(d.By)
-		}
-	}
-	body.Gate = a.id
-	a.got = &decided{Decision: d, Who: nameOf(d)}
-	return true, map[approval.Verb]string{
-		choiceRetry: "the step is done again",
-		choiceUndo:  "taking back is planned; that plan is approved at a gate of its own",
-		choiceDone:  "taken as done; its check proves it now, or does not",
-	}[d.Verb]
+	j.body.Outcome, j.entry = j.outcome, j.body
 }
 
-// askWhatNext stops the run at something that did not pass, and asks. What is unknown
-// has not failed, also if the run ends here.
-func (r *run) askWhatNext(ctx workflow.Context, n int, step, title, question string, findings []string, unknown bool) (approval.Verb, error) {
-	r.unsure = unknown
-	choices := []approval.Verb{choiceRetry, choiceAbort}
-	if r.canUndo() {
-		choices = []approval.Verb{choiceRetry, choiceUndo, choiceAbort}
+// pause keeps the run from beginning anything more.
+func (r *run) pause(j *judged, d approval.Decision) {
+	if r.Paused != nil {
+		j.outcome = "refused: the run is paused already, by " + r.Paused.Who + "; what lets it go on is: " + r.Paused.Gate.Command(approval.Resume)
+		return
 	}
-	got, err := r.question(ctx, n, step, title, question, findings, choices, r.roleAt(n))
-	if err != nil {
-		return "", err
+	r.Pauses++
+	q := question{role: r.roleAt(min(r.Status.Current, len(r.Compiled.Stages)-1)), verbs: []approval.Verb{approval.Resume}}
+	s, _, err := r.spec(q, fmt.Sprintf("pause-%d", r.Pauses))
+	s.About.Head = r.Chain.Head.String()
+	s.About.Plan = ledger.Digest([]byte(s.About.Gate))
+	g, bad := approval.NewGate(s)
+	if _, can := s.Offer(approval.Resume); err != nil || bad != nil || !can {
+		j.outcome = fmt.Sprintf("refused: role %s could never let the run go on; what stops it is: %s", q.role, g.Command(approval.Abort))
+		return
 	}
-	r.unsure = unknown && got.Verb != choiceRetry
-	return got.Verb, nil
+	j.counted, j.outcome = true, "the run begins nothing more; what lets it go on is: "+g.Command(approval.Resume)
+	p := &paused{Gate: g, Who: nameOf(d)}
+	j.body.Gate = s.About.Gate
+	r.Paused = p
+	r.Status.Paused = &wire.PauseStatus{ID: s.About.Gate, By: p.Who, Reason: d.Reason, Role: q.role, Open: &p.Gate}
 }
 
-// askPerson waits until a manual step is said to be done; its check then proves
-// it or does not.
-func (r *run) askPerson(ctx workflow.Context, n int, s runbook.Step) error {
-	got, err := r.question(ctx, n, s.ID, s.Title, s.Question, nil, []approval.Verb{choiceDone, choiceAbort}, s.Owner)
-	if err != nil {
-		return err
+// resume lets a paused run go on.
+func (r *run) resume(j *judged, now time.Time, d approval.Decision) {
+	p := r.Paused
+	if p == nil {
+		j.outcome = "refused: the run is not paused"
+		return
 	}
-	return r.assign(ctx, r.Compiled.Stages[n].ID, got)
+	next, said := p.Gate.Judge(now, d, approval.Who{})
+	if j.says(next, said, d); j.counted {
+		j.outcome = "the run goes on"
+		j.then = func() { r.Paused, r.Status.Paused = nil, nil }
+	}
 }
 
-// assign gives every obligation without an owner the one that was named.
-func (r *run) assign(ctx workflow.Context, stage string, d *decided) error {
-	for i := range r.Obligations {
-		o := &r.Obligations[i]
-		if d.Owner == "" || o.Owner != "" {
-			continue
-		}
-		o.Owner, o.Due = d.Owner, d.Due
-		if err := r.record(ctx, ledger.Obligation, stage, o.Step, *o); err != nil {
+// ready waits while the run is paused, and says why it must not go on, if it must not.
+func (r *run) ready(ctx workflow.Context) error {
+	if r.Paused != nil {
+		r.show(ctx)
+		if err := workflow.Await(ctx, func() bool { return r.Paused == nil || r.abort != nil || r.fatal != nil }); err != nil && r.stopped(ctx) == nil {
 			return err
 		}
+		r.show(ctx)
 	}
-	r.Status.Obligations = r.Obligations
-	return nil
-}
-
-// question asks a person and waits.
-func (r *run) question(ctx workflow.Context, n int, step, title, text string, findings []string, choices []approval.Verb, role string) (*decided, error) {
-	r.Asks++
-	a := &ask{id: fmt.Sprintf("ask-%d", r.Asks), role: role, choices: choices}
-	words := make([]string, len(choices))
-	for i, c := range choices {
-		words[i] = string(c)
-	}
-	if err := r.record(ctx, ledger.Asked, r.Compiled.Stages[n].ID, step, wire.AskedBody{
-		Ask: a.id, Question: text, Findings: findings, Choices: words,
-	}); err != nil {
-		return nil, err
-	}
-	r.ask = a
-	r.Status.State, r.Status.Doing = wire.StateAsking, text
-	r.Status.Ask = &wire.AskStatus{ID: a.id, Step: step, Title: title, Question: text, Findings: findings, Choices: words, Owner: role}
-	r.show(ctx)
-	if err := r.attributes(ctx, r.Compiled.Stages[n].Title); err != nil {
-		return nil, err
-	}
-	err := workflow.Await(ctx, func() bool { return a.got != nil || r.abort != nil || r.fatal != nil })
-	r.ask, r.Status.Ask, r.Status.State = nil, nil, wire.StateRunning
-	if stop := r.stopped(ctx); stop != nil {
-		return nil, stop
-	}
-	if err != nil {
-		return nil, err
-	}
-	if a.got.Verb == choiceAbort {
-		return nil, &errStop{wire.ErrTypeAborted, "aborted by " + a.got.Who}
-	}
-	return a.got, r.attributes(ctx, r.Compiled.Stages[n].Title)
-}
-
-// roleAt is who is asked in a stage: the role of its gate, else of the nearest
-// gate before it, else the runbook's owner.
-func (r *run) roleAt(n int) string {
-	if a := r.approvalAt(n); a != nil {
-		return a.Role
-	}
-	return r.Compiled.Owner
-}
-
-func (r *run) approvalAt(n int) *runbook.Approval {
-	for _, s := range slices.Backward(r.Compiled.Stages[:n+1]) {
-		if s.Approval != nil {
-			return s.Approval
-		}
-	}
-	return nil
-}
-
-// canUndo reports whether anything that ran can be taken back.
-func (r *run) canUndo() bool {
-	return slices.ContainsFunc(r.Done, func(d done) bool { return d.Plan.Step.CanUndo && d.Plan.Step.Effect == action.Mutates })
+	return r.stopped(ctx)
 }

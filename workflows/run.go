@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/approval"
 	"breakwater/internal/clip"
 	"breakwater/internal/ledger"
 	"breakwater/internal/plural"
@@ -44,6 +45,11 @@ type carried struct {
 	Next        int                 `json:"next"` // stage
 	Done        []done              `json:"done,omitempty"`
 	Asks        int                 `json:"asks,omitempty"`
+	Pauses      int                 `json:"pauses,omitempty"`
+	Notes       int                 `json:"notes,omitempty"`
+	Planned     attempts            `json:"planned,omitzero"`
+	Undos       int                 `json:"undos,omitempty"` // attempts at taking back
+	Paused      *paused             `json:"paused,omitempty"`
 	Exercised   int                 `json:"exercised,omitempty"`
 	Inbox       []received          `json:"inbox,omitempty"`
 	Obligations []action.Obligation `json:"obligations,omitempty"`
@@ -59,14 +65,14 @@ type continued struct {
 // run is the interpreter at work.
 type run struct {
 	carried
-	gate   *gate // the open one
-	ask    *ask  // the open one
-	abort  *decided
-	unsure bool // what a person was asked about is unknown, and nothing was seen to be wrong
-	clerk  bool // is judging a decision
-	ledger workflow.Mutex
-	fatal  error // the ledger cannot be written: nothing more may be done
-	ending bool
+	asked    *opened // the question that is open
+	abort    *approval.Decision
+	refusals refusals
+	unsure   bool // what a person was asked about is unknown, and nothing was seen to be wrong
+	clerk    bool // is judging a decision
+	ledger   workflow.Mutex
+	fatal    error // the ledger cannot be written: nothing more may be done
+	ending   bool
 }
 
 // errStop is why a run stops before its end. Its kind is one of the error types
@@ -74,6 +80,11 @@ type run struct {
 type errStop struct{ kind, why string }
 
 func (e *errStop) Error() string { return e.why }
+
+// errNotTaken says that a decision does not count after all.
+type errNotTaken struct{ why string }
+
+func (e *errNotTaken) Error() string { return e.why }
 
 // Run executes the runbook whose name it is registered under. The input is one
 // flat JSON object, as a person types it.
@@ -170,6 +181,9 @@ func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool)
 // stages walks the stages from where the run stands.
 func (r *run) stages(ctx workflow.Context) error {
 	for r.Next < len(r.Compiled.Stages) {
+		if err := r.ready(ctx); err != nil {
+			return err
+		}
 		if err := r.stage(ctx, r.Next); err != nil {
 			return err
 		}
@@ -186,6 +200,12 @@ func (r *run) continueAsNew(ctx workflow.Context) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
+	if err := r.tell(ctx); err != nil {
+		return err
+	}
+	if err := r.stopped(ctx); err != nil { // an abort may have arrived while it settled
+		return err
+	}
 	r.Status.Proven = r.Status.Proven[max(0, len(r.Status.Proven)-20):]
 	input, err := json.Marshal(continued{Continue: &r.carried})
 	if err != nil {
@@ -199,7 +219,15 @@ func (r *run) continueAsNew(ctx workflow.Context) error {
 func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	r.Status.Gate, r.Status.Ask, r.gate, r.ask = nil, nil, nil, nil
+	// What arrived before the end counts: an abort stops also a run whose last step passed.
+	if err := r.settle(ctx); err != nil {
+		return wire.Result{}, err
+	}
+	if stop := r.stopped(ctx); stop != nil && cause == nil {
+		cause = stop
+	}
+	r.ending = true
+	r.Status.Gate, r.Status.Ask, r.Status.Open, r.asked = nil, nil, nil, nil
 	how, why := "proven", ""
 	if r.Run.Mode == action.ModePlan {
 		how = "planned"
@@ -221,6 +249,7 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	res := wire.Result{
 		Mode: r.Run.Mode, Obligations: r.Obligations, Milestones: r.Status.Milestones,
 		Exercised: r.Exercised, Proven: r.countSteps(proven), Nothing: r.countSteps(idle), Steps: r.countSteps(nil),
+		Waived: len(r.Status.Waived),
 	}
 	if why == "" {
 		if res.Verdict, res.Summary = r.passed(); res.Verdict == verdict.Nothing {
@@ -243,6 +272,9 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 		}
 	}
 	if err := r.settle(ctx); err != nil {
+		return res, err
+	}
+	if err := r.tell(ctx); err != nil {
 		return res, err
 	}
 	res.Head = r.Chain.Head.String()
@@ -271,16 +303,20 @@ func (r *run) passed() (verdict.Verdict, string) {
 	if r.Run.Mode == action.ModePlan {
 		did, had, n = "planned", "would have nothing to do", all-none
 	}
-	if n+len(r.Obligations) == 0 {
+	if n+len(r.Obligations)+len(r.Status.Waived) == 0 {
 		v, word = verdict.Nothing, wire.NothingToDo
 	}
-	text := fmt.Sprintf("%s: %s %s", word, plural.Of(n, "step"), did)
+	text := fmt.Sprintf("%s %s", plural.Of(n, "step"), did)
 	if none > 0 {
 		text += fmt.Sprintf(", %d %s", none, had)
 	}
 	if left := all - r.Exercised - none; left > 0 && r.Run.Mode == action.ModeDrill {
 		text += fmt.Sprintf(", %d not run in a drill", left)
 	}
+	if n := len(r.Status.Waived); n > 0 {
+		word = fmt.Sprintf("%s, %d waived", word, n)
+	}
+	text = word + ": " + text
 	if n := len(r.Obligations); n > 0 {
 		text += fmt.Sprintf(", %s open", plural.Of(n, "obligation"))
 	}
@@ -304,6 +340,12 @@ func (r *run) failed(how string) verdict.Verdict {
 func conclusive(err error) bool {
 	var app *temporal.ApplicationError
 	return errors.As(err, &app) && app.NonRetryable()
+}
+
+// hasMoved reports whether the world is not what the plan saw: planning again helps.
+func hasMoved(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.Type() == wire.ErrTypeMoved
 }
 
 // countSteps counts the steps that are so; nil counts all.
@@ -344,6 +386,7 @@ func (r *run) record(ctx workflow.Context, kind ledger.Kind, stage, step string,
 	if err != nil {
 		return fmt.Errorf("ledger entry %s: %w", kind, err)
 	}
+	before := r.Chain
 	entry, head, err := r.Chain.Append(ledger.Entry{
 		Time: workflow.Now(ctx), Kind: kind, Stage: stage, Step: step, Body: raw, Docs: docs,
 	})
@@ -352,6 +395,12 @@ func (r *run) record(ctx workflow.Context, kind ledger.Kind, stage, step string,
 	}
 	actx := workflow.WithActivityOptions(ctx, looking(fmt.Sprintf("%d %s %s", head.Seq, kind, step)))
 	err = workflow.ExecuteActivity(actx, wire.AppendEntry, wire.AppendInput{Estate: r.Compiled.Estate, Head: head, Entry: entry}).Get(ctx, nil)
+	var app *temporal.ApplicationError
+	if kind == ledger.Decided && errors.As(err, &app) && app.Type() == wire.ErrTypeRefused {
+		// The ledger's side judges a decision for itself, and found that it does not count.
+		r.Chain = before
+		return &errNotTaken{app.Message()}
+	}
 	if err != nil {
 		r.fatal = fmt.Errorf("the ledger could not be written at entry %d: %w", head.Seq, err)
 		return r.fatal
@@ -365,7 +414,6 @@ func (r *run) record(ctx workflow.Context, kind ledger.Kind, stage, step string,
 func (r *run) settle(ctx workflow.Context) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	r.ending = true
 	return workflow.Await(ctx, func() bool {
 		return len(r.Inbox) == 0 && !r.clerk && workflow.AllHandlersFinished(ctx)
 	})
@@ -377,11 +425,18 @@ func (r *run) stopped(ctx workflow.Context) error {
 	case r.fatal != nil:
 		return r.fatal
 	case r.abort != nil:
-		return &errStop{wire.ErrTypeAborted, fmt.Sprintf("aborted by %s: %s", r.abort.Who, orNone(r.abort.Reason))}
+		return &errStop{wire.ErrTypeAborted, fmt.Sprintf("aborted by %s: %s", nameOf(*r.abort), orNone(r.abort.Reason))}
 	case ctx.Err() != nil:
 		return &errStop{wire.ErrTypeAborted, "the run was cancelled"}
 	}
 	return nil
+}
+
+func firstOf(findings []string) string {
+	if len(findings) == 0 {
+		return "nothing was looked at, from which nothing follows"
+	}
+	return findings[0]
 }
 
 func orNone(s string) string {

@@ -29,9 +29,13 @@ type batchPlan struct {
 	// Refused says that one of them is an answer: the step was not done, and trying again
 	// alone does not help.
 	Refused bool `json:"refused,omitempty"`
-	// Failed is how many items they are of, and Begun that Apply was tried on these.
-	Failed int  `json:"failed,omitempty"`
-	Begun  bool `json:"begun,omitempty"`
+	// Failed is how many items they are of, Which the first of these, and Begun that Apply
+	// was tried on them.
+	Failed int      `json:"failed,omitempty"`
+	Which  []string `json:"which,omitempty"`
+	Begun  bool     `json:"begun,omitempty"`
+	// Moved says that it was refused because the world is not what its plan saw.
+	Moved bool `json:"moved,omitempty"`
 	// Applied is the attempt that Prior is of. An outcome stays when a later
 	// attempt fails, since an undo needs it, but it is not that attempt's.
 	Applied int `json:"applied,omitempty"`
@@ -78,12 +82,13 @@ func (r *run) stage(ctx workflow.Context, n int) error {
 	if s.Approval == nil && !s.ChecksOnly() {
 		return r.ungated(ctx, n)
 	}
-	plan, err := r.plannable(ctx, n, all)
+	whole := func(attempt int) (stagePlan, error) { return r.plan(ctx, n, all, attempt) }
+	plan, err := r.plannable(ctx, n, whole, nil)
 	if err != nil {
 		return err
 	}
 	if s.Approval != nil && r.Run.Mode != action.ModePlan {
-		if plan, err = r.open(ctx, n, plan); err != nil {
+		if plan, err = r.open(ctx, n, plan, whole); err != nil {
 			return err
 		}
 	}
@@ -91,7 +96,7 @@ func (r *run) stage(ctx workflow.Context, n int) error {
 		return r.looked(ctx, n, plan)
 	}
 	for i := range plan.steps {
-		if err := r.stopped(ctx); err != nil {
+		if err := r.ready(ctx); err != nil {
 			return err
 		}
 		if err := r.step(ctx, n, i, plan.steps[i]); err != nil {
@@ -109,11 +114,11 @@ const all = -1
 // other recorded: a gate needs the whole plan at once, and here is none.
 func (r *run) ungated(ctx workflow.Context, n int) error {
 	for i := range r.Compiled.Stages[n].Steps {
-		plan, err := r.plannable(ctx, n, i)
+		plan, err := r.plannable(ctx, n, func(attempt int) (stagePlan, error) { return r.plan(ctx, n, i, attempt) }, nil)
 		if err != nil {
 			return err
 		}
-		if err := r.stopped(ctx); err != nil {
+		if err := r.ready(ctx); err != nil {
 			return err
 		}
 		if err := r.step(ctx, n, i, plan.steps[0]); err != nil {
@@ -148,57 +153,11 @@ func (r *run) proven(ctx workflow.Context, n int) error {
 	return r.record(ctx, ledger.Note, s.ID, "", wire.NoteBody{Text: "milestone " + s.Milestone + " reached", Milestone: &m})
 }
 
-// plannable plans a stage, or one step of it, until it can be shown at a gate: a plan that fails, or
-// a look that is red before anything was asked, stops the run here.
-func (r *run) plannable(ctx workflow.Context, n, only int) (stagePlan, error) {
-	s := r.Compiled.Stages[n]
-	for attempt := 1; ; attempt++ {
-		plan, err := r.plan(ctx, n, only, attempt)
-		if err != nil {
-			return plan, err
-		}
-		if err := r.recordPlan(ctx, s.ID, plan, false); err != nil {
-			return plan, err
-		}
-		red, k := plan.errs, stuck{unknown: !plan.refused}
-		question := fmt.Sprintf("Stage %q could not be planned.", s.Title)
-		if k.unknown && len(plan.errs) > 0 {
-			question = fmt.Sprintf("Stage %q could not be planned: something did not answer, and nothing was seen to be wrong. Retry plans again: first mend what keeps it from answering.", s.Title)
-		}
-		if s.ChecksOnly() && !plan.look.Verdict.Clear() && !r.acceptable(s, plan) {
-			red, k.unknown = append(red, plan.look.Findings...), k.unknown && plan.look.Verdict == verdict.Unknown
-			if len(plan.errs) == 0 {
-				question = fmt.Sprintf("Stage %q %s", s.Title, k)
-			}
-			if len(red) == 0 {
-				red = append(red, "nothing was looked at, from which nothing follows")
-			}
-		}
-		if len(red) == 0 {
-			return plan, nil
-		}
-		if r.Run.Mode == action.ModePlan { // nobody is asked: the report says what could not be planned
-			r.Failed = r.Failed || !k.unknown
-			for _, e := range first(red) {
-				r.Unproven = append(r.Unproven, s.Title+": "+e)
-			}
-			return plan, nil
-		}
-		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, question, first(red), k.unknown)
-		if err != nil {
-			return plan, err
-		}
-		if choice != choiceRetry {
-			return plan, &errStop{wire.ErrTypeNotProven, fmt.Sprintf("%s: %s", s.Title, red[0])}
-		}
-	}
-}
-
 // acceptable reports whether what a look left unknown may be put to the gate, or
 // was accepted before: an unreachable source is, and a table that does not come back.
 func (r *run) acceptable(s runbook.Stage, plan stagePlan) bool {
 	owed := owedBy(plan.look)
-	if len(owed) == 0 {
+	if len(owed) == 0 || plan.look.Verdict != verdict.Unknown {
 		return false
 	}
 	for _, id := range owed {
@@ -219,90 +178,11 @@ func owedBy(l wire.Look) []string {
 	return l.Owed
 }
 
-// mayOwe reports whether gates have accepted all that a look left unknown.
+// mayOwe reports whether gates have accepted all that a look left unknown. What was seen
+// to be wrong is nothing that anybody may owe.
 func (r *run) mayOwe(l wire.Look) bool {
 	owed := owedBy(l)
-	return len(owed) > 0 && !slices.ContainsFunc(owed, func(id string) bool { return !r.Run.Accepted(id) })
-}
-
-// plan plans every step of a stage: `do` steps by their Plan, and in a stage
-// that only looks the checks by looking.
-func (r *run) plan(ctx workflow.Context, n, only, attempt int) (stagePlan, error) {
-	s := r.Compiled.Stages[n]
-	r.Status.State, r.Status.Stages[n].State = wire.StateRunning, "planning"
-	r.Status.Doing = "planning " + s.Title
-	r.show(ctx)
-	p := stagePlan{attempt: attempt}
-	var looks []wire.Look
-	for i, st := range s.Steps {
-		if only != all && only != i {
-			continue
-		}
-		sp := stepPlan{Step: st}
-		for _, b := range st.Batches() {
-			sp.Batches = append(sp.Batches, &batchPlan{Batch: b})
-		}
-		if st.Kind == runbook.Do || s.ChecksOnly() {
-			status := &r.Status.Stages[n].Steps[i]
-			status.Planned = 0
-			err := r.each(ctx, sp.Batches, func(ctx workflow.Context, b *batchPlan) {
-				actx := phase(ctx, b.Batch.Label+" · plan "+st.Title, st)
-				err := workflow.ExecuteActivity(actx, wire.Activity(st.Action, wire.PlanPhase), r.input(st, b, attempt)).Get(ctx, &b.Plan)
-				b.failed("", err, b.Plan.Failures)
-				status.Planned += b.items() - b.Failed
-				r.show(ctx)
-			})
-			if err != nil {
-				return p, err
-			}
-			p.failed(st.Title, sp.Batches)
-			if err := r.stopped(ctx); err != nil {
-				return p, err
-			}
-			short := wire.StepPlan{Step: st.Title, Action: st.Action, Items: st.Items}
-			var own []wire.Look
-			if len(sp.Batches) == 0 {
-				own = append(own, merge(nil, nil))
-				short.Summary = []string{wire.NothingToDo + ": " + none(st)}
-			}
-			for _, b := range sp.Batches {
-				if b.Plan.Doc.Key != "" { // else its error is in errs
-					p.add(&short, b.Plan)
-				}
-				if l := b.Plan.Look; l != nil && b.Failed < b.items() {
-					own = append(own, *l)
-				}
-				if b.Failed > 0 && st.Kind != runbook.Do {
-					own = append(own, b.unseen())
-				}
-			}
-			looks = append(looks, own...)
-			status.State, status.Summary, status.Verdict = "planned", short.Summary, wire.MergeLooks(own...).Verdict
-			p.short = append(p.short, short)
-		}
-		p.steps = append(p.steps, sp)
-	}
-	if s.ChecksOnly() {
-		p.look = wire.MergeLooks(looks...)
-	}
-	p.root = ledger.Root(p.leaves)
-	return p, nil
-}
-
-// add takes a batch's plan into the stage's.
-func (p *stagePlan) add(short *wire.StepPlan, b wire.PlanResult) {
-	short.Effects += b.Effects
-	short.Summary = append(short.Summary, b.Summaries...)
-	short.Summary = short.Summary[:min(len(short.Summary), wire.Shown*2)]
-	p.leaves = append(p.leaves, b.Leaf)
-	p.docs = append(p.docs, b.Doc)
-	p.took = append(p.took, b.Interval)
-	for _, a := range b.Accepts {
-		if !slices.ContainsFunc(p.accepts, func(have action.Acceptance) bool { return have.ID == a.ID }) {
-			p.accepts = append(p.accepts, a)
-		}
-	}
-	p.losses = append(p.losses, b.Losses...)
+	return l.Verdict == verdict.Unknown && len(owed) > 0 && !slices.ContainsFunc(owed, func(id string) bool { return !r.Run.Accepted(id) })
 }
 
 func (r *run) recordPlan(ctx workflow.Context, stage string, p stagePlan, undo bool) error {
@@ -310,47 +190,6 @@ func (r *run) recordPlan(ctx workflow.Context, stage string, p stagePlan, undo b
 		Attempt: p.attempt, Root: p.root, Steps: p.short, Leaves: p.leaves, Accepts: p.accepts, Losses: p.losses,
 		Changed: p.changed, Intervals: p.took, Undo: undo, Errors: first(p.errs),
 	}, p.docs...)
-}
-
-// failed takes in what became of a phase on the batch: the error of the whole of it, or
-// those of items, with what was tried on them.
-func (b *batchPlan) failed(doing string, err error, f wire.Failures) {
-	if err != nil {
-		b.Errors, b.Refused, b.Failed = []string{b.Batch.Label + ": " + doing + short(err)}, conclusive(err), b.items()
-		return
-	}
-	b.Errors = append(b.Errors, f.Sentences(doing)...)
-	b.Refused, b.Failed = b.Refused || f.Refused(), b.Failed+f.Count
-}
-
-func (b *batchPlan) items() int { return b.Batch.To - b.Batch.From }
-
-// unseen is the look at the items on which the last attempt came to nothing.
-func (b *batchPlan) unseen() wire.Look {
-	l := wire.Look{Unknown: int64(max(1, b.Failed)), Findings: b.Errors}
-	if len(l.Findings) == 0 {
-		l.Findings = []string{b.Batch.Label + ": it was not looked at"}
-	}
-	return l
-}
-
-// failed takes in what could not be planned of a step.
-func (p *stagePlan) failed(step string, batches []*batchPlan) {
-	for _, b := range batches {
-		for _, e := range b.Errors {
-			p.errs = append(p.errs, step+": "+e)
-		}
-		p.refused = p.refused || b.Refused
-	}
-}
-
-// first are the first of many sentences, and how many more there are.
-func first(all []string) []string {
-	const most = 4 * wire.Shown
-	if len(all) <= most {
-		return all
-	}
-	return append(slices.Clone(all[:most]), fmt.Sprintf("and %d more such sentences: the documents of the ledger name every item", len(all)-most))
 }
 
 // input is what a phase of a step on a batch is asked with.
@@ -376,7 +215,7 @@ func (r *run) each(ctx workflow.Context, batches []*batchPlan, f func(workflow.C
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer wg.Done()
 			defer slots.Release(1)
-			if r.stopped(ctx) == nil {
+			if r.ready(ctx) == nil {
 				f(ctx, b)
 			}
 		})
@@ -390,13 +229,13 @@ func (r *run) looked(ctx workflow.Context, n int, p stagePlan) error {
 	s := r.Compiled.Stages[n]
 	if err := r.record(ctx, ledger.Observed, s.ID, "", wire.ObservedBody{
 		Attempt: p.attempt, Verdict: p.look.Verdict, Passed: p.look.Passed, Failed: p.look.Failed, Unknown: p.look.Unknown, Findings: p.look.Findings,
-		Nothing: p.look.Nothing, None: p.look.None,
+		Nothing: p.look.Nothing, None: p.look.None, Red: p.look.Red, RedMore: p.look.RedMore,
 	}, p.docs...); err != nil {
 		return err
 	}
 	for i, sp := range p.steps {
 		st := &r.Status.Stages[n].Steps[i]
-		look := merge(sp.Batches, func(b *batchPlan) *wire.Look { return b.Plan.Look })
+		look := merge(sp.Step.ID, sp.Batches, func(b *batchPlan) *wire.Look { return b.Plan.Look })
 		st.Verdict, st.Verified = look.Verdict, st.Items
 		if st.Items > 0 {
 			r.Exercised++
@@ -440,11 +279,19 @@ func (r *run) concluded(ctx workflow.Context, n, i int, look wire.Look) error {
 		r.prove(fmt.Sprintf("%s (%s)", s.Title, of(s)))
 		return nil
 	}
-	st.State = "obligation"
 	if r.Run.Mode == action.ModePlan {
 		st.State = "not proven"
 		return nil
 	}
+	if r.letBe(look) {
+		st.State = "waived"
+		return nil
+	}
+	if !r.mayOwe(look) { // a gate in between asked about it; whoever comes here without is stopped
+		st.State = "not proven"
+		return &errStop{wire.ErrTypeNotProven, fmt.Sprintf("step %q did not pass: %s", s.Title, firstOf(look.Findings))}
+	}
+	st.State = "obligation"
 	what := look.Obligations
 	if len(what) == 0 {
 		what = look.Findings
@@ -473,7 +320,7 @@ func of(s runbook.Step) string {
 
 // merge puts the looks of batches together. No batch at all is a step without
 // items: there is nothing to do, and nothing is proven by that.
-func merge(batches []*batchPlan, get func(*batchPlan) *wire.Look) wire.Look {
+func merge(step string, batches []*batchPlan, get func(*batchPlan) *wire.Look) wire.Look {
 	if len(batches) == 0 {
 		return wire.Look{Verdict: verdict.Nothing}
 	}
@@ -481,10 +328,10 @@ func merge(batches []*batchPlan, get func(*batchPlan) *wire.Look) wire.Look {
 	for _, b := range batches {
 		l := get(b)
 		if l != nil && b.Failed < b.items() {
-			looks = append(looks, *l)
+			looks = append(looks, named(step, *l))
 		}
 		if l == nil || b.Failed > 0 {
-			looks = append(looks, b.unseen())
+			looks = append(looks, named(step, b.unseen()))
 		}
 	}
 	m := wire.MergeLooks(looks...)

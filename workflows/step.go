@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"breakwater/internal/action"
+	"breakwater/internal/approval"
 	"breakwater/internal/ledger"
 	"breakwater/internal/runbook"
 	"breakwater/internal/verdict"
@@ -48,6 +49,7 @@ func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 			r.show(ctx)
 			return nil
 		}
+		defer func() { st.State = "not proven" }()
 	}
 	if s.Items > 0 {
 		r.Exercised++
@@ -58,34 +60,111 @@ func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 			return err
 		}
 	}
+	acts := s.Kind == runbook.Do
 	for attempt := 1; ; attempt++ {
-		look, err := r.tryStep(ctx, n, i, attempt, sp)
+		look, err := r.tryStep(ctx, n, i, attempt, sp, acts)
 		if err != nil {
 			return err
 		}
 		st.Verdict = look.Verdict
-		if look.Verdict.Clear() || r.mayOwe(look) {
-			err := r.concluded(ctx, n, i, look)
-			if partly {
-				st.State = "not proven"
-			}
+		again, err := r.settleStep(ctx, n, i, sp, look)
+		if err != nil || again == "" {
 			return err
+		}
+		if acts = s.Kind == runbook.Do && again == approval.Retry; acts {
+			if sp, err = r.replan(ctx, n, i, sp); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// settleStep concludes a step whose look is clear, owed or waived. Else people are asked,
+// and it returns what they say: to try again, or only to look again.
+func (r *run) settleStep(ctx workflow.Context, n, i int, sp stepPlan, look wire.Look) (approval.Verb, error) {
+	s, st := sp.Step, &r.Status.Stages[n].Steps[i]
+	for {
+		if look.Verdict.Clear() || r.mayOwe(look) || r.letBe(look) {
+			return "", r.concluded(ctx, n, i, look)
 		}
 		k := stuckAt(sp, look)
 		st.State = k.state()
 		if r.Run.Mode == action.ModePlan {
 			r.Failed = r.Failed || !k.unknown
 			r.Unproven = append(r.Unproven, fmt.Sprintf("%s: %s", s.Title, look.Findings[0]))
-			return nil
+			return "", nil
 		}
-		choice, err := r.askWhatNext(ctx, n, s.ID, s.Title, fmt.Sprintf("Step %q %s", s.Title, k), look.Findings, k.unknown)
-		if err != nil {
-			return err
+		got, err := r.whatNext(ctx, question{
+			stage: n, step: s.ID, title: s.Title, text: fmt.Sprintf("Step %q %s", s.Title, k), findings: look.Findings,
+			verbs: []approval.Verb{approval.Retry, approval.LookAgain, approval.Waive}, items: r.stuckItems(look),
+		}, k.unknown)
+		switch {
+		case err != nil:
+			return "", err
+		case got.Verb == approval.TakeBack:
+			return "", r.undo(ctx, n, fmt.Sprintf("step %q %s: %s", s.Title, k.short(), look.Findings[0]))
+		case got.Verb != approval.Waive:
+			return got.Verb, nil
 		}
-		if choice == choiceUndo {
-			return r.undo(ctx, n, fmt.Sprintf("step %q %s: %s", s.Title, k.short(), look.Findings[0]))
+		r.waive(n, got)
+	}
+}
+
+// replan plans anew what could not be done because the world moved since it was approved,
+// and puts the difference to the stage's gate again: the same plan would be refused for
+// ever. What was done by the plan before stays done, and is taken back by it.
+func (r *run) replan(ctx workflow.Context, n, i int, sp stepPlan) (stepPlan, error) {
+	s, st := r.Compiled.Stages[n], sp.Step
+	var moved []int
+	was := stagePlan{}
+	for k, b := range sp.Batches {
+		if b.Moved {
+			moved = append(moved, k)
+			was.leaves = append(was.leaves, b.Plan.Leaf)
 		}
 	}
+	if len(moved) == 0 {
+		return sp, nil
+	}
+	again := func(attempt int) (stagePlan, error) {
+		p := stagePlan{attempt: attempt}
+		r.Planned.Plans = max(r.Planned.Plans, attempt)
+		part := stepPlan{Step: st}
+		for _, k := range moved {
+			part.Batches = append(part.Batches, &batchPlan{Batch: sp.Batches[k].Batch})
+		}
+		if err := r.planBatches(ctx, st, part.Batches, &p, func(*batchPlan) {}); err != nil {
+			return p, err
+		}
+		short := wire.StepPlan{Step: st.Title, Action: st.Action}
+		for _, b := range part.Batches {
+			if b.Plan.Doc.Key != "" {
+				short.Items += b.Batch.To - b.Batch.From
+				p.add(&short, b.Plan)
+			}
+		}
+		p.short, p.steps, p.root = []wire.StepPlan{short}, []stepPlan{part}, ledger.Root(p.leaves)
+		return p, nil
+	}
+	p, err := r.plannable(ctx, n, again, &was)
+	if err != nil {
+		return sp, err
+	}
+	if p.root == ledger.Root(was.leaves) { // the world is again what it was
+		return sp, nil
+	}
+	if s.Approval != nil && r.Run.Mode != action.ModePlan {
+		if p, err = r.open(ctx, n, p, again); err != nil {
+			return sp, err
+		}
+	}
+	next := stepPlan{Step: st, Batches: slices.Clone(sp.Batches)}
+	for j, k := range moved {
+		next.Batches[k] = p.steps[0].Batches[j]
+	}
+	r.Done = append(r.Done, done{Stage: n, Plan: p.steps[0]})
+	r.Status.Stages[n].State = "applying"
+	return next, nil
 }
 
 // stuck is how a step or a stage stands that a person is asked about.
@@ -137,8 +216,9 @@ func (k stuck) String() string {
 }
 
 // tryStep is one attempt: intent, apply and verify of every batch that has not
-// passed yet.
-func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wire.Look, error) {
+// passed yet; or verify alone, where something was done by hand or there is only
+// something to look at.
+func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan, acts bool) (wire.Look, error) {
 	s, st := sp.Step, &r.Status.Stages[n].Steps[i]
 	stage := r.Compiled.Stages[n]
 	r.Status.State, st.State, st.Applied, st.Verified = wire.StateRunning, "running", 0, 0
@@ -151,11 +231,11 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 			st.Applied, st.Verified = st.Applied+b.items(), st.Verified+b.items()
 			continue
 		}
-		b.Seen, b.Errors, b.Refused, b.Failed, b.Begun = nil, nil, false, 0, false
+		b.anew()
+		b.Moved = b.Moved && !acts
 		todo = append(todo, b)
 		plans = append(plans, b.Plan.Doc)
 	}
-	acts := s.Kind == runbook.Do
 	if acts {
 		if attempt == 1 {
 			r.Done = append(r.Done, done{Stage: n, Plan: sp})
@@ -198,24 +278,25 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan) (wir
 	if err != nil {
 		return wire.Look{}, err
 	}
-	look := merge(sp.Batches, func(b *batchPlan) *wire.Look {
+	look := merge(s.ID, sp.Batches, func(b *batchPlan) *wire.Look {
 		if b.Seen == nil {
 			return nil
 		}
 		return &b.Seen.Look
 	})
-	if err := r.recordStep(ctx, stage.ID, s, attempt, todo, look, false); err != nil {
+	if err := r.recordStep(ctx, stage.ID, s, attempt, todo, look, acts, false); err != nil {
 		return look, err
 	}
 	return look, r.stopped(ctx)
 }
 
 // recordStep writes what was done and what was seen.
-func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, attempt int, batches []*batchPlan, look wire.Look, undo bool) error {
+func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, attempt int, batches []*batchPlan, look wire.Look, acted, undo bool) error {
 	out := wire.OutcomeBody{Attempt: attempt, Undo: undo}
 	obs := wire.ObservedBody{
 		Attempt: attempt, Undo: undo, Verdict: look.Verdict, Findings: look.Findings,
 		Passed: look.Passed, Failed: look.Failed, Unknown: look.Unknown, Nothing: look.Nothing, None: look.None,
+		Red: look.Red, RedMore: look.RedMore,
 	}
 	var outcomes, observed []ledger.DocRef
 	for _, b := range batches {
@@ -231,7 +312,7 @@ func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, att
 		}
 	}
 	out.Errors = first(out.Errors)
-	if s.Kind == runbook.Do {
+	if acted {
 		if err := r.record(ctx, ledger.Outcome, stage, s.ID, out, outcomes...); err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func each[D any](ctx context.Context, b *batch, name string, f func(context.Cont
 		case errors.Is(err, errSkipped):
 			index.Failed = append(index.Failed, wire.ItemError{Item: item.Name, Error: err.Error()})
 		default:
-			e := wire.ItemError{Item: item.Name, Error: err.Error(), Refused: final(err)}
+			e := wire.ItemError{Item: item.Name, Error: err.Error(), Refused: final(err), Moved: errors.Is(err, action.ErrMoved)}
 			index.Failed = append(index.Failed, e)
 			failures.Add(e)
 			if !e.Refused {

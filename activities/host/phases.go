@@ -30,6 +30,7 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	// What a person is told says why something is unknown; the plan does not, since that
 	// text differs from one look to the next.
 	var look []action.Observation
+	var red wire.Look
 	var mu sync.Mutex
 	told := map[string][]action.Observation{}
 	res.Doc, res.Failures, err = each(ctx, b, ledger.DocPlan, func(ctx context.Context, r action.Request) (wire.PlanDoc, error) {
@@ -71,6 +72,9 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 			doc.Found = found
 		}
 		look = append(look, doc.Found...)
+		if d.IsCheck() && !action.Worst(doc.Found).Clear() {
+			red.Reds(doc.Item.Name)
+		}
 	})
 	if err != nil {
 		return res, err
@@ -80,6 +84,7 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	}
 	if d.IsCheck() {
 		l := summarize(look)
+		l.Red, l.RedMore = red.Red, red.RedMore
 		res.Look = &l
 	}
 	res.Interval.End = time.Now().UTC()
@@ -145,6 +150,7 @@ func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseIn
 		return res, err
 	}
 	var all []action.Observation
+	var red wire.Look
 	res.Doc, res.Failures, err = each(ctx, b, ledger.DocObserved, func(ctx context.Context, r action.Request) (wire.ObservedDoc, error) {
 		doc := wire.ObservedDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, Start: time.Now().UTC()}
 		if err := not[r.Item.Name]; err != nil {
@@ -171,8 +177,12 @@ func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseIn
 		return doc, nil
 	}, func(doc wire.ObservedDoc) {
 		all = append(all, doc.Observations...)
+		if !doc.Verdict.Clear() {
+			red.Reds(doc.Item.Name)
+		}
 	})
 	res.Look = summarize(all)
+	res.Look.Red, res.Look.RedMore = red.Red, red.RedMore
 	res.Interval.End = time.Now().UTC()
 	return res, err
 }

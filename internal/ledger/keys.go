@@ -31,6 +31,7 @@ type ItemError struct {
 	Item    string `json:"item"`
 	Error   string `json:"error"`
 	Refused bool   `json:"refused,omitempty"` // it is an answer: trying again alone does not help
+	Moved   bool   `json:"moved,omitempty"`   // the world is not what the plan saw: planning again helps
 }
 
 // PartialIndex is the name of the index of a batch in which some items failed. What of it

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/approval"
 	"breakwater/internal/ledger"
 	"breakwater/internal/recovery"
 	"breakwater/internal/runbook"
@@ -55,29 +56,39 @@ type PlannedBody struct {
 
 // GateBody is the body of gate-opened and of gate-closed.
 type GateBody struct {
-	Gate    string   `json:"gate"`
-	Attempt int      `json:"attempt"`
-	Role    string   `json:"role"`
-	Method  string   `json:"method"`
-	Quorum  int      `json:"quorum"`
-	Root    string   `json:"root"`
-	How     string   `json:"how,omitempty"` // of gate-closed: approved, rejected, aborted
-	By      []string `json:"by,omitempty"`
+	Gate      string           `json:"gate"`
+	Attempt   int              `json:"attempt"`
+	Role      string           `json:"role"`
+	Method    string           `json:"method"`
+	Quorum    int              `json:"quorum"`
+	Root      string           `json:"root"`
+	Direction string           `json:"direction,omitempty"` // "do" or "undo"
+	Offers    []approval.Offer `json:"offers,omitempty"`
+	How       string           `json:"how,omitempty"` // of gate-closed: what was decided, or "stopped"
+	By        []string         `json:"by,omitempty"`
 }
 
 // DecisionBody is the body of decided and of refused.
 type DecisionBody struct {
-	Gate      string `json:"gate,omitempty"` // or the ask's id
-	Attempt   int    `json:"attempt,omitempty"`
-	Decision  string `json:"decision,omitempty"`
-	Via       string `json:"via"` // "signal" or "update"
-	Who       string `json:"who,omitempty"`
-	Key       string `json:"key,omitempty"` // fingerprint
-	Method    string `json:"method,omitempty"`
-	Reason    string `json:"reason,omitempty"`  // what the person gave
-	Outcome   string `json:"outcome,omitempty"` // what became of it; of a refusal, why
-	Raw       string `json:"raw,omitempty"`     // as it was received
-	Statement string `json:"statement,omitempty"`
+	Gate      string   `json:"gate,omitempty"` // or the ask's id
+	Attempt   int      `json:"attempt,omitempty"`
+	Decision  string   `json:"decision,omitempty"`
+	Via       string   `json:"via"` // "signal" or "update"
+	Who       string   `json:"who,omitempty"`
+	Key       string   `json:"key,omitempty"` // fingerprint
+	Method    string   `json:"method,omitempty"`
+	Reason    string   `json:"reason,omitempty"`    // what the person gave
+	Outcome   string   `json:"outcome,omitempty"`   // what became of it; of a refusal, why
+	Raw       string   `json:"raw,omitempty"`       // as it was received; of a decision that counts, its signature
+	Statement string   `json:"statement,omitempty"` // what was signed
+	Items     []string `json:"items,omitempty"`     // what a waive is about, each "STEP/ITEM"
+	Owner     string   `json:"owner,omitempty"`
+	Due       string   `json:"due,omitempty"`
+	Missing   bool     `json:"missing,omitempty"` // it counts, and more people are needed
+
+	// Of a refusal: those that were refused with it, and how many more were only counted.
+	Also []DecisionBody `json:"also,omitempty"`
+	More int            `json:"more,omitempty"`
 }
 
 // IntentBody is the body of intent: the plans in the entry's documents are about
@@ -106,7 +117,9 @@ type ObservedBody struct {
 	Unknown   int64           `json:"unknown"`
 	Nothing   int64           `json:"nothing,omitempty"`
 	Findings  []string        `json:"findings,omitempty"`
-	None      []string        `json:"none,omitempty"` // what there is none of
+	Red       []string        `json:"red,omitempty"`      // items that are not clear
+	RedMore   int64           `json:"red_more,omitempty"` // how many more
+	None      []string        `json:"none,omitempty"`     // what there is none of
 	Undo      bool            `json:"undo,omitempty"`
 	Intervals []Interval      `json:"intervals,omitempty"`
 }
@@ -117,11 +130,19 @@ type AskedBody struct {
 	Question string   `json:"question"`
 	Findings []string `json:"findings,omitempty"`
 	Choices  []string `json:"choices"`
+
+	Role      string           `json:"role,omitempty"`
+	Method    string           `json:"method,omitempty"`
+	Direction string           `json:"direction,omitempty"` // "do" or "undo"
+	Offers    []approval.Offer `json:"offers,omitempty"`
+	Items     []string         `json:"items,omitempty"` // what may be waived
+	Root      string           `json:"root,omitempty"`  // what a statement names as its plan: the digest of all of the above
 }
 
 // NoteBody is the body of note.
 type NoteBody struct {
 	Text      string     `json:"text"`
+	By        string     `json:"by,omitempty"` // a person, as the sender says
 	Milestone *Milestone `json:"milestone,omitempty"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/approval"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
 )
@@ -35,8 +36,12 @@ type Status struct {
 	Gate        *GateStatus         `json:"gate,omitempty"`
 	Ask         *AskStatus          `json:"ask,omitempty"`
 	Obligations []action.Obligation `json:"obligations,omitempty"`
-	Proven      []string            `json:"proven,omitempty"`   // sentences, oldest first
+	Proven      []string            `json:"proven,omitempty"` // sentences, oldest first
+	Open        *approval.Gate      `json:"open,omitempty"`   // the open gate or question as it is judged: what a statement about it says
+	Paused      *PauseStatus        `json:"paused,omitempty"`
+	Waived      []Waived            `json:"waived,omitempty"`
 	Refusals    []Refusal           `json:"refusals,omitempty"` // the last few
+	Refused     int                 `json:"refused,omitempty"`  // how many more, which were only counted
 	Head        string              `json:"head"`               // of the ledger, "seq:hash"
 	Finish      *time.Time          `json:"finish,omitempty"`   // forecast, waiting for people left out
 	Milestones  []Milestone         `json:"milestones,omitempty"`
@@ -61,7 +66,7 @@ type StepStatus struct {
 	Applied  int             `json:"applied"`
 	Verified int             `json:"verified"`
 	Verdict  verdict.Verdict `json:"verdict"`
-	State    string          `json:"state"` // "", "planned", "running", "proven", "obligation", [NothingToDo], "not run", "unknown", "failed"
+	State    string          `json:"state"` // "", "planned", "running", "proven", "obligation", "waived", [NothingToDo], "not run", "unknown", "failed"
 	Summary  []string        `json:"summary,omitempty"`
 	None     []string        `json:"none,omitempty"` // of a step with nothing to do: what there is none of
 }
@@ -104,13 +109,33 @@ type StepPlan struct {
 
 // AskStatus is a question to a person: a step that did not pass, or a manual one.
 type AskStatus struct {
-	ID       string   `json:"id"` // "<step id>#<n>"
-	Step     string   `json:"step"`
-	Title    string   `json:"title"`
-	Question string   `json:"question"`
-	Findings []string `json:"findings,omitempty"`
-	Choices  []string `json:"choices"` // "retry", "undo", "abort", "done"
-	Owner    string   `json:"owner"`   // the role that is asked
+	ID         string   `json:"id"` // "<step id>#<n>"
+	Step       string   `json:"step"`
+	Title      string   `json:"title"`
+	Question   string   `json:"question"`
+	Findings   []string `json:"findings,omitempty"`
+	Choices    []string `json:"choices"`               // "retry", "verify", "waive", "undo", "abort", "done"
+	Owner      string   `json:"owner"`                 // the role that is asked
+	Items      []string `json:"items,omitempty"`       // what may be waived, each "STEP/ITEM"
+	NotOffered []string `json:"not_offered,omitempty"` // what cannot be decided here, and why
+}
+
+// PauseStatus is who paused the run, and what lets it go on.
+type PauseStatus struct {
+	ID     string         `json:"id"`
+	By     string         `json:"by"`
+	Reason string         `json:"reason,omitempty"`
+	Role   string         `json:"role"`           // who may let it go on
+	Open   *approval.Gate `json:"open,omitempty"` // as Status.Open
+}
+
+// Waived is an item that people let be although it is not proven.
+type Waived struct {
+	Step   string   `json:"step"` // its id
+	Title  string   `json:"title"`
+	Item   string   `json:"item"` // "STEP/ITEM"
+	By     []string `json:"by"`
+	Reason string   `json:"reason"`
 }
 
 // Refusal is a decision that did not count.
@@ -136,6 +161,7 @@ type Result struct {
 	Milestones  []Milestone         `json:"milestones,omitempty"`
 	Exercised   int                 `json:"exercised"`         // steps that ran
 	Proven      int                 `json:"proven,omitempty"`  // of these
+	Waived      int                 `json:"waived,omitempty"`  // items that people let be although they are not proven
 	Nothing     int                 `json:"nothing,omitempty"` // steps that had nothing to do, in any mode
 	Steps       int                 `json:"steps"`
 	Head        string              `json:"head"`

@@ -38,13 +38,16 @@ const (
 )
 
 // Signals, the update and the query of every run. All of approve, reject,
-// decide and abort carry the same payload; the update does what any of them
+// decide, abort, pause, resume and note carry the same payload; the update does what any of them
 // does, and answers.
 const (
 	SignalApprove = "approve"
 	SignalReject  = "reject"
 	SignalDecide  = "decide"
 	SignalAbort   = "abort"
+	SignalPause   = "pause"
+	SignalResume  = "resume"
+	SignalNote    = "note"
 	UpdateDecide  = "decide"
 	QueryStatus   = "status"
 )
@@ -126,11 +129,13 @@ type ItemError = ledger.ItemError
 type Failures struct {
 	Failed []ItemError `json:"failed,omitempty"` // at most [Shown]
 	Count  int         `json:"failed_count,omitempty"`
+	Moved  bool        `json:"failed_moved,omitempty"` // on one of them at least because the world moved
 }
 
 // Add takes a failure into the count, and shows it while there is room.
 func (f *Failures) Add(e ItemError) {
 	f.Count++
+	f.Moved = f.Moved || e.Moved
 	if len(f.Failed) < Shown {
 		e.Error = clip.Bytes(e.Error, shownError)
 		f.Failed = append(f.Failed, e)
@@ -207,6 +212,8 @@ type Look struct {
 	Nothing     int64    `json:"nothing,omitempty"`     // of these there was nothing to look at
 	Findings    []string `json:"findings,omitempty"`    // what did not pass, at most [Shown]
 	None        []string `json:"none,omitempty"`        // what there is none of, each once, at most [Shown]
+	Red         []string `json:"red,omitempty"`         // the items that are not clear, at most [RedMost]
+	RedMore     int64    `json:"red_more,omitempty"`    // how many more, or of which it is not known which
 	Obligations []string `json:"obligations,omitempty"` // what would remain to be proven, each once, at most [Shown]
 }
 
@@ -227,6 +234,10 @@ func MergeLooks(looks ...Look) Look {
 		only = only && (l.Verdict.Clear() || l.OnlySource)
 		m.Passed, m.Failed, m.Unknown, m.Nothing = m.Passed+l.Passed, m.Failed+l.Failed, m.Unknown+l.Unknown, m.Nothing+l.Nothing
 		m.Findings = append(m.Findings, l.Findings...)
+		m.RedMore += l.RedMore
+		for _, item := range l.Red {
+			m.Reds(item)
+		}
 		for _, n := range l.None {
 			if !slices.Contains(m.None, n) && len(m.None) < Shown {
 				m.None = append(m.None, n)
@@ -244,6 +255,21 @@ func MergeLooks(looks ...Look) Look {
 		m.Owed = nil
 	}
 	return m
+}
+
+// RedMost is how many items a look names that are not clear: as many as people could
+// look after one by one.
+const RedMost = 100
+
+// Reds adds an item that is not clear.
+func (l *Look) Reds(item string) {
+	switch {
+	case slices.Contains(l.Red, item):
+	case len(l.Red) >= RedMost:
+		l.RedMore++
+	default:
+		l.Red = append(l.Red, item)
+	}
 }
 
 // Shown is how many sentences a result carries; the rest is in the ledger.
