@@ -166,13 +166,17 @@ func (a *app) sure(ctx context.Context, yes bool, question string) error {
 
 // role is the gate's, from the estate here; its keys tell whose signature it is.
 func (a *app) role(ctx context.Context, s wire.Status) (estate.Role, error) {
-	e, err := a.estate(ctx, "find the members of role "+s.Gate.Role, s.Estate)
+	return a.roleOf(ctx, s, s.Gate.Role)
+}
+
+func (a *app) roleOf(ctx context.Context, s wire.Status, name string) (estate.Role, error) {
+	e, err := a.estate(ctx, "find the members of role "+name, s.Estate)
 	if err != nil {
 		return estate.Role{}, err
 	}
-	r, ok := e.Role(s.Gate.Role)
+	r, ok := e.Role(name)
 	if !ok {
-		return estate.Role{}, wrong(errRefused, cmd("estate", "check", s.Estate), "role %q of the gate is not in estate %s here", s.Gate.Role, s.Estate)
+		return estate.Role{}, wrong(errRefused, cmd("estate", "check", s.Estate), "role %q, which is asked, is not in estate %s here", name, s.Estate)
 	}
 	return *r, nil
 }
@@ -297,52 +301,6 @@ func (a *app) send(ctx context.Context, n name, signal string, d approval.Decisi
 	}
 	a.say("%s", answer.Outcome)
 	return nil
-}
-
-func (a *app) decideCommand() *cobra.Command {
-	var d approval.Decision
-	var signal bool
-	c := &cobra.Command{
-		Use:   "decide RUN retry|undo|abort|done",
-		Short: "Answer a question of a run",
-		Long: `Answers what a run asks: a step that did not pass, or a manual step.
-
-  retry   do the step again, from where it stands
-  undo    plan taking back what the run did; that plan is approved at a gate
-  abort   stop the run; nothing is taken back by itself
-  done    the manual step was done; its check then proves it or does not`,
-		Example: `  breakwater decide RegionalFailover-lab-20261121-031205 retry --by ana
-  breakwater decide RegionalFailover-lab-20261121-031205 done \
-      --owner ana --due 2026-12-01`,
-		Args: exactly(2),
-		RunE: func(c *cobra.Command, args []string) error {
-			n := parseName(args[0])
-			d.Verb = approval.Verb(strings.ToLower(args[1]))
-			s, err := a.status(c.Context(), n)
-			switch {
-			case err != nil && !signal:
-				return err
-			case err == nil && s.Ask == nil:
-				return wrong(errRefused, cmd("status", n.workflow), "run %s asks nothing now: it is %s, %s", n, s.State, s.Doing)
-			case err == nil && !slices.Contains(s.Ask.Choices, string(d.Verb)):
-				return wrong(errUsage, cmd("status", n.workflow), "%q is no answer here: %q takes %s", d.Verb, s.Ask.Question, strings.Join(s.Ask.Choices, ", "))
-			case err == nil:
-				d.Gate = s.Ask.ID
-			}
-			if d.Due != "" {
-				if _, err := time.Parse(time.DateOnly, d.Due); err != nil {
-					return wrong(errUsage, "", "--due %q is no date such as 2026-12-01", d.Due)
-				}
-			}
-			return a.send(c.Context(), n, wire.SignalDecide, d, signal)
-		},
-	}
-	c.Flags().StringVar(&d.By, "by", "", "who decides: a member of the role that is asked")
-	c.Flags().StringVar(&d.Reason, "reason", "", "why, for the record")
-	c.Flags().StringVar(&d.Owner, "owner", "", "who takes over the obligations that are open")
-	c.Flags().StringVar(&d.Due, "due", "", "until when, as 2026-12-01")
-	c.Flags().BoolVar(&signal, "signal", false, "send a signal, which waits for a worker, and gives no answer")
-	return c
 }
 
 func (a *app) abortCommand() *cobra.Command {

@@ -89,7 +89,7 @@ func NewGate(s Spec) (Gate, error) {
 	if s.About.Direction != Do && s.About.Direction != Undo {
 		wrong("direction %q is neither %s nor %s", s.About.Direction, Do, Undo)
 	}
-	proof := slices.ContainsFunc(s.Offers, s.proves)
+	proof := slices.ContainsFunc(s.Offers, s.Proves)
 	switch {
 	case !proof: // anybody may say it
 	case s.Role.Method == estate.Signed:
@@ -123,7 +123,7 @@ func NewGate(s Spec) (Gate, error) {
 			wrong("%s needs a quorum of at least 1, not %d", o.Verb, o.Quorum)
 		case o.Proof == Never && o.Quorum > 1:
 			wrong("%s takes anybody's word, and so a quorum of %d is none", o.Verb, o.Quorum)
-		case s.proves(o) && o.Quorum > able:
+		case s.Proves(o) && o.Quorum > able:
 			wrong("%s needs %d people and the role has %d who may decide; add members with keys of their own", o.Verb, o.Quorum, able)
 		}
 	}

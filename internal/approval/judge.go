@@ -67,7 +67,7 @@ func (g Gate) Judge(now time.Time, d Decision, who Who) (Gate, Judgement) {
 	if err != nil {
 		return refuse("%v; what counts is: %s", err, g.Command(d.Verb))
 	}
-	j.Person, j.Key, j.Proven = person, key, key != "" || g.Spec.proves(offer) && g.Spec.Role.Method != estate.Claimed
+	j.Person, j.Key, j.Proven = person, key, key != "" || g.Spec.Proves(offer) && g.Spec.Role.Method != estate.Claimed
 	if person != "" && g.Spec.excludes(person) && !d.Verb.stops() {
 		return refuse("%s started this run and may not decide about it; ask another member of %s", g.Spec.Excluded, g.Spec.Role.Role)
 	}
@@ -86,11 +86,11 @@ func (g Gate) Judge(now time.Time, d Decision, who Who) (Gate, Judgement) {
 		return refuse("the gate is closed: %s", g.Why)
 	case g.Status != Open:
 		return refuse("the gate is not open yet; decide when its plan is shown")
-	case !expires.IsZero() && !now.Before(expires) && g.Spec.proves(offer):
+	case !expires.IsZero() && !now.Before(expires) && g.Spec.Proves(offer):
 		return refuse("it expired at %s; look at the plan again and decide anew: %s", expires.UTC().Format(time.RFC3339), g.Command(d.Verb))
-	case before >= 0 && g.Votes[before].Person != person && g.Spec.proves(offer):
+	case before >= 0 && g.Votes[before].Person != person && g.Spec.Proves(offer):
 		return refuse("%s and %s are the same person, as the estate gives both the same key, and count once", person, g.Votes[before].Person)
-	case before >= 0 && g.Spec.proves(offer) && g.Votes[before].Verb != d.Verb:
+	case before >= 0 && g.Spec.Proves(offer) && g.Votes[before].Verb != d.Verb:
 		return refuse("%s said %s here before; to go back on it, stop the run (%s) or ask another member to decide otherwise", person, g.Votes[before].Verb, g.Command(Abort))
 	}
 	g.Votes = slices.Clone(g.Votes)
@@ -138,7 +138,7 @@ func (g Gate) instead(v Verb) string {
 func (g Gate) fits(d Decision, o Offer) error {
 	about := g.Spec.About
 	// Signatures cover all of this; what is only claimed has to say it.
-	loose := g.Spec.proves(o) && g.Spec.Role.Method != estate.Signed
+	loose := g.Spec.Proves(o) && g.Spec.Role.Method != estate.Signed
 	example := func() string {
 		return fmt.Sprintf("name gate %q, attempt %d and plan %s", about.Gate, about.Attempt, about.Plan)
 	}
@@ -191,7 +191,7 @@ func (g Gate) expiry(d Decision) time.Time {
 // nobody.
 func (g Gate) identify(d Decision, who Who, o Offer) (person, key string, err error) {
 	role := g.Spec.Role
-	if !g.Spec.proves(o) {
+	if !g.Spec.Proves(o) {
 		if d.Signature != "" && role.Method == estate.Signed {
 			if person, key, err = g.signer(d); err == nil {
 				return person, key, nil

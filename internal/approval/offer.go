@@ -67,8 +67,8 @@ func (s Spec) Offer(v Verb) (Offer, bool) {
 	return s.Offers[i], true
 }
 
-// proves reports whether a decision must be proven here.
-func (s Spec) proves(o Offer) bool { return o.Proof == Always || o.Proof == Live && s.Live }
+// Proves reports whether a decision must be proven here.
+func (s Spec) Proves(o Offer) bool { return o.Proof == Always || o.Proof == Live && s.Live }
 
 // Able leaves out of a spec what its role could never decide, and says why. A question
 // about something that went wrong must be askable of any role.
@@ -81,7 +81,7 @@ func (s Spec) Able() (Spec, []string) {
 		if o.Items && len(s.Items) == 0 {
 			continue
 		}
-		if _, err := NewGate(one); err != nil && s.proves(o) {
+		if _, err := NewGate(one); err != nil && s.Proves(o) {
 			why = append(why, fmt.Sprintf("%s is not offered: %v", o.Verb, err))
 			continue
 		}
@@ -106,11 +106,11 @@ func (g Gate) Command(v Verb) string {
 		c += " --reason TEXT"
 	}
 	switch {
-	case g.Spec.proves(o) && g.Spec.Role.Method == estate.Signed:
+	case g.Spec.Proves(o) && g.Spec.Role.Method == estate.Signed:
 		c += " --key FILE"
 	case v == Approve:
 		c += " --as NAME"
-	case g.Spec.proves(o) || o.Proof == Live:
+	case g.Spec.Proves(o) || o.Proof == Live:
 		c += " --by NAME"
 	}
 	return c

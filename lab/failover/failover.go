@@ -385,7 +385,7 @@ func (s *Session) answer(ctx context.Context, run string, st wire.Status, onAsk 
 	switch {
 	case strings.Contains(strings.Join(st.Ask.Choices, " "), "done"):
 		choice = "done"
-		args = []string{"--by", "erin", "--owner", "erin", "--due", time.Now().AddDate(0, 0, 7).Format(time.DateOnly)}
+		args = []string{"--by", "erin", "--key", s.Lab.Key("erin"), "--owner", "erin", "--due", time.Now().AddDate(0, 0, 7).Format(time.DateOnly)}
 	case onAsk != nil:
 		choice = onAsk(st)
 	}
