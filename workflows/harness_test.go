@@ -214,7 +214,7 @@ func (m *model) action(d *action.Definition) action.Action[map[string]any] {
 		return a
 	}
 	a.Plan, a.Apply = plan(wire.PlanPhase), set(true)
-	if d.Effect == action.Mutates {
+	if d.Effect == action.Mutates && d.Name != "backup.expire" { // which cannot be taken back
 		a.Undo = &action.Undo[map[string]any]{
 			Plan: plan(wire.UndoPlanPhase), Apply: set(false), Verify: look(wire.UndoVerifyPhase, ""),
 		}
