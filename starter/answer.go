@@ -16,10 +16,10 @@ import (
 
 // answerFlags are those of decide.
 type answerFlags struct {
-	key, by, as, reason, owner, due string
-	items                           []string
-	expires                         time.Duration
-	print, signal                   bool
+	key, by, reason, owner, due string
+	items                       []string
+	expires                     time.Duration
+	print, signal               bool
 }
 
 func (a *app) decideCommand() *cobra.Command {
@@ -27,13 +27,13 @@ func (a *app) decideCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "decide RUN retry|verify|waive|undo|done|abort|pause|resume|note",
 		Short: "Answer a question of a run",
-		Long: `Answers what a run asks: a plan that failed, a look that is red, a step that did not
-pass, an undo that failed, or a manual step.
+		Long: `Answers what a run asks: a plan that failed, a look that is red, a step that
+did not pass, an undo that failed, or a manual step.
 
   retry   do it again, from where it stands; planned again if the world moved
   verify  it was done by hand: look again, and do nothing
-  waive   go on although the items of --item are not proven: two people, each with
-          a --reason; the run is no plain pass then
+  waive   go on although the items of --item are not proven: two people, each
+          with a --reason; the run is no plain pass then
   undo    plan taking back what the run did; that plan is approved at a gate
   done    the manual step was done; its check then proves it or does not
   abort   stop the run; nothing is taken back by itself
@@ -44,8 +44,8 @@ and, whatever the run is doing:
   resume  let a paused run go on
   note    write --reason into the run's record
 
-In a live run waive, undo, done and resume are signed, with --key, by a member of
-the role that is asked. What only stops, or looks again, needs no signature.`,
+In a live run waive, undo, done and resume are signed, with --key, by a member
+of the role that is asked. What only stops, or looks again, needs no signature.`,
 		Example: `  breakwater decide RegionalFailover-lab-20261121-031205 retry --by ana
   breakwater decide RegionalFailover-lab-20261121-031205 undo --key ~/.ssh/id_ed25519
   breakwater decide RegionalFailover-lab-20261121-031205 waive \

@@ -406,7 +406,7 @@ func TestAFloodOfJunk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s = b.until(r, "the good one among them", func(s wire.Status) bool { return s.Gate != nil && len(s.Gate.Approved) == 1 && s.Refused >= junk-25 })
+	s = b.until(r, "the good one among them", func(s wire.Status) bool { return s.Gate != nil && len(s.Gate.Approved) == 1 && s.Refused >= junk-65 })
 	if d := workflows.Details(s, s.Open); !strings.Contains(d, "more were refused") {
 		t.Errorf("the details do not count them: %s", d)
 	}
@@ -424,7 +424,7 @@ func TestAFloodOfJunk(t *testing.T) {
 			t.Errorf("an entry of %d bytes, %v", len(raw), err)
 		}
 	}
-	if len(entries) > 25 || said+more != junk-1 {
+	if len(entries) > 65 || said+more != junk-1 {
 		t.Errorf("%d entries tell of %d and count %d more; want %d in all", len(entries), said, more, junk-1)
 	}
 }

@@ -260,6 +260,11 @@ func (r *run) askPerson(ctx workflow.Context, n int, s runbook.Step) error {
 	if r.undoable() == nil {
 		q.verbs = append(q.verbs, approval.TakeBack)
 	}
+	if s, _, err := r.spec(q, "ask"); err == nil {
+		if _, can := s.Offer(approval.Done); !can { // nobody of that role could prove it: who approves in the stage can
+			q.role = r.roleAt(n)
+		}
+	}
 	got, err := r.ask(ctx, q)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 
 	"breakwater/internal/clip"
 	"breakwater/internal/ledger"
@@ -20,7 +21,8 @@ type refusals struct {
 }
 
 const (
-	refusalsMost = 20  // written down for each question
+	refusalsMost = 60  // written down for each question
+	refusalsPage = 20  // of these in one entry
 	refusalText  = 512 // bytes of each text of theirs
 	refusalsSeen = 5   // shown in the status
 )
@@ -53,10 +55,16 @@ func (r *run) tellRefusals(ctx workflow.Context) error {
 	if len(f.unsaid) == 0 {
 		return nil
 	}
-	body := f.unsaid[0]
-	body.Also = f.unsaid[1:]
-	f.told, f.unsaid = f.told+len(f.unsaid), nil
-	return r.record(ctx, ledger.Refused, r.stageNow(), "", body)
+	all := f.unsaid
+	f.told, f.unsaid = f.told+len(all), nil
+	for page := range slices.Chunk(all, refusalsPage) {
+		body := page[0]
+		body.Also = page[1:]
+		if err := r.record(ctx, ledger.Refused, r.stageNow(), "", body); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tell writes down, at the end of a question, how many more were refused.

@@ -69,7 +69,7 @@ func empty(run ledger.Run) Report {
 	return Report{
 		Run: run, Groups: []string{}, Obligations: []action.Obligation{}, Milestones: []Milestone{}, Recovery: []Recovered{},
 		Cuts: []GroupCut{}, Tiers: []Tier{}, Gates: []Gate{}, Approvals: []Approval{}, Refusals: []Approval{}, Asked: []Asked{},
-		Stages: []Stage{}, Observations: []Observation{},
+		Stages: []Stage{}, Observations: []Observation{}, Waived: []Waived{},
 	}
 }
 
@@ -89,8 +89,9 @@ type builder struct {
 	stages   map[string]int // by id, into rep.Stages
 	reached  []wire.Milestone
 	spent    []recovery.Interval
-	gate     int // index of the open gate plus one
-	ask      int // index of the open question plus one
+	gate     int      // index of the open gate plus one
+	ask      int      // index of the open question plus one
+	waiving  []string // who said that items be let be, until they are enough
 	end      *wire.EndedBody
 }
 

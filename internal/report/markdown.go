@@ -159,6 +159,9 @@ func (r Report) mdObligations(p *page) {
 	for _, o := range r.Obligations {
 		p.prose("- ", fmt.Sprintf("**%s** %s (%s). Owner: %s", md(o.ID), md(o.What), md(o.Title), md(owner(o))))
 	}
+	for _, w := range r.Waived {
+		p.prose("- ", fmt.Sprintf("**waived, and not proven**: %s, by %s: %s", md(w.Item), md(strings.Join(w.By, ", ")), md(w.Reason)))
+	}
 }
 
 func (r Report) mdClock(p *page) {

@@ -43,6 +43,7 @@ type Report struct {
 	AsOf          time.Time   `json:"as_of"` // of the newest entry: until when the report knows anything
 
 	Obligations []action.Obligation `json:"obligations"`
+	Waived      []Waived            `json:"waived"` // items that people let be although they are not proven
 	Milestones  []Milestone         `json:"milestones"`
 	Recovery    []Recovered         `json:"recovery"`
 	Cuts        []GroupCut          `json:"cuts"`
@@ -112,6 +113,14 @@ type Gate struct {
 	How           string     `json:"how"` // approve, reject, stopped; empty while it is open
 	By            []string   `json:"by"`
 	WaitedSeconds float64    `json:"waited_seconds"`
+}
+
+// Waived is an item that people let be although it is not proven.
+type Waived struct {
+	Item   string    `json:"item"` // "STEP/ITEM"
+	Reason string    `json:"reason"`
+	By     []string  `json:"by"`
+	At     time.Time `json:"at"`
 }
 
 // Approval is a decision of a person, whether it counted or not.

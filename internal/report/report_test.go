@@ -259,6 +259,30 @@ func TestSomebodyElsesSigner(t *testing.T) {
 	}
 }
 
+// TestWaived: what two people let be stands in the report as that, by both of them.
+func TestWaived(t *testing.T) {
+	b := newBook(t, memory{})
+	b.compiled, b.estate = failover(t, "orders")
+	b.start(action.ModeLive, nil)
+	b.entry(ledger.Asked, "fence", "fence/storage.fence", wire.AskedBody{Ask: "ask-1", Question: "did not pass", Choices: []string{"waive"}})
+	for _, who := range []string{"alice", "bob"} {
+		b.entry(ledger.Decided, "fence", "", wire.DecisionBody{
+			Gate: "ask-1", Decision: "waive", Who: who, Reason: "by hand", Items: []string{"fence/storage.fence/lake"}, Missing: who == "alice",
+		})
+	}
+	r := b.report()
+	if len(r.Waived) != 1 || strings.Join(r.Waived[0].By, ",") != "alice,bob" || r.Waived[0].Reason != "by hand" {
+		t.Errorf("waived: %+v", r.Waived)
+	}
+	if a := r.Asked[0]; a.Answer != "waive" || a.Who != "bob" {
+		t.Errorf("answered: %+v", a)
+	}
+	var text, md bytes.Buffer
+	if err := errors.Join(r.Text(&text, 100), r.Markdown(&md)); err != nil || !strings.Contains(text.String(), "Waived, and not proven") || !strings.Contains(md.String(), "waived, and not proven") {
+		t.Errorf("%v: %s", err, text.String())
+	}
+}
+
 // TestVersion1IsStillProven: what people signed before statements held a mode and a
 // direction is verified in a report of then, and for its own plan alone.
 func TestVersion1IsStillProven(t *testing.T) {

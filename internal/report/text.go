@@ -60,6 +60,10 @@ func (r Report) Text(w io.Writer, width int) error {
 		o := r.Obligations[i]
 		line("  %s %s (%s)", o.ID, o.What, owner(o))
 	})
+	some("Waived, and not proven", len(r.Waived), 5, func(i int) {
+		w := r.Waived[i]
+		line("  %s, by %s: %s", w.Item, strings.Join(w.By, ", "), w.Reason)
+	})
 	line("Evidence: %s", r.Ledger.state())
 	_, err := io.WriteString(w, out.String())
 	if err != nil {

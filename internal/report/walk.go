@@ -155,8 +155,25 @@ func (b *builder) decided(e ledger.Entry) {
 		return
 	}
 	counted := e.Kind == ledger.Decided
+	if d.More > 0 {
+		b.note("at entry %d: %s", e.Seq, d.Outcome)
+		return
+	}
+	for _, other := range d.Also { // refused with it
+		b.rep.Refusals = append(b.rep.Refusals, approvalOf(e, other))
+	}
 	vote := d.Decision == string(approval.Approve) || d.Decision == string(approval.Reject)
-	if counted && !vote && b.ask > 0 {
+	if counted && d.Decision == string(approval.Waive) && !d.Missing {
+		for _, item := range d.Items {
+			b.rep.Waived = append(b.rep.Waived, Waived{Item: item, Reason: d.Reason, By: append(slices.Clone(b.waiving), d.Who), At: e.Time})
+		}
+		b.waiving = nil
+	}
+	if counted && d.Missing && d.Decision == string(approval.Waive) {
+		b.waiving = append(b.waiving, d.Who)
+	}
+	pauses := d.Decision == string(approval.Pause) || d.Decision == string(approval.Resume)
+	if counted && !vote && !d.Missing && !pauses && b.ask > 0 {
 		b.answer(e.Time, d)
 		if d.Gate == b.rep.Asked[b.ask-1].Ask {
 			b.ask = 0
@@ -164,16 +181,15 @@ func (b *builder) decided(e ledger.Entry) {
 		}
 		b.ask = 0 // an abort, which ends the question with the run
 	}
-	a := Approval{
-		Gate: d.Gate, Attempt: d.Attempt, Stage: e.Stage, Decision: d.Decision, Who: d.Who, Key: d.Key, Method: d.Method,
-		Reason: d.Reason, Outcome: d.Outcome, Via: d.Via, At: e.Time,
-	}
+	a := approvalOf(e, d)
 	if b.gate > 0 {
 		g := b.rep.Gates[b.gate-1]
 		a.Role, a.Quorum, a.WaitedSeconds = g.Role, g.Quorum, e.Time.Sub(g.Opened).Seconds()
 		if counted && vote {
-			a.Gate, a.Attempt, a.Method, a.Stage = g.Gate, g.Attempt, g.Method, g.Stage
-			a.Proof = b.proof(g, d)
+			a.Gate, a.Attempt, a.Stage = g.Gate, g.Attempt, g.Stage
+			if d.Decision == string(approval.Approve) || d.Key != "" { // nobody has to prove that they may stop
+				a.Method, a.Proof = g.Method, b.proof(g, d)
+			}
 		}
 	}
 	if a.Proof == "" && d.Who != "" {
@@ -192,6 +208,13 @@ func (g Gate) direction() string {
 		return approval.Undo
 	}
 	return approval.Do
+}
+
+func approvalOf(e ledger.Entry, d wire.DecisionBody) Approval {
+	return Approval{
+		Gate: d.Gate, Attempt: d.Attempt, Stage: e.Stage, Decision: d.Decision, Who: d.Who, Key: d.Key, Method: d.Method,
+		Reason: d.Reason, Outcome: d.Outcome, Via: d.Via, At: e.Time,
+	}
 }
 
 // proof says how much stands behind a vote, after checking its signature once
