@@ -22,9 +22,9 @@ import (
 
 // voteFlags are those of approve and reject.
 type voteFlags struct {
-	key, as, reason               string
-	expires                       time.Duration
-	print, text, yes, all, signal bool
+	key, as, reason          string
+	expires                  time.Duration
+	print, text, yes, signal bool
 }
 
 func (f *voteFlags) add(c *cobra.Command) {
@@ -39,25 +39,39 @@ func (f *voteFlags) add(c *cobra.Command) {
 
 func (a *app) approveCommand() *cobra.Command {
 	var f voteFlags
+	var look reviewFlags
 	c := &cobra.Command{
 		Use:   "approve RUN --key FILE",
 		Short: "Approve the plan of a run's open gate, after recomputing it",
-		Long: `Shows the plan of the open gate and approves it with your SSH signature.
+		Long: `Shows what the open gate asks for and approves it with your SSH signature.
 
-The plan is read from the ledger, not from Temporal: every document is held
-against its digest, their root against the gate's, the ledger's head against a
-signature that the estate trusts. If anything differs, nothing is signed and the
-exit code is 4. So the estate must be at hand, and its ledger readable.`,
+All of it is read from the ledger, not from Temporal: the whole chain is held
+against the signatures of workers that your estate trusts, every document
+against its digest, their root against the gate's, and what the run says of
+itself against its first entries. If anything differs, nothing is signed and the
+exit code is 4.
+
+Your estate must be at hand, and be the one that the run was started with. Where
+it is another one, the difference is shown field by field, and nothing is signed
+unless --accept-estate names the run's by its digest. Without an estate, --dir,
+--signers and --accept-estate say where the ledger is, whom to trust, and for
+what you sign.
+
+Items to which the same is done are shown as one line, those that stand out by
+name. --all shows every item, --item NAME one of them with all that Apply reads.`,
 		Example: `  breakwater approve RegionalFailover-lab-20261121-031205 --key ~/.ssh/id_ed25519
   breakwater approve RegionalFailover-lab-20261121-031205 --key me.pub --yes
+  breakwater approve RegionalFailover-lab-20261121-031205 --item orders
   breakwater approve RegionalFailover-lab-20261121-031205 --key me --print
   breakwater approve RegionalFailover-lab-20261121-031205 --print --text`,
 		Args: exactly(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.approve(c.Context(), parseName(args[0]), f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.approve(c.Context(), parseName(args[0]), f, look)
+		},
 	}
 	f.add(c)
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask: approve if the recomputed plan is the gate's")
-	c.Flags().BoolVar(&f.all, "all", false, "show every item and every change of the plan")
+	look.add(c)
 	return c
 }
 
@@ -104,14 +118,17 @@ func (a *app) atGate(ctx context.Context, n name) (wire.Status, error) {
 	return s, nil
 }
 
-func (a *app) approve(ctx context.Context, n name, f voteFlags) error {
+func (a *app) approve(ctx context.Context, n name, f voteFlags, look reviewFlags) error {
 	s, err := a.atGate(ctx, n)
 	if err != nil {
 		return err
 	}
-	p, err := a.recompute(ctx, s)
+	p, err := a.examine(ctx, s, look, f.again(n))
 	if err != nil {
 		return err
+	}
+	if look.item != "" {
+		return a.showOne(p, look.item)
 	}
 	role, ok := p.compiled.Role(s.Gate.Role)
 	if !ok {
@@ -119,17 +136,10 @@ func (a *app) approve(ctx context.Context, n name, f voteFlags) error {
 	}
 	if !f.print {
 		if a.json {
-			a.line("plan", struct {
-				Run      string         `json:"run"`
-				Gate     string         `json:"gate"`
-				Attempt  int            `json:"attempt"`
-				Root     string         `json:"root"`
-				Verified bool           `json:"verified"` // recomputed from the ledger
-				Docs     []wire.PlanDoc `json:"docs"`
-			}{n.workflow, s.Gate.ID, s.Gate.Attempt, s.Gate.Root, true, p.docs})
+			a.line("plan", p.told())
 		}
-		p.show(a.people(), s, f.all)
-		if err := a.sure(ctx, f.yes, fmt.Sprintf("Approve %s?", s.Gate.Stage)); err != nil {
+		p.show(a.people(), a.styles(a.people()), look.all, time.Now())
+		if err := a.sure(ctx, f.yes, fmt.Sprintf("Approve %q, %s, %s?", p.name(), p.mode(), p.regions())); err != nil {
 			return err
 		}
 	}

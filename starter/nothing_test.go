@@ -104,13 +104,13 @@ func TestNothingInThePlan(t *testing.T) {
 		{Step: "Where topics stand", Action: "kafka.recovery-point", Summary: []string{"nothing to do: no topic of the estate is in the scope of this step"}},
 		{Step: "Deny writes", Action: "storage.fence", Items: 1, Summary: []string{"deny writes"}},
 	}
-	p := &plan{body: f.planned, docs: []wire.PlanDoc{{Step: "fence/1-storage.fence", Action: "storage.fence"}}}
+	p := &reviewed{plan: &plan{body: f.planned, docs: []wire.PlanDoc{{Step: "fence/1-storage.fence", Action: "storage.fence"}}}}
 	var out bytes.Buffer
-	p.show(&out, f.status, false)
-	if want := "Nothing to do:\n  Where topics stand (kafka.recovery-point): no topic of the estate is in the\n"; !strings.Contains(out.String(), want) {
+	p.show(&out, plainStyles(), false, time.Now())
+	if want := "Nothing to do\n  Where topics stand (kafka.recovery-point): no topic of the estate is in the\n"; !strings.Contains(out.String(), want) {
 		t.Errorf("the plan:\n%s", out.String())
 	}
-	if strings.Count(out.String(), "Deny writes") != 0 && strings.Contains(out.String(), "Nothing to do:\n  Deny") {
+	if strings.Count(out.String(), "Deny writes") != 0 && strings.Contains(out.String(), "Nothing to do\n  Deny") {
 		t.Error(fmt.Sprint("a step with items is said to have nothing to do:\n", out.String()))
 	}
 }

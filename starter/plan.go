@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +13,8 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
-	"breakwater/internal/reach"
+	"breakwater/internal/poll"
+	"breakwater/internal/review"
 	"breakwater/internal/runbook"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
@@ -22,49 +23,26 @@ import (
 // plan is the plan of an open gate as the ledger has it, recomputed: nothing in
 // it is taken from Temporal or a worker's word.
 type plan struct {
+	facts    review.Facts
 	body     wire.PlannedBody
 	docs     []wire.PlanDoc
 	compiled runbook.Compiled
 	estate   estate.Estate // as the run was compiled for
+	checked  ledger.Result // of the whole chain
 }
 
-// recompute reads the plan of an open gate from the estate's ledger.
-func (a *app) recompute(ctx context.Context, s wire.Status) (*plan, error) {
-	doing := fmt.Sprintf("recompute the plan of gate %s of run %s", s.Gate.ID, s.Run.Workflow)
-	local, err := a.estate(ctx, doing, s.Estate)
-	if err != nil {
-		return nil, err
-	}
-	from, err := a.systems.Ledger(ctx, local)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", doing, err)
-	}
-	p, err := recompute(ctx, from, local, s)
-	switch {
-	case reach.Unreachable(err): // nothing was found to be wrong
-		return nil, wrong(errUnknown, "", "%s: %w; nothing was signed", doing, err)
-	case errors.Is(err, context.Canceled):
-		return nil, err
-	case err != nil:
-		return nil, wrong(errRefused, cmd("verify-evidence", s.Run.Workflow),
-			"%s: %w; nothing was signed. Do not approve: find out who changed it", doing, err)
-	}
-	if here, err := local.Digest(); err != nil || here != s.Gate.EstateDigest {
-		fmt.Fprintf(a.err, "Note: estate %s here is not the one that this run was started with; the run keeps its own.\n", s.Estate)
-	}
-	return p, nil
-}
-
-// recompute reads the plan of an open gate and refuses unless every digest, the
-// root, the head of the ledger and the estate are the ones that an approval
-// would sign. The estate at hand says which workers are trusted.
-func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wire.Status) (*plan, error) {
+// recompute reads the plan of an open gate and refuses unless the whole chain is as
+// trusted workers signed it, and every digest, the root, the head of the ledger, the
+// estate and what the run says of itself are the ones that an approval would sign.
+func recompute(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, s wire.Status) (*plan, error) {
 	g := s.Gate
-	entries, _, err := store.Load(ctx, from, ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun})
-	if err != nil {
+	run := ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun}
+	p := &plan{}
+	var err error
+	if from, p.checked, err = verified(ctx, from, run, trusted); err != nil {
 		return nil, err
 	}
-	trusted, err := local.Ledger.Trusted(time.Now())
+	entries, _, err := store.Load(ctx, from, run)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +50,6 @@ func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wi
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{}
 	var entry ledger.Entry
 	for _, e := range slices.Backward(entries[:opened]) {
 		if e.Kind == ledger.Planned {
@@ -112,11 +89,55 @@ func recompute(ctx context.Context, from store.Store, local *estate.Estate, s wi
 	if digest != g.EstateDigest || p.compiled.EstateDigest != digest {
 		return nil, fmt.Errorf("the gate names estate %s, and the ledger's is %s", g.EstateDigest, digest)
 	}
+	if p.facts, err = review.Read(entries, opened); err != nil {
+		return nil, err
+	}
+	if all := p.facts.Against(s); len(all) > 0 {
+		return nil, &contradicted{all}
+	}
 	return p, nil
 }
 
+// contradicted says what a run's workflow says of itself that its ledger does not.
+type contradicted struct{ all []review.Contradiction }
+
+func (c *contradicted) Error() string {
+	var words []string
+	for _, x := range c.all {
+		words = append(words, x.String())
+	}
+	return "the run and its signed ledger say different things: " + strings.Join(words, "; ")
+}
+
+// verified holds a run's chain against its signed heads, and returns a reader of the
+// very bytes that were looked at. A worker writes an entry a moment before its head: one
+// that was caught between the two is looked at again.
+func verified(ctx context.Context, from ledger.Reader, run ledger.Run, trusted []sshsig.Key) (ledger.Reader, ledger.Result, error) {
+	for tries := 2; ; tries-- {
+		here, err := remember(ctx, from, run)
+		if err != nil {
+			return nil, ledger.Result{}, err
+		}
+		res, err := ledger.Verify(ctx, here, run, trusted)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, res, fmt.Errorf("the ledger has no entry of this run")
+		case err != nil || res.Fault == nil:
+			return here, res, err
+		case res.Fault.Wrong != ledger.Unsigned || res.Entries == 0 || tries == 0:
+			return nil, res, fmt.Errorf("the ledger of this run is not as it was signed: %s", res.Fault)
+		}
+		if err := poll.Wait(ctx, unsignedFor); err != nil {
+			return nil, res, err
+		}
+	}
+}
+
+// unsignedFor is how long an entry may wait for its signed head.
+const unsignedFor = 500 * time.Millisecond
+
 // atHead finds the entry at the head that the gate names: the opening of this
-// very gate, signed by a worker that the estate here trusts. It returns the
+// very gate, signed by a trusted worker. It returns the
 // entry's index.
 func atHead(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, entries []ledger.Entry, g *wire.GateStatus) (int, error) {
 	if len(entries) == 0 {
@@ -224,118 +245,4 @@ func (p *plan) title(step string) string {
 		return s.Title
 	}
 	return step
-}
-
-// itemsShown is how many items of a step are shown unless all are asked for.
-const itemsShown = 12
-
-// show writes the plan for the person who decides about it.
-func (p *plan) show(w io.Writer, s wire.Status, all bool) {
-	g := s.Gate
-	put := func(indent, rest, text string) {
-		for _, l := range wrap(indent+text, 80, rest) {
-			fmt.Fprintln(w, l)
-		}
-	}
-	put("", "  ", fmt.Sprintf("%s: gate %s, attempt %d", g.Stage, g.ID, g.Attempt))
-	about := fmt.Sprintf("%s of %s, mode %s", s.Run.Runbook, s.Estate, s.Run.Mode)
-	if s.Run.Source != "" {
-		about += fmt.Sprintf(", %s to %s", s.Run.Source, s.Run.Target)
-	}
-	if s.Run.Incident != "" {
-		about += ", " + s.Run.Incident
-	}
-	put("", "  ", about)
-	put("", "  ", fmt.Sprintf("Needs %s of %s (%s)", people(g.Quorum), g.Role, strings.Join(g.Members, ", ")))
-	if len(g.Approved) > 0 {
-		put("", "  ", "Approved so far by "+strings.Join(g.Approved, ", "))
-	}
-	put("", "  ", fmt.Sprintf("Plan %s… recomputed from %s in the ledger: a match", g.Root[:min(16, len(g.Root))], count(len(p.docs), "document")))
-	if len(p.body.Changed) > 0 {
-		fmt.Fprintln(w, "\nChanged since the last attempt:")
-		for _, c := range p.body.Changed {
-			put("  ", "    ", c)
-		}
-	}
-	for i := 0; i < len(p.docs); {
-		step := p.docs[i].Step
-		n := i
-		for n < len(p.docs) && p.docs[n].Step == step {
-			n++
-		}
-		p.showStep(w, p.docs[i:n], all, put)
-		i = n
-	}
-	idle := slices.DeleteFunc(slices.Clone(p.body.Steps), func(s wire.StepPlan) bool { return s.Items > 0 })
-	if len(idle) > 0 {
-		fmt.Fprintln(w, "\nNothing to do:")
-		for _, s := range idle {
-			put("  ", "    ", fmt.Sprintf("%s (%s): %s", s.Step, s.Action, strings.TrimPrefix(strings.Join(s.Summary, "; "), wire.NothingToDo+": ")))
-		}
-	}
-	if len(p.body.Losses) > 0 {
-		fmt.Fprintln(w, "\nGives up:")
-		for _, l := range p.body.Losses {
-			put("  ", "    ", fmt.Sprintf("%s: %s", l.Dataset, l.Words()))
-		}
-	}
-	if len(p.body.Accepts) > 0 {
-		fmt.Fprintln(w, "\nApproving accepts:")
-		for _, a := range p.body.Accepts {
-			put("  ", "    ", a.Sentence)
-		}
-	}
-	fmt.Fprintln(w)
-}
-
-func (p *plan) showStep(w io.Writer, docs []wire.PlanDoc, all bool, put func(indent, rest, text string)) {
-	effects, preconditions := 0, 0
-	for _, d := range docs {
-		effects += len(d.Change.Effects)
-		preconditions += len(d.Change.Preconditions)
-	}
-	head := fmt.Sprintf("%s (%s): %s", p.title(docs[0].Step), docs[0].Action, count(len(docs), "item"))
-	if len(docs[0].Found) == 0 {
-		head += fmt.Sprintf(", %s, %s", count(effects, "change"), count(preconditions, "precondition"))
-	}
-	fmt.Fprintln(w)
-	put("", "  ", head)
-	for i, d := range docs {
-		if i == itemsShown && !all {
-			put("  ", "    ", fmt.Sprintf("… and %s more; see all with --all", count(len(docs)-i, "item")))
-			return
-		}
-		text := d.Change.Summary
-		if d.Item.Name != "" && !strings.Contains(text, d.Item.Name) {
-			text = d.Item.Name + ": " + text
-		}
-		put("  ", "    ", text)
-		for k, e := range d.Change.Effects {
-			if k == itemsShown && !all {
-				put("    ", "      ", fmt.Sprintf("… and %s more; see all with --all", count(len(d.Change.Effects)-k, "change")))
-				break
-			}
-			line := e.On + ": " + e.Do
-			if e.From != "" || e.To != "" {
-				line += fmt.Sprintf(", %s -> %s", orDash(e.From), orDash(e.To))
-			}
-			put("    ", "      ", line)
-		}
-		for _, o := range d.Found {
-			if o.Verdict.String() != "pass" || len(d.Found) <= 4 || all {
-				got := ""
-				if o.Got != "" {
-					got = ": " + o.Got
-				}
-				put("    ", "      ", fmt.Sprintf("%s  %s%s", o.Verdict, o.What, got))
-			}
-		}
-	}
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "nothing"
-	}
-	return s
 }

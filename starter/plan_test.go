@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/approval"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
@@ -24,9 +25,13 @@ type forger struct {
 	run     ledger.Run
 	chain   ledger.Chain
 	doc     ledger.DocRef // of the plan
+	started wire.StartedBody
+	input   runbook.Input
 	planned wire.PlannedBody
 	opened  wire.GateBody
 	worker  ssh.Signer
+	later   bool   // an entry after the gate's opening, which nobody signed
+	rewrite bool   // an entry was written anew after it had been signed
 	signKey byte   // whose key signs the last head; 0 for nobody
 	signed  string // the hash that is signed instead of the head's
 	status  wire.Status
@@ -58,7 +63,14 @@ func newForger(t *testing.T) *forger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.status = wire.Status{Run: action.Run{Workflow: "w", FirstRun: "f"}, Gate: &wire.GateStatus{ID: "fence", Attempt: 1, Root: root, EstateDigest: digest}}
+	f.input = runbook.Input{Estate: "lab", Mode: action.ModeLive, Incident: "INC-1", Own: map[string]string{"source": "east", "target": "west"}}
+	f.started.Run = action.Run{
+		Workflow: "w", FirstRun: "f", Runbook: "Switch", Mode: action.ModeLive, Source: "east", Target: "west", Incident: "INC-1", Started: time.Unix(1, 0).UTC(),
+	}
+	f.status = wire.Status{
+		Run: f.started.Run, Estate: "lab",
+		Gate: &wire.GateStatus{ID: "fence", Attempt: 1, Role: "commander", Root: root, Direction: approval.Do, EstateDigest: digest},
+	}
 	return f
 }
 
@@ -99,7 +111,8 @@ func (f *forger) write() {
 	}
 	compiled := f.keep(ledger.DocKey(f.run, "compiled", "lab", 1, "compiled"), runbook.Compiled{Estate: "lab", EstateDigest: digest})
 	pinned := f.keep(ledger.DocKey(f.run, "compiled", "lab", 1, "estate"), f.local)
-	f.add(ledger.Compiled, wire.CompiledBody{}, compiled, pinned)
+	f.add(ledger.RunStarted, f.started)
+	f.add(ledger.Compiled, wire.CompiledBody{Runbook: "Switch", Estate: "lab", EstateDigest: digest, Mode: f.input.Mode, Input: f.input}, compiled, pinned)
 	if f.planned.Root != "" {
 		f.add(ledger.Planned, f.planned, f.doc)
 	}
@@ -107,14 +120,25 @@ func (f *forger) write() {
 	if f.status.Gate.Head == "" {
 		f.status.Gate.Head = f.chain.Head.String()
 	}
-	if f.signKey == 0 {
-		return
+	if f.rewrite {
+		f.sign(1, ledger.Head{Run: f.run, Seq: 2, Hash: strings.Repeat("b", 64)})
 	}
-	key, _ := testKey(f.t, f.signKey)
-	head := f.chain.Head
-	if f.signed != "" {
-		head.Hash = f.signed
+	if f.signKey != 0 {
+		head := f.chain.Head
+		if f.signed != "" {
+			head.Hash = f.signed
+		}
+		f.sign(f.signKey, head)
 	}
+	if f.later {
+		f.add(ledger.Decided, wire.DecisionBody{Gate: "fence", Attempt: 1, Decision: "approve", Who: "ana"})
+	}
+}
+
+// sign keeps a head with a signature.
+func (f *forger) sign(n byte, head ledger.Head) {
+	f.t.Helper()
+	key, _ := testKey(f.t, n)
 	signed, err := ledger.SignHead(key, head)
 	if err == nil {
 		err = store.PutHead(f.t.Context(), f.folder, signed)
@@ -146,20 +170,37 @@ func TestRecompute(t *testing.T) {
 		"Temporal shows another attempt": {func(f *forger) { f.status.Gate.Attempt = 2 }, "is not the opening of gate"},
 		"Temporal shows another head":    {func(f *forger) { f.status.Gate.Head = "3:" + other }, "has no such head"},
 		"Temporal shows another estate":  {func(f *forger) { f.status.Gate.EstateDigest = "sha256:" + other }, "the gate names estate"},
-		"nobody signed the head":         {func(f *forger) { f.signKey = 0 }, "the signed head"},
-		"a stranger signed the head":     {func(f *forger) { f.signKey = 6 }, "unknown signer"},
-		"a worker signed another head":   {func(f *forger) { f.signed = other }, "what is signed is"},
+		"Temporal shows another mode":    {func(f *forger) { f.status.Run.Mode = action.ModePlan }, "mode: live in the ledger, plan by Temporal"},
+		"Temporal shows other regions": {func(f *forger) { f.status.Run.Source, f.status.Run.Target = "west", "east" },
+			"source: east in the ledger, west by Temporal; target: west in the ledger, east by Temporal"},
+		"Temporal shows another incident": {func(f *forger) { f.status.Run.Incident = "INC-2" }, "incident: INC-1 in the ledger, INC-2 by Temporal"},
+		"Temporal shows a smaller scope":  {func(f *forger) { f.status.Run.Groups = []string{"a"} }, "groups: none in the ledger, a by Temporal"},
+		"Temporal shows another role":     {func(f *forger) { f.status.Gate.Role = "anybody" }, "role: commander in the ledger, anybody by Temporal"},
+		"Temporal shows a lower quorum":   {func(f *forger) { f.opened.Quorum, f.status.Gate.Quorum = 2, 1 }, "approvals needed: 2 in the ledger, 1 by Temporal"},
+		"Temporal shows another start": {func(f *forger) { f.status.Run.Started = time.Unix(9, 0).UTC() },
+			"started: 1970-01-01T00:00:01Z in the ledger, 1970-01-01T00:00:09Z by Temporal"},
+		"Temporal calls it taking back": {func(f *forger) { f.status.Gate.Direction = approval.Undo }, "direction: do in the ledger, undo by Temporal"},
+		"the ledger contradicts itself": {func(f *forger) { f.input.Mode = action.ModeDrill }, "the ledger contradicts itself: mode: drill"},
+		"nobody signed the head":        {func(f *forger) { f.signKey = 0 }, "unsigned"},
+		"nobody signed what follows":    {func(f *forger) { f.later = true }, "unsigned"},
+		"what was signed was rewritten": {func(f *forger) { f.rewrite = true }, "forked"},
+		"a stranger signed the head":    {func(f *forger) { f.signKey = 6 }, "nothing vouches for"},
+		"a worker signed another head":  {func(f *forger) { f.signed = other }, "signed was"},
 		"the ledger lost the document": {func(f *forger) {
 			f.doc.Key = ledger.DocKey(f.run, "fence/1-storage.fence", "lake", 7, ledger.DocPlan)
-		}, "read ledger document"},
-		"the ledger has another document": {func(f *forger) { f.doc.SHA256 = other }, "not the document"},
+		}, "document missing"},
+		"the ledger has another document": {func(f *forger) { f.doc.SHA256 = other }, "document changed"},
 		"another run's":                   {func(f *forger) { f.status.Run.FirstRun = "g" }, "no entry of this run"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newForger(t)
 			tc.lie(f)
 			f.write()
-			p, err := recompute(t.Context(), f.folder, f.local, f.status)
+			trusted, err := sshsig.ParseKeys(f.local.Ledger.Signers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := recompute(t.Context(), f.folder, trusted, f.status)
 			switch {
 			case tc.want == "" && err != nil:
 				t.Errorf("refused: %v", err)

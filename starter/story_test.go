@@ -125,6 +125,16 @@ func narrow(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// edit replaces one text in a file by another: edit FILE OLD NEW
+func edit(ts *testscript.TestScript, _ bool, args []string) {
+	before := ts.ReadFile(args[0])
+	after := strings.ReplaceAll(before, args[1], args[2])
+	if after == before {
+		ts.Fatalf("%s holds no %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(after), 0o600))
+}
+
 // TestOffline tells stories that need no server.
 func TestOffline(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -228,7 +238,7 @@ func TestLive(t *testing.T) {
 				return nil
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"exits": exits, "narrow": narrow, "until": w.until, "tamper": w.tamper, "breaks": w.breaks,
+				"exits": exits, "narrow": narrow, "edit": edit, "until": w.until, "tamper": w.tamper, "breaks": w.breaks,
 			},
 		})
 	}
