@@ -26,6 +26,7 @@ type plan struct {
 	facts    review.Facts
 	body     wire.PlannedBody
 	docs     []wire.PlanDoc
+	lacking  []string // which items have no plan, and why
 	compiled runbook.Compiled
 	estate   estate.Estate // as the run was compiled for
 	checked  ledger.Result // of the whole chain
@@ -63,6 +64,9 @@ func recompute(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, s 
 	if err := json.Unmarshal(entry.Body, &p.body); err != nil {
 		return nil, fmt.Errorf("entry %d holds no plan: %w", entry.Seq, err)
 	}
+	if err := p.readCompiled(ctx, from, trusted, entries); err != nil {
+		return nil, err
+	}
 	var leaves []ledger.Leaf
 	for _, ref := range entry.Docs {
 		leaf, err := store.Leaf(ctx, from, trusted, ref)
@@ -70,17 +74,12 @@ func recompute(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, s 
 			return nil, err
 		}
 		leaves = append(leaves, leaf)
-		docs, err := planDocs(ctx, from, trusted, ref)
-		if err != nil {
+		if err := p.read(ctx, from, trusted, ref); err != nil {
 			return nil, err
 		}
-		p.docs = append(p.docs, docs...)
 	}
 	if root := ledger.Root(leaves); root != g.Root || p.body.Attempt != g.Attempt {
 		return nil, fmt.Errorf("the gate asks for plan %s, attempt %d, and the documents in the ledger make plan %s, attempt %d", g.Root, g.Attempt, root, p.body.Attempt)
-	}
-	if err := p.readCompiled(ctx, from, trusted, entries); err != nil {
-		return nil, err
 	}
 	digest, err := p.estate.Digest()
 	if err != nil {
@@ -209,34 +208,40 @@ func (p *plan) readCompiled(ctx context.Context, from ledger.Reader, trusted []s
 	return fmt.Errorf("the ledger has no compiled run")
 }
 
-// planDocs reads the plans that a reference stands for.
-func planDocs(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref ledger.DocRef) ([]wire.PlanDoc, error) {
+// read takes the plans that a reference stands for, and which items have none.
+func (p *plan) read(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, ref ledger.DocRef) error {
 	id, err := ledger.ParseDocKey(ref.Key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	raw, err := store.GetDoc(ctx, from, trusted, ref)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !ledger.IsIndex(id.Name) {
 		var doc wire.PlanDoc
-		err := json.Unmarshal(raw, &doc)
-		return []wire.PlanDoc{doc}, err
+		if err := json.Unmarshal(raw, &doc); err != nil {
+			return fmt.Errorf("read %s: %w", ref.Key, err)
+		}
+		if doc.Step != id.Step || doc.Item.Name != id.Item {
+			return fmt.Errorf("%s is the plan of step %s for %s: it lies under the name of another", ref.Key, doc.Step, doc.Item)
+		}
+		p.docs = append(p.docs, doc)
+		return nil
 	}
 	var index ledger.Index
 	if err := json.Unmarshal(raw, &index); err != nil {
-		return nil, fmt.Errorf("read %s: %w", ref.Key, err)
+		return fmt.Errorf("read %s: %w", ref.Key, err)
 	}
-	var all []wire.PlanDoc
+	for _, e := range index.Failed {
+		p.lacking = append(p.lacking, p.title(id.Step)+", "+e.Item+": "+e.Error)
+	}
 	for _, r := range index.Docs {
-		docs, err := planDocs(ctx, from, trusted, r)
-		if err != nil {
-			return nil, err
+		if err := p.read(ctx, from, trusted, r); err != nil {
+			return err
 		}
-		all = append(all, docs...)
 	}
-	return all, nil
+	return nil
 }
 
 // title is a step as the runbook words it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -148,6 +149,36 @@ func (f *forger) sign(n byte, head ledger.Head) {
 	}
 }
 
+// Items of which a batch has no plan are said to have none.
+func TestItemsWithoutAPlan(t *testing.T) {
+	f := newForger(t)
+	index, err := ledger.Encode(ledger.Index{Docs: []ledger.DocRef{f.doc}, Failed: []ledger.ItemError{{Item: "swamp", Error: "it cannot be read"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.doc = f.keep(ledger.DocKey(f.run, "fence/1-storage.fence", "buckets 1-2 of 2", 1, ledger.PartialIndex(index)), json.RawMessage(index))
+	trusted, err := f.local.Ledger.Trusted(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := store.Leaf(t.Context(), f.folder, trusted, f.doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := ledger.Root([]ledger.Leaf{leaf})
+	f.planned.Root, f.opened.Root, f.status.Gate.Root = root, root, root
+	f.write()
+	p, err := recompute(t.Context(), f.folder, trusted, f.status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	(&reviewed{plan: p}).show(&out, plainStyles(), false, time.Now())
+	if want := "Not planned, and so not approved by this\n  fence/1-storage.fence, swamp: it cannot be read\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("it says\n%s", out.String())
+	}
+}
+
 // Whoever lies about a plan, Temporal, a worker or the ledger, is refused before
 // anything is signed.
 func TestRecompute(t *testing.T) {
@@ -163,8 +194,15 @@ func TestRecompute(t *testing.T) {
 		"a worker plans another attempt":     {func(f *forger) { f.planned.Attempt = 2 }, "attempt 2"},
 		"a worker opens a gate without plan": {func(f *forger) { f.planned.Root = "" }, "no plan before"},
 		"a worker names another document": {func(f *forger) {
-			f.doc = f.keep(ledger.DocKey(f.run, "fence/1-storage.fence", "lake", 2, ledger.DocPlan), wire.PlanDoc{Action: "storage.open"})
+			f.doc = f.keep(ledger.DocKey(f.run, "fence/1-storage.fence", "lake", 2, ledger.DocPlan), wire.PlanDoc{
+				Step: "fence/1-storage.fence", Item: estate.Item{Name: "lake"}, Action: "storage.open",
+			})
 		}, "the documents in the ledger make plan"},
+		"a worker names a document of another item": {func(f *forger) {
+			f.doc = f.keep(ledger.DocKey(f.run, "fence/1-storage.fence", "lake", 2, ledger.DocPlan), wire.PlanDoc{
+				Step: "fence/1-storage.fence", Item: estate.Item{Name: "swamp"}, Action: "storage.fence",
+			})
+		}, "it lies under the name of another"},
 		"Temporal shows another root":    {func(f *forger) { f.status.Gate.Root = other }, "is not the opening of gate"},
 		"Temporal shows another gate":    {func(f *forger) { f.status.Gate.ID = "writes" }, "is not the opening of gate"},
 		"Temporal shows another attempt": {func(f *forger) { f.status.Gate.Attempt = 2 }, "is not the opening of gate"},

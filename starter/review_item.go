@@ -92,6 +92,7 @@ type toldPlan struct {
 	Changed  []string            `json:"changed,omitempty"`
 	Steps    []review.Step       `json:"steps"`
 	Idle     []wire.StepPlan     `json:"idle,omitempty"`
+	Lacking  []string            `json:"not_planned,omitempty"` // which items, and why
 	Losses   []review.Loss       `json:"losses,omitempty"`
 	Accepts  []review.Accepted   `json:"accepts,omitempty"`
 	Contacts []contact           `json:"contacts"`
@@ -105,7 +106,7 @@ func (r *reviewed) told() toldPlan {
 		Run: r.run, Gate: r.facts.Gate, Attempt: r.facts.Attempt, Root: r.body.Root, Verified: true, Name: r.name(), Undo: r.body.Undo,
 		Facts: r.facts, NoReturn: ok && s.PointOfNoReturn && !r.body.Undo, Entries: r.checked.Entries, Docs: r.checked.Docs,
 		Head: r.checked.Head.String(), Signers: r.checked.Signers, AtHand: r.atHand, Differs: r.differs, Changed: r.body.Changed, Steps: r.read,
-		Idle:   slices.DeleteFunc(slices.Clone(r.body.Steps), func(s wire.StepPlan) bool { return s.Items > 0 }),
-		Losses: r.losses, Accepts: r.accepts, Contacts: r.contacts, Lacks: r.compiled.Lacks, Plans: r.docs,
+		Idle:    slices.DeleteFunc(slices.Clone(r.body.Steps), func(s wire.StepPlan) bool { return s.Items > 0 }),
+		Lacking: r.lacking, Losses: r.losses, Accepts: r.accepts, Contacts: r.contacts, Lacks: r.compiled.Lacks, Plans: r.docs,
 	}
 }

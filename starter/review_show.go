@@ -79,6 +79,10 @@ func (r *reviewed) show(w io.Writer, st styles, all bool, now time.Time) {
 		r.showStep(p, s, all)
 	}
 	r.showIdle(p)
+	if len(r.lacking) > 0 {
+		p.title("Not planned, and so not approved by this")
+		some(p, r.lacking, linesShown, all, "item", func(why string) { p.put(p.st.bad, "  ", "    ", why) })
+	}
 	p.title("Whom to call")
 	for _, c := range r.contacts {
 		var who []string
@@ -129,6 +133,9 @@ func (r *reviewed) short() string {
 	}
 	if giving > 0 {
 		text += fmt.Sprintf("; gives up data of %s", plural.Of(giving, "dataset"))
+	}
+	if n := len(r.lacking); n > 0 {
+		text += fmt.Sprintf("; %s without a plan", plural.Of(n, "item", "is", "are"))
 	}
 	if n := len(r.accepts); n > 0 {
 		text += fmt.Sprintf("; accepts %s", plural.Of(n, "risk"))
