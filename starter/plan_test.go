@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/runbook"
 	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
+
 	"golang.org/x/crypto/ssh"
 )
 

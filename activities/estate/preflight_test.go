@@ -138,7 +138,7 @@ func TestPreflightWitness(t *testing.T) {
 	w.Brokers()
 	w.Estate.Witness = estate.Witness{Bucket: "lake", Prefix: "_witness"}
 	w.Estate.Tiers[0].RPO = estate.Duration(time.Minute)
-	j := witness.Journal{Bucket: objectstore.Bind(w.Minio[world.West].Client(t), w.Bucket(world.West)), Prefix: "_witness"}
+	j := w.Journal(objectstore.Bind(w.Minio[world.West].Client(t), w.Bucket(world.West)))
 	def := w.Action("estate.preflight")
 	east, _ := w.Estate.Region(world.East)
 	group := w.Estate.Groups[0]
@@ -199,7 +199,7 @@ func TestPreflightLeavesOut(t *testing.T) {
 	w.Estate.Tiers[0].RPO = estate.Duration(time.Hour)
 	lake := objectstore.Bind(w.Minio[world.West].Client(t), w.Bucket(world.West))
 	g := w.Estate.Groups[0]
-	j := witness.Journal{Bucket: lake, Prefix: "_witness"}
+	j := w.Journal(lake)
 	for _, tb := range g.Tables[1:] {
 		_, err := j.See(t.Context(), tb.Table, witness.Sighting{Version: 1, Rows: 1, Last: time.Now().UTC(), Run: "a"})
 		w.Must(err)

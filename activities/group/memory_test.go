@@ -23,6 +23,8 @@ import (
 	"breakwater/internal/table/delta/port"
 	"breakwater/internal/verdict"
 	"breakwater/lab/server/memtest"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // madeUp is a store that holds a checkpoint in a file, and says that every table has it
@@ -197,4 +199,8 @@ func TestMemoryOfAGroup(t *testing.T) {
 	if mib >= 2048 {
 		t.Errorf("%d MiB", mib)
 	}
+}
+
+func (madeUpSystems) Signer(context.Context, *estate.Estate) (ssh.Signer, error) {
+	return nil, objectstore.ErrLacks
 }

@@ -83,6 +83,7 @@ func (s room) point(ctx context.Context, c action.Call[pointParams]) (recovery.G
 	if err != nil {
 		return recovery.GroupPoint{}, nil, fmt.Errorf("group %s: %w", c.Item.Name, err)
 	}
+	accepts = append(accepts, ev.Forged()...)
 	p := recovery.GroupPoint{Group: c.Item.Name, Death: ev.Death, LeftOut: ev.LeftOut()}
 	for _, left := range p.LeftOut {
 		accepts = append(accepts, action.LeftOut(left.Dataset, left.Why))

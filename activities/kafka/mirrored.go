@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/mirror"
 	"breakwater/internal/reach"
 	"breakwater/internal/recovery"
+	"breakwater/internal/witness"
 )
 
 // mirrored is the mirror into the run's target, with both of its ends.
@@ -143,6 +144,9 @@ func (s room) createdAnew(ctx context.Context, c action.Call[action.None], m mir
 		return "", err
 	}
 	all, err := j.Read(ctx, topic)
+	if errors.Is(err, witness.ErrForged) {
+		return "", nil
+	}
 	if err != nil || len(all) == 0 || all[len(all)-1].ID == "" {
 		return "", err
 	}

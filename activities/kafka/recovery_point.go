@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/lake"
 	"breakwater/internal/mirror"
 	"breakwater/internal/permit"
 	"breakwater/internal/plural"
@@ -23,6 +24,7 @@ import (
 	"breakwater/internal/record"
 	"breakwater/internal/recovery"
 	"breakwater/internal/verdict"
+	"breakwater/internal/witness"
 )
 
 func (s room) kafkaPoint() action.Action[action.None] {
@@ -94,7 +96,7 @@ func (s room) topicState(ctx context.Context, c action.Call[action.None]) (recov
 		}
 	}
 	seen, err := s.looked(ctx, c, t.Topic)
-	if err != nil {
+	if err != nil && !errors.Is(err, witness.ErrForged) { // of which the plan tells
 		return recovery.TopicState{}, err
 	}
 	state := recovery.TopicState{Name: t.Topic}
@@ -217,6 +219,9 @@ func (s room) planTopicPoint(ctx context.Context, c action.Call[action.None]) (a
 	st, err := s.topicState(ctx, c)
 	if err != nil {
 		return action.Change{}, err
+	}
+	if _, err := s.looked(ctx, c, st.Name); errors.Is(err, witness.ErrForged) {
+		ch.Accepts = append(ch.Accepts, lake.AcceptForged("topic", st.Name, err))
 	}
 	ch.Summary = fmt.Sprintf("%s: %s", called(s.names(c), st.Name), sums(st))
 	if ch.Data, err = action.Encode(st); err != nil {

@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/lake"
 	"breakwater/internal/mirror"
 	"breakwater/internal/permit"
 	"breakwater/internal/plural"
@@ -24,6 +25,12 @@ import (
 // topicJournal opens the journal at the run's target.
 func (s room) topicJournal(ctx context.Context, c action.Call[action.None]) (witness.TopicJournal, error) {
 	j, err := s.lake.Journal(ctx, c.Estate, c.Run.Target)
+	return witness.TopicJournal{Journal: j}, err
+}
+
+// keptTopics opens it to be written.
+func (s room) keptTopics(ctx context.Context, c action.Call[action.None]) (witness.TopicJournal, error) {
+	j, err := s.lake.Keep(ctx, c.Estate, c.Run.Target)
 	return witness.TopicJournal{Journal: j}, err
 }
 
@@ -129,7 +136,7 @@ func (s room) kafkaWitness() action.Action[action.None] {
 		Plan:     s.planTopicWitness, Apply: s.applyTopicWitness, Verify: s.verifyTopicWitness,
 		Permits: permit.Join(permit.ReadsRecords(permit.Source, permit.Topics), permit.Adds(permit.Target, permit.Journal)),
 		RedWhen: []action.Red{
-			{Fault: "witness.topic-ends-changed", Want: verdict.Fail},
+			{Fault: "witness.topic-ends-changed", Want: verdict.Unknown},
 			{Fault: "witness.topic-ends-gone", Want: verdict.Fail},
 			{Fault: "kafka.source-frozen", Want: verdict.Unknown},
 		},
@@ -157,7 +164,7 @@ func (s room) planTopicWitness(ctx context.Context, c action.Call[action.None]) 
 	if !done {
 		ch.Effects = []action.EffectLine{{On: j.Bucket.URL(j.Key(topic)), Do: "note where each partition ends", To: fmt.Sprintf("the ends of %s", plural.Of(n[topic], "partition"))}}
 	}
-	return ch, err
+	return ch, lake.Classed(err)
 }
 
 // applyTopicWitness notes the ends as of a time before they were read: whatever
@@ -165,12 +172,12 @@ func (s room) planTopicWitness(ctx context.Context, c action.Call[action.None]) 
 // nothing.
 func (s room) applyTopicWitness(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
 	topic := c.Item.Name
-	j, err := s.topicJournal(ctx, c)
+	j, err := s.keptTopics(ctx, c)
 	if err != nil {
 		return action.Outcome{}, err
 	}
 	if _, done, err := j.Noted(ctx, topic, c.Run.Name()); err != nil || done {
-		return action.Outcome{Summary: topic + " was noted by this run already"}, err
+		return action.Outcome{Summary: topic + " was noted by this run already"}, lake.Classed(err)
 	}
 	k, err := s.Kafka(ctx, c.Estate, c.Run.Source)
 	if err != nil {
@@ -201,7 +208,7 @@ func (s room) applyTopicWitness(ctx context.Context, c action.Call[action.None])
 	if changed {
 		out.Mutations = 1
 	}
-	return out, err
+	return out, lake.Classed(err)
 }
 
 // verifyTopicWitness reads the journal back and holds it against the source: its

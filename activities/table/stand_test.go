@@ -23,6 +23,8 @@ import (
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/location"
 	"breakwater/lab/world"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // seen is a store in memory that tells of every request before it is answered. A deaf
@@ -304,4 +306,8 @@ func (s *seen) counting() (count map[string]int, stop func()) {
 		count[key]++
 	}
 	return count, func() { s.before = nil }
+}
+
+func (*stand) Signer(context.Context, *estate.Estate) (ssh.Signer, error) {
+	return nil, objectstore.ErrLacks
 }

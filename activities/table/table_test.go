@@ -16,7 +16,6 @@ import (
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/check"
 	"breakwater/internal/verdict"
-	"breakwater/internal/witness"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
 )
@@ -183,7 +182,7 @@ func TestProveWitness(t *testing.T) {
 		t.Errorf("a second run made %d mutations, want 1", o.Mutations)
 	}
 	l.Verified("table.witness", r, verdict.Pass)
-	j := witness.Journal{Bucket: l.RootBucket(world.West), Prefix: "_witness"}
+	j := l.Journal(l.RootBucket(world.West))
 	rec, err := j.Record(t.Context(), "orders", 1)
 	l.Must(err)
 	if want := l.Truth["orders"][1]; rec.Rows != want.Rows || rec.Hash != hex.EncodeToString(want.Sum[:]) {
@@ -213,7 +212,7 @@ func TestWitnessSeesFirst(t *testing.T) {
 	if _, err := d.Apply(t.Context(), r, nil); err == nil {
 		t.Error("the rows were read, and their files are gone")
 	}
-	j := witness.Journal{Bucket: l.RootBucket(world.West), Prefix: "_witness"}
+	j := l.Journal(l.RootBucket(world.West))
 	all, err := j.Sightings(t.Context(), "orders")
 	l.Must(err)
 	if len(all) != 1 || all[0].Version != 1 || all[0].Rows != l.Truth["orders"][1].Rows || all[0].Hash != "" || all[0].CommittedAt.IsZero() {

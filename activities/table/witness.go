@@ -33,7 +33,7 @@ func (s room) witnessActions(c *action.Catalogue) {
 		Plan: s.planWitness, Apply: s.applyWitness, Verify: s.verifyWitness,
 		Permits: permit.Join(permit.Reads(permit.Source, permit.Tables), permit.Adds(permit.Target, permit.Journal)),
 		RedWhen: []action.Red{
-			{Fault: "witness.record-changed", Want: verdict.Fail},
+			{Fault: "witness.record-changed", Want: verdict.Unknown},
 			{Fault: "witness.record-gone", Want: verdict.Fail},
 			{Fault: "witness.heads-gone", Want: verdict.Fail},
 			{Fault: "table.access-revoked", Want: verdict.Unknown},
@@ -67,7 +67,7 @@ func (s room) headSeen(ctx context.Context, c action.Call[action.None]) (headSee
 	if h.site, err = s.lake.Table(ctx, c.Estate, c.Run.Source, c.Item.Name); err != nil {
 		return h, err
 	}
-	if h.journal, err = s.lake.Journal(ctx, c.Estate, c.Run.Target); err != nil {
+	if h.journal, err = s.lake.Keep(ctx, c.Estate, c.Run.Target); err != nil {
 		return h, err
 	}
 	h.at = time.Now().UTC()
@@ -82,7 +82,7 @@ func (s room) headSeen(ctx context.Context, c action.Call[action.None]) (headSee
 	case err == nil:
 		h.known, h.catalog = true, h.site.Catalogs()
 	case !errors.Is(err, fs.ErrNotExist):
-		return h, err
+		return h, lake.Classed(err)
 	default:
 		h.catalog, err = h.site.Screen(ctx, h.log)
 		if err != nil && !lake.LogBroken(err) { // of a broken log the head is noted all the same
@@ -96,7 +96,7 @@ func (s room) headSeen(ctx context.Context, c action.Call[action.None]) (headSee
 	for _, s := range all {
 		h.noted = h.noted || s.Version == h.version && s.Run == c.Run.Name()
 	}
-	return h, err
+	return h, lake.Classed(err)
 }
 
 func (s room) planWitness(ctx context.Context, c action.Call[action.None]) (action.Change, error) {

@@ -9,7 +9,6 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/verdict"
-	"breakwater/internal/witness"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
 )
@@ -49,7 +48,7 @@ func TestWitnessReadsWhatIsNew(t *testing.T) {
 	if o := witnessed(l, "orders", "witness-2"); !strings.Contains(o.Summary, "read 1 of its 3 files") {
 		t.Errorf("the outcome is %q; want it said how many files were read", o.Summary)
 	}
-	j := witness.Journal{Bucket: l.RootBucket(world.West), Prefix: "_witness"}
+	j := l.Journal(l.RootBucket(world.West))
 	r, err := j.Record(t.Context(), "orders", 3)
 	l.Must(err)
 	if want := l.Truth["orders"][3]; r.Rows != want.Rows || r.Hash != want.Hash() {
@@ -104,7 +103,7 @@ func TestWitnessDamagedFiles(t *testing.T) {
 	l.Create("orders", 0)
 	l.Append("orders", 12)
 	witnessed(l, "orders", "witness-1")
-	j := witness.Journal{Bucket: l.RootBucket(world.West), Prefix: "_witness"}
+	j := l.Journal(l.RootBucket(world.West))
 	body, _, err := j.Bucket.Get(t.Context(), j.FilesKey("orders", 0))
 	l.Must(err)
 	body[len(body)/2] ^= 1

@@ -5,16 +5,17 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/table"
+	"breakwater/internal/witness"
 )
 
-// Classed gives an error of a table's format the class that the interpreter knows
+// Classed gives an error of a table's format or of the journal the class that the interpreter knows
 // it by. Its text stays.
 func Classed(err error) error {
 	switch {
 	case errors.Is(err, action.ErrMoved), errors.Is(err, action.ErrRefused):
 	case errors.Is(err, table.ErrMoved):
 		return &classed{err, action.ErrMoved}
-	case errors.Is(err, table.ErrRefused):
+	case errors.Is(err, table.ErrRefused), errors.Is(err, witness.ErrForged):
 		return &classed{err, action.ErrRefused}
 	}
 	return err

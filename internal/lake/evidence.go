@@ -18,7 +18,6 @@ import (
 	"breakwater/internal/recovery"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
-	"breakwater/internal/witness"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -38,6 +37,7 @@ type TableEvidence struct {
 	bottom     bool           // nothing below from can be read
 	Incomplete map[int64]bool // found out only when the cut fell there
 	State      recovery.TableState
+	forged     error // why what the witness saw of it is not used; nil where it is
 	// Skew is what clocks may differ by before a version's time is odd: see
 	// [recovery.InOrder]. Odd are the versions that lost their time by it.
 	Skew        time.Duration
@@ -126,21 +126,6 @@ func declared(state recovery.TopicState, t estate.Topic, rpo float64) recovery.T
 		state.Peak = &recovery.Peak{PerSecond: t.PeakMessages, Burst: t.PeakBurst}
 	}
 	return state
-}
-
-// sightings adds what the witness saw of the source. No witness is no evidence,
-// and no reason to stop.
-func (s Lake) sightings(ctx context.Context, c action.Call[action.None], t *TableEvidence) error {
-	if c.Estate.Witness.Bucket == "" {
-		return nil
-	}
-	j, err := s.Journal(ctx, c.Estate, c.Run.Target)
-	if err != nil {
-		return err
-	}
-	all, err := j.Sightings(ctx, t.Name)
-	t.State.Heads = witness.Heads(all)
-	return err
 }
 
 // Look reads the newest complete version of a table, and its versions from some

@@ -14,6 +14,8 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/table"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // heavy is a format whose tables take memory, and are read when they are let.
@@ -52,6 +54,10 @@ func (s heavySystems) StorageAs(context.Context, *estate.Estate, string, estate.
 
 func (s heavySystems) Depot(context.Context, *estate.Estate) (d depot.Depot, err error) {
 	return d, objectstore.ErrLacks
+}
+
+func (s heavySystems) Signer(context.Context, *estate.Estate) (ssh.Signer, error) {
+	return nil, objectstore.ErrLacks
 }
 
 func (s heavySystems) Format(string) (table.Format, error) { return s.of, nil }

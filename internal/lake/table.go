@@ -20,6 +20,8 @@ import (
 	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
 	"breakwater/internal/witness"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // RegionFor is the region that a step about objects acts in.
@@ -62,6 +64,7 @@ type systems interface {
 	StorageAs(ctx context.Context, e *estate.Estate, region string, ref estate.Ref, who string) (objectstore.Store, error)
 	Depot(ctx context.Context, e *estate.Estate) (depot.Depot, error)
 	Format(word string) (table.Format, error)
+	Signer(ctx context.Context, e *estate.Estate) (ssh.Signer, error)
 }
 
 // Lake finds what stands in the estate's storage.
@@ -183,15 +186,6 @@ func Answered(err error) bool {
 // unreadable, which one can step around.
 func LogBroken(err error) bool {
 	return Answered(err) && (errors.Is(err, table.ErrBroken) || errors.Is(err, fs.ErrNotExist))
-}
-
-// Journal is the witness's journal as a region keeps it.
-func (s Lake) Journal(ctx context.Context, e *estate.Estate, region string) (witness.Journal, error) {
-	if e.Witness.Bucket == "" {
-		return witness.Journal{}, fmt.Errorf("estate %s has no witness bucket: add witness to the estate file: %w", e.Estate, fs.ErrNotExist)
-	}
-	b, err := s.Bucket(ctx, e, region, e.Witness.Bucket)
-	return witness.Journal{Bucket: b, Prefix: strings.Trim(e.Witness.Prefix, "/")}, err
 }
 
 func sum(ctx context.Context, format string, snap table.Snapshot) (table.Digest, error) {

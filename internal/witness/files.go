@@ -132,11 +132,14 @@ func (j Journal) Files(ctx context.Context, table string, of [32]byte, guard fun
 // load reads a part.
 func (f *Files) load(ctx context.Context, n int, o objectstore.Object) error {
 	p := &f.parts[n]
-	body, now, err := f.j.Bucket.Get(ctx, o.Key)
+	data, now, err := f.j.Bucket.Get(ctx, o.Key)
 	switch {
 	case err == nil:
 		p.etag = now.ETag
-		p.entries, err = f.decode(body)
+		var body []byte
+		if body, err = f.j.open(o.Key, data); err == nil {
+			p.entries, err = f.decode(body)
+		}
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, fs.ErrPermission):
@@ -318,12 +321,16 @@ func (f *Files) write(ctx context.Context, n int, entries []entry) error {
 		f.parts = append(f.parts, part{})
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return bytes.Compare(a.id(), b.id()) })
+	key, was := f.prefix+strconv.Itoa(n), f.parts[n].etag
+	data, err := f.j.seal(key, f.encode(entries))
+	if err != nil {
+		return err
+	}
 	var o objectstore.Object
-	var err error
-	if key, was := f.prefix+strconv.Itoa(n), f.parts[n].etag; was == "" {
-		o, err = f.j.Bucket.PutIfAbsent(ctx, key, f.encode(entries))
+	if was == "" {
+		o, err = f.j.Bucket.PutIfAbsent(ctx, key, data)
 	} else {
-		o, err = f.j.Bucket.PutIfMatch(ctx, key, f.encode(entries), was)
+		o, err = f.j.Bucket.PutIfMatch(ctx, key, data, was)
 	}
 	switch {
 	case err == nil:

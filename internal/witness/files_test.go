@@ -1,7 +1,9 @@
 package witness
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,21 +14,40 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/internal/ledger"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/objectstore/memory"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/port"
 	"breakwater/internal/table/delta/write"
 	"breakwater/internal/table/tabletest"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // memoryJournal is a journal in memory, and what it lies in.
 func memoryJournal() Journal {
 	server := memory.New()
 	server.Create("journal", memory.Versioned)
-	return Journal{objectstore.Bind(server.Owner(), "journal"), "witness"}
+	return in(objectstore.Bind(server.Owner(), "journal"))
+}
+
+// in is a journal of worker 1.
+func in(b objectstore.Bucket) Journal { return by(b, 1) }
+
+// by is a journal that somebody writes and worker 1 is trusted for.
+func by(b objectstore.Bucket, n byte) Journal {
+	signer := func(n byte) ssh.Signer {
+		s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)))
+		if err != nil {
+			panic(err) // no seed of this length fails
+		}
+		return s
+	}
+	return Journal{Bucket: b, Prefix: "witness", Place: "lab/us-west-2", Signer: signer(n), Trusted: []sshsig.Key{sshsig.Public(signer(1))}}
 }
 
 // counted counts the data files that are read of a store.
@@ -211,11 +232,15 @@ func TestFilesAddUp(t *testing.T) {
 				}
 				if what == "nothing" {
 					digests := 0
+					trailer, err := j.seal("witness/files/t/0", nil)
+					if err != nil {
+						t.Fatal(err)
+					}
 					for o, err := range j.Bucket.List(t.Context(), "witness/files/") {
 						if err != nil {
 							t.Fatal(err)
 						}
-						digests += int(o.Size) / len(entry{})
+						digests += (int(o.Size) - len(trailer)) / len(entry{})
 					}
 					if digests > 2*len(s.files)+f.room+2*len(f.parts) {
 						t.Errorf("%s %d, seed %d, step %d: %d digests are kept of %d files", truth.Name, s.number, seed, step, digests, len(s.files))
@@ -250,7 +275,11 @@ func damaged(t *testing.T, j Journal, r *rand.Rand) string {
 		t.Fatal(err)
 	}
 	body = slices.Clone(body)
-	switch r.IntN(5) {
+	switch r.IntN(6) {
+	case 5: // somebody else's, in the right form
+		if body, err = by(j.Bucket, 2).seal(key, bytes.TrimSuffix(ledger.DocBody(body), []byte("\n"))); err != nil {
+			t.Fatal(err)
+		}
 	case 0:
 		body[r.IntN(len(body))] ^= 1 << r.IntN(8)
 	case 1:
@@ -378,7 +407,7 @@ func TestFilesOfADeniedJournal(t *testing.T) {
 	store, _ := grown(t, 3)
 	server := memory.New()
 	server.Create("journal", memory.Versioned)
-	j := Journal{objectstore.Bind(server.Stranger(), "journal"), "witness"}
+	j := in(objectstore.Bind(server.Stranger(), "journal"))
 	l := opened(t, store, "t")
 	d, f, read, err := summed(t.Context(), j, at1(t, l, 3), free)
 	if err != nil || d.Rows != 6 || read != 3 || len(f.Notes) != 1 || !strings.Contains(f.Notes[0], "is not kept") {

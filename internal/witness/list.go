@@ -13,7 +13,7 @@ import (
 // list is an object of the journal that holds a list, and is replaced as a whole by
 // compare-and-set. The texts are what errors begin with.
 type list[T any] struct {
-	bucket    objectstore.Bucket
+	journal   Journal
 	key       string
 	read      string // "read …"
 	malformed string // "read …", with the object's address
@@ -27,11 +27,15 @@ func (l list[T]) get(ctx context.Context) ([]T, error) {
 }
 
 func (l list[T]) load(ctx context.Context) (all []T, etag string, err error) {
-	body, o, err := l.bucket.Get(ctx, l.key)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	data, o, err := l.journal.Bucket.Get(ctx, l.key)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", nil
-	case err != nil:
+	}
+	var body []byte
+	if err == nil {
+		body, err = l.journal.open(l.key, data)
+	}
+	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", l.read, err)
 	}
 	if err := json.Unmarshal(body, &all); err != nil {
@@ -57,13 +61,16 @@ func (l list[T]) change(ctx context.Context, merge func([]T) (next []T, changed 
 			return false, nil
 		}
 		body, err := json.Marshal(next)
+		if err == nil {
+			body, err = l.journal.seal(l.key, body)
+		}
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", l.write, err)
 		}
 		if etag == "" {
-			_, err = l.bucket.PutIfAbsent(ctx, l.key, body)
+			_, err = l.journal.Bucket.PutIfAbsent(ctx, l.key, body)
 		} else {
-			_, err = l.bucket.PutIfMatch(ctx, l.key, body, etag)
+			_, err = l.journal.Bucket.PutIfMatch(ctx, l.key, body, etag)
 		}
 		switch {
 		case err == nil, errors.Is(err, objectstore.ErrSame):

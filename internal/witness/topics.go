@@ -49,7 +49,7 @@ func (j TopicJournal) Key(topic string) string {
 func (j TopicJournal) ends(topic string) list[TopicEnds] {
 	key := j.Key(topic)
 	return list[TopicEnds]{
-		bucket: j.Bucket, key: key, read: "read what the witness saw of topic " + topic,
+		journal: j.Journal, key: key, read: "read what the witness saw of topic " + topic,
 		malformed: "read what the witness saw of topic " + topic + " in " + j.Bucket.URL(key), write: "note the ends of topic " + topic,
 	}
 }

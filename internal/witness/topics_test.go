@@ -66,9 +66,7 @@ func TestTopics(t *testing.T) {
 	if mine, found, err := j.Noted(t.Context(), "sales/orders", "5"); found || err != nil {
 		t.Errorf("noted by a run that did not look: %+v, %t, %v", mine, found, err)
 	}
-	if _, err := j.Bucket.Put(t.Context(), j.Key("bad"), []byte("{")); err != nil {
-		t.Fatal(err)
-	}
+	put(t, j.Journal, j.Key("bad"), "{")
 	if all, err := j.Read(t.Context(), "bad"); !errors.Is(err, ErrMalformed) {
 		t.Errorf("what no witness wrote: %v, %v; want ErrMalformed", all, err)
 	}

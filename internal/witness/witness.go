@@ -22,10 +22,18 @@
 // What single files of a table came to is kept below <prefix>/files/<table>/, so that
 // the next head costs the files that are new: see [Files]. It is a cache.
 //
+// # Signatures
+//
+// Every object ends in a line with the signature of the worker that wrote it, over its place
+// and its digest, as the documents of a ledger do. Who can write to the standby's bucket can
+// damage a table and write here what the damaged one holds: an object that no trusted key
+// signed for its place is [ErrForged], to readers and to the witness itself.
+//
 // Table names are escaped as in a URL's path.
 package witness
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -38,9 +46,14 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/ledger"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/plural"
+	"breakwater/internal/reach"
 	"breakwater/internal/recovery"
+	"breakwater/internal/sshsig"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Kept is how many versions' sightings a table keeps, the newest.
@@ -50,6 +63,17 @@ const Kept = 512
 // than what was just seen. One of the two readers was shown another table, or the
 // version's number was used twice, as after a failover that gave up versions.
 var ErrContradiction = errors.New("the journal has another content for this version")
+
+// ErrForged means that an object of the journal is signed by none of the keys that are
+// trusted, for its place. It may be anybody's who can write to the bucket, and says nothing.
+var ErrForged error = forged("signed by no signer of the estate")
+
+// forged is an answer about nothing that was asked for: [reach.ErrUnseen].
+type forged string
+
+func (f forged) Error() string { return string(f) }
+
+func (forged) Is(target error) bool { return target == reach.ErrUnseen }
 
 // ErrMalformed means that an object of the journal is not what a witness writes.
 var ErrMalformed = errors.New("malformed journal")
@@ -92,6 +116,33 @@ type Sighting struct {
 type Journal struct {
 	Bucket objectstore.Bucket
 	Prefix string // without a slash at its end; may be empty
+
+	// Place is whose journal this is, and where: ESTATE/REGION. Signatures name it, so that
+	// no object counts in another journal.
+	Place   string
+	Signer  ssh.Signer // of what is written; nil for who only reads
+	Trusted []sshsig.Key
+}
+
+// signed is the name under which an object is signed.
+func (j Journal) signed(key string) string { return "witness/" + j.Place + "/" + key }
+
+// seal signs the body of an object, which is a line or ends in one.
+func (j Journal) seal(key string, body []byte) ([]byte, error) {
+	if j.Signer == nil {
+		return nil, fmt.Errorf("write %s: this journal was opened to be read", j.Bucket.URL(key))
+	}
+	return ledger.SealDoc(j.Signer, j.signed(key), append(body, '\n'))
+}
+
+// open is the body of an object.
+func (j Journal) open(key string, data []byte) ([]byte, error) {
+	body, _, err := ledger.OpenDoc(j.signed(key), data, j.Trusted)
+	if err != nil {
+		return nil, fmt.Errorf("%s is %w: %w; find out who can write there. If its key is one that the estate's signers had, put it back under signers of ledger; else give the witness another prefix",
+			j.Bucket.URL(key), ErrForged, err)
+	}
+	return bytes.TrimSuffix(body, []byte("\n")), nil
 }
 
 func (j Journal) key(parts ...string) string {
@@ -119,7 +170,11 @@ func (j Journal) HeadsKey(table string) string {
 func (j Journal) Record(ctx context.Context, table string, version int64) (Record, error) {
 	key := j.RecordKey(table, version)
 	var r Record
-	body, _, err := j.Bucket.Get(ctx, key)
+	data, _, err := j.Bucket.Get(ctx, key)
+	var body []byte
+	if err == nil {
+		body, err = j.open(key, data)
+	}
 	if err != nil {
 		return r, fmt.Errorf("read the witness's record of %s version %d: %w", table, version, err)
 	}
@@ -161,6 +216,9 @@ func (j Journal) Newest(ctx context.Context, table string, notAbove int64) (Reco
 // reported as not written; one that says something else is [ErrContradiction].
 func (j Journal) Put(ctx context.Context, r Record) (written bool, err error) {
 	body, err := json.Marshal(r)
+	if err == nil {
+		body, err = j.seal(j.RecordKey(r.Table, r.Version), body)
+	}
 	if err != nil {
 		return false, fmt.Errorf("write the witness's record of %s version %d: %w", r.Table, r.Version, err)
 	}
@@ -186,7 +244,7 @@ func (j Journal) Put(ctx context.Context, r Record) (written bool, err error) {
 func (j Journal) sightings(table string) list[Sighting] {
 	key := j.HeadsKey(table)
 	return list[Sighting]{
-		bucket: j.Bucket, key: key, read: "read the witness's sightings of " + table,
+		journal: j, key: key, read: "read the witness's sightings of " + table,
 		malformed: "read the witness's sightings " + j.Bucket.URL(key), write: "write the witness's sightings of " + table,
 	}
 }

@@ -1,13 +1,16 @@
 package witness
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"breakwater/internal/reach"
 	"breakwater/lab/server/miniotest"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,7 +19,7 @@ import (
 func journal(t *testing.T) Journal {
 	t.Helper()
 	s := miniotest.Shared(t)
-	return Journal{s.Client(t).Bucket(s.Bucket(t, "lake", true)), "witness"}
+	return in(s.Client(t).Bucket(s.Bucket(t, "lake", true)))
 }
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -64,12 +67,72 @@ func TestRecords(t *testing.T) {
 func TestMalformedRecordIsNoRecord(t *testing.T) {
 	j := journal(t)
 	for name, body := range map[string]string{"not JSON": `{"table"`, "about another table": `{"table":"x","version":1}`} {
-		if _, err := j.Bucket.Put(t.Context(), j.RecordKey("orders", 1), []byte(body)); err != nil {
-			t.Fatal(err)
-		}
+		put(t, j, j.RecordKey("orders", 1), body)
 		if r, err := j.Record(t.Context(), "orders", 1); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: Record = %+v, %v; want ErrMalformed", name, r, err)
 		}
+	}
+}
+
+// put writes what a witness would sign.
+func put(t *testing.T, j Journal, key, body string) {
+	t.Helper()
+	data, err := j.seal(key, []byte(body))
+	if err == nil {
+		_, err = j.Bucket.Put(t.Context(), key, data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What nobody signed who is trusted, for the place where it lies, says nothing to a reader,
+// and nothing is added to it.
+func TestForgedJournal(t *testing.T) {
+	j := journal(t)
+	stranger, elsewhere, another := by(j.Bucket, 2), j, j
+	elsewhere.Place, another.Prefix = "lab/us-east-1", "another"
+	record, heads, ends := j.RecordKey("orders", 1), j.HeadsKey("orders"), TopicJournal{j}.Key("orders")
+	key := func(of Journal, key string) string { return of.Prefix + key[len(j.Prefix):] }
+	for name, put := range map[string]func(at, body string) ([]byte, error){
+		"unsigned":          func(_, body string) ([]byte, error) { return []byte(body + "\n"), nil },
+		"a stranger's":      func(at, body string) ([]byte, error) { return stranger.seal(at, []byte(body)) },
+		"another region's":  func(at, body string) ([]byte, error) { return elsewhere.seal(at, []byte(body)) },
+		"another journal's": func(at, body string) ([]byte, error) { return another.seal(key(another, at), []byte(body)) },
+		"another object's":  func(at, body string) ([]byte, error) { return j.seal(at+"x", []byte(body)) },
+		"signed for other rows": func(at, body string) ([]byte, error) {
+			data, err := j.seal(at, []byte(body))
+			return bytes.Replace(data, []byte("1"), []byte("2"), 1), err
+		},
+	} {
+		for at, body := range map[string]string{record: `{"table":"orders","version":1,"rows":1}`, heads: `[{"version":1,"run":"a"}]`, ends: `[{"run":"1"}]`} {
+			data, err := put(at, body)
+			if err == nil {
+				_, err = j.Bucket.Put(t.Context(), at, data)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, ofRecord := j.Record(t.Context(), "orders", 1)
+		_, newest := j.Newest(t.Context(), "orders", 7)
+		_, ofPut := j.Put(t.Context(), Record{Table: "orders", Version: 1})
+		_, ofHeads := j.Sightings(t.Context(), "orders")
+		_, see := j.See(t.Context(), "orders", Sighting{Version: 2, Run: "b"})
+		_, ofEnds := TopicJournal{j}.Read(t.Context(), "orders")
+		_, look := TopicJournal{j}.See(t.Context(), "orders", TopicEnds{Run: "2"})
+		for doing, err := range map[string]error{
+			"read " + record: ofRecord, "find " + record: newest, "put " + record: ofPut, "read " + heads: ofHeads, "see " + heads: see, "read " + ends: ofEnds, "see " + ends: look,
+		} {
+			if _, at, _ := strings.Cut(doing, " "); !errors.Is(err, ErrForged) || !errors.Is(err, reach.ErrUnseen) || !strings.Contains(err.Error(), at) {
+				t.Errorf("%s, %s: %v", name, doing, err)
+			}
+		}
+	}
+	reader := j
+	reader.Signer = nil
+	if _, err := reader.Put(t.Context(), Record{Table: "orders", Version: 2}); err == nil {
+		t.Error("who only reads has written")
 	}
 }
 

@@ -34,7 +34,7 @@ func Tables(e Env) fault.Set {
 		t.fault("table.rollback-forgets-vectors", "the newest log entry loses its files with deletion vectors, as if those were keyed by path", t.forgetVectors),
 		t.fault("table.rollback-lowers-protocol", "the newest log entry sets the oldest protocol", t.lowerProtocol),
 		revoked(e.Target),
-		t.whole().fault("witness.record-changed", "the hash in every record of the witness is another", t.whole().recordChanged),
+		t.whole().fault("witness.record-changed", "the hash in every record of the witness is another, which nobody signed", t.whole().recordChanged),
 		t.whole().fault("witness.record-gone", "every record of the witness is deleted", t.whole().hide(record)),
 		t.whole().fault("witness.heads-gone", "the witness's sightings are deleted", t.whole().hide(regexp.MustCompile(`(^|/)heads/[^/]+\.json$`))),
 	}

@@ -260,7 +260,7 @@ func (l *Lake) DataOf(name string, version int) []string {
 // See journals the head of a table as a witness would have at the clock's time.
 func (l *Lake) See(name string) {
 	l.T.Helper()
-	j := witness.Journal{Bucket: l.RootBucket(West), Prefix: "_witness"}
+	j := l.Journal(l.RootBucket(West))
 	v := len(l.Truth[name]) - 1
 	d := l.Truth[name][v]
 	_, err := j.Put(l.T.Context(), witness.Record{

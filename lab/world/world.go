@@ -18,7 +18,9 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
+	"breakwater/internal/objectstore"
 	"breakwater/internal/system"
+	"breakwater/internal/witness"
 	"breakwater/lab/faults"
 	"breakwater/lab/server/baotest"
 	"breakwater/lab/server/miniotest"
@@ -51,7 +53,19 @@ func Bare(t *testing.T) *World {
 		Tiers:   []estate.Tier{{Tier: 1, RPO: estate.Duration(30 * time.Second)}},
 		Regions: []estate.Region{{Region: East, Role: estate.Primary}, {Region: West, Role: estate.Standby}},
 	}
+	private, public := w.key()
+	w.Estate.Ledger = estate.Ledger{SigningKey: w.file("worker", private), Signers: []string{public}}
 	return w
+}
+
+// Journal is the witness's journal in a bucket of the standby, as the worker writes it.
+func (w *World) Journal(b objectstore.Bucket) witness.Journal {
+	w.T.Helper()
+	signer, err := w.Systems.Signer(w.T.Context(), w.Estate)
+	w.Must(err)
+	trusted, err := w.Estate.Ledger.Trusted(time.Now())
+	w.Must(err)
+	return witness.Journal{Bucket: b, Prefix: "_witness", Place: w.Estate.Estate + "/" + West, Signer: signer, Trusted: trusted}
 }
 
 // The regions of a world.
