@@ -59,8 +59,9 @@ type restoreWith struct {
 // restorePlan is the typed plan of table.restore, and what taking it back needs.
 type restorePlan struct {
 	Backup  string `json:"backup"`
-	SHA256  string `json:"sha256"` // of its manifest
-	List    string `json:"list"`   // SHA-256 of the table's list of objects
+	SHA256  string `json:"sha256"`           // of its manifest
+	Signer  string `json:"signer,omitempty"` // fingerprint of a key that does not count, which approving the plan accepts
+	List    string `json:"list"`             // SHA-256 of the table's list of objects
 	Version int64  `json:"version"`
 	Root    string `json:"root"` // prefix that the table comes to
 	Write   int    `json:"write"`
@@ -100,7 +101,7 @@ func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (acti
 		return action.Change{}, err
 	}
 	m := r.found.Manifest
-	p := restorePlan{Backup: m.Name(), SHA256: r.found.SHA256, List: r.from.List.SHA256, Version: r.from.Version, Root: r.site.Root.Prefix}
+	p := restorePlan{Backup: m.Name(), SHA256: r.found.SHA256, Signer: r.stranger(), List: r.from.List.SHA256, Version: r.from.Version, Root: r.site.Root.Prefix}
 	if p.Attempt, p.Done, err = s.doneBefore(ctx, c, &r, have); err != nil {
 		return action.Change{}, err
 	}
@@ -161,6 +162,9 @@ func (s room) planRestore(ctx context.Context, c action.Call[restoreWith]) (acti
 	line(len(p.Hidden), "hide %s of its log that the backup does not have", plural.Of(len(p.Hidden), "file"), "delete markers, which can be taken away")
 	line(len(p.Replaced), "write %s over what is there", plural.Of(len(p.Replaced), "object"), "new versions; the bucket keeps the old ones")
 	line(p.Write, "write %s not there", plural.Of(p.Write, "object", "that is", "that are"), plural.Of(bytes, "byte")+" in all")
+	if p.Signer != "" {
+		ch.Accepts = append(ch.Accepts, acceptStranger(p))
+	}
 	if len(ch.Effects) > 0 && lost != "" {
 		ch.Accepts = append(ch.Accepts, action.Acceptance{ID: "gives-up " + r.site.Name, Sentence: lost})
 	}

@@ -73,7 +73,9 @@ func (s room) restoringTo(ctx context.Context, c action.Call[restoreWith], plan 
 
 // planned takes the backup of a plan.
 func (r *restoring) planned(ctx context.Context, p restorePlan) error {
-	i := slices.IndexFunc(r.All, func(f backup.Found) bool { return f.Good() && f.SHA256 == p.SHA256 })
+	i := slices.IndexFunc(r.All, func(f backup.Found) bool {
+		return f.SHA256 == p.SHA256 && (f.Good() || p.Signer != "" && f.Stranger == p.Signer)
+	})
 	if i < 0 {
 		return fmt.Errorf("%w: the manifest of backup %s is not what it was; plan again", action.ErrMoved, p.Backup)
 	}
@@ -88,6 +90,21 @@ func (r *restoring) take(ctx context.Context, f *backup.Found) error {
 	objects, err := r.List(ctx, t)
 	r.found, r.from, r.objects = f, t, objects
 	return err
+}
+
+// stranger is the key that signed the backup, if it does not count.
+func (r *restoring) stranger() string {
+	if r.found.Good() {
+		return ""
+	}
+	return r.found.Stranger
+}
+
+// acceptStranger asks people to accept a backup that no signer of the estate signed: by a
+// key that was replaced, or by somebody else's.
+func acceptStranger(p restorePlan) action.Acceptance {
+	return action.Acceptance{ID: "signer " + p.Signer + " of backup " + p.Backup, Sentence: fmt.Sprintf(
+		"Backup %s is signed by key %s, which is none of the estate's signers now, and no backup that one of them signed names it. What comes back is what the holder of that key says it is.", p.Backup, p.Signer)}
 }
 
 // choose takes the backup that the parameters name, or else the newest whole one.
@@ -129,7 +146,7 @@ func (r *restoring) choose(ctx context.Context, c action.Call[restoreWith]) erro
 
 // whole takes a backup and says why it cannot be restored; empty if it can.
 func (r *restoring) whole(ctx context.Context, c action.Call[restoreWith], f *backup.Found) (why string, err error) {
-	if !f.Good() {
+	if !f.Good() && (f.Stranger == "" || c.With.Manifest != f.Manifest.Name()) { // a stranger's is used where it is asked for
 		return f.Damage.Error(), nil
 	}
 	if err := r.take(ctx, f); depot.Answered(err) {

@@ -145,6 +145,53 @@ func TestManifestIsSigned(t *testing.T) {
 	}
 }
 
+// A key that counts no more: what a believed manifest names is believed on, the rest is a
+// stranger's, whose key is known.
+func TestManifestsOfAReplacedKey(t *testing.T) {
+	was := signer(t, 1)
+	data, err := backup.Sign(was, backup.ManifestNamespace, chain(1)[0].Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, key, err := backup.ParseStrangers(data); err != nil || m.Name() != "orders/1" || !key.Equal(sshsig.Public(was)) {
+		t.Errorf("ParseStrangers = %s, %s, %v", m.Name(), key, err)
+	}
+	for what, bad := range map[string][]byte{
+		"changed": []byte(strings.Replace(string(data), `"seq":1`, `"seq":2`, 1)), "cut short": data[:len(data)-20], "empty": nil,
+	} {
+		if m, _, err := backup.ParseStrangers(bad); err == nil {
+			t.Errorf("%s: ParseStrangers = %+v", what, m)
+		}
+	}
+	for name, tc := range map[string]struct {
+		change func(all []backup.Found)
+		good   []int64
+	}{
+		"the newest is of a new key":      {func([]backup.Found) {}, []int64{1, 2, 3, 4}},
+		"all are of the old key":          {func(all []backup.Found) { all[3].Damage, all[3].Stranger = errBad, "old" }, nil},
+		"one was put in another's place":  {func(all []backup.Found) { all[1].SHA256 = "other" }, []int64{3, 4}},
+		"one is damaged":                  {func(all []backup.Found) { all[1].Stranger = "" }, []int64{3, 4}},
+		"the newest names none before it": {func(all []backup.Found) { all[3].Manifest.Previous = nil }, []int64{4}},
+	} {
+		all := chain(4)
+		for i := range all[:3] {
+			all[i].Damage, all[i].Stranger = errBad, "old"
+		}
+		tc.change(all)
+		slices.Reverse(all)
+		backup.Vouch(all)
+		var good []int64
+		for _, f := range slices.Backward(all) {
+			if f.Good() {
+				good = append(good, f.Seq)
+			}
+		}
+		if !slices.Equal(good, tc.good) {
+			t.Errorf("%s: believed are %v, want %v", name, good, tc.good)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		group, seq := rapid.StringN(1, 20, -1).Draw(t, "group"), rapid.Int64Range(1, 1e11).Draw(t, "seq")

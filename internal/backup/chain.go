@@ -13,6 +13,9 @@ type Found struct {
 	SHA256   string // of its bytes
 	Manifest Manifest
 	Damage   error // why it cannot be believed; nil for a good one
+	// Stranger is the fingerprint of a key that does not count, whose signature it has; its
+	// Manifest is then what that key signed, also where it cannot be believed.
+	Stranger string
 }
 
 // Good reports whether the manifest can be believed.

@@ -34,7 +34,8 @@
 //
 // A manifest holds the number and the SHA-256 of the one before it. That proves
 // that none in between was taken away or replaced; [Check] holds what is there
-// against it.
+// against it. Where a key no longer counts, what it signed is believed as far as a manifest
+// that is believed names it ([Vouch]); what is left is used if people accept the key.
 package backup
 
 import (

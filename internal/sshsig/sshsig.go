@@ -144,6 +144,15 @@ func Verify(armoured, namespace string, message []byte, trusted []Key) (Key, err
 	return signer, nil
 }
 
+// Claimed is the key that a signature says made it. Nothing is verified.
+func Claimed(armoured string) (Key, error) {
+	sig, err := parse(armoured)
+	if err != nil {
+		return Key{}, err
+	}
+	return Key{sig.PublicKey}, nil
+}
+
 func parse(armoured string) (*sshsig.Signature, error) {
 	_, body, ok := strings.Cut(armoured, begin)
 	body, _, closed := strings.Cut(body, end)
