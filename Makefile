@@ -47,7 +47,7 @@ verify-spark: tools-check $(TOOLS_BIN)/minio tools-spark ## let Spark read what 
 bench: tools tools-bench ## measure, as ratios from one run
 	$(GO) test ./internal/recovery ./internal/table/delta ./internal/table/delta/rollback ./internal/table -run xxx -bench . -benchtime 2x
 	BREAKWATER_BENCH=1 $(GO) test ./internal/table/delta/rollback -run TestRollbackSpeed -count=1 -v -timeout 30m
-	BREAKWATER_BENCH=1 $(GO) test ./internal/table/delta ./internal/table/location ./internal/witness -p 1 -run 'TestSpeedOf|TestMemoryOf' -count=1 -v -timeout 60m
+	BREAKWATER_BENCH=1 $(GO) test ./internal/ledger ./internal/table/delta ./internal/table/location ./internal/witness -p 1 -run 'TestSpeedOf|TestMemoryOf' -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./activities/group -run TestMemoryOfAGroup -count=1 -v -timeout 90m
 	BREAKWATER_BENCH=1 $(GO) test ./internal/objectstore/compare -run TestSpeedOfComparison -count=1 -v -timeout 60m
 	BREAKWATER_BENCH=1 $(GO) test ./workflows -run TestOverhead -count=1 -v -timeout 30m
