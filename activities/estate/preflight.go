@@ -31,7 +31,7 @@ func (s room) preflightActions(c *action.Catalogue) {
 		Verify: s.verifyPreflight,
 		Permits: permit.Join(
 			permit.Of(permit.Source, permit.Storage, permit.Objects, "s3:GetBucketVersioning"),
-			permit.Remembers(permit.Target, permit.Objects), permit.Reads(permit.Target, permit.Journal), permit.Administers(permit.Target, permit.Grants),
+			permit.Of(permit.Target, permit.Storage, permit.Objects, "s3:GetBucketVersioning", "s3:ListBucket"), permit.Reads(permit.Target, permit.Journal), permit.Administers(permit.Target, permit.Knows),
 			permit.ReadsRecords(permit.Target, permit.Topics, permit.Mirror), permit.AsksMirror(), permit.ReadsSecrets(permit.Target)),
 		RedWhen: []action.Red{
 			{Fault: "storage.recovery-key-changed", Want: verdict.Fail},

@@ -40,7 +40,7 @@ func (s room) recoveryPoint() action.Action[pointParams] {
 		Things:   datasetsOf, Plan: s.planPoint, Apply: applyPoint, Verify: s.verifyPoint,
 		Show:    action.Shows[recovery.GroupPoint, action.None](),
 		Rules:   []action.Rule{{Says: "it stands in the outcome, in the run's ledger"}},
-		Permits: permit.Join(permit.Reads(permit.Source, permit.Tables), permit.Remembers(permit.Target, permit.Tables), permit.Reads(permit.Target, permit.Journal)),
+		Permits: permit.Join(permit.Reads(permit.Source, permit.Tables), permit.Reads(permit.Target, permit.Tables, permit.Journal)),
 		RedWhen: []action.Red{
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
 			{Fault: "table.data-file-truncated", Want: verdict.Fail},

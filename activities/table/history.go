@@ -22,7 +22,7 @@ func (s room) historyActions(c *action.Catalogue) {
 		Doc:     "Older versions of a table, as far back as its retention promises, can be read at the target: time travel works.",
 		Timing:  action.Timing{Timeout: 15 * time.Minute, Estimate: 3 * time.Second},
 		Verify:  s.verifyHistory,
-		Permits: permit.Remembers(permit.Target, permit.Tables),
+		Permits: permit.Reads(permit.Target, permit.Tables),
 		RedWhen: []action.Red{
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
 			{Fault: "table.log-entry-gone", Want: verdict.Fail},

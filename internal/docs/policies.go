@@ -42,7 +42,8 @@ func Policies(c *action.Catalogue) (string, error) {
 
 What the worker's credentials must be allowed, and nothing more: by action, and by the credential of the estate that is
 asked with. For your own estate and runbooks ` + "`breakwater estate policies`" + ` puts in the names and joins what belongs
-together; the laboratory's worker runs on exactly what that prints.
+together. The laboratory's worker has exactly what that prints at its object stores and vaults; its brokers let it in as
+an administrator.
 
 - Words in capitals stand for your own. A statement about TABLE is repeated for each table, and so on.
 - ` + "`storage.admin`" + ` at a MinIO writes policies and attaches them. Whoever has it could attach any to itself, so guard it as

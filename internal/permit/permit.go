@@ -82,6 +82,7 @@ type Role string
 const (
 	Fences     Role = "fences"     // keeps principals from writing
 	Grants     Role = "grants"     // gives rights to users
+	Knows      Role = "knows"      // says who is a user
 	Oversees   Role = "oversees"   // sees what becomes of objects by themselves
 	Replicates Role = "replicates" // knows where rules of replication lead to
 	Counts     Role = "counts"     // counts replication

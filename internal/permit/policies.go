@@ -132,6 +132,7 @@ var roles = map[string]map[Role]role{
 	"minio": {
 		Fences:     {may: []string{"admin:GetUser", "admin:GetPolicy", "admin:CreatePolicy", "admin:DeletePolicy", "admin:UpdatePolicyAssociation"}},
 		Grants:     {may: []string{"admin:GetUser", "admin:GetPolicy", "admin:CreatePolicy", "admin:DeletePolicy", "admin:UpdatePolicyAssociation"}},
+		Knows:      {may: []string{"admin:GetUser"}},
 		Oversees:   {may: []string{"s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"}, either: true},
 		Replicates: {may: []string{"admin:GetBucketTarget", "s3:GetReplicationConfiguration"}},
 		Counts:     {may: []string{"s3:GetReplicationConfiguration"}},
