@@ -40,7 +40,7 @@ func (s *Session) Leaks(ctx context.Context, search *leaks.Search, run, reports 
 		return errors.Join(l.files(filepath.Join(s.Lab.Dir, "logs"), ""), l.files(filepath.Join(s.Lab.Dir, "data"), "-*.log"))
 	})
 	l.at(3, "report", func() error { return l.files(reports, "") })
-	l.at(20, "output", func() error { return l.outputs(ctx, run) })
+	l.at(15, "output", func() error { return l.outputs(ctx, run) })
 	return l.found, errors.Join(l.errs...)
 }
 
@@ -179,13 +179,12 @@ func (l *looking) files(dir, ending string) error {
 // not matter.
 func (l *looking) outputs(ctx context.Context, run string) error {
 	for _, args := range []string{
-		"runs", "status " + run, "report " + run, "verify-evidence " + run, "estate check " + l.Lab.EstateFile(),
-		"estate check --live " + Estate, "runbooks list", "actions", "status nobody", "approve " + run + " --yes --key " + l.Lab.Key("alice"),
+		"runs --json", "status " + run, "status " + run + " --json", "report " + run + " --json", "verify-evidence " + run + " --json",
+		"estate check " + Estate + " --live --json", "estate policies " + Estate + " --json", "status nobody --json",
+		"approve " + run + " --yes --json --key " + l.Lab.Key("alice"),
 	} {
-		for _, as := range []string{"", " --json"} {
-			if _, err := l.breakwater(ctx, strings.Fields(args+as)...); ctx.Err() != nil {
-				return err
-			}
+		if _, err := l.breakwater(ctx, strings.Fields(args)...); ctx.Err() != nil {
+			return err
 		}
 	}
 	l.mu.Lock()
