@@ -122,7 +122,7 @@ func Recording(d *action.Definition, put func(item string, o action.Outcome)) *a
 func rebuilt(d *action.Definition, change func(*action.Action[map[string]any])) *action.Definition {
 	a := action.Action[map[string]any]{
 		Name: d.Name, Doc: d.Doc, Over: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, Timing: d.Timing, RedWhen: d.RedWhen,
-		Things: d.Things, Verify: handed(d.Verify), Show: d.Show, ShowPart: d.ShowPart, Rules: d.Rules,
+		Things: d.Things, Verify: handed(d.Verify), Show: d.Show, ShowPart: d.ShowPart, Rules: d.Rules, Permits: d.Permits,
 	}
 	if !d.IsCheck() {
 		a.Plan, a.Apply = handed(d.Plan), handed(d.Apply)
