@@ -53,7 +53,7 @@ func TestExpire(t *testing.T) {
 		d, r := v.Expiry()
 		ch, err := d.Plan(t.Context(), r, nil)
 		v.Must(err)
-		if !strings.Contains(ch.Summary, "3 backups") || !strings.Contains(ch.Summary, "1 version never held") || len(ch.Accepts) != 1 || len(ch.Effects) != 4 {
+		if !strings.Contains(ch.Summary, "3 backups") || !strings.Contains(ch.Summary, "1 version never held") || len(ch.Accepts) != 1 || len(ch.Effects) != 5 {
 			t.Errorf("%s: %+v %+v", ch.Summary, ch.Effects, ch.Accepts)
 		}
 		prove.Action(t, d, r, v.FaultSet())
