@@ -26,8 +26,8 @@ func (s room) promoteActions(c *action.Catalogue) {
 		Undo: &action.Undo[action.None]{Plan: s.planDemote, Apply: s.applyDemote, Verify: s.verifyDemote},
 		// What it keeps is of the table's format, and shown as it stands.
 		Rules: []action.Rule{
-			{Do: "move aside", Says: "the object is copied to its place in the run's quarantine, and then hidden", Sends: []string{"put s3://*/.breakwater/quarantine/*", "delete {on}"}},
-			{Do: "let it name a checkpoint that stays", Says: "the hint is kept in the run's quarantine, and then written", Sends: []string{"put s3://*/.breakwater/quarantine/*", "put {on}"}},
+			{Do: "move aside", Says: "the object is copied to its place in the run's quarantine, and then hidden", Sends: []string{"put {bucket}/{data.aside.to}", "put {bucket}/{data.hint.was.to}", "delete {on}"}},
+			{Do: "let it name a checkpoint that stays", Says: "the hint is kept in the run's quarantine, and then written", Sends: []string{"put {bucket}/{data.hint.was.to}", "put {on}"}},
 			{Do: "bring back", Says: "the object that was moved aside is copied to where it was", Sends: []string{"put {on}"}},
 			{Do: "make it what it was", Says: "the hint that was kept is written again, or hidden where there was none", Sends: []string{"put {on}", "delete {on}"}},
 		},

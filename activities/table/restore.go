@@ -28,12 +28,12 @@ func (s room) restoreActions(c *action.Catalogue) {
 		Undo: &action.Undo[restoreWith]{Plan: s.planUnrestore, Apply: s.applyUnrestore, Verify: s.verifyUnrestore, Show: orLeftOut(action.Shows[backPlan, action.None]())},
 		Show: orLeftOut(action.Shows[restorePlan, restorePlan]()),
 		Rules: []action.Rule{
-			{Do: "hide * file", Says: "each of those in the plan is hidden", Sends: []string{"delete s3://*/{data.hidden.key}"}},
-			{Do: "write * over what is there", Says: "each of those in the plan is written from the backup", Sends: []string{"put s3://*/{data.replaced.key}"}},
+			{Do: "hide * file", Says: "each of those in the plan is hidden", Sends: []string{"delete {bucket}/{data.hidden.key}"}},
+			{Do: "write * over what is there", Says: "each of those in the plan is written from the backup", Sends: []string{"put {bucket}/{data.replaced.key}"}},
 			{Do: "write * not there", Says: "each object of the backup's list, whose digest is in the plan, that is not there is written", Sends: []string{"put {on}/*"}},
 			{Do: "note before all that", Says: "the plan is left beside the tables, before anything else", Sends: []string{"put {on}*"}},
-			{Do: "write * as they were", Says: "each of those in the plan is written from the version that the bucket kept", Sends: []string{"put s3://*/{data.lines.key}"}},
-			{Do: "hide * not there", Says: "each of those in the plan that was not there is hidden", Sends: []string{"delete s3://*/{data.lines.key}"}},
+			{Do: "write * as they were", Says: "each of those in the plan is written from the version that the bucket kept", Sends: []string{"put {bucket}/{data.lines.key}"}},
+			{Do: "hide * not there", Says: "each of those in the plan that was not there is hidden", Sends: []string{"delete {bucket}/{data.lines.key}"}},
 		},
 		Permits: permit.Join(permit.Changes(permit.Target, permit.Tables), permit.Restores()),
 		RedWhen: []action.Red{

@@ -17,7 +17,7 @@ import (
 //	put s3://lake/orders/part-0.parquet
 //	write policy access-orders at us-west-2
 //
-// In Sends, {on} stands for the resource of the line, {data.NAME} for each text that the
+// In Sends, {on} stands for the resource of the line, {bucket} for its bucket, {data.NAME} for each text that the
 // plan's Data has there, NAME being names with dots between them, and {undo.NAME} for those of
 // Undo. A * stands for anything.
 type Rule struct {
@@ -112,8 +112,12 @@ func pattern(send string, line EffectLine, plan Change) (*regexp.Regexp, error) 
 
 // texts are what a name in braces stands for.
 func (c Change) texts(name string, line EffectLine) ([]string, error) {
-	if name == "on" {
+	switch name {
+	case "on":
 		return []string{line.On}, nil
+	case "bucket":
+		bucket, _, _ := strings.Cut(strings.TrimPrefix(line.On, "s3://"), "/")
+		return []string{"s3://" + bucket}, nil
 	}
 	from, path, _ := strings.Cut(name, ".")
 	raw := c.Data
@@ -122,7 +126,7 @@ func (c Change) texts(name string, line EffectLine) ([]string, error) {
 	case "undo":
 		raw = c.Undo
 	default:
-		return nil, fmt.Errorf("{%s} stands for nothing: write {on}, {data.NAME} or {undo.NAME}", name)
+		return nil, fmt.Errorf("{%s} stands for nothing: write {on}, {bucket}, {data.NAME} or {undo.NAME}", name)
 	}
 	if len(raw) == 0 {
 		return nil, nil

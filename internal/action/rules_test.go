@@ -9,7 +9,7 @@ import (
 
 func TestUnfollowed(t *testing.T) {
 	rules := []Rule{
-		{Do: "write", Sends: []string{"put {on}/log/*", "put s3://lake/{data.moves.to}"}},
+		{Do: "write", Sends: []string{"put {on}/log/*", "put {bucket}/{data.moves.to}"}},
 		{Do: "deny", Sends: []string{"attach {undo.name} to {on}"}},
 		{Do: "record"},
 	}

@@ -35,7 +35,7 @@ phases: [runbook language](runbook-language.md). How to add one: [testing](testi
   witness's journal or the backup place alone, and runs in every mode; "read-only" looks.
 - *Requires of the estate*: what a run needs declared there. Where a step cannot pass without it, linting says so and no
   run begins; where it only costs something, a finding says what (` + "`breakwater estate check`" + `).
-- *Asks of servers*: what follows from the effect lines of an approved plan, the whole of it. ` + "`{on}`" + ` is the resource of a line,
+- *Asks of servers*: what follows from the effect lines of an approved plan, the whole of it. ` + "`{on}`" + ` is the resource of a line, ` + "`{bucket}`" + ` its bucket,
   ` + "`{data.…}`" + ` what the plan keeps under that name, ` + "`*`" + ` anything. A test records every request of Apply and Undo on real servers.
 - *In a drill*: what the action declares for mode drill. "skipped" is planned, shown, and reported as not exercised.
 - *Red when*: faults that a test injects into real servers, each with the verdict that it must force.
