@@ -38,7 +38,7 @@ func (s room) rollback() action.Action[rollbackWith] {
 		Undo: &action.Undo[rollbackWith]{Plan: s.planRollforward, Apply: s.applyRollback, Verify: s.verifyRollback, Show: showRollback},
 		Show: showRollback,
 		Rules: append([]action.Rule{
-			{Do: "commit version ", Says: "one log entry is written where there is none", Sends: []string{"put {on}/_delta_log/*.json"}},
+			{Do: "commit version ", Says: "one log entry is written where there is none", Sends: []string{"put {on}"}},
 			{Do: "add again * file", Says: "what is in that entry"},
 			{Do: "remove * file", Says: "what is in that entry"},
 			{Do: "leave the metadata domain ", Says: "what is not in that entry"},

@@ -25,7 +25,7 @@ func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], work
 		t.Name, p.Head.Number, p.Target.Number, by, plural.Of(m.Restored, "file"), m.Removed, rowCount(m.RowsAfter), rowCount(m.RowsBefore))
 	describeFirst(t, ch, worked.first)
 	ch.Effects = append(ch.Effects, action.EffectLine{
-		On: on, Do: fmt.Sprintf("commit version %d with the content of version %d; the commit's digest is %s", p.Head.Number+1, p.Target.Number, p.Digest),
+		On: t.Bucket.URL(p.Key), Do: fmt.Sprintf("commit version %d with the content of version %d; the commit's digest is %s", p.Head.Number+1, p.Target.Number, p.Digest),
 		From: fmt.Sprintf("version %d, %s rows", p.Head.Number, rowCount(m.RowsBefore)), To: fmt.Sprintf("%s, %s, %s rows", plural.Of(m.FilesAfter, "file"), plural.Of(m.BytesAfter, "byte"), rowCount(m.RowsAfter)),
 	})
 	list := func(do string, paths []string, bytes int64) {

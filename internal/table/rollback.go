@@ -65,6 +65,7 @@ type RollbackFacts struct {
 	// Digest is the SHA-256, in hexadecimal, of everything in the commit but its
 	// time and its token: equal digests mean equal commits.
 	Digest  string
+	Key     string // of the one object that Commit writes, in the table's bucket
 	Metrics Metrics
 	Between Between
 	// Added and Removed are the paths of the files that come back and go, in order.

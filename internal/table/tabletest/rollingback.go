@@ -22,7 +22,7 @@ func rollingBack() promise.Suite[World] {
 			head, target := b.last().Number, b.wrote[2].Number
 			p, err := r.PlanRollback(b.ctx(), b.site(), b.open(), target)
 			b.must(err, "plan a rollback")
-			if f := p.Facts(); f.Empty || f.Head.Number != head || f.Target.Number != target || f.Digest == "" || len(f.Removed) == 0 {
+			if f := p.Facts(); f.Empty || f.Head.Number != head || f.Target.Number != target || f.Digest == "" || f.Key == "" || len(f.Removed) == 0 {
 				t.Errorf("facts %+v", f)
 			}
 			v, wrote, err := p.Commit(b.ctx(), stamp)

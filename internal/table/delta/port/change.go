@@ -126,7 +126,7 @@ func (Format) PlanRollback(ctx context.Context, s table.Site, t table.Table, tar
 
 func (p planned) Facts() table.RollbackFacts {
 	return table.RollbackFacts{
-		Head: p.plan.Head, Target: p.plan.Target, Empty: p.plan.Empty(), Digest: p.plan.Digest, Metrics: p.plan.Metrics, Between: p.plan.Between,
+		Key: delta.CommitKey(p.plan.Root, p.plan.Head.Number+1), Head: p.plan.Head, Target: p.plan.Target, Empty: p.plan.Empty(), Digest: p.plan.Digest, Metrics: p.plan.Metrics, Between: p.plan.Between,
 		Added: p.plan.Added(), Removed: p.plan.Removed(), Kept: p.plan.Kept, Outside: p.plan.Outside, Retention: delta.RetentionOf(p.plan.Configuration()),
 	}
 }
