@@ -190,6 +190,20 @@ func Rules() []Rule {
 				return f.Kind == Object && was == "" && strings.Contains(f.Name, "/.breakwater/quarantine/")
 			},
 		},
+		{
+			What: "a consumer group that holds nothing",
+			Why:  "where a group had read nothing, its commits are deleted; what is left of it is as good as never there, and Kafka removes that by itself within minutes",
+			covers: func(f Fact, was, is string) bool {
+				return f.Kind == Group && was == "" && is == holdsNothing
+			},
+		},
+		{
+			What: "a topic of the brokers' own",
+			Why:  "a broker makes the topic in which it keeps commits when it is first asked for a group, by whomever",
+			covers: func(f Fact, was, _ string) bool {
+				return (f.Kind == Topic || f.Kind == TopicSetting) && was == "" && strings.HasPrefix(f.Name, "__")
+			},
+		},
 	}
 }
 

@@ -43,6 +43,13 @@ func TestRulesAreNarrow(t *testing.T) {
 		{Fact{"west", Object, aside}, "1 byte", "2 bytes", false},
 		{Fact{"west", Object, "lake/orders/orders/part-9.parquet"}, "", "1 byte", false},
 		{Fact{"west", Policy, "fence"}, "", "{}", false},
+		{Fact{"west", Group, "app"}, "", holdsNothing, true},
+		{Fact{"west", Group, "app"}, "", "with commits in 1 partitions", false},
+		{Fact{"west", Group, "app"}, "with commits in 1 partitions", holdsNothing, false},
+		{Fact{"west", Group, "app"}, holdsNothing, "", false},
+		{Fact{"west", Topic, "__consumer_offsets"}, "", "4 partitions", true},
+		{Fact{"west", Topic, "__consumer_offsets"}, "4 partitions", "", false},
+		{Fact{"west", Topic, "orders"}, "", "4 partitions", false},
 	} {
 		before, after := Inventory{}, Inventory{}
 		if c.was != "" {

@@ -124,23 +124,35 @@ func (t *taken) groups(ctx context.Context, place string, adm *kadm.Client) erro
 	if err != nil {
 		return err
 	}
-	for _, g := range all.Sorted() {
-		if err := t.note(place, Group, g.Group, "of protocol "+g.ProtocolType); err != nil {
-			return err
-		}
-	}
+	commits := map[string]int{}
 	for _, f := range adm.FetchManyOffsets(ctx, all.Groups()...) {
 		if f.Err != nil {
 			return fmt.Errorf("%s: %w", f.Group, f.Err)
 		}
 		for _, o := range f.Fetched.Sorted() {
+			commits[f.Group]++
 			if err := t.note(place, Committed, fmt.Sprintf("%s in %s-%d", f.Group, o.Topic, o.Partition), fmt.Sprintf("%d, %q", o.At, o.Metadata)); err != nil {
 				return err
 			}
 		}
 	}
+	for _, g := range all.Sorted() {
+		held := holdsNothing
+		if n := commits[g.Group]; n > 0 {
+			held = fmt.Sprintf("with commits in %d partitions", n)
+		}
+		if g.ProtocolType != "" {
+			held += ", of the protocol " + g.ProtocolType
+		}
+		if err := t.note(place, Group, g.Group, held); err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+// holdsNothing is a group that has no members and has read nothing.
+const holdsNothing = "without any commit"
 
 // records reads every topic that does not move by itself up to its stable end, without the
 // records of transactions that were aborted.
