@@ -141,7 +141,7 @@ func (t Trial) CanWrite(ctx context.Context, name string, ref estate.Ref, prefix
 const removed = ", removed again"
 
 // crossing is how long a probe's replica is waited for.
-const crossing = 20 * time.Second
+const crossing = 10 * time.Second
 
 // cleaned removes every version of a probe for good, as the administrator, and
 // says what came of that. Where the bucket is replicated, a probe crosses at once and
