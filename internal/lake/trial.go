@@ -87,13 +87,13 @@ func (t Trial) CannotWrite(ctx context.Context, name string, ref estate.Ref, pre
 		key := t.key(prefix)
 		o, err := c.Put(ctx, key, []byte("A write of run "+t.Run.FirstRun+" that should have been denied.\n"))
 		if outcome := objectstore.Attempted(err); outcome == objectstore.ProbeAllowed {
-			return action.Saw(what, want, "it wrote "+o.Key+t.cleaned(ctx, key), false)
+			return action.Saw(what, want, "it wrote "+o.Key+t.cleaned(ctx, c, key), false)
 		} else if outcome != objectstore.ProbeDenied {
 			return t.inconclusive(what, want, err)
 		}
 		_, err = c.Delete(ctx, key)
 		if outcome := objectstore.Attempted(err); outcome == objectstore.ProbeAllowed {
-			return action.Saw(what, want, "it was denied a put and let delete "+key+t.cleaned(ctx, key), false)
+			return action.Saw(what, want, "it was denied a put and let delete "+key+t.cleaned(ctx, c, key), false)
 		} else if outcome != objectstore.ProbeDenied {
 			return t.inconclusive(what, want, err)
 		}
@@ -122,7 +122,7 @@ func (t Trial) CanWrite(ctx context.Context, name string, ref estate.Ref, prefix
 			return action.Saw(what, want, err.Error(), false)
 		}
 		back, _, err := c.Get(ctx, key)
-		left := t.cleaned(ctx, key)
+		left := t.cleaned(ctx, c, key)
 		switch {
 		case objectstore.Attempted(err) == objectstore.ProbeUnreachable:
 			return t.Unknown(what, want, err)
@@ -146,12 +146,12 @@ const crossing = 10 * time.Second
 // cleaned removes every version of a probe for good, as the administrator, and
 // says what came of that. Where the bucket is replicated, a probe crosses at once and
 // its removal does not: so it is waited for, and removed there too.
-func (t Trial) cleaned(ctx context.Context, key string) string {
+func (t Trial) cleaned(ctx context.Context, c objectstore.Bucket, key string) string {
 	admin, err := t.as(ctx, "the administrator", t.Region.Storage.Admin)
 	if err != nil {
 		return fmt.Sprintf(", and not removed: %v", err)
 	}
-	status := crossed(ctx, admin, key)
+	status := crossed(ctx, c, key)
 	if left := removeAll(ctx, admin, key); left != "" {
 		return left
 	}
@@ -191,13 +191,13 @@ func (t Trial) replicas() map[string]string {
 }
 
 // crossed waits for a probe that is to be replicated, and says how that stands: empty
-// where no rule takes it anywhere.
-func crossed(ctx context.Context, admin objectstore.Bucket, key string) (status string) {
+// where no rule takes it anywhere. Whoever wrote it asks, since they may read it.
+func crossed(ctx context.Context, c objectstore.Bucket, key string) (status string) {
 	ctx, cancel := context.WithTimeout(ctx, crossing)
 	defer cancel()
 	//nolint:errcheck // how far it came is the answer
 	poll.Until(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-		o, err := admin.HeadVersion(ctx, key, "")
+		o, err := c.HeadVersion(ctx, key, "")
 		if err != nil {
 			return true, err
 		}
