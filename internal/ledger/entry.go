@@ -42,6 +42,16 @@ var kinds = []Kind{
 	GateClosed, Intent, Outcome, Observed, Obligation, Asked, Note, RunEnded,
 }
 
+// Reported reports whether entries of the kind stand there as the workflow reported them.
+// They grant nothing. All others a worker derives from documents, signatures, the lock and
+// the entries before, and signs only what it finds to be so.
+func (k Kind) Reported() bool {
+	return slices.Contains([]Kind{Refused, Intent, Obligation, Asked, Note}, k)
+}
+
+// Kinds lists every kind, in the order in which a run first writes them.
+func Kinds() []Kind { return slices.Clone(kinds) }
+
 // DocRef names a document in the ledger's location, with the digest that its
 // bytes must have.
 type DocRef struct {

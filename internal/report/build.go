@@ -49,6 +49,7 @@ func Build(ctx context.Context, from ledger.Reader, run ledger.Run, trusted []ss
 	if err := b.walk(ctx, entries); err != nil {
 		return fail(err)
 	}
+	b.rep.Ledger.Kinds = b.kinds(entries)
 	if err := b.look(ctx, entries); err != nil {
 		return fail(err)
 	}
@@ -64,12 +65,32 @@ func Build(ctx context.Context, from ledger.Reader, run ledger.Run, trusted []ss
 	return b.rep, nil
 }
 
+// derivesSince is the interpreter's version since which workers derive what they sign.
+const derivesSince = 2
+
+// kinds counts the entries, and says whose word they are.
+func (b *builder) kinds(entries []ledger.Entry) []Kind {
+	all := []Kind{}
+	for _, k := range ledger.Kinds() {
+		n := 0
+		for _, e := range entries {
+			if e.Kind == k {
+				n++
+			}
+		}
+		if n > 0 {
+			all = append(all, Kind{Kind: k, Entries: n, Derived: b.compiled.Engine >= derivesSince && !k.Reported()})
+		}
+	}
+	return all
+}
+
 // empty is a report whose lists are lists, so that no reader meets a null.
 func empty(run ledger.Run) Report {
 	return Report{
 		Run: run, Groups: []string{}, Obligations: []action.Obligation{}, Milestones: []Milestone{}, Recovery: []Recovered{},
 		Cuts: []GroupCut{}, Tiers: []Tier{}, Gates: []Gate{}, Approvals: []Approval{}, Refusals: []Approval{}, Asked: []Asked{},
-		Stages: []Stage{}, Observations: []Observation{}, Waived: []Waived{},
+		Stages: []Stage{}, Observations: []Observation{}, Waived: []Waived{}, Ledger: Evidence{Kinds: []Kind{}},
 	}
 }
 

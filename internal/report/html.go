@@ -20,7 +20,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"duration": duration, "number": number, "moment": moment, "clock": clockTime,
 	"lost": lost, "lostSeconds": lostSeconds, "point": pointOf, "objective": objective, "owner": owner,
 	"tier": tierName, "orWord": orWord, "clean": clean, "tone": tone, "gateName": gateName, "quorumOf": quorumOf,
-	"reply": Asked.reply, "sentence": Evidence.sentence, "counts": Counts.sentence, "name": Stage.name, "until": Tier.until,
+	"reply": Asked.reply, "sentence": Evidence.sentence, "words": Evidence.words, "word": Kind.word, "counts": Counts.sentence, "name": Stage.name, "until": Tier.until,
 	"when": Milestone.when, "brief": brief, "tierTitle": Tier.name, "proved": func(a Approval) bool { return !strings.Contains(a.Proof, "NOT") },
 	"cut":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000Z") },
 	"short": func(s string) string { return fit(clean(s), 200) },

@@ -358,6 +358,15 @@ func (r Report) mdEvidence(p *page) {
 	p.prose("- ", "head: "+code(e.Head))
 	p.prose("- ", "runbook: "+code(r.RunbookDigest))
 	p.prose("- ", "estate: "+code(r.EstateDigest))
+	if len(e.Kinds) > 0 {
+		p.WriteByte('\n')
+		p.prose("", md(e.words()))
+		p.WriteByte('\n')
+		p.table("entries", "how many", "whose word")
+		for _, k := range e.Kinds {
+			p.row(string(k.Kind), fmt.Sprint(k.Entries), k.word())
+		}
+	}
 	p.WriteString("\nTo verify it again, against keys that you trust:\n\n```\n" + r.verifyCommand() + "\n```\n")
 	if e.Signature != "" {
 		fmt.Fprintf(p, "\nThe head of entry %d was signed:\n\n```\n%s\n```\n", e.SignedAt, strings.ReplaceAll(strings.TrimSpace(e.Signature), "```", "'''"))

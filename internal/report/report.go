@@ -263,6 +263,16 @@ type Evidence struct {
 	Signers   []string      `json:"signers"`     // fingerprints
 	SignedAt  int64         `json:"signed_head"` // the entry of the last signed head
 	Signature string        `json:"signature"`   // of that head, armoured
+	Kinds     []Kind        `json:"kinds"`       // which entries there are, and by whose word
+}
+
+// Kind is the entries of one kind.
+type Kind struct {
+	Kind    ledger.Kind `json:"kind"`
+	Entries int         `json:"entries"`
+	// Derived: a worker found by itself what they say, before it signed them. All others
+	// are as the workflow reported them.
+	Derived bool `json:"derived"`
 }
 
 // JSON writes the report for programs, indented.

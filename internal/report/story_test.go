@@ -27,7 +27,7 @@ func failover(t *testing.T, orders string) (runbook.Compiled, estate.Estate) {
 	point := step("point/group.recovery-point", "One cut across each group", "group.recovery-point", runbook.Do, "sales", "web")
 	point.Effect, point.CanUndo = action.RecordsOnly, false
 	c := runbook.Compiled{
-		Engine: runbook.Engine, Runbook: "RegionalFailover", Summary: "Move the lakehouse from a lost region to its standby.", Owner: "data-platform",
+		Engine: 2, Runbook: "RegionalFailover", Summary: "Move the lakehouse from a lost region to its standby.", Owner: "data-platform",
 		Estate: "lab", EstateDigest: "sha256:bbbb",
 		Tiers: []estate.Tier{{Tier: 1, RTO: estate.Duration(10 * time.Minute), RPO: estate.Duration(time.Minute)}, {Tier: 2, RTO: estate.Duration(4 * time.Minute), RPO: estate.Duration(time.Hour)}},
 		Stages: []runbook.Stage{

@@ -113,6 +113,35 @@ func (e Evidence) sentence() string {
 	return "NOT VERIFIED"
 }
 
+// word says whose word the entries are.
+func (k Kind) word() string {
+	if k.Derived {
+		return "derived by a worker"
+	}
+	return "reported by the workflow"
+}
+
+// words says whose word the entries are, in a sentence.
+func (e Evidence) words() string {
+	var reported []string
+	derived := 0
+	for _, k := range e.Kinds {
+		if k.Derived {
+			derived++
+			continue
+		}
+		reported = append(reported, string(k.Kind))
+	}
+	switch {
+	case derived == 0:
+		return "What the entries say was reported by the workflow; the workers signed it as it came."
+	case len(reported) == 0:
+		return "What the entries say was derived by a worker, from documents, signatures and the lock, before it signed them."
+	}
+	return "What the entries say was derived by a worker, from documents, signatures and the lock, before it signed them. Those of the kinds " +
+		strings.Join(reported, ", ") + " are as the workflow reported them, and nothing was done on their word."
+}
+
 // fit shortens s to that many characters.
 func fit(s string, width int) string {
 	if utf8.RuneCountInString(s) <= width {
