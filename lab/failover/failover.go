@@ -48,6 +48,8 @@ type Session struct {
 	DeadSince time.Time
 	// LeaveOut are tables and topics without which their groups come back.
 	LeaveOut string
+	// Stop says at which status [Session.Drive] leaves a run alone; nil for none.
+	Stop func(wire.Status) bool
 
 	worker, traffic *exec.Cmd
 
@@ -313,6 +315,27 @@ func (s *Session) Approve(ctx context.Context, run, member string, terminal bool
 	return cmd.Run()
 }
 
+// TakeBack has a member of the role that the run asks take it back, instead of approving the
+// plan of the open gate. The error holds why it did not count.
+func (s *Session) TakeBack(ctx context.Context, run string, st wire.Status) error {
+	member := st.Open.Spec.Role.Members[0].Name
+	s.say("%s takes the run back", member)
+	out, err := s.breakwater(ctx, "decide", run, "undo", "--key", s.Lab.Key(member), "--reason", "the region is back")
+	if err != nil {
+		return fmt.Errorf("%s takes it back: %w\n%s", member, err, out)
+	}
+	return nil
+}
+
+// Abort stops a run where it is.
+func (s *Session) Abort(ctx context.Context, run string) error {
+	out, err := s.breakwater(ctx, "abort", run, "--reason", "the region is back")
+	if err != nil {
+		return fmt.Errorf("abort: %w\n%s", err, out)
+	}
+	return nil
+}
+
 // ErrStopped means that the run ended without a pass.
 var ErrStopped = errors.New("the run did not pass")
 
@@ -348,6 +371,8 @@ func (s *Session) Drive(ctx context.Context, run string, terminal bool, onAsk fu
 			if c.GetWorkflow(ctx, run, "").Get(ctx, nil) != nil {
 				return st, fmt.Errorf("%w: %s", ErrStopped, st.Doing)
 			}
+			return st, nil
+		case s.Stop != nil && s.Stop(st):
 			return st, nil
 		case st.Gate != nil && len(st.Gate.Approved) < st.Gate.Quorum:
 			member := st.Gate.Members[len(st.Gate.Approved)]
