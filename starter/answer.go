@@ -16,10 +16,11 @@ import (
 
 // answerFlags are those of decide.
 type answerFlags struct {
-	key, by, reason, owner, due string
-	items                       []string
-	expires                     time.Duration
-	print, signal               bool
+	key, by, as, reason, owner, due string
+	items                           []string
+	look                            reviewFlags
+	expires                         time.Duration
+	print, signal                   bool
 }
 
 func (a *app) decideCommand() *cobra.Command {
@@ -44,8 +45,10 @@ and, whatever the run is doing:
   resume  let a paused run go on
   note    write --reason into the run's record
 
-In a live run waive, undo, done and resume are signed, with --key, by a member
-of the role that is asked. What only stops, or looks again, needs no signature.`,
+In a live run waive, undo, done and resume are signed, with --key, by a member of
+the role that is asked. What only stops, or looks again, needs no signature.
+Before it is signed, what is asked is read from the run's ledger and held against
+your estate, as approve does.`,
 		Example: `  breakwater decide RegionalFailover-lab-20261121-031205 retry --by ana
   breakwater decide RegionalFailover-lab-20261121-031205 undo --key ~/.ssh/id_ed25519
   breakwater decide RegionalFailover-lab-20261121-031205 waive \
@@ -66,6 +69,7 @@ of the role that is asked. What only stops, or looks again, needs no signature.`
 	c.Flags().StringVar(&f.due, "due", "", "until when, as 2026-12-01")
 	c.Flags().DurationVar(&f.expires, "expires", 15*time.Minute, "until when the signature counts; 0 for always")
 	c.Flags().BoolVar(&f.print, "print", false, "send nothing: print the JSON, signed where it must be, to paste into the UI or tctl")
+	f.look.addTrust(c)
 	c.Flags().BoolVar(&f.signal, "signal", false, "send a signal, which waits for a worker, and gives no answer")
 	return c
 }
@@ -138,11 +142,15 @@ func (a *app) about(ctx context.Context, n name, s wire.Status, d *approval.Deci
 	if g.Spec.Role.Method != estate.Signed || !g.Spec.Proves(offer) && f.key == "" {
 		return nil
 	}
-	role, err := a.roleOf(ctx, s, g.Spec.Role.Role)
+	p, err := a.vouch(ctx, s, g.Spec.About, f.look, f.again(n, d.Verb))
 	if err != nil {
 		return err
 	}
-	key, who, err := signer(ctx, f.key, f.by, role)
+	role, ok := p.estate.Role(g.Spec.Role.Role)
+	if !ok {
+		return wrong(errRefused, "", "role %q, which is asked, is not in the run's estate", g.Spec.Role.Role)
+	}
+	key, who, err := signer(ctx, f.key, f.by, *role)
 	if err != nil {
 		return err
 	}
@@ -150,7 +158,9 @@ func (a *app) about(ctx context.Context, n name, s wire.Status, d *approval.Deci
 	if f.expires > 0 {
 		d.Expires = time.Now().Add(f.expires).UTC().Truncate(time.Second)
 	}
-	fmt.Fprintf(a.err, "%s\n", text)
+	if d.Verb == approval.Resume {
+		fmt.Fprintf(a.err, "%s\n", text)
+	}
 	if d.Signature, err = g.StatementOf(*d).Sign(key); err != nil {
 		return fmt.Errorf("sign %s: %w", d.Verb, err)
 	}

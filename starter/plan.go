@@ -29,6 +29,7 @@ type plan struct {
 	lacking  []string // which items have no plan, and why
 	compiled runbook.Compiled
 	estate   estate.Estate // as the run was compiled for
+	digest   string        // of that estate
 	checked  ledger.Result // of the whole chain
 }
 
@@ -37,13 +38,8 @@ type plan struct {
 // estate and what the run says of itself are the ones that an approval would sign.
 func recompute(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, s wire.Status) (*plan, error) {
 	g := s.Gate
-	run := ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun}
 	p := &plan{}
-	var err error
-	if from, p.checked, err = verified(ctx, from, run, trusted); err != nil {
-		return nil, err
-	}
-	entries, _, err := store.Load(ctx, from, run)
+	from, entries, err := p.open(ctx, from, trusted, s)
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +60,6 @@ func recompute(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, s 
 	if err := json.Unmarshal(entry.Body, &p.body); err != nil {
 		return nil, fmt.Errorf("entry %d holds no plan: %w", entry.Seq, err)
 	}
-	if err := p.readCompiled(ctx, from, trusted, entries); err != nil {
-		return nil, err
-	}
 	var leaves []ledger.Leaf
 	for _, ref := range entry.Docs {
 		leaf, err := store.Leaf(ctx, from, trusted, ref)
@@ -81,12 +74,8 @@ func recompute(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, s 
 	if root := ledger.Root(leaves); root != g.Root || p.body.Attempt != g.Attempt {
 		return nil, fmt.Errorf("the gate asks for plan %s, attempt %d, and the documents in the ledger make plan %s, attempt %d", g.Root, g.Attempt, root, p.body.Attempt)
 	}
-	digest, err := p.estate.Digest()
-	if err != nil {
-		return nil, err
-	}
-	if digest != g.EstateDigest || p.compiled.EstateDigest != digest {
-		return nil, fmt.Errorf("the gate names estate %s, and the ledger's is %s", g.EstateDigest, digest)
+	if p.digest != g.EstateDigest {
+		return nil, fmt.Errorf("the gate names estate %s, and the ledger's is %s", g.EstateDigest, p.digest)
 	}
 	if p.facts, err = review.Read(entries, opened); err != nil {
 		return nil, err
@@ -95,6 +84,29 @@ func recompute(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, s 
 		return nil, &contradicted{all}
 	}
 	return p, nil
+}
+
+// open verifies a run's ledger and reads what it was compiled to, and for which estate.
+func (p *plan) open(ctx context.Context, from ledger.Reader, trusted []sshsig.Key, s wire.Status) (ledger.Reader, []ledger.Entry, error) {
+	run := ledger.Run{Workflow: s.Run.Workflow, FirstRun: s.Run.FirstRun}
+	var err error
+	if from, p.checked, err = verified(ctx, from, run, trusted); err != nil {
+		return nil, nil, err
+	}
+	entries, _, err := store.Load(ctx, from, run)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.readCompiled(ctx, from, trusted, entries); err != nil {
+		return nil, nil, err
+	}
+	if p.digest, err = p.estate.Digest(); err != nil {
+		return nil, nil, err
+	}
+	if p.compiled.EstateDigest != p.digest {
+		return nil, nil, fmt.Errorf("the run was compiled for estate %s, and the ledger's is %s", p.compiled.EstateDigest, p.digest)
+	}
+	return from, entries, nil
 }
 
 // contradicted says what a run's workflow says of itself that its ledger does not.

@@ -31,11 +31,16 @@ type reviewFlags struct {
 }
 
 func (f *reviewFlags) add(c *cobra.Command) {
+	f.addTrust(c)
+	c.Flags().BoolVar(&f.all, "all", false, "show every item and every change of the plan")
+	c.Flags().StringVar(&f.item, "item", "", "show this item of the plan whole, with its data, and sign nothing")
+}
+
+// addTrust adds those that say what is trusted.
+func (f *reviewFlags) addTrust(c *cobra.Command) {
 	c.Flags().StringVar(&f.accept, "accept-estate", "", "sign for the run's estate of this digest, although yours differs or is not at hand")
 	c.Flags().StringVar(&f.dir, "dir", "", "read the ledger from this folder, to which it was exported")
 	c.Flags().StringVar(&f.signers, "signers", "", "file with the workers' public keys (default: those of your estate)")
-	c.Flags().BoolVar(&f.all, "all", false, "show every item and every change of the plan")
-	c.Flags().StringVar(&f.item, "item", "", "show this item of the plan whole, with its data, and sign nothing")
 }
 
 // reviewed is a plan that may be shown and signed: recomputed from a verified ledger,
@@ -44,7 +49,6 @@ type reviewed struct {
 	*plan
 	gate     *wire.GateStatus
 	run      string
-	digest   string              // of the run's estate
 	atHand   bool                // an estate to hold it against
 	differs  []estate.Difference // A is the run's, B the one at hand
 	read     []review.Step
@@ -61,29 +65,16 @@ func (a *app) examine(ctx context.Context, s wire.Status, f reviewFlags, again [
 	if err != nil {
 		return nil, err
 	}
-	from, trusted, done, err := a.evidenceOf(ctx, doing, s, local, f, again)
+	from, trusted, done, err := a.evidenceOf(ctx, doing, s, s.Gate.EstateDigest, local, f, again)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	p, err := recompute(ctx, from, trusted, s)
-	var said *contradicted
-	switch {
-	case reach.Unreachable(err): // nothing was found to be wrong
-		return nil, wrong(errUnknown, "", "%s: %w; nothing was signed", doing, err)
-	case errors.Is(err, context.Canceled):
+	if err := a.untrue(doing, s, err); err != nil {
 		return nil, err
-	case err != nil:
-		if errors.As(err, &said) && a.json {
-			a.line("contradiction", struct {
-				Run string                 `json:"run"`
-				All []review.Contradiction `json:"contradictions"`
-			}{s.Run.Workflow, said.all})
-		}
-		return nil, wrong(errRefused, cmd("verify-evidence", s.Run.Workflow),
-			"%s: %w; nothing was signed. Do not approve: find out who changed it", doing, err)
 	}
-	r := &reviewed{plan: p, gate: s.Gate, run: s.Run.Workflow, digest: p.facts.EstateDigest}
+	r := &reviewed{plan: p, gate: s.Gate, run: s.Run.Workflow}
 	if err := a.sameEstate(r, local, s.Estate, f.accept, again); err != nil {
 		return nil, err
 	}
@@ -93,6 +84,24 @@ func (a *app) examine(ctx context.Context, s wire.Status, f reviewFlags, again [
 	r.read, r.losses, r.accepts = review.Steps(p.docs), review.Losses(p.docs), review.Accepts(p.docs, p.body.Accepts)
 	r.contacts = r.whom()
 	return r, nil
+}
+
+// untrue words why what is asked cannot be signed; nil where nothing speaks against it.
+func (a *app) untrue(doing string, s wire.Status, err error) error {
+	var said *contradicted
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return err
+	case reach.Unreachable(err): // nothing was found to be wrong
+		return wrong(errUnknown, "", "%s: %w; nothing was signed", doing, err)
+	case errors.As(err, &said) && a.json:
+		a.line("contradiction", struct {
+			Run string                 `json:"run"`
+			All []review.Contradiction `json:"contradictions"`
+		}{s.Run.Workflow, said.all})
+	}
+	return wrong(errRefused, cmd("verify-evidence", s.Run.Workflow),
+		"%s: %w; nothing was signed. Do not sign it: find out who changed it", doing, err)
 }
 
 // estateAtHand loads the estate by which whoever approves judges the run's; nil where
@@ -113,13 +122,13 @@ func (a *app) estateAtHand(ctx context.Context, doing, name string) (*estate.Est
 
 // evidenceOf finds the run's ledger and whose signatures count: by the estate at hand,
 // or where the flags say.
-func (a *app) evidenceOf(ctx context.Context, doing string, s wire.Status, local *estate.Estate, f reviewFlags, again []string) (ledger.Reader, []sshsig.Key, func(), error) {
+func (a *app) evidenceOf(ctx context.Context, doing string, s wire.Status, digest string, local *estate.Estate, f reviewFlags, again []string) (ledger.Reader, []sshsig.Key, func(), error) {
 	trusted, err := readSigners(f.signers)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if local == nil && (f.dir == "" || trusted == nil || f.accept == "") {
-		return nil, nil, nil, wrong(errRefused, cmd(append(slices.Clone(again), "--dir", "EVIDENCE", "--signers", "WORKERS.pub", "--accept-estate", s.Gate.EstateDigest)...),
+		return nil, nil, nil, wrong(errRefused, cmd(append(slices.Clone(again), "--dir", "EVIDENCE", "--signers", "WORKERS.pub", "--accept-estate", digest)...),
 			"%s: no estate %s is at hand%s, by which to judge the run's own. Nothing was signed. Name the folder of estates with --estates DIR; or, to sign without one, give the exported ledger, the workers' public keys from where you trust them, and accept the run's estate by its digest",
 			doing, s.Estate, in(a.cfg.Estates))
 	}

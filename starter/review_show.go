@@ -167,6 +167,21 @@ func orElse(s, other string) string {
 func (r *reviewed) showFacts(p sheet, now time.Time) {
 	f := r.facts
 	p.put(p.st.title, "", "  ", fmt.Sprintf("%s: gate %s, attempt %d", r.name(), f.Gate, f.Attempt))
+	r.showRun(p, now)
+	asked := fmt.Sprintf("%s of %s, asked %s ago", people(f.Quorum), f.Role, ago(now.Sub(f.Opened)))
+	if len(f.Approved) > 0 {
+		asked += "; so far by " + strings.Join(f.Approved, ", ")
+	}
+	p.fact(plain, "needs", asked)
+	if s, ok := r.stage(); ok && s.PointOfNoReturn && !r.body.Undo {
+		p.fact(p.st.bad, "careful", "this stage is the point of no return: what it does is not taken back")
+	}
+	p.fact(plain, "plan", fmt.Sprintf("%s… recomputed from %s in the ledger: a match", r.body.Root[:min(12, len(r.body.Root))], plural.Of(len(r.docs), "document")))
+}
+
+// showRun says which run it is, and what vouches for that.
+func (r *reviewed) showRun(p sheet, now time.Time) {
+	f := r.facts
 	p.fact(modeStyle(p.st, f.Mode), "mode", r.mode())
 	p.fact(p.st.title, "regions", r.regions())
 	p.fact(plain, "run", fmt.Sprintf("%s of %s", r.run, f.Runbook))
@@ -177,7 +192,7 @@ func (r *reviewed) showFacts(p sheet, now time.Time) {
 	if f.Scheduled {
 		by = " by a Schedule"
 	}
-	p.fact(plain, "started", fmt.Sprintf("%s%s, %s ago; the gate opened %s ago", moment(f.Started), by, ago(now.Sub(f.Started)), ago(now.Sub(f.Opened))))
+	p.fact(plain, "started", fmt.Sprintf("%s%s, %s ago", moment(f.Started), by, ago(now.Sub(f.Started))))
 	if f.OutageStart != nil {
 		p.fact(plain, "outage", fmt.Sprintf("since %s, for %s", moment(*f.OutageStart), ago(now.Sub(*f.OutageStart))))
 	}
@@ -192,17 +207,8 @@ func (r *reviewed) showFacts(p sheet, now time.Time) {
 		scope += "; the same as the one here"
 	}
 	p.fact(plain, "estate", fmt.Sprintf("%s, %s", f.Estate, scope))
-	asked := fmt.Sprintf("%s of %s", people(f.Quorum), f.Role)
-	if len(f.Approved) > 0 {
-		asked += "; so far by " + strings.Join(f.Approved, ", ")
-	}
-	p.fact(plain, "needs", asked)
-	if s, ok := r.stage(); ok && s.PointOfNoReturn && !r.body.Undo {
-		p.fact(p.st.bad, "careful", "this stage is the point of no return: what it does is not taken back")
-	}
 	c := r.checked
 	p.fact(plain, "evidence", fmt.Sprintf("%s and %s as trusted workers signed them", countOf(c.Entries, "entry", "entries"), countOf(c.Docs, "document", "documents")))
-	p.fact(plain, "plan", fmt.Sprintf("%s… recomputed from %s in the ledger: a match", r.body.Root[:min(12, len(r.body.Root))], plural.Of(len(r.docs), "document")))
 }
 
 func modeStyle(st styles, m action.Mode) func(...string) string {

@@ -45,25 +45,45 @@ type Facts struct {
 	Approved  []string  `json:"approved,omitempty"` // whose approval counted since
 }
 
-// Read takes the facts out of the entries of a run, of which the one at index opened is
-// the opening of its gate.
-func Read(entries []ledger.Entry, opened int) (Facts, error) {
+// Run takes out of the entries of a run which one it is.
+func Run(entries []ledger.Entry) (Facts, error) {
 	var f Facts
 	var started wire.StartedBody
 	var compiled wire.CompiledBody
-	var gate wire.GateBody
 	for _, part := range []struct {
 		kind ledger.Kind
 		into any
 	}{{ledger.RunStarted, &started}, {ledger.Compiled, &compiled}} {
 		i := slices.IndexFunc(entries, func(e ledger.Entry) bool { return e.Kind == part.kind })
-		if i < 0 || i > opened {
-			return f, fmt.Errorf("the ledger has no entry %s before the gate's opening", part.kind)
+		if i < 0 {
+			return f, fmt.Errorf("the ledger has no entry %s", part.kind)
 		}
 		if err := json.Unmarshal(entries[i].Body, part.into); err != nil {
 			return f, fmt.Errorf("entry %d (%s) cannot be read: %w", entries[i].Seq, part.kind, err)
 		}
 	}
+	r, in := started.Run, compiled.Input
+	f = Facts{
+		Runbook: compiled.Runbook, Mode: in.Mode, Source: in.Source(), Target: in.Target(), Incident: in.Incident, Groups: in.Groups,
+		Estate: compiled.Estate, EstateDigest: compiled.EstateDigest, Started: r.Started.UTC(), Scheduled: started.Scheduled,
+		OutageStart: in.OutageStart, DetectedAt: in.DetectedAt, DeadSince: in.SourceDeadSince,
+	}
+	// The first two entries say the same things: a worker that lets them differ is
+	// shown, whichever of them is right.
+	if d := f.held("the run's first entry", r, compiled.Estate); len(d) > 0 {
+		return f, fmt.Errorf("the ledger contradicts itself: %s", join(d))
+	}
+	return f, nil
+}
+
+// Read takes the facts out of the entries of a run, of which the one at index opened is
+// the opening of its gate.
+func Read(entries []ledger.Entry, opened int) (Facts, error) {
+	f, err := Run(entries[:opened+1])
+	if err != nil {
+		return f, err
+	}
+	var gate wire.GateBody
 	e := entries[opened]
 	if err := json.Unmarshal(e.Body, &gate); err != nil {
 		return f, fmt.Errorf("entry %d (%s) cannot be read: %w", e.Seq, e.Kind, err)
@@ -82,13 +102,7 @@ func Read(entries []ledger.Entry, opened int) (Facts, error) {
 		}
 		break
 	}
-	r, in := started.Run, compiled.Input
-	f = Facts{
-		Runbook: compiled.Runbook, Mode: in.Mode, Source: in.Source(), Target: in.Target(), Incident: in.Incident, Groups: in.Groups,
-		Estate: compiled.Estate, EstateDigest: compiled.EstateDigest, Started: r.Started.UTC(), Scheduled: started.Scheduled,
-		OutageStart: in.OutageStart, DetectedAt: in.DetectedAt, DeadSince: in.SourceDeadSince,
-		Gate: gate.Gate, Direction: direction, Attempt: gate.Attempt, Stage: e.Stage, Role: gate.Role, Quorum: gate.Quorum, Opened: e.Time,
-	}
+	f.Gate, f.Direction, f.Attempt, f.Stage, f.Role, f.Quorum, f.Opened = gate.Gate, direction, gate.Attempt, e.Stage, gate.Role, gate.Quorum, e.Time
 	for _, e := range entries[opened:] {
 		var d wire.DecisionBody
 		if e.Kind != ledger.Decided || json.Unmarshal(e.Body, &d) != nil {
@@ -97,11 +111,6 @@ func Read(entries []ledger.Entry, opened int) (Facts, error) {
 		if d.Gate == gate.Gate && d.Attempt == gate.Attempt && d.Decision == string(approval.Approve) && !slices.Contains(f.Approved, d.Who) {
 			f.Approved = append(f.Approved, d.Who)
 		}
-	}
-	// The first two entries say the same things: a worker that lets them differ is
-	// shown, whichever of them is right.
-	if d := f.held("the run's first entry", r, compiled.Estate); len(d) > 0 {
-		return f, fmt.Errorf("the ledger contradicts itself: %s", join(d))
 	}
 	return f, nil
 }
@@ -140,7 +149,7 @@ func (f Facts) Against(s wire.Status) []Contradiction {
 	const who = "Temporal"
 	all := f.held(who, s.Run, s.Estate)
 	g := s.Gate
-	if g == nil {
+	if g == nil || f.Gate == "" { // it is not about a gate
 		return all
 	}
 	for _, p := range [][3]string{
