@@ -15,9 +15,9 @@ func Policies(books []*runbook.Runbook, e *estate.Estate) ([]permit.Policy, erro
 	uses := []permit.Use{{Permits: permit.Always()}}
 	for _, rb := range books {
 		for _, u := range runbook.Uses(rb, cat, e) {
-			u.AtTarget = s.Names(e, u.Source, u.Target).AtTarget
+			u.AtTarget, u.Notes = s.Names(e, u.Source, u.Target).AtTarget, s.MirrorNotes(e, u.Source, u.Target)
 			uses = append(uses, u)
 		}
 	}
-	return permit.Policies(e, uses)
+	return permit.Policies(e, system.Speaks, uses)
 }

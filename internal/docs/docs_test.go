@@ -33,7 +33,7 @@ func TestGeneratedPages(t *testing.T) {
 	if err := cat.Err(); err != nil {
 		t.Fatal(err)
 	}
-	policies, err := Policies(cat)
+	policies, err := Policies(cat, system.GivesAccess()[0], system.Speaks)
 	if err != nil {
 		t.Fatal(err)
 	}

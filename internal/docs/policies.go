@@ -10,12 +10,12 @@ import (
 )
 
 // placeholders is an estate whose every name stands for somebody's own.
-func placeholders() *estate.Estate {
+func placeholders(provider string) *estate.Estate {
 	region := func(name string, role estate.RoleOfRegion) estate.Region {
 		return estate.Region{
 			Region: name, Role: role,
-			Storage: estate.Storage{Provider: "minio", Credentials: "env:STORAGE", Admin: "env:ADMIN"},
-			Kafka:   &estate.Kafka{Alias: strings.ToUpper(name)},
+			Storage: estate.Storage{Provider: provider, Credentials: "env:STORAGE", Admin: "env:ADMIN"},
+			Kafka:   &estate.Kafka{},
 			Connect: &estate.Connect{OffsetsTopic: "CONNECT-OFFSETS"},
 			Vault:   &estate.Vault{Mount: "MOUNT", Sentinel: "SENTINEL"},
 		}
@@ -34,8 +34,9 @@ func placeholders() *estate.Estate {
 	}
 }
 
-// Policies is docs/policies.md: what every action must be allowed at each system.
-func Policies(c *action.Catalogue) (string, error) {
+// Policies is docs/policies.md: what every action must be allowed at each system, where
+// the object stores are of a provider.
+func Policies(c *action.Catalogue, provider string, words permit.Speaks) (string, error) {
 	b := &strings.Builder{}
 	b.WriteString(generated + `
 # Policies
@@ -60,8 +61,8 @@ an administrator.
 ## Every run
 
 `)
-	e := placeholders()
-	if err := policiesOf(b, e, permit.Always()); err != nil {
+	e := placeholders(provider)
+	if err := policiesOf(b, e, words, permit.Always()); err != nil {
 		return "", err
 	}
 	for _, d := range c.All() {
@@ -70,15 +71,15 @@ an administrator.
 			b.WriteString("It asks no system but the ledger.\n")
 			continue
 		}
-		if err := policiesOf(b, e, d.Permits); err != nil {
+		if err := policiesOf(b, e, words, d.Permits); err != nil {
 			return "", fmt.Errorf("%s: %w", d.Name, err)
 		}
 	}
 	return b.String(), nil
 }
 
-func policiesOf(b *strings.Builder, e *estate.Estate, permits []permit.Permit) error {
-	all, err := permit.Policies(e, []permit.Use{{Permits: permits, Source: "source", Target: "target"}})
+func policiesOf(b *strings.Builder, e *estate.Estate, words permit.Speaks, permits []permit.Permit) error {
+	all, err := permit.Policies(e, words, []permit.Use{{Permits: permits, Source: "source", Target: "target", Notes: []string{"MIRROR-TOPIC"}}})
 	if err != nil {
 		return err
 	}

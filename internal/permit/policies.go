@@ -18,6 +18,7 @@ type Use struct {
 	// AtTarget is what a topic of the source is called at the target; nil where topics
 	// keep their names.
 	AtTarget func(topic string) string
+	Notes    []string // the topics of the target in which the mirror notes how far it has come
 }
 
 // Policy is what one credential of an estate must be allowed.
@@ -25,7 +26,7 @@ type Policy struct {
 	Holder    Holder     `json:"holder"`
 	Region    string     `json:"region,omitempty"` // empty for what is in no region
 	Reference estate.Ref `json:"reference,omitempty"`
-	System    string     `json:"system"` // "s3", "minio", "kafka", "connect", "vault", "temporal"
+	System    string     `json:"system"` // the provider of an object store or "s3", "kafka", "connect", "kv", "temporal"
 	// One of these, by the system.
 	Document *policy.Document `json:"document,omitempty"` // of IAM
 	Paths    []Path           `json:"paths,omitempty"`    // of a vault
@@ -46,13 +47,17 @@ type ACL struct {
 	Operation string `json:"operation"` // "Read", …
 }
 
+// Speaks gives the words of an ability at a provider; false for a provider that is not
+// known. See system.Speaks.
+type Speaks func(provider string, role Role) (Words, bool)
+
 // Policies gives what runs need in an estate: one policy for each credential that is
 // asked with, by region and holder.
-func Policies(e *estate.Estate, uses []Use) ([]Policy, error) {
+func Policies(e *estate.Estate, words Speaks, uses []Use) ([]Policy, error) {
 	all := map[who]*gathered{}
 	for _, u := range uses {
 		for _, p := range u.Permits {
-			if err := gather(all, e, u, p); err != nil {
+			if err := gather(all, e, words, u, p); err != nil {
 				return nil, err
 			}
 		}
@@ -80,7 +85,7 @@ type who struct {
 	holder Holder
 }
 
-func gather(all map[who]*gathered, e *estate.Estate, u Use, p Permit) error {
+func gather(all map[who]*gathered, e *estate.Estate, words Speaks, u Use, p Permit) error {
 	region := map[Side]string{Source: u.Source, Target: u.Target}[p.At]
 	var r *estate.Region
 	if p.At != Outside {
@@ -89,7 +94,7 @@ func gather(all map[who]*gathered, e *estate.Estate, u Use, p Permit) error {
 			return err
 		}
 	}
-	holder, may, err := resolve(p, r)
+	holder, may, err := resolve(p, r, words)
 	if err != nil || len(may) == 0 { // this provider has no such ability
 		return err
 	}
@@ -101,47 +106,28 @@ func gather(all map[who]*gathered, e *estate.Estate, u Use, p Permit) error {
 }
 
 // resolve gives a permit the words of the region's provider, and who is asked there.
-func resolve(p Permit, r *estate.Region) (Holder, []string, error) {
+func resolve(p Permit, r *estate.Region, words Speaks) (Holder, []string, error) {
 	if p.Role == "" {
 		return p.As, p.May, nil
 	}
 	if r == nil {
 		return "", nil, fmt.Errorf("an administrator is asked at no region")
 	}
-	words, known := roles[r.Storage.Provider]
+	of, known := words(r.Storage.Provider, p.Role)
 	if !known {
 		return "", nil, fmt.Errorf("the storage of %s is of provider %q, of which no policies are known", r.Region, r.Storage.Provider)
 	}
-	of := words[p.Role]
-	if of.recovery || of.either && r.Storage.Admin == "" {
-		return Storage, of.may, nil
+	if of.Recovery || of.Either && r.Storage.Admin == "" {
+		return Storage, of.May, nil
 	}
-	return Admin, of.may, nil
+	return Admin, of.May, nil
 }
 
-// role is what an ability takes at a provider.
-type role struct {
-	may      []string
-	recovery bool // recovery itself has it
-	either   bool // recovery has it where the estate names no administrator
-}
-
-// roles are the abilities of administrators by provider. The administrator of a MinIO
-// who attaches policies could attach any to itself: guard its credentials as root's.
-var roles = map[string]map[Role]role{
-	"minio": {
-		Fences:     {may: []string{"admin:GetUser", "admin:GetPolicy", "admin:CreatePolicy", "admin:DeletePolicy", "admin:UpdatePolicyAssociation"}},
-		Grants:     {may: []string{"admin:GetUser", "admin:GetPolicy", "admin:CreatePolicy", "admin:DeletePolicy", "admin:UpdatePolicyAssociation"}},
-		Knows:      {may: []string{"admin:GetUser"}},
-		Oversees:   {may: []string{"s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"}, either: true},
-		Replicates: {may: []string{"admin:GetBucketTarget", "s3:GetReplicationConfiguration"}},
-		Counts:     {may: []string{"s3:GetReplicationConfiguration"}},
-	},
-	"aws": {
-		Fences:     {may: []string{"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"}},
-		Oversees:   {may: []string{"s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"}, recovery: true},
-		Replicates: {may: []string{"s3:GetReplicationConfiguration"}, recovery: true},
-	},
+// Words are what an ability of an object store's administration takes there.
+type Words struct {
+	May      []string
+	Recovery bool // recovery itself has the ability
+	Either   bool // recovery has it where the estate names no administrator
 }
 
 // gathered is what a holder needs in a region.
@@ -336,10 +322,7 @@ func (g *gathered) kafka(e *estate.Estate, r *estate.Region, p Permit, in Use) {
 			}
 		}
 	case Mirror:
-		if src, ok := e.Region(in.Source); ok && src.Kafka != nil && r.Connect != nil {
-			dot := cmp.Or(r.Connect.Separator, ".")
-			names = []string{r.Connect.OffsetsTopic, "mm2-offset-syncs" + dot + src.Kafka.Alias + dot + "internal", src.Kafka.Alias + dot + "checkpoints" + dot + "internal"}
-		}
+		names = in.Notes
 	case ConsumerGroups:
 		kind = "group"
 		for _, group := range e.Groups {
@@ -375,14 +358,14 @@ func (g *gathered) policy(e *estate.Estate, region string, holder Holder) (Polic
 		}
 		p.Reference = map[Holder]estate.Ref{Adder: e.Backup.Credentials, Restorer: e.Backup.Restore, Expirer: e.Backup.Expiry}[holder]
 	case Storage:
-		p.Reference, p.System = r.Storage.Credentials, systemOf(r)
+		p.Reference, p.System = r.Storage.Credentials, r.Storage.Provider
 	case Admin:
-		p.Reference, p.System = r.Storage.Admin, systemOf(r)
+		p.Reference, p.System = r.Storage.Admin, r.Storage.Provider
 	case Vault:
 		if r.Vault == nil {
 			return p, false
 		}
-		p.Reference, p.System = r.Vault.Credentials, "vault"
+		p.Reference, p.System = r.Vault.Credentials, "kv"
 	case Kafka:
 		if r.Kafka == nil {
 			return p, false
@@ -410,13 +393,6 @@ func (g *gathered) policy(e *estate.Estate, region string, holder Holder) (Polic
 	p.Requests = g.requests
 	slices.Sort(p.Requests)
 	return p, p.Document != nil || len(p.Paths)+len(p.ACLs)+len(p.Requests) > 0
-}
-
-func systemOf(r *estate.Region) string {
-	if r.Storage.Provider == "minio" {
-		return "minio"
-	}
-	return "s3"
 }
 
 // document is a policy in which what is allowed of several resources alike stands in one

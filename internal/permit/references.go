@@ -47,7 +47,7 @@ func references(e *estate.Estate, r estate.Region, all []Policy) (Policy, bool) 
 			return Policy{}, false
 		}
 	}
-	return Policy{Holder: Vault, Region: r.Region, Reference: r.Vault.Credentials, System: "vault", Paths: paths}, true
+	return Policy{Holder: Vault, Region: r.Region, Reference: r.Vault.Credentials, System: "kv", Paths: paths}, true
 }
 
 // refsIn are the credentials that a part of an estate names.

@@ -11,6 +11,7 @@ import (
 	"breakwater/internal/action"
 	iam "breakwater/internal/objectstore/policy"
 	"breakwater/internal/permit"
+	"breakwater/internal/system"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 
@@ -34,7 +35,7 @@ func (w *World) Only(without string, defs ...*action.Definition) (rights []strin
 	for _, d := range defs {
 		permits = append(permits, d.Permits...)
 	}
-	all, err := permit.Policies(w.Estate, []permit.Use{{Permits: permits, Source: w.Run.Source, Target: w.Run.Target}})
+	all, err := permit.Policies(w.Estate, system.Speaks, []permit.Use{{Permits: permits, Source: w.Run.Source, Target: w.Run.Target}})
 	w.Must(err)
 	for i := range w.Estate.Regions {
 		r := &w.Estate.Regions[i]

@@ -34,6 +34,11 @@ func (c Config) heartbeatsTopic() string {
 	return strings.Join([]string{c.Alias, "heartbeats"}, c.separator())
 }
 
+// Notes names the topics of the target in which the mirror notes how far it has come.
+func (c Config) Notes() []string {
+	return []string{c.OffsetsTopic, c.checkpointsTopic(), c.syncsTopic(), c.heartbeatsTopic()}
+}
+
 func (c Config) internal(parts ...string) string {
 	return strings.Join(append(parts, "internal"), c.separator())
 }
