@@ -30,12 +30,10 @@ import (
 func (s room) kafkaPoint() action.Action[action.None] {
 	return action.Action[action.None]{
 		Name: "kafka.recovery-point", Over: estate.TopicKind, Effect: action.RecordsOnly, Drill: action.DrillReadOnly,
-		Requires: []estate.Requirement{estate.NeedsMirror()},
-		Needs:    []string{"kafka.stop-mirror"},
-		Doc:      "Record how far every partition of a topic was mirrored, what the witness saw of its source, and where the source ends if it answers.",
-		Rules:    []action.Rule{{Says: "it stands in the outcome, in the run's ledger"}},
-		Show:     action.Shows[recovery.TopicState, action.None](),
-		Plan:     s.planTopicPoint, Apply: s.applyTopicPoint, Verify: s.verifyTopicPoint,
+		Requires: []estate.Requirement{estate.NeedsMirror()}, Needs: []string{"kafka.stop-mirror"},
+		Doc:   "Record how far every partition of a topic was mirrored, what the witness saw of its source, and where the source ends if it answers.",
+		Rules: []action.Rule{{Says: "it stands in the outcome, in the run's ledger"}}, Show: action.Shows[recovery.TopicState, action.None](),
+		Plan: s.planTopicPoint, Apply: s.applyTopicPoint, Verify: s.verifyTopicPoint,
 		Permits: permit.Join(permit.AsksMirror(), permit.ReadsRecords(permit.Source, permit.Topics), permit.ReadsRecords(permit.Target, permit.Topics, permit.Mirror), permit.Reads(permit.Target, permit.Journal)),
 		RedWhen: []action.Red{
 			{Fault: "kafka.mirror-offset-moved", Want: verdict.Fail},
