@@ -223,6 +223,8 @@ func (s *stand) action(name string) (*action.Definition, action.Request) {
 	r.promoteActions(c)
 	r.rollbackActions(c)
 	r.witnessActions(c)
+	signer, err := s.Signer(s.t.Context(), nil)
+	s.must(err)
 	d, ok := c.Get(name)
 	if !ok {
 		s.t.Fatalf("no action %s", name)
@@ -230,7 +232,7 @@ func (s *stand) action(name string) (*action.Definition, action.Request) {
 	return d, action.Request{
 		Run: s.run, Records: point(s.point), Step: "step", Item: estate.Item{Kind: estate.TableKind, Name: "orders", Group: "orders"},
 		Estate: &estate.Estate{
-			Estate: "stand", Ledger: estate.Ledger{Signers: []string{sshsig.Public(standSigner()).String()}}, Regions: []estate.Region{{Region: standRegion, Role: estate.Primary}}, Witness: estate.Witness{Bucket: s.bucket.Name(), Prefix: "_witness"},
+			Estate: "stand", Ledger: estate.Ledger{Signers: []string{sshsig.Public(signer).String()}}, Regions: []estate.Region{{Region: standRegion, Role: estate.Primary}}, Witness: estate.Witness{Bucket: s.bucket.Name(), Prefix: "_witness"},
 			Groups: []estate.Group{{Group: "orders", Tables: []estate.Table{{Table: "orders", Format: "delta", Bucket: "lake", Path: s.path}}}},
 		},
 		Guard: func(context.Context) error { return nil }, Progress: func(int64, int64, string) {},
@@ -310,13 +312,7 @@ func (s *seen) counting() (count map[string]int, stop func()) {
 	return count, func() { s.before = nil }
 }
 
-func (*stand) Signer(context.Context, *estate.Estate) (ssh.Signer, error) { return standSigner(), nil }
-
-// standSigner is the worker's key, the same every time.
-func standSigner() ssh.Signer {
-	s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
-	if err != nil {
-		panic(err) // no seed of this length fails
-	}
-	return s
+// Signer is the worker's key, the same every time.
+func (*stand) Signer(context.Context, *estate.Estate) (ssh.Signer, error) {
+	return ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 }

@@ -43,7 +43,7 @@ func by(b objectstore.Bucket, n byte) Journal {
 	signer := func(n byte) ssh.Signer {
 		s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)))
 		if err != nil {
-			panic(err) // no seed of this length fails
+			return nil // no seed of this length fails, and without a signer nothing is written
 		}
 		return s
 	}
