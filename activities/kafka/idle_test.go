@@ -17,13 +17,19 @@ import (
 
 // TestAConnectorWithoutTasksComesBack: a checkpoint connector has no task while there is no
 // consumer group to note. It runs all the same, and runs again when its stop is taken back;
-// one that had a task does not until it has one.
+// one that had a task does not until it has one, unless its source is gone.
 func TestAConnectorWithoutTasksComesBack(t *testing.T) {
 	t.Parallel()
-	for name, lame := range map[string]bool{"as before": false, "the task of another does not come back": true} {
+	for name, is := range map[string]struct{ stays, dead bool }{
+		"as before":                              {},
+		"the task of another does not come back": {stays: true},
+		"nor where the source is dead":           {stays: true, dead: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			lame := is.stays && !is.dead
 			p := newPair(t, 1, 1)
+			p.Run.SourceUnreachable = is.dead
 			var mu sync.Mutex
 			stopped := map[string]bool{}
 			tasks := map[string]string{"mm2-source": `{"id":0,"state":"RUNNING"}`, "mm2-heartbeat": `{"id":0,"state":"RUNNING"}`}
@@ -45,7 +51,7 @@ func TestAConnectorWithoutTasksComesBack(t *testing.T) {
 				case "PUT stop":
 					stopped[name] = true
 				case "PUT resume":
-					if stopped[name] = false; lame && name == "mm2-source" {
+					if stopped[name] = false; is.stays && name == "mm2-source" {
 						tasks[name] = ""
 					}
 				default:

@@ -61,7 +61,7 @@ func (s room) planResumeMirror(ctx context.Context, c action.Call[action.None]) 
 
 func (s room) applyResumeMirror(ctx context.Context, c action.Call[action.None]) (action.Outcome, error) {
 	return s.moveConnectors(ctx, c, "resumed", mirror.Running, func(ctx context.Context, m mirror.Mirror, k connector) error {
-		return m.Resume(ctx, k.Name, k.Idle)
+		return m.Resume(ctx, k.Name, k.Idle || c.Run.SourceUnreachable)
 	})
 }
 
@@ -73,9 +73,11 @@ func (s room) verifyResumeMirror(ctx context.Context, c action.Call[action.None]
 	if len(back) == 0 {
 		return []action.Observation{action.Nothing("connectors that ran before run again", "those that this run stopped", "it stopped none that ran")}, nil
 	}
+	// Of a source that is gone, as people accepted, a connector has no task that could run:
+	// nor had it before.
 	idle := map[string]bool{}
 	for _, k := range back {
-		idle[k.Name] = k.Idle
+		idle[k.Name] = k.Idle || c.Run.SourceUnreachable
 	}
 	all, err := s.connectorsAre(ctx, c, "RUNNING", func(l mirror.Link) bool { return l.Works || l.Idle() && idle[l.Name] })
 	if err != nil {
