@@ -42,6 +42,7 @@ type story struct {
 	outage  int // how many appends fail
 	faults  int // how many phases fail
 	red     bool
+	late    bool     // somebody aborts just when a stage is over
 	applied []string // steps, "undo " before those taken back
 	log     []string
 }
@@ -86,8 +87,8 @@ func (s *story) compiled() runbook.Compiled {
 		Engine: runbook.Engine, Runbook: "P", Owner: "ic", Estate: "lab", EstateDigest: "e", Input: runbook.Input{Mode: action.ModeLive},
 		Roles: []estate.Role{role},
 		Stages: []runbook.Stage{
-			{ID: "a", Title: "A", Approval: gate, Steps: []runbook.Step{step("a/1")}},
-			{ID: "b", Title: "B", Approval: gate, Steps: []runbook.Step{step("b/1"), step("b/2")}},
+			{ID: "a", Title: "A", Milestone: "reads", Approval: gate, Steps: []runbook.Step{step("a/1")}},
+			{ID: "b", Title: "B", Milestone: "writes", Approval: gate, Steps: []runbook.Step{step("b/1"), step("b/2")}},
 		},
 	}
 }
@@ -122,6 +123,10 @@ func (s *story) serve(env *testsuite.TestWorkflowEnvironment) {
 			return err
 		}
 		s.entries = append(s.entries, e)
+		if s.late && e.Kind == ledger.Note {
+			s.late = false
+			env.SignalWorkflow(wire.SignalAbort, approval.Decision{By: "zoe"})
+		}
 		s.log = append(s.log, fmt.Sprintf("  ledger %d %s %s %.120s", e.Seq, e.Kind, e.Step, e.Body))
 		return nil
 	})
@@ -174,8 +179,8 @@ func (s *story) befall(env *testsuite.TestWorkflowEnvironment, last bool) {
 	defer s.mu.Unlock()
 	what := []string{
 		"approve", "approve", "approve", "approve", "approve", "approve", "reject", "waive", "pause", "resume", "resume", "abort", "retry", "retry",
-		"verify", "undo", "crash", "red", "outage", "continue", "junk",
-	}[s.r.IntN(21)]
+		"verify", "undo", "crash", "red", "outage", "continue", "junk", "late abort",
+	}[s.r.IntN(22)]
 	if last {
 		what = "abort"
 	}
@@ -183,6 +188,9 @@ func (s *story) befall(env *testsuite.TestWorkflowEnvironment, last bool) {
 	switch what {
 	case "crash":
 		s.faults += 1 + s.r.IntN(6)
+		return
+	case "late abort":
+		s.late = true
 		return
 	case "red":
 		s.red = true
