@@ -88,11 +88,15 @@ func changes(ctx context.Context, w inventory.World) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
+	theirs, err := kgo.NewClient(kgo.SeedBrokers(other.Broker), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return nil, err
+	}
 	objects, err := changesOfStorage(ctx, *p.Storage, *other.Storage)
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(objects, changesOfVault(ctx, kv), changesOfKafka(ctx, k), changesOfMirror(ctx, p.Connect), changesOfSchedules(ctx, w.Temporal)), nil
+	return slices.Concat(objects, changesOfVault(ctx, kv), changesOfKafka(ctx, k), changesOfMirror(ctx, p.Connect, theirs), changesOfSchedules(ctx, w.Temporal)), nil
 }
 
 func changesOfStorage(ctx context.Context, s, other inventory.Storage) ([]change, error) {
@@ -222,7 +226,7 @@ func changesOfKafka(ctx context.Context, cl *kgo.Client) []change {
 	}
 }
 
-func changesOfMirror(ctx context.Context, address string) []change {
+func changesOfMirror(ctx context.Context, address string, source *kgo.Client) []change {
 	rest := func(method, path string, body, into any) error {
 		raw, err := json.Marshal(body)
 		if err != nil {
@@ -251,20 +255,34 @@ func changesOfMirror(ctx context.Context, address string) []change {
 			return rest(http.MethodPut, labkafka.CheckpointConnector+"/stop", nil, nil)
 		}},
 		{inventory.Delivered, labkafka.SourceConnector, func() error {
-			var all struct {
-				Offsets []map[string]any `json:"offsets"`
+			of := func() (string, error) { // those of heartbeats move by themselves
+				var all struct {
+					Offsets []struct {
+						Partition, Offset map[string]any
+					}
+				}
+				err := rest(http.MethodGet, labkafka.SourceConnector+"/offsets", nil, &all)
+				var lines []string
+				for _, o := range all.Offsets {
+					if o.Partition["topic"] == "orders" {
+						lines = append(lines, fmt.Sprintln(o.Partition["partition"], o.Offset["offset"]))
+					}
+				}
+				slices.Sort(lines)
+				return strings.Join(lines, ""), err
 			}
-			err := errors.Join(rest(http.MethodPut, labkafka.SourceConnector+"/stop", nil, nil), rest(http.MethodGet, labkafka.SourceConnector+"/offsets", nil, &all))
+			before, err := of()
 			if err != nil {
 				return err
 			}
-			all.Offsets = slices.DeleteFunc(all.Offsets, func(o map[string]any) bool { return fmt.Sprint(o["partition"].(map[string]any)["topic"]) != "orders" })[:1]
-			all.Offsets[0]["offset"] = map[string]any{"offset": 1}
-			ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			if err := source.ProduceSync(ctx, &kgo.Record{Topic: "orders", Partition: 0, Value: []byte("one more")}).FirstErr(); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
-			return poll.Until(ctx, 200*time.Millisecond, func(context.Context) (bool, error) { // refused until its tasks are gone
-				err := rest(http.MethodPatch, labkafka.SourceConnector+"/offsets", all, nil)
-				return err == nil, err
+			return poll.Until(ctx, 200*time.Millisecond, func(context.Context) (bool, error) { // the mirror brings it
+				after, err := of()
+				return err == nil && after != before, err
 			})
 		}},
 		{inventory.Connector, "stray", func() error {
