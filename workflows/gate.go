@@ -2,10 +2,9 @@ package workflows
 
 import (
 	"fmt"
-	"slices"
 
-	"breakwater/internal/action"
 	"breakwater/internal/approval"
+	"breakwater/internal/authority"
 	"breakwater/internal/clip"
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
@@ -41,29 +40,8 @@ func (r *run) open(ctx workflow.Context, n int, p stagePlan, again planner) (sta
 
 // accepted takes over what approving the plan accepted.
 func (r *run) accepted(p stagePlan) {
-	for _, a := range p.accepts {
-		switch a.ID {
-		case action.AcceptSourceDead:
-			r.Run.SourceDead = true
-			r.Status.Run = r.Run
-		case action.AcceptSourceUnreachable:
-			r.Run.SourceUnreachable = true
-			for _, i := range p.took {
-				if r.Run.SourceLost == nil || i.End.After(*r.Run.SourceLost) {
-					r.Run.SourceLost = &i.End
-				}
-			}
-			r.Status.Run = r.Run
-		case action.AcceptUnwitnessed:
-			r.Run.Unwitnessed = true
-			r.Status.Run = r.Run
-		default:
-			if table, ok := action.LeftOutBy(a.ID); ok && !r.Run.Accepted(a.ID) {
-				r.Run.LeftOut = append(slices.Clip(r.Run.LeftOut), table)
-				r.Status.Run = r.Run
-			}
-		}
-	}
+	authority.Accept(&r.Run, p.accepts, p.took)
+	r.Status.Run = r.Run
 }
 
 // difference says which items' plans are not what they were.

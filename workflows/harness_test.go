@@ -80,6 +80,9 @@ type model struct {
 	accepts  map[string]action.Acceptance // "action/item" → what its plan asks to accept
 	none     map[string]string            // action → why the estate has nothing for it
 	blind    map[string]bool              // action → its Verify observes nothing at all
+
+	timeout  map[string]time.Duration // action → the longest honest attempt of a phase
+	guarding func(ctx context.Context, action string, guard func(context.Context) error) error
 }
 
 func newModel() *model {
@@ -128,7 +131,8 @@ func (m *model) catalogue(real []*action.Definition) *action.Catalogue {
 
 func (m *model) action(d *action.Definition) action.Action[map[string]any] {
 	a := action.Action[map[string]any]{
-		Name: d.Name, Doc: d.Doc, Over: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, Runs: d.Runs, RedWhen: d.RedWhen,
+		Timing: action.Timing{Timeout: m.timeout[d.Name]},
+		Name:   d.Name, Doc: d.Doc, Over: d.Over, Needs: d.Needs, Effect: d.Effect, Drill: d.Drill, Runs: d.Runs, RedWhen: d.RedWhen,
 	}
 	type call = action.Call[map[string]any]
 	set := func(on bool) func(context.Context, call) (action.Outcome, error) {
@@ -145,7 +149,11 @@ func (m *model) action(d *action.Definition) action.Action[map[string]any] {
 				return action.Outcome{Summary: "already done"}, m.lose(d.Name, c.Item.Name, p)
 			}
 			m.mu.Unlock()
-			if err := c.Guard(ctx); err != nil {
+			guard := c.Guard
+			if m.guarding != nil {
+				guard = func(ctx context.Context) error { return m.guarding(ctx, d.Name, c.Guard) }
+			}
+			if err := guard(ctx); err != nil {
 				return action.Outcome{}, err
 			}
 			if err := m.fail(d.Name, c.Item.Name, p); err != nil {
@@ -310,8 +318,10 @@ type bench struct {
 	host   *host.Host
 	worker worker.Worker
 
-	dir     string // of the ledger
-	queries worker.Worker
+	dir string // of the ledger
+
+	interpreter *workflows.Interpreter // nil for the product's own
+	queries     worker.Worker
 }
 
 // shipped are the runbooks of runbooks/.
@@ -341,12 +351,28 @@ func newBench(t testing.TB, books []*runbook.Runbook) *bench {
 	b.host = &host.Host{
 		Catalogue: b.model.catalogue(definitions(t)), Runbooks: books,
 		Estates: estates{e: b.estate, ledger: folder, key: signer(t, 99)},
+		Wait:    func(context.Context, time.Duration) error { return nil },
 	}
 	if err := b.host.Catalogue.Err(); err != nil {
 		t.Fatal(err)
 	}
 	b.startWorker()
 	return b
+}
+
+// restart serves anew with actions of other timing.
+func (b *bench) restart(edit func()) {
+	b.t.Helper()
+	b.worker.Stop()
+	b.queries.Stop()
+	edit()
+	b.host.Catalogue = b.model.catalogue(definitions(b.t))
+	b.startWorker()
+}
+
+// forget deletes an object of the ledger, as nobody of ours does.
+func (b *bench) forget(key string) error {
+	return os.Remove(filepath.Join(b.dir, filepath.FromSlash(key)))
 }
 
 func (b *bench) startWorker() {
@@ -360,7 +386,11 @@ func (b *bench) startWorker() {
 	for _, rb := range b.books {
 		names = append(names, rb.Name)
 	}
-	workflows.Register(w, names)
+	if b.interpreter != nil {
+		b.interpreter.Register(w, names)
+	} else {
+		workflows.Register(w, names)
+	}
 	b.host.Register(w)
 	if err := w.Start(); err != nil {
 		b.t.Fatal(err)

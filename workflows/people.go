@@ -113,7 +113,7 @@ func (r *run) judge(ctx workflow.Context) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	for {
-		if err := workflow.Await(ctx, func() bool { return len(r.Inbox) > 0 }); err != nil {
+		if err := workflow.Await(ctx, func() bool { return len(r.Inbox) > 0 && !r.clerk }); err != nil {
 			return
 		}
 		r.clerk = true
@@ -140,6 +140,7 @@ func (r *run) judge(ctx workflow.Context) {
 		}
 		r.show(ctx)
 		r.clerk = false
+		r.heard++
 	}
 }
 

@@ -27,20 +27,30 @@ type Registry interface {
 
 // Register serves the interpreter under each runbook's name.
 func Register(w Registry, names []string) {
+	Interpreter{Engine: runbook.Engine, Long: func(i *workflow.Info) bool { return i.GetContinueAsNewSuggested() }}.Register(w, names)
+}
+
+// Interpreter is what runs depend on that no run chooses. Tests serve one of another
+// engine, or one that continues as new often.
+type Interpreter struct {
+	Engine int                       // of the runs that it knows
+	Long   func(*workflow.Info) bool // whether a history is long enough for the run to continue as new
+}
+
+// Register serves the interpreter under each runbook's name.
+func (i Interpreter) Register(w Registry, names []string) {
 	for _, n := range names {
-		w.RegisterWorkflowWithOptions(Run, workflow.RegisterOptions{
-			Name: n, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade,
-		})
+		w.RegisterWorkflowWithOptions(i.execute, workflow.RegisterOptions{Name: n, VersioningBehavior: workflow.VersioningBehaviorAutoUpgrade})
 	}
 }
 
-// carried is the whole state of a run: what continue-as-new hands on.
+// carried is the whole state of a run: what continue-as-new hands on, by way of the ledger.
 type carried struct {
 	Run         action.Run          `json:"run"`
 	Compiled    runbook.Compiled    `json:"compiled"`
 	Files       wire.Files          `json:"files"`
 	File        ledger.DocRef       `json:"file"` // the runbook as it was read
-	Chain       ledger.Chain        `json:"chain"`
+	Chain       ledger.Chain        `json:"-"`    // it goes on where the ledger stands
 	Status      wire.Status         `json:"status"`
 	Next        int                 `json:"next"` // stage
 	Done        []done              `json:"done,omitempty"`
@@ -57,14 +67,11 @@ type carried struct {
 	Failed      bool                `json:"failed,omitempty"`   // in plan mode: some of that was seen to be wrong, and is not merely unknown
 }
 
-// continued is the input of a run that continues one: nobody types it.
-type continued struct {
-	Continue *carried `json:"_continue"`
-}
-
 // run is the interpreter at work.
 type run struct {
 	carried
+	Interpreter
+
 	asked    *opened // the question that is open
 	abort    *approval.Decision
 	refusals refusals
@@ -73,6 +80,10 @@ type run struct {
 	ledger   workflow.Mutex
 	fatal    error // the ledger cannot be written: nothing more may be done
 	ending   bool
+
+	execution int   // how often the run has continued as new
+	stored    int64 // the last entry that is in the ledger
+	heard     int   // decisions that were judged in this execution
 }
 
 // errStop is why a run stops before its end. Its kind is one of the error types
@@ -86,36 +97,45 @@ type errNotTaken struct{ why string }
 
 func (e *errNotTaken) Error() string { return e.why }
 
-// Run executes the runbook whose name it is registered under. The input is one
+// execute executes the runbook whose name it is registered under. The input is one
 // flat JSON object, as a person types it.
 //
 // It returns an error whenever something was left neither proven nor an accepted
 // obligation, so that the UI, Schedules and alarms agree with the report.
-func Run(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
-	info := workflow.GetInfo(ctx)
-	r := &run{ledger: workflow.NewMutex(ctx)}
+func (i Interpreter) execute(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
+	r := &run{ledger: workflow.NewMutex(ctx), Interpreter: i}
 	var c continued
-	if err := json.Unmarshal(input, &c); err == nil && c.Continue != nil {
-		r.carried = *c.Continue
-	} else {
-		r.Run = action.Run{
-			Namespace: info.Namespace, Workflow: info.WorkflowExecution.ID, FirstRun: info.FirstRunID,
-			Runbook: info.WorkflowType.Name, Started: info.WorkflowStartTime.UTC(),
-		}
-		r.Status = wire.Status{State: wire.StateStarting, Doing: "reading the runbook and the estate"}
+	if err := json.Unmarshal(input, &c); err != nil {
+		c.Continue = nil // compiling says what is wrong with it
 	}
+	if c.Continue != nil && workflow.GetInfo(ctx).ContinuedExecutionRunID == "" {
+		return wire.Result{}, temporal.NewNonRetryableApplicationError(
+			"the input has _continue, by which a run hands on to itself: nobody starts a run with it; leave it out, and start the run from its beginning",
+			wire.ErrTypeBadInput, nil)
+	}
+	if c.Continue != nil {
+		knows(ctx, c.Continue.Engine, i.Engine)
+		return r.restore(ctx, *c.Continue)
+	}
+	knows(ctx, i.Engine, i.Engine)
+	r.Status = wire.Status{State: wire.StateStarting, Doing: "reading the runbook and the estate"}
+	info := workflow.GetInfo(ctx)
+	r.Run = action.Run{Namespace: info.Namespace, Workflow: info.WorkflowExecution.ID, FirstRun: info.FirstRunID, Runbook: info.WorkflowType.Name}
 	if err := r.listen(ctx); err != nil {
 		return wire.Result{}, err
 	}
-	if c.Continue == nil {
-		_, scheduled := workflow.GetTypedSearchAttributes(ctx).GetKeyword(temporal.NewSearchAttributeKeyKeyword("TemporalScheduledById"))
-		if err := r.compile(ctx, input, scheduled); err != nil {
-			return wire.Result{}, err // nothing was touched, and nothing is in the ledger
-		}
-		if err := r.begin(ctx, input, scheduled); err != nil {
-			return r.end(ctx, err)
-		}
+	_, scheduled := workflow.GetTypedSearchAttributes(ctx).GetKeyword(temporal.NewSearchAttributeKeyKeyword("TemporalScheduledById"))
+	if err := r.compile(ctx, input, scheduled); err != nil {
+		return wire.Result{}, err // nothing was touched, and nothing is in the ledger
 	}
+	if err := r.begin(ctx, input, scheduled); err != nil {
+		return r.end(ctx, err)
+	}
+	return r.goOn(ctx)
+}
+
+// goOn walks the stages that are left, and ends the run.
+func (r *run) goOn(ctx workflow.Context) (wire.Result, error) {
 	err := r.stages(ctx)
 	var can *workflow.ContinueAsNewError
 	if errors.As(err, &can) {
@@ -127,22 +147,13 @@ func Run(ctx workflow.Context, input json.RawMessage) (wire.Result, error) {
 // compile reads runbook and estate once, and checks the input against both.
 func (r *run) compile(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
 	var res wire.CompileResult
-	cctx := workflow.WithActivityOptions(ctx, looking("read "+r.Run.Runbook+" and the estate"))
-	err := workflow.ExecuteActivity(cctx, wire.CompileRun, wire.CompileInput{Run: r.Run, Input: input, Scheduled: scheduled}).Get(ctx, &res)
+	cctx := workflow.WithActivityOptions(ctx, looking("read "+workflow.GetInfo(ctx).WorkflowType.Name+" and the estate"))
+	err := workflow.ExecuteActivity(cctx, wire.CompileRun, wire.CompileInput{Input: input, Scheduled: scheduled, Engine: r.Engine}).Get(ctx, &res)
 	if err != nil {
 		return err
 	}
-	if res.Compiled.Engine != runbook.Engine {
-		return temporal.NewNonRetryableApplicationError(fmt.Sprintf(
-			"this worker's interpreter is version %d and the run was compiled for %d: start a worker of the release that compiled it",
-			runbook.Engine, res.Compiled.Engine), wire.ErrTypeBadInput, nil)
-	}
-	in := res.Compiled.Input
 	r.Run, r.Compiled, r.Files, r.File = res.Run, res.Compiled, res.Files, res.Runbook
 	r.Chain = ledger.NewChain(ledger.Run{Workflow: r.Run.Workflow, FirstRun: r.Run.FirstRun})
-	r.Run.Mode, r.Run.Source, r.Run.Target = in.Mode, in.Source(), in.Target()
-	r.Run.Incident, r.Run.Groups, r.Run.OutageStart, r.Run.DetectedAt = in.Incident, in.Groups, in.OutageStart, in.DetectedAt
-	r.Run.SourceDeadSince = in.SourceDeadSince
 	r.Status.Estate, r.Status.Summary = res.Compiled.Estate, res.Compiled.Summary
 	for _, s := range res.Compiled.Stages {
 		ss := wire.StageStatus{ID: s.ID, Title: s.Title, Tier: s.Tier}
@@ -171,7 +182,7 @@ func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool)
 	}
 	var lock wire.LockResult
 	lctx := workflow.WithActivityOptions(ctx, looking("take the lock of estate "+r.Status.Estate))
-	if err := workflow.ExecuteActivity(lctx, wire.AcquireLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, &lock); err != nil {
+	if err := workflow.ExecuteActivity(lctx, wire.AcquireLock, wire.LockInput{Estate: r.Status.Estate}).Get(ctx, &lock); err != nil {
 		return err
 	}
 	r.Run.Epoch = lock.Epoch
@@ -188,30 +199,11 @@ func (r *run) stages(ctx workflow.Context) error {
 			return err
 		}
 		r.Next++
-		if r.Next < len(r.Compiled.Stages) && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+		if r.Next < len(r.Compiled.Stages) && r.Long(workflow.GetInfo(ctx)) {
 			return r.continueAsNew(ctx)
 		}
 	}
 	return nil
-}
-
-// continueAsNew hands the state on, between stages and never under an open gate.
-func (r *run) continueAsNew(ctx workflow.Context) error {
-	if err := r.settle(ctx); err != nil {
-		return err
-	}
-	if err := r.tell(ctx); err != nil {
-		return err
-	}
-	if err := r.stopped(ctx); err != nil { // an abort may have arrived while it settled
-		return err
-	}
-	r.Status.Proven = r.Status.Proven[max(0, len(r.Status.Proven)-20):]
-	input, err := json.Marshal(continued{Continue: &r.carried})
-	if err != nil {
-		return fmt.Errorf("continue as new: %w", err)
-	}
-	return workflow.NewContinueAsNewError(ctx, r.Run.Runbook, json.RawMessage(input))
 }
 
 // end writes the last entry, gives the lock back, and turns what happened into
@@ -260,7 +252,7 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	}
 	if r.Run.Epoch > 0 {
 		lctx := workflow.WithActivityOptions(ctx, looking("give back the lock of estate "+r.Status.Estate))
-		err := workflow.ExecuteActivity(lctx, wire.ReleaseLock, wire.LockInput{Run: r.Run, Estate: r.Status.Estate}).Get(ctx, nil)
+		err := workflow.ExecuteActivity(lctx, wire.ReleaseLock, wire.LockInput{Estate: r.Status.Estate}).Get(ctx, nil)
 		if err != nil {
 			workflow.GetLogger(ctx).Error("the lock could not be given back", "error", err)
 			err = r.record(ctx, ledger.Note, "", "", wire.NoteBody{Text: "the lock could not be given back: " + short(err)})
@@ -405,18 +397,27 @@ func (r *run) record(ctx workflow.Context, kind ledger.Kind, stage, step string,
 		r.fatal = fmt.Errorf("the ledger could not be written at entry %d: %w", head.Seq, err)
 		return r.fatal
 	}
-	r.Status.Head = head.String()
+	r.Status.Head, r.stored = head.String(), head.Seq
 	return nil
 }
 
 // settle waits until every decision that arrived was judged, so that none is
 // lost at the end of a run.
 func (r *run) settle(ctx workflow.Context) error {
+	r.ending = true
+	return r.judged(ctx)
+}
+
+// judged waits until every decision that arrived was judged.
+func (r *run) judged(ctx workflow.Context) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	return workflow.Await(ctx, func() bool {
-		return len(r.Inbox) == 0 && !r.clerk && workflow.AllHandlersFinished(ctx)
-	})
+	return workflow.Await(ctx, func() bool { return r.quiet(ctx) })
+}
+
+// quiet reports whether every decision that arrived was judged.
+func (r *run) quiet(ctx workflow.Context) bool {
+	return len(r.Inbox) == 0 && !r.clerk && workflow.AllHandlersFinished(ctx)
 }
 
 // stopped says why the run must not go on, if it must not.

@@ -194,7 +194,7 @@ func (r *run) recordPlan(ctx workflow.Context, stage string, p stagePlan, undo b
 
 // input is what a phase of a step on a batch is asked with.
 func (r *run) input(st runbook.Step, b *batchPlan, attempt int) wire.PhaseInput {
-	in := wire.PhaseInput{Run: r.Run, Files: r.Files, Step: st.ID, From: b.Batch.From, To: b.Batch.To, Attempt: attempt}
+	in := wire.PhaseInput{Estate: r.Compiled.Estate, Seq: r.stored, Step: st.ID, From: b.Batch.From, To: b.Batch.To, Attempt: attempt}
 	if b.Plan.Doc.Key != "" {
 		in.Plan = &b.Plan.Doc
 	}
@@ -229,7 +229,7 @@ func (r *run) looked(ctx workflow.Context, n int, p stagePlan) error {
 	s := r.Compiled.Stages[n]
 	if err := r.record(ctx, ledger.Observed, s.ID, "", wire.ObservedBody{
 		Attempt: p.attempt, Verdict: p.look.Verdict, Passed: p.look.Passed, Failed: p.look.Failed, Unknown: p.look.Unknown, Findings: p.look.Findings,
-		Nothing: p.look.Nothing, None: p.look.None, Red: p.look.Red, RedMore: p.look.RedMore,
+		Nothing: p.look.Nothing, None: p.look.None, Red: p.look.Red, RedMore: p.look.RedMore, Owed: owedBy(p.look),
 	}, p.docs...); err != nil {
 		return err
 	}

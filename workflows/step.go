@@ -296,7 +296,7 @@ func (r *run) recordStep(ctx workflow.Context, stage string, s runbook.Step, att
 	obs := wire.ObservedBody{
 		Attempt: attempt, Undo: undo, Verdict: look.Verdict, Findings: look.Findings,
 		Passed: look.Passed, Failed: look.Failed, Unknown: look.Unknown, Nothing: look.Nothing, None: look.None,
-		Red: look.Red, RedMore: look.RedMore,
+		Red: look.Red, RedMore: look.RedMore, Owed: owedBy(look),
 	}
 	var outcomes, observed []ledger.DocRef
 	for _, b := range batches {

@@ -79,7 +79,7 @@ func (r *run) undo(ctx workflow.Context, n int, why string) error {
 			return u.ended(err)
 		}
 		if before == nil || before.root != p.root {
-			if _, err := r.askGate(ctx, n, "take-back", *r.approvalAt(n), p, true); err != nil {
+			if _, err := r.askGate(ctx, n, wire.UndoGate, *r.approvalAt(n), p, true); err != nil {
 				return u.ended(err)
 			}
 			before = &p

@@ -25,7 +25,9 @@ type batch struct {
 	in       wire.PhaseInput
 	def      *action.Definition
 	phase    wire.Phase
+	chain    *chain
 	run      ledger.Run
+	as       action.Run // the run as its ledger has it
 	compiled *runbook.Compiled
 	stage    *runbook.Stage
 	step     *runbook.Step
@@ -38,6 +40,9 @@ type batch struct {
 	label    string                    // of the batch
 	plans    map[string]planned        // the approved ones, by item
 	priors   map[string]action.Outcome // what Apply left, by item
+	turn     []byte                    // that this attempt took
+	leaf     ledger.Leaf               // of the plan that it was given
+	left     []ledger.DocRef           // the documents that it left
 	total    atomic.Int64
 	said     atomic.Value // string: the last sentence of progress
 
@@ -122,7 +127,7 @@ func (b *batch) request(ctx context.Context, item estate.Item) action.Request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return action.Request{
-		Run: b.in.Run, Stage: b.stage.ID, Step: b.step.ID, Title: b.step.Title, Item: item, Estate: b.estate, Lacks: b.lacks,
+		Run: b.as, Stage: b.stage.ID, Step: b.step.ID, Title: b.step.Title, Item: item, Estate: b.estate, Lacks: b.lacks,
 		Records: records{b}, Parts: parts{b},
 		Progress: func(done, total int64, sentence string) {
 			b.say(ctx, "%s: %s (%d of %d)", item, sentence, done, total)
@@ -131,14 +136,6 @@ func (b *batch) request(ctx context.Context, item estate.Item) action.Request {
 		Save:   func(halfway any) { b.save(item.Name, halfway) },
 		Resume: b.saved[item.Name],
 	}
-}
-
-// guard refuses to go on when the run lost the estate.
-func (b *batch) guard(ctx context.Context) error {
-	if b.in.Run.Mode != action.ModeLive || b.def.Effect != action.Mutates {
-		return nil
-	}
-	return store.NewLock(b.ledger, b.estate.Estate).CheckEpoch(ctx, b.run, b.in.Run.Epoch)
 }
 
 // key is where a document about an item lies that this attempt leaves.
@@ -154,31 +151,6 @@ func (b *batch) keyAt(attempt int, item, name string) string {
 // undoes reports whether the phase is one of taking back.
 func (b *batch) undoes() bool {
 	return b.phase == wire.UndoPlanPhase || b.phase == wire.UndoApplyPhase || b.phase == wire.UndoVerifyPhase
-}
-
-// readPlans reads the approved plan of every item of the batch. One may have none, if the
-// rest of the batch was approved without it.
-func (b *batch) readPlans(ctx context.Context) error {
-	if b.in.Plan == nil {
-		return nil
-	}
-	refs, err := store.Expand(ctx, b.ledger, b.trusted, *b.in.Plan)
-	if err != nil {
-		return err
-	}
-	b.plans = make(map[string]planned, len(refs))
-	for _, ref := range refs {
-		raw, err := store.GetDoc(ctx, b.ledger, b.trusted, ref)
-		if err != nil {
-			return err
-		}
-		var doc wire.PlanDoc
-		if err := json.Unmarshal(raw, &doc); err != nil {
-			return fmt.Errorf("read plan %s: %w", ref.Key, err)
-		}
-		b.plans[doc.Item.Name] = planned{doc, ref.SHA256}
-	}
-	return nil
 }
 
 type planned struct {

@@ -57,6 +57,7 @@ func each[D any](ctx context.Context, b *batch, name string, f func(context.Cont
 		case err == nil:
 			seen(docs[n])
 			index.Docs = append(index.Docs, refs[n])
+			b.left = append(b.left, refs[n])
 		case errors.Is(err, errSkipped):
 			index.Failed = append(index.Failed, wire.ItemError{Item: item.Name, Error: err.Error()})
 		default:
@@ -146,6 +147,9 @@ func (b *batch) earlier(ctx context.Context, item, name string) (ledger.DocRef, 
 // left nothing: then the undo has only the plan, and must look. What an attempt failed on
 // may have an outcome of an earlier one.
 func (b *batch) readPriors(ctx context.Context) error {
+	if err := b.knownPrior(); err != nil {
+		return err
+	}
 	outcomes := make(map[string]action.Outcome, len(b.items))
 	if b.in.Prior != nil {
 		refs, err := store.Expand(ctx, b.ledger, b.trusted, *b.in.Prior)

@@ -50,15 +50,14 @@ func (s slowEstates) Signer(ctx context.Context, _ *estate.Estate) (ssh.Signer, 
 // TestHeartbeatsBeginBeforeReading: an estate, a runbook or a document may take longer to
 // read than a worker may be silent, so each activity is heard of before it reads anything.
 func TestHeartbeatsBeginBeforeReading(t *testing.T) {
-	estateKey := ledger.DocKey(ledger.Run{Workflow: "w", FirstRun: "f"}, "compiled", "lab", 1, "estate")
-	phase := wire.PhaseInput{Files: wire.Files{Estate: ledger.DocRef{Key: estateKey}}}
+	phase := wire.PhaseInput{Estate: "lab"}
 	chain := ledger.NewChain(ledger.Run{Workflow: "w", FirstRun: "f"})
 	entry, head, err := chain.Append(ledger.Entry{Time: time.Unix(1, 0), Kind: ledger.Note})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, input := range map[string]any{
-		wire.CompileRun:   wire.CompileInput{Run: action.Run{Runbook: "Book"}, Input: []byte(`{"estate":"lab"}`)},
+		wire.CompileRun:   wire.CompileInput{Engine: runbook.Engine, Input: []byte(`{"estate":"lab"}`)},
 		wire.AppendEntry:  wire.AppendInput{Estate: "lab", Head: head, Entry: entry},
 		wire.AcquireLock:  wire.LockInput{Estate: "lab"},
 		wire.ReleaseLock:  wire.LockInput{Estate: "lab"},

@@ -9,16 +9,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/authority"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/plural"
 	"breakwater/internal/runbook"
-	"breakwater/internal/sshsig"
 	"breakwater/internal/wire"
 
 	"go.temporal.io/sdk/activity"
@@ -41,8 +42,12 @@ type Host struct {
 	Catalogue *action.Catalogue
 	Runbooks  []*runbook.Runbook
 	Estates   Estates
+	// Wait lets time pass; nil waits by the clock.
+	Wait func(context.Context, time.Duration) error
 
-	read sync.Map // digest → decoded document: compiled runs and estates
+	read    sync.Map // digest → decoded document: compiled runs and estates
+	callers sync.Map // run id → caller
+	runs    sync.Map // ofEstate → *cached
 }
 
 // Registry is the part of a Temporal worker, or of its test environment, that
@@ -63,6 +68,8 @@ func (h *Host) Register(r Registry) {
 	own(wire.AppendEntry, h.appendEntry)
 	own(wire.AcquireLock, h.acquireLock)
 	own(wire.ReleaseLock, h.releaseLock)
+	own(wire.KeepState, h.keepState)
+	own(wire.ReadState, h.readState)
 }
 
 // RegisterQueries serves every phase of the actions that need the query engine,
@@ -108,44 +115,39 @@ func (h *Host) register(r Registry, d *action.Definition) {
 // begin is a phase of which nothing was read yet. It heartbeats from now on, since reading
 // may take longer than a worker may be silent.
 func begin(ctx context.Context, d *action.Definition, in wire.PhaseInput, p wire.Phase) (b *batch, stop func()) {
-	b = &batch{in: in, def: d, phase: p, run: ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun}}
+	b = &batch{in: in, def: d, phase: p}
 	b.said.Store("reading the run")
 	b.resume(ctx)
 	return b, alive(ctx, b.heartbeat)
 }
 
-// open resolves a phase input. What it reads from the ledger is held against the
-// digests in the input.
+// open resolves a phase input: everything but what to work on comes from the run's ledger.
 func (h *Host) open(ctx context.Context, b *batch) error {
 	in := b.in
-	e, err := document[estate.Estate](ctx, h, in.Files.Estate, in.Run)
-	if err != nil {
+	var err error
+	if b.chain, err = h.chain(ctx, in.Estate, in.Seq); err != nil {
 		return err
 	}
-	b.estate = e
-	if b.ledger, err = h.Estates.Ledger(ctx, e); err != nil {
+	b.chain.read(func(v *authority.View) { b.as = v.Run })
+	if b.compiled, b.estate, err = h.pinned(ctx, b.chain); err != nil {
 		return err
 	}
-	now, err := h.Estates.Load(ctx, e.Estate)
-	if err != nil {
-		return err
-	}
-	if b.signer, b.trusted, err = h.keys(ctx, now); err != nil {
-		return err
-	}
-	if b.compiled, err = document[runbook.Compiled](ctx, h, in.Files.Compiled, in.Run); err != nil {
-		return err
-	}
+	b.run, b.ledger, b.signer, b.trusted = b.chain.run, b.chain.ledger, b.chain.signer, b.chain.trusted
 	for _, f := range b.compiled.Lacks {
 		b.lacks = append(b.lacks, f.Lack)
 	}
 	var ok bool
 	if b.stage, b.step, ok = b.compiled.Step(in.Step); !ok {
-		return fmt.Errorf("%w: the compiled run has no step %q", action.ErrRefused, in.Step)
+		return refuse("the compiled run has no step %q", in.Step)
 	}
-	all := e.Items(b.step.Each, b.step.Filter(b.stage.Tier, in.Run.Groups))
-	if in.From < 0 || in.To > len(all) || in.From >= in.To {
-		return fmt.Errorf("%w: step %q has %s, asked for %d to %d", action.ErrRefused, in.Step, plural.Of(len(all), "item"), in.From, in.To)
+	if b.step.Action != b.def.Name {
+		return refuse("step %q runs %s, not %s", in.Step, b.step.Action, b.def.Name)
+	}
+	all := b.estate.Items(b.step.Each, b.step.Filter(b.stage.Tier, b.as.Groups))
+	// A turn is that of a batch, so that no other division of the items may be asked for.
+	whole := slices.ContainsFunc(b.step.Batches(), func(x runbook.Batch) bool { return x.From == in.From && x.To == in.To })
+	if !whole || in.To > len(all) {
+		return refuse("step %q has %s and no batch %d to %d", in.Step, plural.Of(len(all), "item"), in.From, in.To)
 	}
 	b.items = all[in.From:in.To]
 	b.label = b.items[0].Name
@@ -155,42 +157,13 @@ func (h *Host) open(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// keys are the worker's key for the documents of an estate's ledger, and the keys whose
-// documents count: those of the estate as this worker has it now.
-func (h *Host) keys(ctx context.Context, now *estate.Estate) (ssh.Signer, []sshsig.Key, error) {
-	signer, err := h.Estates.Signer(ctx, now)
-	if err != nil {
-		return nil, nil, err
-	}
-	trusted, err := now.Ledger.Trusted(time.Now())
-	return signer, trusted, err
-}
-
-// document reads a document that was pinned when the run was compiled, once per
-// worker. The estate tells where its ledger is, so the first read of an estate
-// goes through the configured one of the same name; its digest must match.
-func document[T any](ctx context.Context, h *Host, ref ledger.DocRef, run action.Run) (*T, error) {
+// document reads a document that was pinned when the run was compiled, once per worker.
+func document[T any](ctx context.Context, h *Host, c *chain, ref ledger.DocRef) (*T, error) {
 	have, _ := h.read.Load(ref.SHA256)
 	if v, ok := have.(*T); ok {
 		return v, nil
 	}
-	id, err := ledger.ParseDocKey(ref.Key)
-	if err != nil {
-		return nil, err
-	}
-	e, err := h.Estates.Load(ctx, id.Item)
-	if err != nil {
-		return nil, fmt.Errorf("estate %q of run %s: %w", id.Item, run.Workflow, err)
-	}
-	s, err := h.Estates.Ledger(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	trusted, err := e.Ledger.Trusted(time.Now())
-	if err != nil {
-		return nil, err
-	}
-	raw, err := store.GetDoc(ctx, s, trusted, ref)
+	raw, err := store.GetDoc(ctx, c.ledger, c.trusted, ref)
 	if err != nil {
 		return nil, err
 	}

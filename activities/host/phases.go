@@ -11,7 +11,6 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/crash"
 	"breakwater/internal/ledger"
-	"breakwater/internal/ledger/store"
 	"breakwater/internal/wire"
 )
 
@@ -33,6 +32,7 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	var red wire.Look
 	var mu sync.Mutex
 	told := map[string][]action.Observation{}
+	var docs []contents
 	res.Doc, res.Failures, err = each(ctx, b, ledger.DocPlan, func(ctx context.Context, r action.Request) (wire.PlanDoc, error) {
 		doc := wire.PlanDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, With: b.step.With}
 		var err error
@@ -50,12 +50,13 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 			told[r.Item.Name] = doc.Found
 			mu.Unlock()
 			doc.Found = stable(doc.Found)
-			doc.Change = action.Change{Summary: sentence(r.Item, doc.Found), Accepts: accepts(in.Run, doc.Found)}
+			doc.Change = action.Change{Summary: sentence(r.Item, doc.Found), Accepts: accepts(b.as, doc.Found)}
 		default:
 			doc.Change, err = d.Plan(ctx, r, b.step.With)
 		}
 		return doc, err
 	}, func(doc wire.PlanDoc) {
+		docs = append(docs, contents{Step: doc.Step, Item: doc.Item, Change: doc.Change, Found: doc.Found})
 		res.Effects += int64(len(doc.Change.Effects))
 		if len(res.Summaries) < wire.Shown {
 			res.Summaries = append(res.Summaries, doc.Change.Summary)
@@ -79,9 +80,11 @@ func (h *Host) plan(ctx context.Context, d *action.Definition, in wire.PhaseInpu
 	if err != nil {
 		return res, err
 	}
-	if res.Leaf, err = store.Leaf(ctx, b.ledger, b.trusted, res.Doc); err != nil {
+	is, err := b.chain.remember(res.Doc, b.left, docs)
+	if err != nil {
 		return res, err
 	}
+	res.Leaf = is.leaf
 	if d.IsCheck() {
 		l := summarize(look)
 		l.Red, l.RedMore = red.Red, red.RedMore
@@ -102,9 +105,16 @@ func (h *Host) apply(ctx context.Context, d *action.Definition, in wire.PhaseInp
 		return res, fmt.Errorf("%w: step %q has no approved plan", action.ErrRefused, b.step.Title)
 	}
 	err := errors.Join(b.readPlans(ctx), b.readPriors(ctx))
+	if err == nil {
+		err = b.mayApply(ctx)
+	}
+	if err == nil {
+		err = b.takeTurn(ctx, h)
+	}
 	if err != nil {
 		return res, err
 	}
+	var docs []contents
 	res.Doc, res.Failures, err = each(ctx, b, ledger.DocOutcome, func(ctx context.Context, r action.Request) (wire.OutcomeDoc, error) {
 		doc := wire.OutcomeDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, Start: time.Now().UTC()}
 		var err error
@@ -126,11 +136,15 @@ func (h *Host) apply(ctx context.Context, d *action.Definition, in wire.PhaseInp
 		doc.End = time.Now().UTC()
 		return doc, nil
 	}, func(doc wire.OutcomeDoc) {
+		docs = append(docs, contents{Step: doc.Step, Item: doc.Item, Outcome: doc.Outcome})
 		res.Mutations += doc.Outcome.Mutations
 		if len(res.Summaries) < wire.Shown {
 			res.Summaries = append(res.Summaries, doc.Outcome.Summary)
 		}
 	})
+	if err == nil {
+		_, err = b.chain.remember(res.Doc, b.left, docs)
+	}
 	res.Interval.End = time.Now().UTC()
 	return res, err
 }
@@ -151,6 +165,7 @@ func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseIn
 	}
 	var all []action.Observation
 	var red wire.Look
+	var docs []contents
 	res.Doc, res.Failures, err = each(ctx, b, ledger.DocObserved, func(ctx context.Context, r action.Request) (wire.ObservedDoc, error) {
 		doc := wire.ObservedDoc{Step: b.step.ID, Action: d.Name, Item: r.Item, Start: time.Now().UTC()}
 		if err := not[r.Item.Name]; err != nil {
@@ -176,11 +191,15 @@ func (h *Host) verify(ctx context.Context, d *action.Definition, in wire.PhaseIn
 		doc.Verdict, doc.End = action.Worst(doc.Observations), time.Now().UTC()
 		return doc, nil
 	}, func(doc wire.ObservedDoc) {
+		docs = append(docs, contents{Step: doc.Step, Item: doc.Item, Observations: doc.Observations})
 		all = append(all, doc.Observations...)
 		if !doc.Verdict.Clear() {
 			red.Reds(doc.Item.Name)
 		}
 	})
+	if err == nil {
+		_, err = b.chain.remember(res.Doc, b.left, docs)
+	}
 	res.Look = summarize(all)
 	res.Look.Red, res.Look.RedMore = red.Red, red.RedMore
 	res.Interval.End = time.Now().UTC()

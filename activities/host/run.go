@@ -3,12 +3,14 @@ package host
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 
 	"breakwater/internal/action"
+	"breakwater/internal/authority"
 	"breakwater/internal/crash"
 	"breakwater/internal/credential"
 	"breakwater/internal/ledger"
@@ -22,6 +24,24 @@ import (
 // errBadInput is in the chain of an error about what a person typed.
 var errBadInput = errors.New("bad input")
 
+// The documents that a run is made with, each under [compiledKey].
+const (
+	docStarted  = "started"
+	docCompiled = "compiled"
+	docEstate   = "estate"
+	docRunbook  = "runbook"
+)
+
+func compiledKey(run ledger.Run, estate, name string) string {
+	return ledger.DocKey(run, "compiled", estate, 1, name)
+}
+
+func compiledBody(c *runbook.Compiled) wire.CompiledBody {
+	return wire.CompiledBody{
+		Runbook: c.Runbook, RunbookDigest: c.RunbookDigest, Estate: c.Estate, EstateDigest: c.EstateDigest, Mode: c.Input.Mode, Input: c.Input,
+	}
+}
+
 // compile reads the runbook and the estate, checks the input against both, and
 // keeps all three in the ledger. Nothing else is touched.
 func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileResult, error) {
@@ -30,11 +50,9 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 	bad := func(format string, args ...any) (wire.CompileResult, error) {
 		return res, fmt.Errorf("%w: "+format, append([]any{errBadInput}, args...)...)
 	}
-	i := slices.IndexFunc(h.Runbooks, func(rb *runbook.Runbook) bool { return rb.Name == in.Run.Runbook })
-	if i < 0 {
-		return bad("this worker has no runbook %q", in.Run.Runbook)
+	if in.Engine != runbook.Engine { // tried again until the right one takes it
+		return res, fmt.Errorf("this worker is of engine %d, and the interpreter that asks of engine %d: a worker of that release must do it", runbook.Engine, in.Engine)
 	}
-	rb := h.Runbooks[i]
 	name, err := runbook.EstateOf(in.Input)
 	if err != nil {
 		return bad("%w", err)
@@ -43,6 +61,15 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 	if err != nil { // a file that is missing or wrong: no retry mends it
 		return bad("%w", err)
 	}
+	by, err := h.caller(ctx)
+	if err != nil {
+		return res, err
+	}
+	i := slices.IndexFunc(h.Runbooks, func(rb *runbook.Runbook) bool { return rb.Name == by.runbook })
+	if i < 0 {
+		return bad("this worker has no runbook %q", by.runbook)
+	}
+	rb := h.Runbooks[i]
 	input, err := runbook.ParseInput(rb, e, in.Input)
 	if err != nil {
 		return bad("%w", err)
@@ -64,20 +91,22 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 	if err != nil {
 		return res, err
 	}
-	run := ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun}
 	keep := func(name string, v any) (ref ledger.DocRef) {
 		raw, encErr := ledger.Encode(v)
 		if encErr == nil {
-			ref, _, encErr = store.PutDoc(ctx, s, signer, trusted, ledger.DocKey(run, "compiled", e.Estate, 1, name), raw)
+			ref, raw, encErr = store.PutDoc(ctx, s, signer, trusted, compiledKey(by.run, e.Estate, name), raw)
+		}
+		if encErr == nil { // the first one stays, and is what this run is
+			encErr = json.Unmarshal(raw, v)
 		}
 		err = errors.Join(err, encErr)
 		return ref
 	}
-	res = wire.CompileResult{
-		Run: in.Run, Compiled: *c,
-		Files:   wire.Files{Compiled: keep("compiled", c), Estate: keep("estate", e)},
-		Runbook: keep("runbook", rb),
-	}
+	was := wire.StartedBody{Run: by.begin(input), Input: in.Input, Scheduled: in.Scheduled}
+	keep(docStarted, &was)
+	res.Files = wire.Files{Compiled: keep(docCompiled, c), Estate: keep(docEstate, e)}
+	res.Runbook = keep(docRunbook, rb)
+	res.Run, res.Compiled = was.Run, *c
 	return res, err
 }
 
@@ -87,8 +116,18 @@ func reading(ctx context.Context) (stop func()) {
 	return alive(ctx, func(ctx context.Context) { activity.RecordHeartbeat(ctx) })
 }
 
-// appendEntry stores an entry and the signed head after it. Asked again with the
-// same entry it is done; with another one in its place the ledger is forked.
+// begin is what Temporal and the input say of a run.
+func (c caller) begin(in runbook.Input) action.Run {
+	return action.Run{
+		Namespace: c.namespace, Workflow: c.run.Workflow, FirstRun: c.run.FirstRun, Runbook: c.runbook, Started: c.started.UTC(),
+		Mode: in.Mode, Source: in.Source(), Target: in.Target(), Incident: in.Incident, Groups: in.Groups,
+		OutageStart: in.OutageStart, DetectedAt: in.DetectedAt, SourceDeadSince: in.SourceDeadSince,
+	}
+}
+
+// appendEntry stores an entry that this worker finds to be true, and the signed head after
+// it. Asked again with the same entry it is done; with another one in its place the ledger
+// is forked.
 func (h *Host) appendEntry(ctx context.Context, in wire.AppendInput) error {
 	defer reading(ctx)()
 	entry, err := ledger.ParseEntry(in.Entry)
@@ -98,61 +137,86 @@ func (h *Host) appendEntry(ctx context.Context, in wire.AppendInput) error {
 	if entry.Kind == ledger.Outcome || entry.Kind == ledger.Observed {
 		crash.Point(fmt.Sprintf("%s/%s/returned", cmp.Or(entry.Step, entry.Stage), entry.Kind)) // a stage that only looks has one entry for all its steps
 	}
-	e, err := h.Estates.Load(ctx, in.Estate)
+	c, err := h.chain(ctx, in.Estate, 0)
 	if err != nil {
 		return err
 	}
-	s, err := h.Estates.Ledger(ctx, e)
-	if err != nil {
+	if entry.Run != c.run || in.Head != (ledger.Head{Run: c.run, Seq: entry.Seq, Hash: ledger.Digest(in.Entry)}) {
+		return refuse("an entry of run %s, with head %s, was to be written by run %s", entry.Run, in.Head, c.run)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if entry.Seq > c.view.Head.Seq+1 {
+		if err := c.readOn(ctx); err != nil {
+			return err
+		}
+	}
+	if entry.Seq > c.view.Head.Seq+1 {
+		return fmt.Errorf("entry %d of run %s: the ledger is signed up to entry %d: what is between is not written yet", entry.Seq, c.run, c.view.Head.Seq)
+	}
+	if entry.Seq <= c.view.Head.Seq { // written before, or forked
+		return c.append(ctx, in.Head, in.Entry)
+	}
+	if entry.Prev != c.view.Head.Hash {
+		return fmt.Errorf("%w at entry %d of run %s: it was to follow %s, and what is signed is %s", store.ErrForked, entry.Seq, c.run, entry.Prev, c.view.Head)
+	}
+	if err := h.derive(ctx, c, entry); err != nil {
 		return err
 	}
-	key, err := h.Estates.Signer(ctx, e)
-	if err != nil {
+	if err := c.append(ctx, in.Head, in.Entry); err != nil {
 		return err
 	}
-	if err := store.Append(ctx, s, in.Head, in.Entry); err != nil {
+	if err := c.view.Add(entry, in.Head); err != nil {
 		return err
 	}
-	head, err := ledger.SignHead(key, in.Head)
-	if err != nil {
-		return err
+	if c.view.Ended {
+		h.runs.Delete(ofEstate{c.run, in.Estate})
 	}
-	return store.PutHead(ctx, s, head)
-}
-
-func (h *Host) lock(ctx context.Context, name string) (store.Lock, error) {
-	e, err := h.Estates.Load(ctx, name)
-	if err != nil {
-		return store.Lock{}, err
-	}
-	s, err := h.Estates.Ledger(ctx, e)
-	if err != nil {
-		return store.Lock{}, err
-	}
-	return store.NewLock(s, name), nil
+	return nil
 }
 
 // acquireLock takes the estate for a live run. The same run gets the same epoch
 // again.
 func (h *Host) acquireLock(ctx context.Context, in wire.LockInput) (wire.LockResult, error) {
 	defer reading(ctx)()
-	l, err := h.lock(ctx, in.Estate)
+	c, err := h.chain(ctx, in.Estate, 0)
 	if err != nil {
 		return wire.LockResult{}, err
 	}
+	var run action.Run
+	c.read(func(v *authority.View) { run = v.Run })
+	if run.Mode != action.ModeLive {
+		return wire.LockResult{}, refuse("the lock of estate %s is for live runs, and run %s is one of mode %s", in.Estate, c.run, run.Mode)
+	}
+	l := store.NewLock(c.ledger, in.Estate)
+	if run.Epoch > 0 { // it has it: what it was given must still be there
+		return wire.LockResult{Epoch: run.Epoch}, l.CheckEpoch(ctx, c.run, run.Epoch)
+	}
 	epoch, err := l.Acquire(ctx, store.Holder{
-		Run:     ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun},
-		Runbook: in.Run.Runbook, Mode: string(in.Run.Mode), Source: in.Run.Source, Target: in.Run.Target, Since: in.Run.Started,
+		Run: c.run, Runbook: run.Runbook, Mode: string(run.Mode), Source: run.Source, Target: run.Target, Since: run.Started,
 	})
 	return wire.LockResult{Epoch: epoch}, err
 }
 
-// releaseLock gives the estate back. A run that no longer holds it is done.
+// releaseLock gives the estate back. A run that no longer holds it is done. A lock that is
+// older than the run's own entry of it, or gone, is none that this run was given: it stays
+// as it is, and a person must look.
 func (h *Host) releaseLock(ctx context.Context, in wire.LockInput) error {
 	defer reading(ctx)()
-	l, err := h.lock(ctx, in.Estate)
+	c, err := h.chain(ctx, in.Estate, 0)
 	if err != nil {
 		return err
 	}
-	return l.Release(ctx, ledger.Run{Workflow: in.Run.Workflow, FirstRun: in.Run.FirstRun})
+	var epoch int64
+	c.read(func(v *authority.View) { epoch = v.Run.Epoch })
+	l := store.NewLock(c.ledger, in.Estate)
+	state, err := l.State(ctx)
+	if err != nil {
+		return err
+	}
+	if state.Epoch < epoch {
+		return refuse("the lock of estate %s is at epoch %d, and run %s was given it at epoch %d: somebody removed or replaced it; find out who before anything else is started",
+			in.Estate, state.Epoch, c.run, epoch)
+	}
+	return l.Release(ctx, c.run)
 }

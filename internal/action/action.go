@@ -68,6 +68,11 @@ type Timing struct {
 	Estimate time.Duration // what applying and verifying one item usually takes; default 2 seconds
 }
 
+// LongestRequest is how long one request of an Apply may be under way: a copy within a
+// store is given up after a minute of silence, and every other request long before. Who
+// takes over from an attempt of which nobody knows whether it lives waits for so long.
+const LongestRequest = 75 * time.Second
+
 // Action is one kind of recovery step; P is the type of its `with` parameters.
 type Action[P any] struct {
 	Name  string      // "table.promote"

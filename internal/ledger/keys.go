@@ -95,6 +95,15 @@ func PartsOf(plan []byte) ([]string, error) {
 // isPlan reports whether a document of that name is a plan, of a step or of its undo.
 func isPlan(name string) bool { return name == DocPlan || strings.HasSuffix(name, "-"+DocPlan) }
 
+// TurnKey is the key of whose turn a batch of a step is, the batch that begins at item from.
+func TurnKey(r Run, step string, from int) string {
+	return fmt.Sprintf("%s%s/%d.json", TurnsPrefix(r), Escape(step), from)
+}
+
+// TurnsPrefix is the prefix of a run's turns: the one thing of a run that is written over
+// and over, and no evidence.
+func TurnsPrefix(r Run) string { return r.Prefix() + "turns/" }
+
 // LockKey is the key of the estate's lock.
 func LockKey(estate string) string { return "lock/" + Escape(estate) + ".json" }
 

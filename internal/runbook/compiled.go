@@ -11,7 +11,7 @@ import (
 
 // Engine is the version of the interpreter that a compiled run was made for. A
 // change of the interpreter that an open run would notice raises it.
-const Engine = 1
+const Engine = 2
 
 // Compiled is a run made ready: every stage of every tier in order, with the
 // actions' timing and the digests of both files. It is in the workflow's history

@@ -32,6 +32,13 @@ type CompiledBody struct {
 	Input         runbook.Input `json:"input"`
 }
 
+// ResumedBody is the body of resumed: the run goes on as a new execution, with the state
+// in the entry's document.
+type ResumedBody struct {
+	Execution int `json:"execution"` // counts them, from 1
+	Engine    int `json:"engine"`
+}
+
 // LockBody is the body of lock.
 type LockBody struct {
 	Held  bool  `json:"held"` // taken; false: given back
@@ -120,6 +127,7 @@ type ObservedBody struct {
 	Red       []string        `json:"red,omitempty"`      // items that are not clear
 	RedMore   int64           `json:"red_more,omitempty"` // how many more
 	None      []string        `json:"none,omitempty"`     // what there is none of
+	Owed      []string        `json:"owed,omitempty"`     // what gates must have accepted, for what is unknown to be carried
 	Undo      bool            `json:"undo,omitempty"`
 	Intervals []Interval      `json:"intervals,omitempty"`
 }

@@ -35,7 +35,12 @@ const (
 	AppendEntry = "ledger:append"
 	AcquireLock = "lock:acquire"
 	ReleaseLock = "lock:release"
+	KeepState   = "run:keep"   // what a run hands on when it continues as new
+	ReadState   = "run:resume" // what the execution before handed on
 )
+
+// UndoGate is the gate at which people approve the plan of taking back.
+const UndoGate = "take-back"
 
 // Signals, the update and the query of every run. All of approve, reject,
 // decide, abort, pause, resume and note carry the same payload; the update does what any of them
@@ -83,16 +88,16 @@ const (
 // Activity names the Temporal activity of a phase: "table.promote:plan".
 func Activity(action string, p Phase) string { return action + ":" + string(p) }
 
-// CompileInput starts a run.
+// CompileInput starts a run. Which run it is, Temporal tells the activity.
 type CompileInput struct {
-	Run       action.Run      `json:"run"` // Runbook, Workflow, FirstRun, Namespace, Started are set
 	Input     json.RawMessage `json:"input"`
 	Scheduled bool            `json:"scheduled,omitempty"` // a Schedule started it
+	Engine    int             `json:"engine"`              // of the interpreter that asks
 }
 
 // CompileResult is the compiled run, and where it lies in the ledger.
 type CompileResult struct {
-	// Run is the run's identity as it was asked with. The interpreter takes it
+	// Run is the run as Temporal and its input make it. The interpreter takes it
 	// from here, so that a history replays to the same signatures under any name.
 	Run      action.Run       `json:"run"`
 	Compiled runbook.Compiled `json:"compiled"`
@@ -106,10 +111,11 @@ type Files struct {
 	Estate   ledger.DocRef `json:"estate"`
 }
 
-// PhaseInput asks for one phase of one step on a batch of its items.
+// PhaseInput asks for one phase of one step on a batch of its items. Nothing in it grants
+// anything: which run asks is for Temporal to say, and what that run may do for its ledger.
 type PhaseInput struct {
-	Run     action.Run     `json:"run"`
-	Files   Files          `json:"files"`
+	Estate  string         `json:"estate"` // whose ledger to look in
+	Seq     int64          `json:"seq"`    // the entry up to which the run had written its ledger when it asked
 	Step    string         `json:"step"`
 	From    int            `json:"from"`
 	To      int            `json:"to"`
@@ -318,10 +324,23 @@ type AppendInput struct {
 	Entry  []byte      `json:"entry"`
 }
 
-// LockInput takes or gives back the estate's lock.
+// LockInput takes or gives back the estate's lock for the run that asks.
 type LockInput struct {
-	Run    action.Run `json:"run"`
-	Estate string     `json:"estate"`
+	Estate string `json:"estate"`
+}
+
+// StateInput keeps a run's state, or asks for what was kept.
+type StateInput struct {
+	Estate    string          `json:"estate"`
+	Execution int             `json:"execution"` // how often the run has continued as new with it
+	State     json.RawMessage `json:"state,omitempty"`
+}
+
+// StateResult is where a state is kept, or what was kept.
+type StateResult struct {
+	Doc   ledger.DocRef   `json:"doc"`
+	State json.RawMessage `json:"state,omitempty"`
+	Head  ledger.Head     `json:"head"` // of the chain that hands it on
 }
 
 // LockResult is the epoch under which the run may act.

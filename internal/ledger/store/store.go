@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"breakwater/internal/ledger"
 )
@@ -136,6 +137,9 @@ func Export(ctx context.Context, from ledger.Reader, to Store, run ledger.Run) (
 	for key, err := range from.List(ctx, run.Prefix()) {
 		if err != nil {
 			return n, fmt.Errorf("export the ledger of %s: %w", run, err)
+		}
+		if strings.HasPrefix(key, ledger.TurnsPrefix(run)) {
+			continue // no evidence, and not the same tomorrow
 		}
 		data, err := from.Get(ctx, key)
 		if err == nil {

@@ -1,0 +1,47 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"breakwater/internal/action"
+	"breakwater/internal/ledger"
+
+	"go.temporal.io/sdk/activity"
+)
+
+// caller is the run for which an activity works, as Temporal knows it. Inputs say nothing
+// about it: a workflow that merely claims to be a run has a chain of its own, in which
+// nobody approved anything.
+type caller struct {
+	run       ledger.Run
+	namespace string
+	runbook   string // the type of the workflow
+	started   time.Time
+}
+
+// caller asks Temporal who scheduled the activity, once for each execution.
+func (h *Host) caller(ctx context.Context) (caller, error) {
+	info := activity.GetInfo(ctx)
+	id := info.WorkflowExecution
+	if have, ok := h.callers.Load(id.RunID); ok {
+		if c, ok := have.(caller); ok && c.run.Workflow == id.ID {
+			return c, nil
+		}
+	}
+	d, err := activity.GetClient(ctx).DescribeWorkflowExecution(ctx, id.ID, id.RunID)
+	if err != nil {
+		return caller{}, fmt.Errorf("ask Temporal which run workflow %s, execution %s, belongs to: %w", id.ID, id.RunID, err)
+	}
+	execution := d.GetWorkflowExecutionInfo()
+	c := caller{
+		run:       ledger.Run{Workflow: id.ID, FirstRun: execution.GetFirstRunId()},
+		namespace: info.Namespace, runbook: info.WorkflowType.Name, started: execution.GetStartTime().AsTime(),
+	}
+	if c.run.FirstRun == "" {
+		return caller{}, fmt.Errorf("%w: Temporal does not say with which execution workflow %s began: this needs a server of 1.26 or later", action.ErrRefused, id.ID)
+	}
+	h.callers.Store(id.RunID, c)
+	return c, nil
+}
