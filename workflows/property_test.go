@@ -43,6 +43,8 @@ type story struct {
 	faults  int // how many phases fail
 	red     bool
 	late    bool     // somebody aborts just when a stage is over
+	head    ledger.Head
+	kept    json.RawMessage // what the run handed on
 	applied []string // steps, "undo " before those taken back
 	log     []string
 }
@@ -107,9 +109,9 @@ func (s *story) fault() error {
 
 func (s *story) serve(env *testsuite.TestWorkflowEnvironment) {
 	reg := func(name string, f any) { env.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name}) }
-	reg(wire.CompileRun, func(_ context.Context, in wire.CompileInput) (wire.CompileResult, error) {
-		in.Run.FirstRun, in.Run.Workflow, in.Run.Namespace = "first", "w", "default"
-		return wire.CompileResult{Run: in.Run, Compiled: s.compiled()}, nil
+	reg(wire.CompileRun, func(context.Context, wire.CompileInput) (wire.CompileResult, error) {
+		run := action.Run{Namespace: "default", Workflow: "w", FirstRun: "first", Runbook: "P", Mode: action.ModeLive}
+		return wire.CompileResult{Run: run, Compiled: s.compiled()}, nil
 	})
 	reg(wire.AppendEntry, func(_ context.Context, in wire.AppendInput) error {
 		s.mu.Lock()
@@ -122,13 +124,20 @@ func (s *story) serve(env *testsuite.TestWorkflowEnvironment) {
 		if err := json.Unmarshal(in.Entry, &e); err != nil {
 			return err
 		}
-		s.entries = append(s.entries, e)
+		s.entries, s.head = append(s.entries, e), in.Head
 		if s.late && e.Kind == ledger.Note {
 			s.late = false
 			env.SignalWorkflow(wire.SignalAbort, approval.Decision{By: "zoe"})
 		}
 		s.log = append(s.log, fmt.Sprintf("  ledger %d %s %s %.120s", e.Seq, e.Kind, e.Step, e.Body))
 		return nil
+	})
+	reg(wire.KeepState, func(_ context.Context, in wire.StateInput) (wire.StateResult, error) {
+		s.kept = in.State
+		return wire.StateResult{}, nil
+	})
+	reg(wire.ReadState, func(context.Context, wire.StateInput) (wire.StateResult, error) {
+		return wire.StateResult{State: s.kept, Head: s.head}, nil
 	})
 	reg(wire.AcquireLock, func(context.Context, wire.LockInput) (wire.LockResult, error) { return wire.LockResult{Epoch: 1}, nil })
 	reg(wire.ReleaseLock, func(context.Context, wire.LockInput) error { return nil })
@@ -236,7 +245,10 @@ func (s *story) run() string {
 		suite.SetLogger(quiet{})
 		env := suite.NewTestWorkflowEnvironment()
 		env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
-		env.RegisterWorkflowWithOptions(workflows.Run, workflow.RegisterOptions{Name: "P"})
+		workflows.Register(env, []string{"P"})
+		if chain > 0 {
+			env.SetContinuedExecutionRunID("before")
+		}
 		s.serve(env)
 		var next func()
 		next = func() {
