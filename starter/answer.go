@@ -45,10 +45,10 @@ and, whatever the run is doing:
   resume  let a paused run go on
   note    write --reason into the run's record
 
-In a live run waive, undo, done and resume are signed, with --key, by a member of
-the role that is asked. What only stops, or looks again, needs no signature.
-Before it is signed, what is asked is read from the run's ledger and held against
-your estate, as approve does.`,
+In a live run waive, undo, done and resume are signed, with --key, by a member
+of the role that is asked. What only stops, or looks again, needs no signature.
+Before it is signed, what is asked is read from the run's ledger and held
+against your estate, as approve does.`,
 		Example: `  breakwater decide RegionalFailover-lab-20261121-031205 retry --by ana
   breakwater decide RegionalFailover-lab-20261121-031205 undo --key ~/.ssh/id_ed25519
   breakwater decide RegionalFailover-lab-20261121-031205 waive \

@@ -15,7 +15,7 @@ import (
 func (a *app) policiesCommand() *cobra.Command {
 	var only []string
 	c := &cobra.Command{
-		Use: "policies FILE|NAME", Short: "Print what the worker's credentials must be allowed, and nothing more",
+		Use: "policies FILE|NAME", Short: "Print what the worker's credentials must be allowed",
 		Long: `Prints a policy for each credential of an estate with which the worker asks
 outside systems: documents of IAM for object stores, rules for vaults, ACLs for
 Kafka, and the requests that what stands before Connect and Temporal must let

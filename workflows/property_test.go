@@ -42,10 +42,10 @@ type story struct {
 	outage  int // how many appends fail
 	faults  int // how many phases fail
 	red     bool
-	late    bool     // somebody aborts just when a stage is over
+	late    bool // somebody aborts just when a stage is over
 	head    ledger.Head
 	kept    json.RawMessage // what the run handed on
-	applied []string // steps, "undo " before those taken back
+	applied []string        // steps, "undo " before those taken back
 	log     []string
 }
 

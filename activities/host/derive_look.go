@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"slices"
+	"time"
 
 	"breakwater/internal/approval"
 	"breakwater/internal/authority"
@@ -142,10 +143,19 @@ func (d *deriving) decided() error {
 	for _, v := range g.Votes {
 		at, _ = at.Judge(v.At, authority.Decision(v.DecisionBody, g.Root), approval.Who{})
 	}
-	if _, j := at.Judge(d.Time, authority.Decision(b, g.Root), approval.Who{}); j.Outcome != approval.Counted && j.Outcome != approval.Settled {
+	if _, j := at.Judge(d.heard(), authority.Decision(b, g.Root), approval.Who{}); j.Outcome != approval.Counted && j.Outcome != approval.Settled {
 		return refuse("the decision does not count: %s", j.Reason)
 	}
 	return nil
+}
+
+// heard is when a decision arrived, as far as its expiry goes: no earlier than now, whatever
+// time the entry gives itself.
+func (d *deriving) heard() time.Time {
+	if now := time.Now(); now.After(d.Time) {
+		return now
+	}
+	return d.Time
 }
 
 // answered must be an answer that counts at the open question. One that does not say that
@@ -169,7 +179,7 @@ func (d *deriving) answered(b wire.DecisionBody) error {
 	for _, v := range ask.Votes {
 		at, _ = at.Judge(v.At, authority.Decision(v.DecisionBody, ask.Root), approval.Who{})
 	}
-	_, j := at.Judge(d.Time, authority.Decision(b, ask.Root), approval.Who{})
+	_, j := at.Judge(d.heard(), authority.Decision(b, ask.Root), approval.Who{})
 	if j.Outcome != approval.Settled && (j.Outcome != approval.Counted || !b.Missing) {
 		return refuse("the decision does not count: %s", j.Reason)
 	}
