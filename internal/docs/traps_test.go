@@ -15,6 +15,38 @@ var (
 	trapFunc = regexp.MustCompile(`(?m)^func (TestTrap\d\d\w*)\(`)
 )
 
+var anyTest = regexp.MustCompile("`(Test\\w+)`")
+
+// Every test that docs/threats.md names is in the tree.
+func TestThreatsPage(t *testing.T) {
+	named := anyTest.FindAllStringSubmatch(string(read(t, filepath.Join(root, "docs", "threats.md"))), -1)
+	if len(named) < 20 {
+		t.Fatalf("only %d tests were found in the page", len(named))
+	}
+	all := strings.Builder{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case strings.HasSuffix(path, "_test.go"):
+			text, err := os.ReadFile(path)
+			all.Write(text)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range named {
+		if !strings.Contains(all.String(), "func "+m[1]+"(t *testing.T)") {
+			t.Errorf("docs/threats.md names %s, which is not in the tree", m[1])
+		}
+	}
+}
+
 // Every test that docs/traps.md names is in the tree, in the row of its number,
 // and every test of a trap is in the page.
 func TestTrapsPage(t *testing.T) {
