@@ -115,7 +115,7 @@ func TestReviewFitsAScreen(t *testing.T) {
 	}
 	for _, want := range []string{
 		"mode LIVE: this changes the real systems", "regions us-east-1 -> us-west-2", "incident INC-2041", "outage since 2026-11-21 03:00:05 UTC",
-		"2 approvals of incident-commander; so far by ana", "the point of no return",
+		"2 approvals of incident-commander, asked 2m00s ago; so far by ana", "the point of no return",
 		"Promote the tables (made.up): 215 items, 431 changes, 216 preconditions",
 		"214 tables: write _delta_log entry 103..117; quarantine 3..17 files", "t000, t001, t002 and 211 more",
 		"commerce_orders_and_…2_partitioned_daily stands out: a precondition that 213 others lack: versioning of lake-west at Enabled",

@@ -12,6 +12,7 @@ func TestRoutingNeedsItsPermits(t *testing.T) {
 	w := world.New(t)
 	def := w.Action("routing.secret")
 	w.NeedsItsPermits(def, w.Request(def, "orders"),
+		"secret/config", "lakehouse/orders create", "delete/lakehouse/orders", // of a secret that is new, of one taken back to nothing
 		"data/lakehouse/clicks", "metadata/lakehouse/clicks", "delete/lakehouse/clicks", // another group's
 	)
 }

@@ -80,7 +80,7 @@ func (t *taken) delivered(ctx context.Context, place, address, name string) erro
 }
 
 func get(ctx context.Context, url string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	// one thing after another: with a dead source each stop may take a minute, and
 	// all that is asked meanwhile waits. Its own limit for an answer is 90 s.
 	dialTimeout = 3 * time.Second
-	readTimeout = 5 * time.Second
+	readTimeout = 30 * time.Second // a worker whose connectors wait for a dead source is slow to answer
 	workTimeout = 100 * time.Second
 	settling    = 30 * time.Second // what a rebalance may take before a question gives up
 
