@@ -39,7 +39,7 @@ test-fast: ## run the tests that need no server
 	$(GO) test $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./activities/... ./internal/... | grep -v ' .*breakwater/lab' | cut -d ' ' -f 1)
 
 torture: tools build ## SEEDS random disasters, and a worker killed at every point
-	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities/... ./internal/table/delta/rollback ./internal/objectstore/s3 ./lab/kafka -run "TestTorture|TestTakenBack|TestPair|TestKilled|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass" -count=1 -timeout 6h -v
+	BREAKWATER_TORTURE=1 SEEDS=$(SEEDS) $(GO) test ./lab/torture ./workflows ./activities/... ./internal/table/delta/rollback ./internal/objectstore/s3 ./lab/kafka -run "TestTorture|TestTakenBack|TestPair|TestKilled|TestWorkerKilled|TestFault|TestEach|TestAlwaysPass|TestAny" -count=1 -timeout 6h -v
 
 verify-spark: tools-check $(TOOLS_BIN)/minio tools-spark ## let Spark read what rollback, promotion, rewind and restore leave; not part of make test
 	BREAKWATER_SPARK=$(SPARK)/python/bin/python $(GO) test ./activities/table -run TestSparkReads -count=1 -v -timeout 30m
