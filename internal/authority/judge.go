@@ -57,7 +57,7 @@ func (v *View) MayApply(c *runbook.Compiled, e Estates, a Act, now time.Time) er
 	}
 	root := ""
 	if gated {
-		g, err := v.approved(c, e, stage, a.Direction, now)
+		g, err := v.approved(c, e, stage, a.Step, a.Direction, now)
 		if err != nil {
 			return err
 		}
@@ -83,12 +83,12 @@ func (v *View) MayApply(c *runbook.Compiled, e Estates, a Act, now time.Time) er
 }
 
 // approved is the gate that lets a stage be done, or taken back, and still does.
-func (v *View) approved(c *runbook.Compiled, e Estates, stage *runbook.Stage, direction string, now time.Time) (*Gate, error) {
+func (v *View) approved(c *runbook.Compiled, e Estates, stage *runbook.Stage, step, direction string, now time.Time) (*Gate, error) {
 	what := fmt.Sprintf("the plan of stage %q", stage.Title)
 	if direction == approval.Undo {
 		what = "the plan of taking back"
 	}
-	g := v.last(stage.ID, direction)
+	g := v.last(stage.ID, step, direction)
 	switch {
 	case g == nil:
 		return nil, refused("nobody was asked about %s", what)

@@ -220,7 +220,8 @@ func (v *View) planned(e ledger.Entry, b wire.PlannedBody) {
 	v.Plans = append(v.Plans, p)
 	// What a gate accepted counts once its plan was found to be the plan still: until
 	// then planning again must see the run as the first planning did.
-	if g := v.last(p.Stage, p.Direction); g != nil && p.Direction == approval.Do && g.approved() && g.Root == p.Root && g.Attempt < p.Attempt {
+	g := v.lastGate(func(g *Gate) bool { return g.Direction == p.Direction && g.Stage == p.Stage })
+	if g != nil && p.Direction == approval.Do && g.approved() && g.Root == p.Root && g.Attempt < p.Attempt {
 		for _, first := range v.Plans {
 			if first.Stage == p.Stage && first.Direction == p.Direction && first.Attempt == g.Attempt && first.Root == g.Root {
 				Accept(&v.Run, first.Accepts, first.Took)
@@ -266,15 +267,31 @@ func (v *View) keep(e ledger.Entry, undo bool) {
 	v.docs[of] = append(v.docs[of], e.Docs...)
 }
 
-// last is the last gate that was opened for a stage. For taking back that is the last
-// such gate of the run, wherever it stopped.
-func (v *View) last(stage, direction string) *Gate {
+// last is the last gate that was opened for a step's plan: that of its stage, or of the
+// step alone where it was planned again. For taking back that is the last such gate of the
+// run, wherever it stopped.
+func (v *View) last(stage, step, direction string) *Gate {
+	return v.lastGate(func(g *Gate) bool {
+		if g.Direction != direction || direction == approval.Undo {
+			return g.Direction == direction
+		}
+		p, ok := v.Plan(g.Stage, direction, g.Root)
+		return g.Stage == stage && ok && p.about(step)
+	})
+}
+
+func (v *View) lastGate(is func(*Gate) bool) *Gate {
 	for i := range slices.Backward(v.Gates) {
-		if g := &v.Gates[i]; g.Direction == direction && (direction == approval.Undo || g.Stage == stage) {
+		if g := &v.Gates[i]; is(g) {
 			return g
 		}
 	}
 	return nil
+}
+
+// about reports whether a plan plans a step.
+func (p Plan) about(step string) bool {
+	return slices.ContainsFunc(p.Leaves, func(l ledger.Leaf) bool { return l.Step == step })
 }
 
 func (g *Gate) approved() bool { return !g.Closed.IsZero() && g.How == string(approval.Approve) }
