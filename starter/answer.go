@@ -16,11 +16,11 @@ import (
 
 // answerFlags are those of decide.
 type answerFlags struct {
-	key, by, as, reason, owner, due string
-	items                           []string
-	look                            reviewFlags
-	expires                         time.Duration
-	print, signal                   bool
+	key, by, reason, owner, due string
+	items                       []string
+	look                        reviewFlags
+	expires                     time.Duration
+	print, signal               bool
 }
 
 func (a *app) decideCommand() *cobra.Command {

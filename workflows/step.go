@@ -72,7 +72,7 @@ func (r *run) step(ctx workflow.Context, n, i int, sp stepPlan) error {
 			return err
 		}
 		if acts = s.Kind == runbook.Do && again == approval.Retry; acts {
-			if sp, err = r.replan(ctx, n, i, sp); err != nil {
+			if sp, err = r.replan(ctx, n, sp); err != nil {
 				return err
 			}
 		}
@@ -113,7 +113,7 @@ func (r *run) settleStep(ctx workflow.Context, n, i int, sp stepPlan, look wire.
 // replan plans anew what could not be done because the world moved since it was approved,
 // and puts the difference to the stage's gate again: the same plan would be refused for
 // ever. What was done by the plan before stays done, and is taken back by it.
-func (r *run) replan(ctx workflow.Context, n, i int, sp stepPlan) (stepPlan, error) {
+func (r *run) replan(ctx workflow.Context, n int, sp stepPlan) (stepPlan, error) {
 	s, st := r.Compiled.Stages[n], sp.Step
 	var moved []int
 	was := stagePlan{}

@@ -28,7 +28,7 @@ func (t *taken) connect(ctx context.Context, place, address string) error {
 		} `json:"status"`
 	}
 	if err := get(ctx, address+"/connectors?expand=info&expand=status", &all); err != nil {
-		return fmt.Errorf("Connect of %s: %w", place, err)
+		return fmt.Errorf("connect of %s: %w", place, err)
 	}
 	for name, c := range all {
 		state := []string{c.Status.Connector.State}
@@ -46,7 +46,7 @@ func (t *taken) connect(ctx context.Context, place, address string) error {
 			err = t.delivered(ctx, place, address, name)
 		}
 		if err != nil {
-			return fmt.Errorf("Connect of %s: connector %s: %w", place, name, err)
+			return fmt.Errorf("connect of %s: connector %s: %w", place, name, err)
 		}
 	}
 	return nil

@@ -28,13 +28,13 @@ func moves(topic string) bool {
 func (t *taken) kafka(ctx context.Context, place, broker string) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ClientID("inventory"), kgo.RetryTimeout(20*time.Second))
 	if err != nil {
-		return fmt.Errorf("Kafka of %s: %w", place, err)
+		return fmt.Errorf("kafka of %s: %w", place, err)
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
 	topics, err := adm.ListTopicsWithInternal(ctx)
 	if err != nil {
-		return fmt.Errorf("Kafka of %s: list topics: %w", place, err)
+		return fmt.Errorf("kafka of %s: list topics: %w", place, err)
 	}
 	for _, d := range topics.Sorted() {
 		if err := t.note(place, Topic, d.Topic, fmt.Sprintf("%s with %d partitions in %d replicas", d.ID, len(d.Partitions), d.Partitions.NumReplicas())); err != nil {
@@ -51,7 +51,7 @@ func (t *taken) kafka(ctx context.Context, place, broker string) error {
 		{"records", func() error { return t.records(ctx, place, broker, adm, topics.Names()) }},
 	} {
 		if err := part.do(); err != nil {
-			return fmt.Errorf("Kafka of %s: %s: %w", place, part.what, err)
+			return fmt.Errorf("kafka of %s: %s: %w", place, part.what, err)
 		}
 	}
 	return nil

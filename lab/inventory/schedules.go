@@ -23,7 +23,7 @@ func (t *taken) schedules(ctx context.Context, c client.Client, namespace string
 		for _, s := range page.GetSchedules() {
 			d, err := c.WorkflowService().DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: namespace, ScheduleId: s.GetScheduleId()})
 			if err != nil {
-				return fmt.Errorf("Schedule %s: %w", s.GetScheduleId(), err)
+				return fmt.Errorf("schedule %s: %w", s.GetScheduleId(), err)
 			}
 			state := d.GetSchedule().GetState()
 			if err := t.note(place, Pause, s.GetScheduleId(), fmt.Sprintf("paused: %t, with the note %q", state.GetPaused(), state.GetNotes())); err != nil {
@@ -33,7 +33,7 @@ func (t *taken) schedules(ctx context.Context, c client.Client, namespace string
 			all.State.Paused, all.State.Notes = false, ""
 			raw, err := protojson.Marshal(all)
 			if err != nil {
-				return fmt.Errorf("Schedule %s: %w", s.GetScheduleId(), err)
+				return fmt.Errorf("schedule %s: %w", s.GetScheduleId(), err)
 			}
 			if err := t.note(place, Schedule, s.GetScheduleId(), compact(raw)); err != nil {
 				return err

@@ -193,7 +193,7 @@ func (t *taken) replicates(ctx context.Context, place string, adm *madmin.AdminC
 		}
 	}
 	q, err := adm.GetBucketQuota(ctx, bucket)
-	if err != nil || q.Size == 0 && q.Quota == 0 { //nolint:staticcheck // what older servers call it
+	if err != nil || q.Size == 0 && q.Quota == 0 {
 		return err
 	}
 	return t.note(place, Quota, bucket, q)
