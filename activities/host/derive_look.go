@@ -7,6 +7,7 @@ import (
 
 	"breakwater/internal/approval"
 	"breakwater/internal/authority"
+	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
@@ -132,21 +133,27 @@ func (d *deriving) decided() error {
 	if g == nil {
 		return refuse("no gate is open, so that nobody can %s", verb)
 	}
-	role, ok := d.pinned.Role(g.Role)
+	gate := func(role estate.Role) (approval.Gate, error) { return d.view.Gate(d.compiled, g, role) }
+	j, err := d.weigh("gate "+g.Gate, g.Role, gate, g.Votes, g.Root, b)
+	if err == nil && j.Outcome != approval.Counted && j.Outcome != approval.Settled {
+		err = refuse("the decision does not count: %s", j.Reason)
+	}
+	return err
+}
+
+// weigh judges a decision at a gate or a question, after the votes that it has, by the role
+// as the estate of the run names it.
+func (d *deriving) weigh(what, name string, open func(estate.Role) (approval.Gate, error), votes []authority.Vote, root string, b wire.DecisionBody) (approval.Judgement, error) {
+	role, ok := d.pinned.Role(name)
 	if !ok {
-		return refuse("role %q of gate %s is not in the estate of the run", g.Role, g.Gate)
+		return approval.Judgement{}, refuse("role %q of %s is not in the estate of the run", name, what)
 	}
-	at, err := d.view.Gate(d.compiled, g, *role)
+	at, err := open(*role)
 	if err != nil {
-		return refuse("%w", err)
+		return approval.Judgement{}, refuse("%w", err)
 	}
-	for _, v := range g.Votes {
-		at, _ = at.Judge(v.At, authority.Decision(v.DecisionBody, g.Root), approval.Who{})
-	}
-	if _, j := at.Judge(d.heard(), authority.Decision(b, g.Root), approval.Who{}); j.Outcome != approval.Counted && j.Outcome != approval.Settled {
-		return refuse("the decision does not count: %s", j.Reason)
-	}
-	return nil
+	_, j := authority.After(at, votes, root).Judge(d.heard(), authority.Decision(b, root), approval.Who{})
+	return j, nil
 }
 
 // heard is when a decision arrived, as far as its expiry goes: no earlier than now, whatever
@@ -168,18 +175,10 @@ func (d *deriving) answered(b wire.DecisionBody) error {
 	if ask == nil || ask.Ask != b.Gate {
 		return refuse("the run asks nothing to which %s is an answer", b.Decision)
 	}
-	role, ok := d.pinned.Role(ask.Role)
-	if !ok {
-		return refuse("role %q of question %s is not in the estate of the run", ask.Role, ask.Ask)
-	}
-	at, err := d.view.Question(*role)
+	j, err := d.weigh("question "+ask.Ask, ask.Role, d.view.Question, ask.Votes, ask.Root, b)
 	if err != nil {
-		return refuse("%w", err)
+		return err
 	}
-	for _, v := range ask.Votes {
-		at, _ = at.Judge(v.At, authority.Decision(v.DecisionBody, ask.Root), approval.Who{})
-	}
-	_, j := at.Judge(d.heard(), authority.Decision(b, ask.Root), approval.Who{})
 	if j.Outcome != approval.Settled && (j.Outcome != approval.Counted || !b.Missing) {
 		return refuse("the decision does not count: %s", j.Reason)
 	}

@@ -134,14 +134,20 @@ func (v *View) decide(c *runbook.Compiled, g *Gate, role estate.Role) error {
 	if err != nil {
 		return refused("%v", err)
 	}
-	for _, vote := range g.Votes {
-		at, _ = at.Judge(vote.At, Decision(vote.DecisionBody, g.Root), approval.Who{})
-	}
+	at = After(at, g.Votes, g.Root)
 	if at.Status != approval.Decided || at.Decided != approval.Approve {
 		return refused("gate %s, attempt %d: %d of %s are still needed to approve it, by what the ledger has of their decisions",
 			g.Gate, g.Attempt, at.Missing(approval.Approve), role.Role)
 	}
 	return nil
+}
+
+// After is a gate or a question about a root after votes, each judged as of when it arrived.
+func After(at approval.Gate, votes []Vote, root string) approval.Gate {
+	for _, v := range votes {
+		at, _ = at.Judge(v.At, Decision(v.DecisionBody, root), approval.Who{})
+	}
+	return at
 }
 
 // Gate is a gate of the chain as it was opened, for a role.
