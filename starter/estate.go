@@ -43,14 +43,23 @@ if that is the worst, and 1 if anything answered wrong.`,
 	return group(&cobra.Command{Use: "estate", Short: "Check an estate, and say what its credentials must be allowed"}, check, a.policiesCommand())
 }
 
-func (a *app) checkEstate(ctx context.Context, given string, live bool) error {
+// soundEstate reads an estate that has no mistakes in itself; any are said.
+func (a *app) soundEstate(ctx context.Context, given string) (*estate.Estate, error) {
 	e, ms, err := a.estateFile(ctx, given)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.mistakes(ms)
 	if len(ms) > 0 {
-		return wrong(errFailed, "", "%s in estate %s", countOf(int64(len(ms)), "mistake", "mistakes"), given)
+		return nil, wrong(errFailed, "", "%s in estate %s", countOf(int64(len(ms)), "mistake", "mistakes"), given)
+	}
+	return e, nil
+}
+
+func (a *app) checkEstate(ctx context.Context, given string, live bool) error {
+	e, err := a.soundEstate(ctx, given)
+	if err != nil {
+		return err
 	}
 	books, ms := load.Lint(a.cfg.RunbookFS(), a.catalogue(), e)
 	if len(ms) > 0 {

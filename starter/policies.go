@@ -31,13 +31,9 @@ It asks no system, and changes nothing.`,
 }
 
 func (a *app) policies(ctx context.Context, given string, only []string) error {
-	e, ms, err := a.estateFile(ctx, given)
+	e, err := a.soundEstate(ctx, given)
 	if err != nil {
 		return err
-	}
-	a.mistakes(ms)
-	if len(ms) > 0 {
-		return wrong(errFailed, "", "%s in estate %s", countOf(int64(len(ms)), "mistake", "mistakes"), given)
 	}
 	books, ms := load.Lint(a.cfg.RunbookFS(), a.catalogue(), nil)
 	if len(ms) > 0 {
