@@ -17,6 +17,26 @@ var (
 
 var anyTest = regexp.MustCompile("`(Test\\w+)`")
 
+// eachTestFile calls f with each file of tests in the tree.
+func eachTestFile(t *testing.T, f func(path, text string)) {
+	t.Helper()
+	if err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		f(path, string(text))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Every test that docs/threats.md names is in the tree.
 func TestThreatsPage(t *testing.T) {
 	named := anyTest.FindAllStringSubmatch(string(read(t, filepath.Join(root, "docs", "threats.md"))), -1)
@@ -24,22 +44,7 @@ func TestThreatsPage(t *testing.T) {
 		t.Fatalf("only %d tests were found in the page", len(named))
 	}
 	all := strings.Builder{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
-			return filepath.SkipDir
-		case strings.HasSuffix(path, "_test.go"):
-			text, err := os.ReadFile(path)
-			all.Write(text)
-			return err
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	eachTestFile(t, func(_, text string) { all.WriteString(text) })
 	for _, m := range named {
 		if !strings.Contains(all.String(), "func "+m[1]+"(t *testing.T)") {
 			t.Errorf("docs/threats.md names %s, which is not in the tree", m[1])
@@ -51,24 +56,11 @@ func TestThreatsPage(t *testing.T) {
 // and every test of a trap is in the page.
 func TestTrapsPage(t *testing.T) {
 	there := map[string]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
-			return filepath.SkipDir
-		case !strings.HasSuffix(path, "_test.go"):
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		for _, m := range trapFunc.FindAllStringSubmatch(string(text), -1) {
+	eachTestFile(t, func(path, text string) {
+		for _, m := range trapFunc.FindAllStringSubmatch(text, -1) {
 			there[m[1]] = path
 		}
-		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	named := map[string]bool{}
 	rows := trapRow.FindAllStringSubmatch(string(read(t, filepath.Join(root, "docs", "traps.md"))), -1)
 	if len(rows) < 20 {
