@@ -206,7 +206,7 @@ func picture(s wire.Status, problem string, now time.Time, width, height int, st
 func headLines(s wire.Status, problem string, now time.Time, width int, st styles) []string {
 	state := st.title(string(s.State))
 	switch s.State {
-	case wire.StateGate, wire.StateAsking:
+	case wire.StateGate, wire.StateAsking, wire.StateLedger:
 		state = st.wait(strings.ToUpper(strings.ReplaceAll(string(s.State), "-", " ")))
 	case wire.StateEnded:
 		switch s.Verdict {

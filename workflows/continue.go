@@ -2,11 +2,14 @@ package workflows
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"breakwater/internal/ledger"
+	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )
 
@@ -40,12 +43,18 @@ func knows(ctx workflow.Context, run, engine int) {
 // after what had arrived before.
 func (r *run) restore(ctx workflow.Context, at position) (wire.Result, error) {
 	r.clerk = true // judges nothing before the state is there
+	r.Status = wire.Status{State: wire.StateRunning, Estate: at.Estate, Doing: "reading where the run stands"}
+	r.locking = true // a live run holds the lock, and this one may be one
 	if err := r.listen(ctx); err != nil {
 		return wire.Result{}, err
 	}
 	var res wire.StateResult
-	sctx := workflow.WithActivityOptions(ctx, looking("read where the run stands"))
-	if err := workflow.ExecuteActivity(sctx, wire.ReadState, wire.StateInput{Estate: at.Estate, Execution: at.Execution}).Get(ctx, &res); err != nil {
+	if err := r.alone(ctx, "read where the run stands", wire.ReadState, wire.StateInput{Estate: at.Estate, Execution: at.Execution}, &res); err != nil {
+		var stop *errStop
+		if errors.As(err, &stop) { // a person ended it without
+			left := wire.Result{Verdict: verdict.Unknown, Summary: stop.kind + ": " + stop.why, Unrecorded: r.lost}
+			return left, temporal.NewNonRetryableApplicationError(left.Summary, stop.kind, nil, left)
+		}
 		return wire.Result{}, err
 	}
 	arrived := r.Inbox
@@ -54,6 +63,7 @@ func (r *run) restore(ctx workflow.Context, at position) (wire.Result, error) {
 		return wire.Result{}, fmt.Errorf("read where the run stands: %w", err)
 	}
 	r.Inbox = append(r.Inbox, arrived...)
+	r.locking = r.Run.Epoch > 0
 	r.Chain, r.stored, r.execution, r.clerk = ledger.Chain{Head: res.Head}, res.Head.Seq, at.Execution, false
 	r.Status.Head = res.Head.String()
 	return r.goOn(ctx)
@@ -80,9 +90,8 @@ func (r *run) continueAsNew(ctx workflow.Context) error {
 		r.execution++
 		heard := r.heard
 		var kept wire.StateResult
-		sctx := workflow.WithActivityOptions(ctx, looking("keep where the run stands"))
 		in := wire.StateInput{Estate: r.Compiled.Estate, Execution: r.execution, State: state}
-		if err := workflow.ExecuteActivity(sctx, wire.KeepState, in).Get(ctx, &kept); err != nil {
+		if err := r.alone(ctx, "keep where the run stands", wire.KeepState, in, &kept); err != nil {
 			return err
 		}
 		if err := r.record(ctx, ledger.Resumed, "", "", wire.ResumedBody{Execution: r.execution, Engine: r.Engine}, kept.Doc); err != nil {

@@ -23,7 +23,8 @@ const detailsMost = 4000
 // called as often as anything changes.
 func (r *run) show(ctx workflow.Context) {
 	r.Status.Run = r.Run
-	workflow.SetCurrentDetails(ctx, Details(r.Status, r.Status.Open))
+	s := r.view()
+	workflow.SetCurrentDetails(ctx, Details(s, s.Open))
 }
 
 // Details is the status as the UI shows it, in Markdown: what the run is doing,
@@ -113,6 +114,8 @@ func headline(s wire.Status) string {
 		return "WAITING FOR APPROVAL"
 	case wire.StateAsking:
 		return "WAITING FOR A DECISION"
+	case wire.StateLedger:
+		return "WAITING FOR THE LEDGER"
 	case wire.StateEnded:
 		switch s.Verdict {
 		case verdict.Pass:

@@ -134,6 +134,6 @@ func (r *run) attributes(ctx workflow.Context, stage string) error {
 		return temporal.NewSearchAttributeKeyKeyword(name).ValueSet(clip.Bytes(value, 200))
 	}
 	return workflow.UpsertTypedSearchAttributes(ctx,
-		set(wire.AttrState, string(r.Status.State)), set(wire.AttrStage, stage), set(wire.AttrMode, string(r.Run.Mode)),
+		set(wire.AttrState, string(r.view().State)), set(wire.AttrStage, stage), set(wire.AttrMode, string(r.Run.Mode)),
 		set(wire.AttrEstate, r.Status.Estate), set(wire.AttrIncident, r.Run.Incident), set(wire.AttrVerdict, r.Status.Verdict.String()))
 }

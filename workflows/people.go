@@ -20,6 +20,11 @@ type received struct {
 	Long int           `json:"long,omitempty"` // how many bytes it had, where none of them were kept
 	Via  string        `json:"via"`            // "signal" or "update"
 
+	// Told is what became of it already, in an outage of the ledger, and Counted whether
+	// it was an answer to that.
+	Told    string `json:"told,omitempty"`
+	Counted bool   `json:"counted,omitempty"`
+
 	answer *wire.Answer // of an update, whose handler waits for it
 }
 
@@ -61,18 +66,18 @@ func (r *run) listen(ctx workflow.Context) error {
 				if !ch.Receive(ctx, &raw) {
 					return
 				}
-				r.arrive(received{Name: s.verb, Data: payload(raw), Via: "signal"})
+				r.arrive(ctx, received{Name: s.verb, Data: payload(raw), Via: "signal"})
 			}
 		})
 	}
 	workflow.GoNamed(ctx, "decisions", r.judge)
-	if err := workflow.SetQueryHandlerWithOptions(ctx, wire.QueryStatus, func() (wire.Status, error) { return r.Status, nil },
+	if err := workflow.SetQueryHandlerWithOptions(ctx, wire.QueryStatus, func() (wire.Status, error) { return r.view(), nil },
 		workflow.QueryHandlerOptions{Description: "What the run is doing, the open gate with its plan, and what has been proven."}); err != nil {
 		return err
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, wire.UpdateDecide, func(ctx workflow.Context, raw converter.RawValue) (wire.Answer, error) {
 		a := &wire.Answer{}
-		r.arrive(received{Data: payload(raw), Via: "update", answer: a})
+		r.arrive(ctx, received{Data: payload(raw), Via: "update", answer: a})
 		// Also in a cancelled run: whoever decided gets an answer.
 		ctx, cancel := workflow.NewDisconnectedContext(ctx)
 		defer cancel()
@@ -100,11 +105,14 @@ func payload(raw converter.RawValue) []byte {
 
 // arrive takes a decision in. What is too long is not kept, since a run hands on what it
 // has not judged yet.
-func (r *run) arrive(in received) {
+func (r *run) arrive(ctx workflow.Context, in received) {
 	if len(in.Data) > approval.Most {
 		in.Long, in.Data = len(in.Data), nil
 	}
-	r.Inbox = append(r.Inbox, in)
+	if r.outage != nil {
+		in = r.hear(workflow.Now(ctx), in)
+	}
+	r.Inbox = append(r.Inbox, in) // what was told is still written down, once that is possible
 }
 
 // judge takes the decisions in the order in which they arrived. Those that do not count
@@ -129,12 +137,14 @@ func (r *run) judge(ctx workflow.Context) {
 				r.refuse(ctx, j)
 			}
 			answers[i] = func() {
-				if in.answer != nil {
+				if in.answer != nil && in.Told == "" {
 					in.answer.Counted, in.answer.Outcome = j.counted, j.outcome
 				}
 			}
 		}
-		r.written(ctx, r.tellRefusals(ctx))
+		if err := r.tellRefusals(ctx); err != nil {
+			workflow.GetLogger(ctx).Error("refusals could not be written down", "error", err)
+		}
 		for _, answer := range answers {
 			answer()
 		}
@@ -153,15 +163,26 @@ func (r *run) count(ctx workflow.Context, j judged) judged {
 		j.counted, j.outcome = false, "refused: "+no.why
 		return j
 	}
-	r.written(ctx, err)
+	if err != nil { // a person ended the run in an outage of the ledger
+		workflow.GetLogger(ctx).Error("a decision could not be written down", "error", err)
+		j.counted, j.outcome = false, "refused: the run ended, and this could not be written down: "+short(err)
+		return j
+	}
 	j.then()
 	return j
 }
 
-// written says that a decision is not in the ledger: the run stops by itself then.
-func (r *run) written(ctx workflow.Context, err error) {
-	if err != nil {
-		workflow.GetLogger(ctx).Error("a decision could not be written down", "error", err)
+// decision is what was sent.
+func (in received) decision() approval.Decision {
+	switch d := approval.Decode(in.Data); {
+	case in.Long > 0:
+		return approval.TooLong(in.Long)
+	case in.Name == "":
+		return d
+	case len(in.Data) == 0 || string(in.Data) == "null": // a signal sent without input
+		return approval.Decision{Verb: in.Name}
+	default:
+		return d.Under(in.Name)
 	}
 }
 
@@ -175,21 +196,18 @@ func (r *run) stageNow() string {
 
 // decide says what becomes of a decision.
 func (r *run) decide(ctx workflow.Context, in received) judged {
-	d := approval.Decode(in.Data)
-	switch {
-	case in.Long > 0:
-		d = approval.TooLong(in.Long)
-	case in.Name == "":
-	case len(in.Data) == 0 || string(in.Data) == "null": // a signal sent without input
-		d = approval.Decision{Verb: in.Name}
-	default:
-		d = d.Under(in.Name)
-	}
+	d := in.decision()
 	j := judged{kind: ledger.Decided, then: func() {}, body: wire.DecisionBody{
 		Gate: d.Gate, Attempt: d.Attempt, Decision: string(d.Verb), Via: in.Via, Who: d.By, Reason: d.Reason, Raw: d.Raw, Items: d.Items,
 	}}
 	now := workflow.Now(ctx)
 	switch {
+	case in.Counted:
+		j.counted, j.outcome, j.kind = true, in.Told, ledger.Note
+		j.entry = wire.NoteBody{Text: in.Told, By: nameOf(d)}
+		return j
+	case in.Told != "":
+		j.outcome = in.Told
 	case d.Malformed != "":
 		j.outcome = "refused: " + d.Malformed
 	case d.Verb == approval.Note:
@@ -341,11 +359,11 @@ func (r *run) resume(j *judged, now time.Time, d approval.Decision) {
 	}
 }
 
-// ready waits while the run is paused, and says why it must not go on, if it must not.
+// ready waits while the run is paused or its ledger cannot be written, and says why it must not go on, if it must not.
 func (r *run) ready(ctx workflow.Context) error {
-	if r.Paused != nil {
+	if r.Paused != nil || r.outage != nil { // nothing is begun while it cannot be written down
 		r.show(ctx)
-		if err := workflow.Await(ctx, func() bool { return r.Paused == nil || r.abort != nil || r.fatal != nil }); err != nil && r.stopped(ctx) == nil {
+		if err := workflow.Await(ctx, func() bool { return r.Paused == nil && r.outage == nil || r.abort != nil || r.fatal != nil }); err != nil && r.stopped(ctx) == nil {
 			return err
 		}
 		r.show(ctx)

@@ -39,7 +39,7 @@ type story struct {
 	mu      sync.Mutex // phases of batches and the clerk's entries run side by side
 	r       *rand.Rand
 	entries []ledger.Entry
-	outage  int // how many appends fail
+	outage  int // how often the ledger's location fails
 	faults  int // how many phases fail
 	red     bool
 	late    bool // somebody aborts just when a stage is over
@@ -107,6 +107,22 @@ func (s *story) fault() error {
 	return errors.New("the worker died")
 }
 
+// down is how the ledger's location fails now, if it does: some of that time cures, and
+// some waits for a person.
+func (s *story) down() error {
+	if s.outage == 0 {
+		return nil
+	}
+	s.outage--
+	switch s.r.IntN(8) {
+	case 0:
+		return temporal.NewNonRetryableApplicationError("AccessDenied", wire.ErrTypeDenied, nil)
+	case 1:
+		return temporal.NewNonRetryableApplicationError("another entry is there", wire.ErrTypeForked, nil)
+	}
+	return errors.New("the ledger is out of reach")
+}
+
 func (s *story) serve(env *testsuite.TestWorkflowEnvironment) {
 	reg := func(name string, f any) { env.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name}) }
 	reg(wire.CompileRun, func(context.Context, wire.CompileInput) (wire.CompileResult, error) {
@@ -116,9 +132,8 @@ func (s *story) serve(env *testsuite.TestWorkflowEnvironment) {
 	reg(wire.AppendEntry, func(_ context.Context, in wire.AppendInput) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.outage > 0 {
-			s.outage--
-			return errors.New("the ledger is out of reach")
+		if err := s.down(); err != nil {
+			return err
 		}
 		var e ledger.Entry
 		if err := json.Unmarshal(in.Entry, &e); err != nil {
@@ -133,14 +148,26 @@ func (s *story) serve(env *testsuite.TestWorkflowEnvironment) {
 		return nil
 	})
 	reg(wire.KeepState, func(_ context.Context, in wire.StateInput) (wire.StateResult, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.kept = in.State
-		return wire.StateResult{}, nil
+		return wire.StateResult{}, s.down()
 	})
 	reg(wire.ReadState, func(context.Context, wire.StateInput) (wire.StateResult, error) {
-		return wire.StateResult{State: s.kept, Head: s.head}, nil
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return wire.StateResult{State: s.kept, Head: s.head}, s.down()
 	})
-	reg(wire.AcquireLock, func(context.Context, wire.LockInput) (wire.LockResult, error) { return wire.LockResult{Epoch: 1}, nil })
-	reg(wire.ReleaseLock, func(context.Context, wire.LockInput) error { return nil })
+	reg(wire.AcquireLock, func(context.Context, wire.LockInput) (wire.LockResult, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return wire.LockResult{Epoch: 1}, s.down()
+	})
+	reg(wire.ReleaseLock, func(context.Context, wire.LockInput) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.down()
+	})
 	doc := func(in wire.PhaseInput, kind string) ledger.DocRef {
 		return ledger.DocRef{Key: fmt.Sprint(in.Step, in.Attempt, kind), SHA256: "00"}
 	}
@@ -205,7 +232,7 @@ func (s *story) befall(env *testsuite.TestWorkflowEnvironment, last bool) {
 		s.red = true
 		return
 	case "outage":
-		s.outage = 1 + s.r.IntN(4) // a longer one asks, and has tests of its own
+		s.outage = 1 + s.r.IntN(20)
 		return
 	case "continue":
 		env.SetContinueAsNewSuggested(true)
@@ -276,12 +303,19 @@ func (s *story) run() string {
 			input = state
 			continue
 		}
-		return s.judge(err)
+		return s.judge(err, unrecorded(err))
 	}
 }
 
+// unrecorded reports whether a person ended the run while its ledger could not be written.
+func unrecorded(err error) bool {
+	var app *temporal.ApplicationError
+	var res wire.Result
+	return errors.As(err, &app) && app.HasDetails() && app.Details(&res) == nil && res.Unrecorded != ""
+}
+
 // judge says what is wrong with how the run ended.
-func (s *story) judge(err error) string {
+func (s *story) judge(err error, lost bool) string {
 	how, ended := "proven", 0
 	var app *temporal.ApplicationError
 	if errors.As(err, &app) {
@@ -327,6 +361,12 @@ func (s *story) judge(err error) string {
 				return fmt.Sprintf("the ledger ends as %q, the run as %q", end.How, how)
 			}
 		}
+	}
+	switch {
+	case lost && (ended != 0 || how != wire.ErrTypeAborted):
+		return fmt.Sprintf("it ended without its ledger as %s, and %d times in it", how, ended)
+	case lost:
+		return ""
 	}
 	for key, n := range intents {
 		if outcomes[key] != n || observed[key] < n {

@@ -78,8 +78,13 @@ type run struct {
 	unsure   bool // what a person was asked about is unknown, and nothing was seen to be wrong
 	clerk    bool // is judging a decision
 	ledger   workflow.Mutex
-	fatal    error // the ledger cannot be written: nothing more may be done
+	outage   *outage  // in which the ledger cannot be written
+	missed   []string // of outages that are over and not written down yet
+	fatal    error    // a person ended the run in an outage: nothing more may be done
+	lost     string   // what such an end leaves behind
 	ending   bool
+	// locking says that the lock was asked for, so that it may be this run's.
+	locking bool
 
 	execution int   // how often the run has continued as new
 	stored    int64 // the last entry that is in the ledger
@@ -180,13 +185,7 @@ func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool)
 	if r.Run.Mode != action.ModeLive {
 		return nil
 	}
-	var lock wire.LockResult
-	lctx := workflow.WithActivityOptions(ctx, looking("take the lock of estate "+r.Status.Estate))
-	if err := workflow.ExecuteActivity(lctx, wire.AcquireLock, wire.LockInput{Estate: r.Status.Estate}).Get(ctx, &lock); err != nil {
-		return err
-	}
-	r.Run.Epoch = lock.Epoch
-	return r.record(ctx, ledger.Lock, "", "", wire.LockBody{Held: true, Epoch: lock.Epoch})
+	return r.acquire(ctx)
 }
 
 // stages walks the stages from where the run stands.
@@ -250,30 +249,17 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	} else {
 		res.Verdict, res.Summary = r.failed(how), how+": "+why
 	}
-	if r.Run.Epoch > 0 {
-		lctx := workflow.WithActivityOptions(ctx, looking("give back the lock of estate "+r.Status.Estate))
-		err := workflow.ExecuteActivity(lctx, wire.ReleaseLock, wire.LockInput{Estate: r.Status.Estate}).Get(ctx, nil)
-		if err != nil {
-			workflow.GetLogger(ctx).Error("the lock could not be given back", "error", err)
-			err = r.record(ctx, ledger.Note, "", "", wire.NoteBody{Text: "the lock could not be given back: " + short(err)})
-		} else {
-			err = r.record(ctx, ledger.Lock, "", "", wire.LockBody{Epoch: r.Run.Epoch})
-		}
-		if err != nil {
+	if err := r.close(ctx, &res, how, why); err != nil && !errors.As(err, &stop) {
+		return res, err
+	}
+	if r.fatal != nil { // a person ended it, and none of that is in the ledger
+		how, why = stop.kind, stop.why
+		res.Verdict, res.Summary, res.Unrecorded = r.failed(how), how+": "+why, r.lost
+		if err := r.settle(ctx); err != nil {
 			return res, err
 		}
 	}
-	if err := r.settle(ctx); err != nil {
-		return res, err
-	}
-	if err := r.tell(ctx); err != nil {
-		return res, err
-	}
-	res.Head = r.Chain.Head.String()
-	if err := r.record(ctx, ledger.RunEnded, "", "", wire.EndedBody{Result: res, How: how, Why: why, Ended: workflow.Now(ctx).UTC()}); err != nil {
-		return res, err
-	}
-	res.Head = r.Chain.Head.String()
+	res.Head = r.Status.Head
 	r.Status.State, r.Status.Verdict, r.Status.Why, r.Status.Doing = wire.StateEnded, res.Verdict, why, res.Summary
 	r.show(ctx)
 	if err := r.attributes(ctx, r.Compiled.Stages[min(r.Next, len(r.Compiled.Stages)-1)].Title); err != nil {
@@ -285,6 +271,26 @@ func (r *run) end(ctx workflow.Context, cause error) (wire.Result, error) {
 	// The cause is text here: a run neither done nor undone must never be shown
 	// as merely cancelled.
 	return res, temporal.NewNonRetryableApplicationError(res.Summary, how, nil, res)
+}
+
+// close gives the lock back and writes the last entry.
+func (r *run) close(ctx workflow.Context, res *wire.Result, how, why string) error {
+	if r.fatal != nil {
+		return r.fatal
+	}
+	if r.Run.Epoch > 0 {
+		if err := r.release(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	if err := r.tell(ctx); err != nil {
+		return err
+	}
+	res.Head = r.Chain.Head.String()
+	return r.record(ctx, ledger.RunEnded, "", "", wire.EndedBody{Result: *res, How: how, Why: why, Ended: workflow.Now(ctx).UTC()})
 }
 
 // passed is what a run comes to that nothing kept from its end: a pass, unless no step
@@ -359,46 +365,6 @@ func proven(s wire.StepStatus) bool { return s.State == "proven" && !idle(s) }
 // releases.
 func idle(s wire.StepStatus) bool {
 	return s.State == wire.NothingToDo || s.State == "proven" && s.Items == 0
-}
-
-// record appends an entry to the ledger. The ledger must be writable for the run
-// to go on: an error here is final.
-func (r *run) record(ctx workflow.Context, kind ledger.Kind, stage, step string, body any, docs ...ledger.DocRef) error {
-	// Under a cancelled context too: what happened must be written down.
-	ctx, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
-	if err := r.ledger.Lock(ctx); err != nil {
-		return err
-	}
-	defer r.ledger.Unlock()
-	if r.fatal != nil {
-		return r.fatal
-	}
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return fmt.Errorf("ledger entry %s: %w", kind, err)
-	}
-	before := r.Chain
-	entry, head, err := r.Chain.Append(ledger.Entry{
-		Time: workflow.Now(ctx), Kind: kind, Stage: stage, Step: step, Body: raw, Docs: docs,
-	})
-	if err != nil {
-		return err
-	}
-	actx := workflow.WithActivityOptions(ctx, looking(fmt.Sprintf("%d %s %s", head.Seq, kind, step)))
-	err = workflow.ExecuteActivity(actx, wire.AppendEntry, wire.AppendInput{Estate: r.Compiled.Estate, Head: head, Entry: entry}).Get(ctx, nil)
-	var app *temporal.ApplicationError
-	if kind == ledger.Decided && errors.As(err, &app) && app.Type() == wire.ErrTypeRefused {
-		// The ledger's side judges a decision for itself, and found that it does not count.
-		r.Chain = before
-		return &errNotTaken{app.Message()}
-	}
-	if err != nil {
-		r.fatal = fmt.Errorf("the ledger could not be written at entry %d: %w", head.Seq, err)
-		return r.fatal
-	}
-	r.Status.Head, r.stored = head.String(), head.Seq
-	return nil
 }
 
 // settle waits until every decision that arrived was judged, so that none is

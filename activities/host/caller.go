@@ -30,7 +30,11 @@ func (h *Host) caller(ctx context.Context) (caller, error) {
 			return c, nil
 		}
 	}
-	d, err := activity.GetClient(ctx).DescribeWorkflowExecution(ctx, id.ID, id.RunID)
+	describe := h.Describe
+	if describe == nil {
+		describe = activity.GetClient(ctx).DescribeWorkflowExecution
+	}
+	d, err := describe(ctx, id.ID, id.RunID)
 	if err != nil {
 		return caller{}, fmt.Errorf("ask Temporal which run workflow %s, execution %s, belongs to: %w", id.ID, id.RunID, err)
 	}

@@ -58,7 +58,7 @@ func classify(err error) error {
 	case errors.Is(err, action.ErrRefused), errors.Is(err, store.ErrDigest), errors.Is(err, store.ErrPlanted):
 		return final(wire.ErrTypeRefused)
 	case errors.Is(err, fs.ErrPermission):
-		return final("Denied")
+		return final(wire.ErrTypeDenied)
 	}
 	return err
 }

@@ -18,6 +18,7 @@ const (
 	StateRunning  State = "running"
 	StateGate     State = "waiting-for-approval"
 	StateAsking   State = "waiting-for-decision"
+	StateLedger   State = "waiting-for-ledger" // nothing goes on before it can be written
 	StateEnded    State = "ended"
 )
 
@@ -35,6 +36,7 @@ type Status struct {
 	Current     int                 `json:"current"` // index into Stages
 	Gate        *GateStatus         `json:"gate,omitempty"`
 	Ask         *AskStatus          `json:"ask,omitempty"`
+	Ledger      *LedgerStatus       `json:"ledger,omitempty"` // while it cannot be written
 	Obligations []action.Obligation `json:"obligations,omitempty"`
 	Proven      []string            `json:"proven,omitempty"` // sentences, oldest first
 	Open        *approval.Gate      `json:"open,omitempty"`   // the open gate or question as it is judged: what a statement about it says
@@ -138,6 +140,16 @@ type Waived struct {
 	Reason string   `json:"reason"`
 }
 
+// LedgerStatus is an outage of the ledger: the run waits until it can be written.
+type LedgerStatus struct {
+	Since   time.Time  `json:"since"`
+	Tries   int        `json:"tries"`
+	Next    *time.Time `json:"next,omitempty"` // when it is tried again by itself; nil where time cures nothing
+	Why     string     `json:"why"`
+	Forked  bool       `json:"forked,omitempty"`  // something else was written in the run's place
+	Waiting int        `json:"waiting,omitempty"` // signals that are judged afterwards
+}
+
 // Refusal is a decision that did not count.
 type Refusal struct {
 	Time   time.Time `json:"time"`
@@ -165,6 +177,9 @@ type Result struct {
 	Nothing     int                 `json:"nothing,omitempty"` // steps that had nothing to do, in any mode
 	Steps       int                 `json:"steps"`
 	Head        string              `json:"head"`
+	// Unrecorded says that a person ended the run while the ledger could not be written,
+	// and what that leaves behind. Of no other end the ledger is without an entry.
+	Unrecorded string `json:"unrecorded,omitempty"`
 }
 
 // Answer is what the update returns to whoever decided.

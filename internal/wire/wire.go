@@ -356,6 +356,7 @@ const (
 	ErrTypeRefused  = "Refused"    // a rule forbids it
 	ErrTypeHeld     = "LockHeld"   // another run holds the estate
 	ErrTypeFenced   = "Superseded" // another run took the estate over
+	ErrTypeDenied   = "Denied"     // the system refused the principal
 	ErrTypeForked   = "Forked"     // the ledger holds other bytes at this place
 )
 
