@@ -25,27 +25,36 @@ type caller struct {
 func (h *Host) caller(ctx context.Context) (caller, error) {
 	info := activity.GetInfo(ctx)
 	id := info.WorkflowExecution
-	if have, ok := h.callers.Load(id.RunID); ok {
-		if c, ok := have.(caller); ok && c.run.Workflow == id.ID {
-			return c, nil
+	return h.callerOf(id.ID, id.RunID, func() (caller, error) {
+		describe := h.Describe
+		if describe == nil {
+			describe = activity.GetClient(ctx).DescribeWorkflowExecution
 		}
+		d, err := describe(ctx, id.ID, id.RunID)
+		if err != nil {
+			return caller{}, fmt.Errorf("ask Temporal which run workflow %s, execution %s, belongs to: %w", id.ID, id.RunID, err)
+		}
+		execution := d.GetWorkflowExecutionInfo()
+		c := caller{
+			run:       ledger.Run{Workflow: id.ID, FirstRun: execution.GetFirstRunId()},
+			namespace: info.Namespace, runbook: info.WorkflowType.Name, started: execution.GetStartTime().AsTime(),
+		}
+		if c.run.FirstRun == "" {
+			return caller{}, fmt.Errorf("%w: Temporal does not say with which execution workflow %s began: this needs a server of 1.26 or later", action.ErrRefused, id.ID)
+		}
+		return c, nil
+	})
+}
+
+// callerOf is whose execution that is: as the worker remembers it, or else as ask says.
+func (h *Host) callerOf(workflow, execution string, ask func() (caller, error)) (caller, error) {
+	m := h.memory()
+	if c, ok := m.callers.Get(execution); ok && c.run.Workflow == workflow {
+		return c, nil
 	}
-	describe := h.Describe
-	if describe == nil {
-		describe = activity.GetClient(ctx).DescribeWorkflowExecution
+	c, err := ask()
+	if err == nil {
+		m.callers.Add(execution, c)
 	}
-	d, err := describe(ctx, id.ID, id.RunID)
-	if err != nil {
-		return caller{}, fmt.Errorf("ask Temporal which run workflow %s, execution %s, belongs to: %w", id.ID, id.RunID, err)
-	}
-	execution := d.GetWorkflowExecutionInfo()
-	c := caller{
-		run:       ledger.Run{Workflow: id.ID, FirstRun: execution.GetFirstRunId()},
-		namespace: info.Namespace, runbook: info.WorkflowType.Name, started: execution.GetStartTime().AsTime(),
-	}
-	if c.run.FirstRun == "" {
-		return caller{}, fmt.Errorf("%w: Temporal does not say with which execution workflow %s began: this needs a server of 1.26 or later", action.ErrRefused, id.ID)
-	}
-	h.callers.Store(id.RunID, c)
-	return c, nil
+	return c, err
 }

@@ -81,12 +81,11 @@ func (h *Host) chain(ctx context.Context, name string, seq int64) (*chain, error
 	if err != nil {
 		return nil, err
 	}
-	fresh := &cached{view: authority.New(c.run)}
-	have, _ := h.runs.LoadOrStore(ofEstate{c.run, name}, fresh)
-	keep, ok := have.(*cached)
-	if !ok {
-		keep = fresh
-	}
+	return h.chainOf(ctx, p, c, name, seq)
+}
+
+func (h *Host) chainOf(ctx context.Context, p place, c caller, name string, seq int64) (*chain, error) {
+	keep := h.memory().run(ofEstate{c.run, name}, &cached{view: authority.New(c.run)})
 	ch := &chain{place: p, caller: c, mu: &keep.mu, view: keep.view, kept: &keep.kept}
 	ch.mu.Lock()
 	defer ch.mu.Unlock()

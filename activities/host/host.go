@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"breakwater/internal/action"
@@ -49,9 +48,7 @@ type Host struct {
 	// own client, which Temporal's simulation has none of.
 	Describe func(ctx context.Context, workflow, execution string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
 
-	read    sync.Map // digest → decoded document: compiled runs and estates
-	callers sync.Map // run id → caller
-	runs    sync.Map // ofEstate → *cached
+	remembered memory
 }
 
 // Registry is the part of a Temporal worker, or of its test environment, that
@@ -163,7 +160,7 @@ func (h *Host) open(ctx context.Context, b *batch) error {
 
 // document reads a document that was pinned when the run was compiled, once per worker.
 func document[T any](ctx context.Context, h *Host, c *chain, ref ledger.DocRef) (*T, error) {
-	have, _ := h.read.Load(ref.SHA256)
+	have, _ := h.memory().docs.Get(ref.SHA256)
 	if v, ok := have.(*T); ok {
 		return v, nil
 	}
@@ -175,6 +172,6 @@ func document[T any](ctx context.Context, h *Host, c *chain, ref ledger.DocRef) 
 	if err := json.Unmarshal(raw, v); err != nil {
 		return nil, fmt.Errorf("read %s: %w", ref.Key, err)
 	}
-	h.read.Store(ref.SHA256, v)
+	h.memory().docs.Add(ref.SHA256, v)
 	return v, nil
 }

@@ -170,7 +170,7 @@ func (h *Host) appendEntry(ctx context.Context, in wire.AppendInput) error {
 		return err
 	}
 	if c.view.Ended {
-		h.runs.Delete(ofEstate{c.run, in.Estate})
+		h.memory().runs.Remove(ofEstate{c.run, in.Estate})
 	}
 	return nil
 }
