@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/authority"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
@@ -107,8 +108,13 @@ type records struct{ *batch }
 
 // RecordsOf reads a run's ledger for a caller outside of a phase: its obligations
 // alone, since what steps left is found by the compiled run.
-func RecordsOf(s store.Store, run ledger.Run) action.Records {
-	return records{&batch{run: run, ledger: s, compiled: &runbook.Compiled{}}}
+func RecordsOf(e *estate.Estate, s store.Store, run ledger.Run) (action.Records, error) {
+	trusted, err := e.Ledger.Trusted(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	c := &chain{place: place{estate: e, ledger: s, trusted: trusted}, caller: caller{run: run}}
+	return records{&batch{chain: c, run: run, ledger: s, trusted: trusted, compiled: &runbook.Compiled{}}}, nil
 }
 
 // Outcome returns what the action's last Apply on the item returned.
@@ -156,29 +162,15 @@ func (r records) latest(ctx context.Context, name, item, kind string, into any) 
 	return fmt.Errorf("%s left nothing for %s in this run: %w", name, item, fs.ErrNotExist)
 }
 
-// Obligations lists the run's open obligations as the ledger's chain has them.
+// Obligations lists the run's open obligations as the ledger's chain has them, as far as a
+// signer of the estate vouches for it.
 func (r records) Obligations(ctx context.Context) ([]action.Obligation, error) {
-	entries, _, err := store.Load(ctx, r.ledger, r.run)
-	if err != nil {
+	c := chain{place: r.chain.place, caller: r.chain.caller, view: authority.New(r.run)} // a look of its own, from the first entry
+	if err := c.readOn(ctx); err != nil {
 		return nil, err
 	}
-	if len(entries) == 0 { // each run begins with one: this is no list without obligations
-		return nil, fmt.Errorf("list the obligations of run %s: the ledger has no entry of it: %w", r.run, fs.ErrNotExist)
+	if c.view.Head.Seq == 0 { // each run begins with an entry: this is no list without obligations
+		return nil, fmt.Errorf("list the obligations of run %s: the ledger has no signed entry of it: %w", r.run, fs.ErrNotExist)
 	}
-	var all []action.Obligation
-	for _, e := range entries {
-		if e.Kind != ledger.Obligation {
-			continue
-		}
-		var o action.Obligation
-		if err := json.Unmarshal(e.Body, &o); err != nil {
-			return nil, fmt.Errorf("read entry %d: %w", e.Seq, err)
-		}
-		if i := slices.IndexFunc(all, func(have action.Obligation) bool { return have.ID == o.ID }); i >= 0 {
-			all[i] = o // assigned
-		} else {
-			all = append(all, o)
-		}
-	}
-	return all, nil
+	return c.view.Obligations, nil
 }

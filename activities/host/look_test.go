@@ -1,6 +1,8 @@
 package host
 
 import (
+	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"slices"
@@ -12,7 +14,11 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
+	"breakwater/internal/sshsig"
 	"breakwater/internal/verdict"
+	"breakwater/internal/wire"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // TestADeadSourceIsAcceptedOnce: of many unknowns that have the unreachable source as
@@ -84,8 +90,88 @@ func TestNoEntriesAreNoList(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer folder.Close() //nolint:errcheck // the test is over
-	if all, err := RecordsOf(folder, ledger.Run{Workflow: "w", FirstRun: "f"}).Obligations(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+	r, err := RecordsOf(&estate.Estate{Estate: "lab"}, folder, ledger.Run{Workflow: "w", FirstRun: "f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := r.Obligations(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("obligations of a run without entries: %v, %v", all, err)
+	}
+}
+
+// TestForgedObligations: what no signer of the estate vouches for is no obligation, and
+// assigns none.
+func TestForgedObligations(t *testing.T) {
+	run := ledger.Run{Workflow: "w", FirstRun: "f"}
+	key := func(n byte) ssh.Signer {
+		s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(append(make([]byte, 31), n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	e := &estate.Estate{Estate: "lab", Ledger: estate.Ledger{Signers: []string{sshsig.Public(key(1)).String()}}}
+	owed := action.Obligation{ID: "fence/1", What: "Fence the writers"}
+	other := owed
+	other.ID = "probe/1"
+	assigned := owed
+	assigned.Owner, assigned.Due = "mallory", "2099-01-01"
+	for name, tc := range map[string]struct {
+		forged action.Obligation
+		by     ssh.Signer // nil for nobody
+		want   []action.Obligation
+		said   string // in the error
+	}{
+		"by nobody":          {other, nil, []action.Obligation{owed}, ""},
+		"assigned by nobody": {assigned, nil, []action.Obligation{owed}, ""},
+		"by somebody else":   {assigned, key(2), nil, "signed head"},
+		"by a signer":        {assigned, key(1), []action.Obligation{assigned}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder, err := store.OpenFolder(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer folder.Close() //nolint:errcheck // the test is over
+			chain := ledger.NewChain(run)
+			enter := func(by ssh.Signer, kind ledger.Kind, body any) {
+				t.Helper()
+				raw, err := json.Marshal(body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				data, head, err := chain.Append(ledger.Entry{Time: time.Unix(1, 0), Kind: kind, Body: raw})
+				if err == nil {
+					err = store.Append(t.Context(), folder, head, data)
+				}
+				if err == nil && by != nil {
+					var signed ledger.SignedHead
+					if signed, err = ledger.SignHead(by, head); err == nil {
+						err = store.PutHead(t.Context(), folder, signed)
+					}
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			enter(key(1), ledger.RunStarted, wire.StartedBody{})
+			enter(key(1), ledger.Obligation, owed)
+			enter(tc.by, ledger.Obligation, tc.forged)
+			r, err := RecordsOf(e, folder, run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := r.Obligations(t.Context())
+			if tc.said != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.said) {
+					t.Errorf("obligations %+v, %v; want an error about its %s", all, err, tc.said)
+				}
+				return
+			}
+			if err != nil || !slices.Equal(all, tc.want) {
+				t.Errorf("obligations %+v, %v; want %+v", all, err, tc.want)
+			}
+		})
 	}
 }
 

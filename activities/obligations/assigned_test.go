@@ -31,7 +31,10 @@ func TestObligations(t *testing.T) {
 	chain := ledger.NewChain(run)
 	def := w.Action("obligations.assigned")
 	r := w.Request(def, "")
-	r.Records = host.RecordsOf(in, run)
+	worker, err := w.Systems.Signer(t.Context(), w.Estate)
+	w.Must(err)
+	r.Records, err = host.RecordsOf(w.Estate, in, run)
+	w.Must(err)
 
 	owed := action.Obligation{ID: "fence/storage.fence/1", Step: "fence/storage.fence", Title: "Fence", What: "Fence the writers"}
 	other := owed
@@ -46,6 +49,9 @@ func TestObligations(t *testing.T) {
 		data, head, err := chain.Append(ledger.Entry{Time: w.Run.Started, Kind: kind, Step: step, Body: raw})
 		w.Must(err)
 		w.Must(store.Append(t.Context(), in, head, data))
+		signed, err := ledger.SignHead(worker, head)
+		w.Must(err)
+		w.Must(store.PutHead(t.Context(), in, signed))
 	}
 	// Each run's ledger begins with an entry: one without any is not this run's.
 	if obs, err := def.Verify(t.Context(), r, nil); err != nil || action.Worst(obs) != verdict.Unknown {
@@ -78,7 +84,13 @@ func TestObligations(t *testing.T) {
 	prove.Action(t, def, r, faults.Ledgers(faults.Ledger{
 		Storage: faults.Storage{Endpoint: server.Endpoint, AccessKey: miniotest.RootUser, SecretKey: miniotest.RootPassword, Bucket: "ledger"},
 		Chain:   "test/" + ledger.ChainPrefix(run),
-		Stop:    func(context.Context) error { server.Kill(); return nil },
-		Start:   server.Run,
+		Sign: func(entry []byte) (string, []byte, error) {
+			e, err := ledger.ParseEntry(entry)
+			w.Must(err)
+			signed, err := ledger.SignHead(worker, ledger.Head{Run: run, Seq: e.Seq, Hash: ledger.Digest(entry)})
+			return "test/" + ledger.HeadKey(run, e.Seq), signed.Bytes(), err
+		},
+		Stop:  func(context.Context) error { server.Kill(); return nil },
+		Start: server.Run,
 	}))
 }

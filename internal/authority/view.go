@@ -26,10 +26,10 @@ type View struct {
 	Files wire.Files // what the run was compiled to
 	// Estate is the name of the run's estate, and EstateDigest what people sign.
 	Estate, EstateDigest string
-	Continued            int               // how often the run has continued as new
-	State                ledger.DocRef     // what it handed on when it did so last
-	StateHead            ledger.Head       // where the chain stood then
-	Obligations          int               // how many there are
+	Continued            int           // how often the run has continued as new
+	State                ledger.DocRef // what it handed on when it did so last
+	StateHead            ledger.Head   // where the chain stood then
+	Obligations          []action.Obligation
 	Ended                bool              // the run's last entry is there
 	Plans                []Plan            // oldest first
 	Gates                []Gate            // oldest first; the last one of a stage and direction counts
@@ -178,7 +178,7 @@ func (v *View) Add(e ledger.Entry, head ledger.Head) error {
 	case ledger.Observed:
 		err = fold(e, func(b wire.ObservedBody) { v.observed(e, b) })
 	case ledger.Obligation:
-		v.Obligations++
+		err = fold(e, v.obliged)
 	case ledger.RunEnded:
 		v.Ended = true
 	case ledger.Refused, ledger.Note: // grant nothing
@@ -252,6 +252,15 @@ func (v *View) observed(e ledger.Entry, b wire.ObservedBody) {
 		into = v.Back
 	}
 	into[place(e)] = Seen{b, e.Seq}
+}
+
+// obliged takes in what is left to prove, or who was named for it.
+func (v *View) obliged(o action.Obligation) {
+	if i := slices.IndexFunc(v.Obligations, func(have action.Obligation) bool { return have.ID == o.ID }); i >= 0 {
+		v.Obligations[i] = o
+	} else {
+		v.Obligations = append(v.Obligations, o)
+	}
 }
 
 // place is what an entry is about: a step, or a stage that only looks.

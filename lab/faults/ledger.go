@@ -20,6 +20,10 @@ type Ledger struct {
 	Storage Storage // its Bucket is the ledger's
 	Chain   string  // what the keys of the run's entries begin with, up to the last slash and with it
 
+	// Sign makes what a signer of the estate keeps of an entry that it vouches for, and
+	// under which key of the bucket.
+	Sign func(entry []byte) (key string, head []byte, err error)
+
 	// Stop and Start end and bring back the ledger's server, as those of a Region.
 	Stop, Start func(context.Context) error
 }
@@ -37,14 +41,21 @@ func Ledgers(l Ledger) fault.Set {
 	}
 }
 
-// unassigned continues the run's chain by hand with an obligation that nobody
-// owns, as a step does that another one follows.
+func (l Ledger) signer() string {
+	if l.Sign == nil {
+		return ""
+	}
+	return "there"
+}
+
+// unassigned continues the run's chain with an obligation that nobody owns, as a step does
+// that another one follows.
 func unassigned(l Ledger) fault.Fault {
 	type version struct{ key, id *string }
-	var k kept[version]
+	var k, vouched kept[version]
 	return fault.Fault{
 		Name: "ledger.obligation-unassigned", Doc: "something is left to prove, and nobody owns it",
-		Available: needs(with(l.Storage.there(), "run's chain", l.Chain)),
+		Available: needs(with(with(l.Storage.there(), "run's chain", l.Chain), "signer", l.signer())),
 		Inject: func(ctx context.Context) error {
 			c := l.Storage.s3()
 			list, err := c.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &l.Storage.Bucket, Prefix: &l.Chain})
@@ -74,17 +85,31 @@ func unassigned(l Ledger) fault.Fault {
 			next := fmt.Appendf(nil, `{"seq":%d,"prev":"%x","time":%q,"run":%s,"kind":"obligation","step":"fault","body":`+
 				`{"id":"fault","step":"fault","title":"A fault","what":"Find an owner"}}`+"\n", e.Seq+1, sha256.Sum256(last), e.Time, e.Run)
 			key := fmt.Sprintf("%s%012d.json", l.Chain, e.Seq+1)
-			put, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: &l.Storage.Bucket, Key: &key, Body: bytes.NewReader(next), IfNoneMatch: aws.String("*")})
+			headKey, head, err := l.Sign(next)
 			if err != nil {
 				return err
 			}
-			return k.put(version{&key, put.VersionId})
+			for _, o := range []struct {
+				key  string
+				body []byte
+				in   *kept[version]
+			}{{key, next, &k}, {headKey, head, &vouched}} {
+				put, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: &l.Storage.Bucket, Key: &o.key, Body: bytes.NewReader(o.body), IfNoneMatch: aws.String("*")})
+				if err == nil {
+					err = o.in.put(version{&o.key, put.VersionId})
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 		Heal: func(ctx context.Context) error {
-			return k.heal(func(v version) error {
+			away := func(v version) error {
 				_, err := l.Storage.s3().DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &l.Storage.Bucket, Key: v.key, VersionId: v.id})
 				return err
-			})
+			}
+			return errors.Join(k.heal(away), vouched.heal(away))
 		},
 	}
 }
