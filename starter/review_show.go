@@ -188,11 +188,7 @@ func (r *reviewed) showRun(p sheet, now time.Time) {
 	if f.Incident != "" || f.Mode == action.ModeLive {
 		p.fact(plain, "incident", orElse(f.Incident, "none"))
 	}
-	by := ""
-	if f.Scheduled {
-		by = " by a Schedule"
-	}
-	p.fact(plain, "started", fmt.Sprintf("%s%s, %s ago", moment(f.Started), by, ago(now.Sub(f.Started))))
+	p.fact(plain, "started", fmt.Sprintf("%s %s, %s ago", moment(f.Started), orElse(f.By(), "by somebody"), ago(now.Sub(f.Started))))
 	if f.OutageStart != nil {
 		p.fact(plain, "outage", fmt.Sprintf("since %s, for %s", moment(*f.OutageStart), ago(now.Sub(*f.OutageStart))))
 	}

@@ -165,11 +165,14 @@ func (b *bench) attack(ctx workflow.Context, mode string, open wire.Status) (sai
 	var plan wire.PlanResult
 	try("an Apply of a run without a ledger", b.ask(ctx, "storage.fence:apply", act(nil), nil))
 	c := ledger.NewChain(me)
-	lie := made.Run
-	lie.Mode = action.ModeLive
-	lie.SourceUnreachable = true
-	try("a start that accepts what nobody accepted", b.forge(ctx, &c, ledger.RunStarted, "", wire.StartedBody{Run: lie, Input: input}))
-	if err := b.forge(ctx, &c, ledger.RunStarted, "", wire.StartedBody{Run: made.Run, Input: input}); err != nil {
+	lie := made.Started
+	lie.Run.Mode = action.ModeLive
+	lie.Run.SourceUnreachable = true
+	try("a start that accepts what nobody accepted", b.forge(ctx, &c, ledger.RunStarted, "", lie))
+	lie = made.Started
+	lie.Claimed = "somebody else"
+	try("a start by somebody else", b.forge(ctx, &c, ledger.RunStarted, "", lie))
+	if err := b.forge(ctx, &c, ledger.RunStarted, "", made.Started); err != nil {
 		return said, err
 	}
 	compiled := wire.CompiledBody{

@@ -127,7 +127,7 @@ func (s *story) serve(env *testsuite.TestWorkflowEnvironment) {
 	reg := func(name string, f any) { env.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name}) }
 	reg(wire.CompileRun, func(context.Context, wire.CompileInput) (wire.CompileResult, error) {
 		run := action.Run{Namespace: "default", Workflow: "w", FirstRun: "first", Runbook: "P", Mode: action.ModeLive}
-		return wire.CompileResult{Run: run, Compiled: s.compiled()}, nil
+		return wire.CompileResult{Run: run, Started: wire.StartedBody{Run: run}, Compiled: s.compiled()}, nil
 	})
 	reg(wire.AppendEntry, func(_ context.Context, in wire.AppendInput) error {
 		s.mu.Lock()

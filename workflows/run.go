@@ -129,11 +129,11 @@ func (i Interpreter) execute(ctx workflow.Context, input json.RawMessage) (wire.
 	if err := r.listen(ctx); err != nil {
 		return wire.Result{}, err
 	}
-	_, scheduled := workflow.GetTypedSearchAttributes(ctx).GetKeyword(temporal.NewSearchAttributeKeyKeyword("TemporalScheduledById"))
-	if err := r.compile(ctx, input, scheduled); err != nil {
+	started, err := r.compile(ctx, input)
+	if err != nil {
 		return wire.Result{}, err // nothing was touched, and nothing is in the ledger
 	}
-	if err := r.begin(ctx, input, scheduled); err != nil {
+	if err := r.begin(ctx, started); err != nil {
 		return r.end(ctx, err)
 	}
 	return r.goOn(ctx)
@@ -149,13 +149,14 @@ func (r *run) goOn(ctx workflow.Context) (wire.Result, error) {
 	return r.end(ctx, err)
 }
 
-// compile reads runbook and estate once, and checks the input against both.
-func (r *run) compile(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
+// compile reads runbook and estate once, and checks the input against both. It returns how
+// the run was started.
+func (r *run) compile(ctx workflow.Context, input json.RawMessage) (wire.StartedBody, error) {
 	var res wire.CompileResult
 	cctx := workflow.WithActivityOptions(ctx, looking("read "+workflow.GetInfo(ctx).WorkflowType.Name+" and the estate"))
-	err := workflow.ExecuteActivity(cctx, wire.CompileRun, wire.CompileInput{Input: input, Scheduled: scheduled, Engine: r.Engine}).Get(ctx, &res)
+	err := workflow.ExecuteActivity(cctx, wire.CompileRun, wire.CompileInput{Input: input, Engine: r.Engine}).Get(ctx, &res)
 	if err != nil {
-		return err
+		return res.Started, err
 	}
 	r.Run, r.Compiled, r.Files, r.File = res.Run, res.Compiled, res.Files, res.Runbook
 	r.Chain = ledger.NewChain(ledger.Run{Workflow: r.Run.Workflow, FirstRun: r.Run.FirstRun})
@@ -167,13 +168,17 @@ func (r *run) compile(ctx workflow.Context, input json.RawMessage, scheduled boo
 		}
 		r.Status.Stages = append(r.Status.Stages, ss)
 	}
-	return nil
+	if res.Started.Run.Workflow == "" { // the worker that compiled it left this to the workflow
+		_, scheduled := workflow.GetTypedSearchAttributes(ctx).GetKeyword(temporal.NewSearchAttributeKeyKeyword("TemporalScheduledById"))
+		res.Started = wire.StartedBody{Run: r.Run, Input: input, Scheduled: scheduled}
+	}
+	return res.Started, nil
 }
 
 // begin writes the first entries and takes the lock.
-func (r *run) begin(ctx workflow.Context, input json.RawMessage, scheduled bool) error {
+func (r *run) begin(ctx workflow.Context, started wire.StartedBody) error {
 	in := r.Compiled.Input
-	if err := r.record(ctx, ledger.RunStarted, "", "", wire.StartedBody{Run: r.Run, Input: input, Scheduled: scheduled}); err != nil {
+	if err := r.record(ctx, ledger.RunStarted, "", "", started); err != nil {
 		return err
 	}
 	if err := r.record(ctx, ledger.Compiled, "", "", wire.CompiledBody{

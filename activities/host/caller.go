@@ -2,13 +2,19 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/clip"
 	"breakwater/internal/ledger"
+	"breakwater/internal/wire"
 
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 )
 
 // caller is the run for which an activity works, as Temporal knows it. Inputs say nothing
@@ -58,3 +64,28 @@ func (h *Host) callerOf(workflow, execution string, ask func() (caller, error)) 
 	}
 	return c, err
 }
+
+// starter asks Temporal who started a run: it is in the first event of its first execution.
+func starter(ctx context.Context, c caller) (wire.Starter, error) {
+	page, err := activity.GetClient(ctx).WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
+		Namespace: c.namespace, MaximumPageSize: 1, Execution: &common.WorkflowExecution{WorkflowId: c.run.Workflow, RunId: c.run.FirstRun},
+	})
+	events := page.GetHistory().GetEvents()
+	if err == nil && len(events) == 0 {
+		err = errors.New("its history has no first event")
+	}
+	if err != nil {
+		return wire.Starter{}, fmt.Errorf("ask Temporal who started run %s: %w", c.run, err)
+	}
+	first := events[0].GetWorkflowExecutionStartedEventAttributes()
+	who := wire.Starter{Claimed: clip.Bytes(first.GetIdentity(), claimedMost), Parent: first.GetParentWorkflowExecution().GetWorkflowId()}
+	if by, ok := first.GetSearchAttributes().GetIndexedFields()["TemporalScheduledById"]; ok {
+		if err := converter.GetDefaultDataConverter().FromPayload(by, &who.Schedule); err != nil {
+			return who, fmt.Errorf("ask Temporal which Schedule started run %s: %w", c.run, err)
+		}
+	}
+	return who, nil
+}
+
+// claimedMost is how much is kept of what a client called itself.
+const claimedMost = 200

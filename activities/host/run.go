@@ -74,8 +74,12 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 	if err != nil {
 		return bad("%w", err)
 	}
-	if in.Scheduled && input.Mode == action.ModeLive {
-		return bad("mode live was refused: a Schedule started this run, and only a person starts the real thing; use mode plan or drill in the Schedule")
+	who, err := starter(ctx, by)
+	if err != nil {
+		return res, err
+	}
+	if who.Schedule != "" && input.Mode == action.ModeLive {
+		return bad("mode live was refused: Schedule %q started this run, and only a person starts the real thing; use mode plan or drill in the Schedule", who.Schedule)
 	}
 	c, err := runbook.Compile(rb, e, h.Catalogue, input)
 	if err != nil {
@@ -102,11 +106,11 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 		err = errors.Join(err, encErr)
 		return ref
 	}
-	was := wire.StartedBody{Run: by.begin(input), Input: in.Input, Scheduled: in.Scheduled}
-	keep(docStarted, &was)
+	res.Started = wire.StartedBody{Run: by.begin(input), Input: in.Input, Scheduled: who.Schedule != "", Starter: who}
+	keep(docStarted, &res.Started)
 	res.Files = wire.Files{Compiled: keep(docCompiled, c), Estate: keep(docEstate, e)}
 	res.Runbook = keep(docRunbook, rb)
-	res.Run, res.Compiled = was.Run, *c
+	res.Run, res.Compiled = res.Started.Run, *c
 	return res, err
 }
 

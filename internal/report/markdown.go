@@ -141,7 +141,7 @@ func (r Report) identity() [][2]string {
 	if r.DetectedAt != nil {
 		facts = append(facts, [2]string{"detected", moment(*r.DetectedAt)})
 	}
-	facts = append(facts, [2]string{"started", moment(r.Started)})
+	facts = append(facts, [2]string{"started", strings.TrimSpace(moment(r.Started) + " " + r.StartedBy.By())})
 	if r.Ended != nil {
 		facts = append(facts, [2]string{"ended", moment(*r.Ended)})
 	} else {

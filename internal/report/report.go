@@ -25,22 +25,23 @@ type Report struct {
 	How string `json:"how"`
 	Why string `json:"why"` // of a run that ended without a pass
 
-	Runbook       string      `json:"runbook"`
-	About         string      `json:"about"` // the runbook's one-line summary
-	RunbookDigest string      `json:"runbook_digest"`
-	Estate        string      `json:"estate"`
-	EstateDigest  string      `json:"estate_digest"`
-	Mode          action.Mode `json:"mode"`
-	Run           ledger.Run  `json:"run"`
-	Incident      string      `json:"incident"`
-	Source        string      `json:"source"`
-	Target        string      `json:"target"`
-	Groups        []string    `json:"groups"` // in scope; empty means all
-	OutageStart   *time.Time  `json:"outage_start"`
-	DetectedAt    *time.Time  `json:"detected_at"`
-	Started       time.Time   `json:"started"`
-	Ended         *time.Time  `json:"ended"` // nil: not ended
-	AsOf          time.Time   `json:"as_of"` // of the newest entry: until when the report knows anything
+	Runbook       string       `json:"runbook"`
+	About         string       `json:"about"` // the runbook's one-line summary
+	RunbookDigest string       `json:"runbook_digest"`
+	Estate        string       `json:"estate"`
+	EstateDigest  string       `json:"estate_digest"`
+	Mode          action.Mode  `json:"mode"`
+	Run           ledger.Run   `json:"run"`
+	Incident      string       `json:"incident"`
+	Source        string       `json:"source"`
+	Target        string       `json:"target"`
+	Groups        []string     `json:"groups"` // in scope; empty means all
+	OutageStart   *time.Time   `json:"outage_start"`
+	DetectedAt    *time.Time   `json:"detected_at"`
+	Started       time.Time    `json:"started"`
+	StartedBy     wire.Starter `json:"started_by,omitzero"`
+	Ended         *time.Time   `json:"ended"` // nil: not ended
+	AsOf          time.Time    `json:"as_of"` // of the newest entry: until when the report knows anything
 
 	Obligations []action.Obligation `json:"obligations"`
 	Waived      []Waived            `json:"waived"` // items that people let be although they are not proven

@@ -60,7 +60,7 @@ func (b *builder) started(e ledger.Entry) {
 	r := &b.rep
 	r.Runbook, r.Mode, r.Incident, r.Source, r.Target = s.Run.Runbook, s.Run.Mode, s.Run.Incident, s.Run.Source, s.Run.Target
 	r.Groups, r.OutageStart, r.DetectedAt, r.Started = list(s.Run.Groups), s.Run.OutageStart, s.Run.DetectedAt, s.Run.Started.UTC()
-	if r.Started.IsZero() {
+	if r.StartedBy = s.Starter; r.Started.IsZero() {
 		r.Started = e.Time
 	}
 }

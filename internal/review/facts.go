@@ -31,9 +31,10 @@ type Facts struct {
 	EstateDigest string      `json:"estate_digest"`
 	Started      time.Time   `json:"started"`
 	Scheduled    bool        `json:"scheduled,omitempty"` // a Schedule started it
-	OutageStart  *time.Time  `json:"outage_start,omitempty"`
-	DetectedAt   *time.Time  `json:"detected_at,omitempty"`
-	DeadSince    *time.Time  `json:"source_dead_since,omitempty"`
+	wire.Starter
+	OutageStart *time.Time `json:"outage_start,omitempty"`
+	DetectedAt  *time.Time `json:"detected_at,omitempty"`
+	DeadSince   *time.Time `json:"source_dead_since,omitempty"`
 
 	Gate      string    `json:"gate"`
 	Direction string    `json:"direction"` // [approval.Do] or [approval.Undo]
@@ -65,7 +66,7 @@ func Run(entries []ledger.Entry) (Facts, error) {
 	r, in := started.Run, compiled.Input
 	f = Facts{
 		Runbook: compiled.Runbook, Mode: in.Mode, Source: in.Source(), Target: in.Target(), Incident: in.Incident, Groups: in.Groups,
-		Estate: compiled.Estate, EstateDigest: compiled.EstateDigest, Started: r.Started.UTC(), Scheduled: started.Scheduled,
+		Estate: compiled.Estate, EstateDigest: compiled.EstateDigest, Started: r.Started.UTC(), Scheduled: started.Scheduled, Starter: started.Starter,
 		OutageStart: in.OutageStart, DetectedAt: in.DetectedAt, DeadSince: in.SourceDeadSince,
 	}
 	// The first two entries say the same things: a worker that lets them differ is

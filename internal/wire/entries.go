@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"breakwater/internal/action"
@@ -20,6 +21,28 @@ type StartedBody struct {
 	Run       action.Run      `json:"run"`
 	Input     json.RawMessage `json:"input"`
 	Scheduled bool            `json:"scheduled,omitempty"`
+	Starter
+}
+
+// Starter is who started a run, as Temporal noted it when it began.
+type Starter struct {
+	// Claimed is what the client that started it called itself. Nothing proves it.
+	Claimed  string `json:"claimed_by,omitempty"`
+	Schedule string `json:"schedule,omitempty"` // the id of the Schedule that started it
+	Parent   string `json:"parent,omitempty"`   // the id of the workflow whose child it is
+}
+
+// By says who it was, for people; it is empty where nothing is known.
+func (s Starter) By() string {
+	switch {
+	case s.Schedule != "":
+		return fmt.Sprintf("by Schedule %q", s.Schedule)
+	case s.Parent != "":
+		return fmt.Sprintf("by workflow %q", s.Parent)
+	case s.Claimed != "":
+		return fmt.Sprintf("by a client that called itself %q, which nothing proves", s.Claimed)
+	}
+	return ""
 }
 
 // CompiledBody is the body of compiled. The documents are in the entry.

@@ -88,11 +88,11 @@ const (
 // Activity names the Temporal activity of a phase: "table.promote:plan".
 func Activity(action string, p Phase) string { return action + ":" + string(p) }
 
-// CompileInput starts a run. Which run it is, Temporal tells the activity.
+// CompileInput starts a run. Which run it is, and who started it, Temporal tells the
+// activity.
 type CompileInput struct {
-	Input     json.RawMessage `json:"input"`
-	Scheduled bool            `json:"scheduled,omitempty"` // a Schedule started it
-	Engine    int             `json:"engine"`              // of the interpreter that asks
+	Input  json.RawMessage `json:"input"`
+	Engine int             `json:"engine"` // of the interpreter that asks
 }
 
 // CompileResult is the compiled run, and where it lies in the ledger.
@@ -100,6 +100,7 @@ type CompileResult struct {
 	// Run is the run as Temporal and its input make it. The interpreter takes it
 	// from here, so that a history replays to the same signatures under any name.
 	Run      action.Run       `json:"run"`
+	Started  StartedBody      `json:"started"` // for the first entry
 	Compiled runbook.Compiled `json:"compiled"`
 	Files    Files            `json:"files"`
 	Runbook  ledger.DocRef    `json:"runbook"` // the file as it was read
