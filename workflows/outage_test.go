@@ -25,6 +25,7 @@ import (
 	"breakwater/workflows"
 
 	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/history/v1"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -132,7 +133,7 @@ func newPlay(t *testing.T) *play {
 	t.Cleanup(func() { folder.Close() })
 	p := &play{hooked: &hooked{Store: folder}}
 	p.bench = &bench{t: t, model: newModel(), estate: testEstate(t), ledger: folder, books: []*runbook.Runbook{rb}}
-	p.host = &host.Host{Catalogue: p.model.catalogue(definitions(t)), Runbooks: p.books, Estates: estates{e: p.estate, ledger: p.hooked, key: signer(t, 99)}, Describe: first}
+	p.host = &host.Host{Catalogue: p.model.catalogue(definitions(t)), Runbooks: p.books, Estates: estates{e: p.estate, ledger: p.hooked, key: signer(t, 99)}, Server: simulated{}}
 	p.env = (&testsuite.WorkflowTestSuite{}).NewTestWorkflowEnvironment()
 	p.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&host.Interceptor{}}, DeadlockDetectionTimeout: time.Minute})
 	p.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: "small", TaskQueue: "q"})
@@ -142,11 +143,18 @@ func newPlay(t *testing.T) *play {
 	return p
 }
 
-// first says which run an activity works for, which the simulation does not know.
-func first(_ context.Context, id, run string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+// simulated says which run an activity works for, and who started it, which the simulation
+// does not know.
+type simulated struct{}
+
+func (simulated) Describe(_ context.Context, id, run string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflow.WorkflowExecutionInfo{
 		Execution: &common.WorkflowExecution{WorkflowId: id, RunId: run}, FirstRunId: "first", StartTime: timestamppb.New(time.Unix(1_800_000_000, 0)),
 	}}, nil
+}
+
+func (simulated) History(context.Context, *workflowservice.GetWorkflowExecutionHistoryRequest) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+	return &workflowservice.GetWorkflowExecutionHistoryResponse{History: &history.History{Events: []*history.HistoryEvent{{}}}}, nil
 }
 
 func (p *play) now() wire.Status {

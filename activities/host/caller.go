@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 )
 
@@ -27,16 +28,36 @@ type caller struct {
 	started   time.Time
 }
 
+// Server is what the border asks Temporal's server.
+type Server interface {
+	Describe(ctx context.Context, workflow, execution string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
+	History(ctx context.Context, page *workflowservice.GetWorkflowExecutionHistoryRequest) (*workflowservice.GetWorkflowExecutionHistoryResponse, error)
+}
+
+func (h *Host) server(ctx context.Context) Server {
+	if h.Server != nil {
+		return h.Server
+	}
+	return ofWorker{activity.GetClient(ctx)}
+}
+
+// ofWorker asks by a worker's client.
+type ofWorker struct{ client client.Client }
+
+func (o ofWorker) Describe(ctx context.Context, workflow, execution string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	return o.client.DescribeWorkflowExecution(ctx, workflow, execution)
+}
+
+func (o ofWorker) History(ctx context.Context, page *workflowservice.GetWorkflowExecutionHistoryRequest) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+	return o.client.WorkflowService().GetWorkflowExecutionHistory(ctx, page)
+}
+
 // caller asks Temporal who scheduled the activity, once for each execution.
 func (h *Host) caller(ctx context.Context) (caller, error) {
 	info := activity.GetInfo(ctx)
 	id := info.WorkflowExecution
 	return h.callerOf(id.ID, id.RunID, func() (caller, error) {
-		describe := h.Describe
-		if describe == nil {
-			describe = activity.GetClient(ctx).DescribeWorkflowExecution
-		}
-		d, err := describe(ctx, id.ID, id.RunID)
+		d, err := h.server(ctx).Describe(ctx, id.ID, id.RunID)
 		if err != nil {
 			return caller{}, fmt.Errorf("ask Temporal which run workflow %s, execution %s, belongs to: %w", id.ID, id.RunID, err)
 		}
@@ -66,8 +87,8 @@ func (h *Host) callerOf(workflow, execution string, ask func() (caller, error)) 
 }
 
 // starter asks Temporal who started a run: it is in the first event of its first execution.
-func starter(ctx context.Context, c caller) (wire.Starter, error) {
-	page, err := activity.GetClient(ctx).WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
+func (h *Host) starter(ctx context.Context, c caller) (wire.Starter, error) {
+	page, err := h.server(ctx).History(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace: c.namespace, MaximumPageSize: 1, Execution: &common.WorkflowExecution{WorkflowId: c.run.Workflow, RunId: c.run.FirstRun},
 	})
 	events := page.GetHistory().GetEvents()

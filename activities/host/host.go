@@ -21,7 +21,6 @@ import (
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
 
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/crypto/ssh"
 )
@@ -44,9 +43,9 @@ type Host struct {
 	Estates   Estates
 	// Wait lets time pass; nil waits by the clock.
 	Wait func(context.Context, time.Duration) error
-	// Describe asks the server about an execution of a workflow; nil asks by the worker's
-	// own client, which Temporal's simulation has none of.
-	Describe func(ctx context.Context, workflow, execution string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
+	// Server tells about workflows; nil asks by the worker's own client, which Temporal's
+	// simulation has none of.
+	Server Server
 
 	remembered memory
 }

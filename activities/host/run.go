@@ -74,7 +74,7 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 	if err != nil {
 		return bad("%w", err)
 	}
-	who, err := starter(ctx, by)
+	who, err := h.starter(ctx, by)
 	if err != nil {
 		return res, err
 	}
