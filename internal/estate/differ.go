@@ -67,7 +67,7 @@ func matterOf(path []string, about Matter, f reflect.StructField) Matter {
 			return AboutPeople
 		case "ledger":
 			return AboutLedger
-		case "regions", "buckets", "witness":
+		case "regions", "buckets", "witness", "lineage":
 			return AboutPlaces
 		case "groups":
 			return AboutGroups

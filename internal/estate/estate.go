@@ -34,6 +34,7 @@ type Estate struct {
 	Roles     []Role   `json:"roles" yaml:"roles"`                               // who decides and who is asked
 	Buckets   []Bucket `json:"buckets" yaml:"buckets"`                           // logical buckets and the real one in each region
 	Groups    []Group  `json:"groups" yaml:"groups"`                             // what comes back together
+	Lineage   *Lineage `json:"lineage,omitempty" yaml:"lineage,omitempty"`       // where OpenLineage events are kept; without it only the estate, the tables' logs and the brokers tell who read what
 	Backup    *Backup  `json:"backup,omitempty" yaml:"backup,omitempty"`         // where backups go, who may add to them and how long they stay; without it none are taken
 }
 
@@ -278,6 +279,8 @@ type Topic struct {
 type ConsumerGroup struct {
 	ConsumerGroup string   `json:"consumer_group" yaml:"consumer_group"` // its name in Kafka
 	Topics        []string `json:"topics" yaml:"topics"`                 // those whose offsets it keeps, all of the group's tier
+	// Writes are the tables and topics into which its consumers bring what they read; a name that is both as table:NAME or topic:NAME.
+	Writes []string `json:"writes,omitempty" yaml:"writes,omitempty"`
 }
 
 // Access says who reads and who writes a group's data in each region.
@@ -306,6 +309,10 @@ type Pipeline struct {
 	Connector string `json:"connector" yaml:"connector"` // what it runs in; temporal-schedule is the only one so far
 	// In is the pipeline's name in the orchestrator of each region.
 	In map[string]string `json:"in" yaml:"in"`
+	// Reads are the tables and topics that it reads; a name that is both as table:NAME or topic:NAME.
+	Reads []string `json:"reads,omitempty" yaml:"reads,omitempty"`
+	// Writes are the tables and topics that it writes; a name that is both as table:NAME or topic:NAME.
+	Writes []string `json:"writes,omitempty" yaml:"writes,omitempty"`
 }
 
 // Canary is a topic of the group through which a marked record is sent.

@@ -57,6 +57,7 @@ func (e *Estate) Validate() []Problem {
 	v.ledger()
 	v.backup()
 	v.witness()
+	v.lineage()
 	v.refs("", reflect.ValueOf(e).Elem())
 	v.texts("", reflect.ValueOf(e).Elem())
 	return v.problems

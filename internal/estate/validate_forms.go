@@ -169,17 +169,21 @@ func (v *validator) routed(at string, g *Group) {
 // witness keeps the journal apart from the tables: what promotes a table quarantines
 // what is no part of it.
 func (v *validator) witness() {
-	w := v.Witness
-	v.within("/witness/prefix", "prefix", w.Prefix)
-	journal := strings.Trim(w.Prefix, "/") + "/"
+	v.within("/witness/prefix", "prefix", v.Witness.Prefix)
+	v.outside("/witness/prefix", v.Witness.Bucket, v.Witness.Prefix, "the journal a prefix of its own, such as _witness")
+}
+
+// outside holds a prefix of a bucket against the tables in it.
+func (v *validator) outside(at, bucket, prefix, instead string) {
+	inner := strings.Trim(prefix, "/") + "/"
 	for _, g := range v.Groups {
 		for _, t := range g.Tables {
 			path := strings.Trim(t.Path, "/") + "/"
-			if w.Bucket == "" || t.Bucket != w.Bucket || path == "/" || journal == "/" {
+			if bucket == "" || t.Bucket != bucket || path == "/" || inner == "/" {
 				continue
 			}
-			if strings.HasPrefix(journal, path) || strings.HasPrefix(path, journal) {
-				v.bad("/witness/prefix", "prefix %q and the path of table %q lie inside one another: give the journal a prefix of its own, such as _witness", w.Prefix, t.Table)
+			if strings.HasPrefix(inner, path) || strings.HasPrefix(path, inner) {
+				v.bad(at, "prefix %q and the path of table %q lie inside one another: give %s", prefix, t.Table, instead)
 			}
 		}
 	}

@@ -20,6 +20,8 @@ func (v *validator) groups() {
 		}
 	}
 	topics := slices.Sorted(maps.Keys(home))
+	all := v.byName()
+	names := slices.Sorted(maps.Keys(all))
 	schedules := set{}
 	for i := range v.Groups {
 		g, at := &v.Groups[i], pointer("groups", i)
@@ -32,6 +34,7 @@ func (v *validator) groups() {
 		}
 		v.datasets(at, g)
 		v.consumers(at, g, home, topics)
+		v.flows(at, g, all, names)
 		v.access(at, g, regions)
 		v.pipelines(at, g, schedules)
 	}
