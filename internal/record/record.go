@@ -5,6 +5,7 @@ package record
 import (
 	"breakwater/internal/action"
 	"breakwater/internal/recovery"
+	"breakwater/internal/table/lastgood"
 )
 
 // GroupPoint is the moment to which a consistency group comes back, by group.
@@ -12,3 +13,6 @@ var GroupPoint = action.Record[recovery.GroupPoint]{Action: "group.recovery-poin
 
 // TopicPoint is how far a topic was mirrored, by topic.
 var TopicPoint = action.Record[recovery.TopicState]{Action: "kafka.recovery-point", Says: "where the mirror of topic %s stands"}
+
+// LastGood is the version up to which a table holds no fault, by table.
+var LastGood = action.Record[lastgood.Found]{Action: "table.last-good", Says: "last good version of table %s"}

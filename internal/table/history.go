@@ -161,6 +161,7 @@ type Commit struct {
 	// Committed is the clock of whoever committed, zero where it is not recorded.
 	Committed time.Time
 	Info      json.RawMessage // what the writer left, whole, in the format's words
+	Apps      []string        // the streaming writers that recorded a batch with it
 }
 
 // ErrNoneComplete says that no version of the table is complete here. The

@@ -217,6 +217,9 @@ func (l *Log) CommitRows(ctx context.Context, v int64) (int64, error) {
 
 func newCommit(acts *actions, v table.Version) table.Commit {
 	c := table.Commit{Version: v, Operation: acts.info.Operation, Rows: acts.appended(), Removed: len(acts.removes), Info: acts.rawInfo}
+	for _, t := range acts.txns {
+		c.Apps = append(c.Apps, t.AppID)
+	}
 	if ms := acts.info.Timestamp; ms != nil {
 		c.Committed = time.UnixMilli(*ms).UTC()
 	}

@@ -143,6 +143,9 @@ func (Format) FindRollback(ctx context.Context, s table.Site, head int64, token 
 // MarkOf reads commitInfo.
 func (Format) MarkOf(c table.Commit) (table.Mark, bool) { return rollback.MarkOf(c.Info) }
 
+// Author reads commitInfo and txn.
+func (Format) Author(c table.Commit) table.Author { return delta.AuthorOf(c) }
+
 // Committed looks at the commit of a version.
 func (Format) Committed(ctx context.Context, t table.Table, version int64, m table.Mark) table.Look {
 	l, err := logOf(t)

@@ -25,6 +25,7 @@ var (
 	_ table.Restorer        = Format{}
 	_ table.Rollbacker      = Format{}
 	_ table.RollbackChecker = Format{}
+	_ table.Attributer      = Format{}
 
 	_ table.FileReader = snapshot{}
 	_ table.Portable   = snapshot{}
