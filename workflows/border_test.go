@@ -324,8 +324,8 @@ func TestAForeignWorkflowContinuesAsARun(t *testing.T) {
 	}
 	err = r.Get(t.Context(), nil)
 	var app *temporal.ApplicationError
-	if !errors.As(err, &app) || app.Type() != wire.ErrTypeRefused {
-		t.Errorf("it ended with %v, want a refusal", err)
+	if !errors.As(err, &app) || app.Type() != wire.ErrTypeBadInput {
+		t.Errorf("it ended with %v, want that its input is wrong", err)
 	}
 	if n := len(b.model.effects); n > 0 {
 		t.Errorf("%d things were done", n)

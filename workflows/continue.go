@@ -49,7 +49,7 @@ func (r *run) restore(ctx workflow.Context, at position) (wire.Result, error) {
 		return wire.Result{}, err
 	}
 	var res wire.StateResult
-	if err := r.alone(ctx, "read where the run stands", wire.ReadState, wire.StateInput{Estate: at.Estate, Execution: at.Execution}, &res); err != nil {
+	if err := r.alone(ctx, "read where the run stands", wire.ReadState, wire.StateInput{Estate: at.Estate, Execution: at.Execution}, &res, wire.ErrTypeBadInput); err != nil {
 		var stop *errStop
 		if errors.As(err, &stop) { // a person ended it without
 			left := wire.Result{Verdict: verdict.Unknown, Summary: stop.kind + ": " + stop.why, Unrecorded: r.lost}

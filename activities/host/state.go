@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 
 	"breakwater/internal/authority"
 	"breakwater/internal/ledger"
@@ -48,7 +49,7 @@ func (h *Host) readState(ctx context.Context, in wire.StateInput) (wire.StateRes
 	}
 	c.read(func(v *authority.View) { execution, res.Doc, res.Head = v.Continued, v.State, v.StateHead })
 	if execution == 0 || execution != in.Execution {
-		return res, refuse("run %s is to go on as execution %d, and by its ledger the last one that it handed on is %d", c.run, in.Execution, execution)
+		return res, fmt.Errorf("%w: run %s is to go on as execution %d, and by its ledger the last one that it handed on is %d", errBadInput, c.run, in.Execution, execution)
 	}
 	raw, err := store.GetDoc(ctx, c.ledger, c.trusted, res.Doc)
 	res.State = raw
