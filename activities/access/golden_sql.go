@@ -15,7 +15,6 @@ import (
 	"breakwater/internal/plural"
 	"breakwater/internal/query"
 	"breakwater/internal/record"
-	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
 
@@ -78,11 +77,7 @@ func (s room) ask(ctx context.Context, c action.Call[action.None], t lake.Table,
 		if err != nil {
 			return query.Result{}, err
 		}
-		source, err := table.Able[query.Source](site.Format.Name(), snap, "queried")
-		if err != nil {
-			return query.Result{}, lake.Classed(err)
-		}
-		if tables[decl.Table], err = source.Queryable(); err != nil {
+		if tables[decl.Table], err = lake.Queryable(site, snap); err != nil {
 			return query.Result{}, err
 		}
 	}

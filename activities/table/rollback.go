@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"breakwater/internal/action"
@@ -18,12 +17,13 @@ import (
 	"breakwater/internal/verdict"
 )
 
-// rollbackWith says where a table goes back to: exactly one of the two.
+// rollbackWith says where a table goes back to: exactly one of the three.
 type rollbackWith struct {
-	ToVersion *int64     `json:"to_version,omitempty" doc:"The version whose content comes back."`
-	ToTime    *time.Time `json:"to_time,omitempty" doc:"The time whose version comes back: the last one committed at or before it, by in-commit timestamps where the table has them, else by the times of its log's objects. The plan says which."`
-	Region    string     `json:"region,omitempty" doc:"The region whose copy of the table it is; the run's target, else the primary, when empty."`
-	Copy      bool       `json:"copy,omitempty" doc:"Bring deleted objects back by copying, which needs no right to delete versions, instead of removing their delete markers."`
+	ToVersion  *int64     `json:"to_version,omitempty" doc:"The version whose content comes back."`
+	ToTime     *time.Time `json:"to_time,omitempty" doc:"The time whose version comes back: the last one committed at or before it, by in-commit timestamps where the table has them, else by the times of its log's objects. The plan says which."`
+	ToLastGood bool       `json:"to_last_good,omitempty" doc:"Back to the version that table.last-good found in an earlier stage of this run."`
+	Region     string     `json:"region,omitempty" doc:"The region whose copy of the table it is; the run's target, else the primary, when empty."`
+	Copy       bool       `json:"copy,omitempty" doc:"Bring deleted objects back by copying, which needs no right to delete versions, instead of removing their delete markers."`
 }
 
 func (s room) rollbackActions(c *action.Catalogue) { action.Add(c, s.rollback()) }
@@ -131,14 +131,11 @@ func (s room) planRollback(ctx context.Context, c action.Call[rollbackWith]) (ac
 	fail := func(doing string, err error) (action.Change, error) {
 		return action.Change{}, fmt.Errorf("plan to roll back table %s in %s: %s: %w", t.Name, t.Region, doing, rollbackError(err))
 	}
-	if (c.With.ToVersion == nil) == (c.With.ToTime == nil) {
-		return fail("read its parameters", fmt.Errorf("give either to_version or to_time: %w", action.ErrRefused))
-	}
 	l, err := t.Open(ctx)
 	if err != nil {
 		return fail("open it", err)
 	}
-	target, by, err := rollbackTarget(ctx, l, c.With)
+	target, by, accepts, err := rollbackTarget(ctx, c, t, l)
 	if err != nil {
 		return fail("find the version", err)
 	}
@@ -162,7 +159,7 @@ func (s room) planRollback(ctx context.Context, c action.Call[rollbackWith]) (ac
 		describeFirst(t, &ch, worked.first)
 	} else {
 		describe(t, &ch, c, worked, by)
-		ch.Accepts = append(ch.Accepts, t.AcceptRewritten(l, p.Head.Number, p.Head.Number+1)...)
+		ch.Accepts = append(append(ch.Accepts, accepts...), t.AcceptRewritten(l, p.Head.Number, p.Head.Number+1)...)
 	}
 	ch.Preconditions = append(ch.Preconditions, action.Precondition{Resource: "head of table " + t.Name + " in " + t.Region, Version: fmt.Sprint(p.Head.Number)})
 	if ch.Data, err = action.Encode(plan); err != nil {
@@ -170,27 +167,6 @@ func (s room) planRollback(ctx context.Context, c action.Call[rollbackWith]) (ac
 	}
 	ch.Undo = ch.Data
 	return ch, nil
-}
-
-// rollbackTarget is the version that is asked for, and in words how it was found.
-func rollbackTarget(ctx context.Context, l table.Table, with rollbackWith) (table.Version, string, error) {
-	if with.ToVersion != nil {
-		return table.Version{Number: *with.ToVersion}, "", nil
-	}
-	times, err := l.Times(ctx)
-	if err != nil {
-		return table.Version{}, "", err
-	}
-	v, err := times.At(*with.ToTime)
-	if err != nil {
-		return v, "", err
-	}
-	clock := map[table.TimeSource]string{table.InCommit: "in-commit time", table.CommitInfo: "the time in its commit", table.ObjectTime: "the time of its log object"}[v.From]
-	by := fmt.Sprintf(" of %s by %s, the last at or before %s", v.Time.Format(time.RFC3339Nano), clock, with.ToTime.UTC().Format(time.RFC3339Nano))
-	if v.From != table.InCommit && len(times.Warnings) > 0 {
-		by += " (" + strings.Join(times.Warnings, "; ") + ")"
-	}
-	return v, by, nil
 }
 
 // rolledBack is the plan of a table whose head has the target's content: this

@@ -1,19 +1,27 @@
-// Package table promotes, rolls back, restores and witnesses tables.
+// Package table promotes, rolls back, restores and witnesses tables, and finds their last
+// good version.
 package table
 
 import (
 	"breakwater/internal/action"
 	"breakwater/internal/lake"
+	"breakwater/internal/query"
 	"breakwater/internal/system"
 )
 
+// systems is what this room needs of the outside systems, beside the tables themselves.
+type systems interface {
+	QueryEngine() query.Engine
+}
+
 // room is what the actions of this room hang from.
 type room struct {
+	systems
 	lake lake.Lake
 }
 
 func newRoom(s *system.Systems) room {
-	return room{lake: lake.New(s)}
+	return room{systems: s, lake: lake.New(s)}
 }
 
 // Add registers the actions of this room.
@@ -21,6 +29,7 @@ func Add(c *action.Catalogue, s *system.Systems) {
 	r := newRoom(s)
 	r.promoteActions(c)
 	r.historyActions(c)
+	r.lastGoodActions(c)
 	r.rollbackActions(c)
 	r.restoreActions(c)
 	r.witnessActions(c)

@@ -16,6 +16,7 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/plural"
+	"breakwater/internal/query"
 	"breakwater/internal/table"
 	"breakwater/internal/table/location"
 	"breakwater/internal/verdict"
@@ -194,6 +195,15 @@ func sum(ctx context.Context, format string, snap table.Snapshot) (table.Digest,
 		return table.Digest{}, Classed(err)
 	}
 	return r.Sum(ctx)
+}
+
+// Queryable is a version of a table as SQL reads it.
+func Queryable(t Table, snap table.Snapshot) (query.Table, error) {
+	source, err := table.Able[query.Source](t.Format.Name(), snap, "queried")
+	if err != nil {
+		return nil, Classed(err)
+	}
+	return source.Queryable()
 }
 
 // ReadVersion is [RecordOf] a version by its number.

@@ -68,6 +68,10 @@ var ErrQuery = errors.New("the query is at fault")
 // Nothing is known of its answer.
 var ErrLimit = errors.New("the query went past a limit")
 
+// ErrRows says that the answer has more rows than it may have, so that it has some. It is
+// an [ErrLimit], too.
+var ErrRows = fmt.Errorf("%w of rows", ErrLimit)
+
 // Column is a column of an answer.
 type Column struct {
 	Name string `json:"name"`

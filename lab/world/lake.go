@@ -51,6 +51,13 @@ func (r *LedgerRecords) Put(name, item string, o action.Outcome) {
 	r.outcomes[name+" "+item] = o
 }
 
+// Forget leaves nothing of what was kept.
+func (r *LedgerRecords) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.outcomes)
+}
+
 // Outcome is [action.Records.Outcome].
 func (r *LedgerRecords) Outcome(_ context.Context, name, item string) (action.Outcome, error) {
 	r.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"breakwater/internal/action"
+	"breakwater/internal/record"
 	"breakwater/internal/system"
 	"breakwater/lab/prove"
 )
@@ -73,12 +74,12 @@ func (w *World) Action(name string) *action.Definition {
 	return def
 }
 
-// Recorded is [World.Action], and the Apply of group.recovery-point leaves its outcome
-// in the records, as the ledger keeps it.
+// Recorded is [World.Action], and the Apply of an action whose outcome is read again
+// leaves it in the records, as the ledger keeps it.
 func (l *Lake) Recorded(name string) *action.Definition {
 	l.T.Helper()
 	def := l.Action(name)
-	if name != "group.recovery-point" {
+	if name != record.GroupPoint.Action && name != record.LastGood.Action {
 		return def
 	}
 	return prove.Recording(def, func(item string, o action.Outcome) { l.Records.Put(name, item, o) })

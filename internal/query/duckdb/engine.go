@@ -117,7 +117,7 @@ func (e Engine) collect(rows *sql.Rows) (query.Result, error) {
 	most := cmp.Or(e.MaxRows, 100_000)
 	for rows.Next() {
 		if len(res.Rows) == most {
-			return res, fmt.Errorf("%w: its answer has more than %s; let it count, group or LIMIT them", query.ErrLimit, plural.Of(most, "row"))
+			return res, fmt.Errorf("%w: its answer has more than %s; let it count, group or LIMIT them", query.ErrRows, plural.Of(most, "row"))
 		}
 		if err := rows.Scan(at...); err != nil {
 			return res, err

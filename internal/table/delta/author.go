@@ -17,6 +17,7 @@ import (
 var ownWords = map[string]bool{
 	"operation": true, "isolationLevel": true, "engineInfo": true, "clientVersion": true, "txnId": true, "readVersion": true, "timestamp": true,
 	"inCommitTimestamp": true, "isBlindAppend": true, "userName": true, "userId": true, "version": true,
+	"operationParameters": true, "operationMetrics": true, "tags": true, "job": true, "notebook": true,
 }
 
 // AuthorOf reads by whom a commit is, from its commitInfo and its txn actions. What
@@ -40,7 +41,7 @@ func AuthorOf(c table.Commit) table.Author {
 		add(&a.Jobs, fields[name]...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if !ownWords[name] && !strings.Contains(name, ".") {
+		if field, _, _ := strings.Cut(name, "."); !ownWords[field] || name == "job" || name == "notebook" {
 			add(&a.Jobs, fields[name]...)
 		}
 	}

@@ -104,8 +104,9 @@ func (n Named) Between(commits []Commit) (between []Commit, since *int64, err er
 		}
 	}
 	switch {
-	case to == 0:
-		return nil, nil, fmt.Errorf("%w: version %d is older than the log, which begins with %d: name a version that it has", ErrNoCommit, *n.Bad, commits[0].Version.Number)
+	case n.Bad != nil && (to == 0 || commits[to-1].Version.Number != *n.Bad):
+		return nil, nil, fmt.Errorf("%w: the log has no commit of version %d, and those from %d to %d: name one that it has",
+			ErrNoCommit, *n.Bad, commits[0].Version.Number, commits[len(commits)-1].Version.Number)
 	case from >= to:
 		return nil, nil, fmt.Errorf("%w: version %d was committed before %s: name an earlier time, or a later version", ErrNoCommit, *n.Bad, n.Since.UTC().Format(time.RFC3339Nano))
 	}
@@ -234,6 +235,17 @@ type Found struct {
 	// Scanned and Islands are those of [Answer].
 	Scanned []table.Range `json:"scanned,omitempty"`
 	Islands []Island      `json:"islands,omitempty"`
+}
+
+// Together reports whether there was a moment at which both were the newest versions of
+// their tables. Without times nothing says that there was.
+func (f Found) Together(o Found) bool {
+	for _, v := range []table.Version{f.Good, f.Bad, o.Good, o.Bad} {
+		if v.From == table.None {
+			return false
+		}
+	}
+	return f.Good.Time.Before(o.Bad.Time) && o.Good.Time.Before(f.Bad.Time)
 }
 
 // Proven reports whether a query proved both ends.

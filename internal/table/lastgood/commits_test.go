@@ -71,7 +71,7 @@ func TestNamed(t *testing.T) {
 			}
 		})
 	}
-	for says, commits := range map[string][]lastgood.Commit{"begins with 4": nightly[4:], "no commit is left": nil} {
+	for says, commits := range map[string][]lastgood.Commit{"no commit of version 2, and those from 4 to 5": nightly[4:], "those from 0 to 1": nightly[:2], "no commit is left": nil} {
 		if _, _, err := (lastgood.Named{Bad: at(2)}).Between(commits); !errors.Is(err, lastgood.ErrNoCommit) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)
 		}
