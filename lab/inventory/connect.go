@@ -42,7 +42,7 @@ func (t *taken) connect(ctx context.Context, place, address string) error {
 			state = append(state, fmt.Sprintf("task %d %s", task.ID, task.State))
 		}
 		err := errors.Join(t.note(place, Connector, name, c.Info.Config), t.note(place, State, name, state))
-		if err == nil {
+		if err == nil && !(t.partial && elsewhere(c.Info.Config)) {
 			err = t.delivered(ctx, place, address, name)
 		}
 		if err != nil {
@@ -51,6 +51,10 @@ func (t *taken) connect(ctx context.Context, place, address string) error {
 	}
 	return nil
 }
+
+// elsewhere reports whether a connector keeps its offsets in another cluster than the
+// worker's own: where that is dead, the worker cannot tell them.
+func elsewhere(config map[string]string) bool { return config["consumer.override.bootstrap.servers"] != "" }
 
 // delivered notes the offsets of a connector; not of topics that move by themselves.
 func (t *taken) delivered(ctx context.Context, place, address, name string) error {

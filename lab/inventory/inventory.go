@@ -79,6 +79,7 @@ type World struct {
 	Temporal  client.Client // of the Schedules; they are in no region
 	Namespace string
 	Python    string // an interpreter that has delta-rs
+	partial   bool   // a place was left out
 }
 
 // Place is the servers of one region, with the credentials of their root.
@@ -104,6 +105,7 @@ type Vault struct{ Address, Token string }
 // Without is the world without one place: one that is dead can be asked nothing.
 func (w World) Without(place string) World {
 	w.Places = slices.DeleteFunc(slices.Clone(w.Places), func(p Place) bool { return p.Name == place })
+	w.partial = true
 	return w
 }
 
@@ -116,7 +118,7 @@ func (i Inventory) Without(place string) Inventory {
 
 // Take asks every server of a world.
 func Take(ctx context.Context, w World) (Inventory, error) {
-	t := taken{all: Inventory{}}
+	t := taken{all: Inventory{}, partial: w.partial}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range w.Places {
 		if p.Storage != nil {
@@ -146,8 +148,9 @@ func Take(ctx context.Context, w World) (Inventory, error) {
 
 // taken is an inventory that several write.
 type taken struct {
-	mu  sync.Mutex
-	all Inventory
+	mu      sync.Mutex
+	all     Inventory
+	partial bool // a place of the world is left out
 }
 
 // note writes a fact down. What is no text is written as JSON, which has one form.
