@@ -9,6 +9,7 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/config"
+	"breakwater/internal/ledger/store"
 	"breakwater/internal/objectstore"
 	"breakwater/internal/reach"
 	"breakwater/internal/shell"
@@ -55,7 +56,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, errUsage), errors.Is(err, config.ErrBad):
 		return exitUsage
-	case errors.Is(err, errRefused), errors.Is(err, action.ErrRefused):
+	case errors.Is(err, errRefused), errors.Is(err, action.ErrRefused), errors.Is(err, store.ErrHeld), errors.Is(err, store.ErrEarly):
 		return exitRefused
 	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, reach.ErrUnseen): // who is not let in at all has looked at nothing
 		return exitRefused

@@ -85,7 +85,7 @@ func (a *app) root() *cobra.Command {
 	c.AddCommand(
 		a.startCommand(), a.runsCommand(), a.watchCommand(), a.statusCommand(),
 		a.approveCommand(), a.rejectCommand(), a.decideCommand(), a.abortCommand(),
-		a.reportCommand(), a.verifyCommand(), a.runbooksCommand(), a.actionsCommand(), a.estateCommand(), a.tableCommand(),
+		a.reportCommand(), a.verifyCommand(), a.runbooksCommand(), a.actionsCommand(), a.estateCommand(), a.lockCommand(), a.tableCommand(),
 	)
 	return c
 }

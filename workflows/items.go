@@ -17,6 +17,9 @@ func (b *batchPlan) failed(doing string, err error, f wire.Failures) {
 		}
 		return
 	}
+	if f.Superseded != "" {
+		b.superseded = f.Superseded
+	}
 	b.Errors = append(b.Errors, f.Sentences(doing)...)
 	b.Refused, b.Failed, b.Moved = b.Refused || f.Refused(), b.Failed+f.Count, b.Moved || f.Moved
 	for _, e := range f.Failed {
@@ -27,6 +30,18 @@ func (b *batchPlan) failed(doing string, err error, f wire.Failures) {
 // anew forgets what the last attempt came to.
 func (b *batchPlan) anew() {
 	b.Seen, b.Errors, b.Refused, b.Failed, b.Which, b.Begun = nil, nil, false, 0, nil, false
+	b.superseded = ""
+}
+
+// superseded is why a run ends that two people took its estate from: nothing that it could
+// be told would let it act again.
+func superseded(batches []*batchPlan) error {
+	for _, b := range batches {
+		if b.superseded != "" {
+			return &errStop{wire.ErrTypeFenced, b.superseded}
+		}
+	}
+	return nil
 }
 
 func (b *batchPlan) items() int { return b.Batch.To - b.Batch.From }

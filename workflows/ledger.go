@@ -335,7 +335,7 @@ func (r *run) acquire(ctx workflow.Context) error {
 		return err
 	}
 	r.Run.Epoch = lock.Epoch
-	return r.record(ctx, ledger.Lock, "", "", wire.LockBody{Held: true, Epoch: lock.Epoch})
+	return r.record(ctx, ledger.Lock, "", "", wire.LockBody{Held: true, Epoch: lock.Epoch, Taken: lock.Taken})
 }
 
 // release gives the estate's lock back, and writes that down. A lock that is not this

@@ -39,6 +39,8 @@ type batchPlan struct {
 	// Applied is the attempt that Prior is of. An outcome stays when a later
 	// attempt fails, since an undo needs it, but it is not that attempt's.
 	Applied int `json:"applied,omitempty"`
+
+	superseded string // how the run lost its estate, if it did
 }
 
 // stepPlan is a step with the plans of its batches. Checks in a stage that acts

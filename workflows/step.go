@@ -287,6 +287,9 @@ func (r *run) tryStep(ctx workflow.Context, n, i, attempt int, sp stepPlan, acts
 	if err := r.recordStep(ctx, stage.ID, s, attempt, todo, look, acts, false); err != nil {
 		return look, err
 	}
+	if err := superseded(todo); err != nil {
+		return look, err
+	}
 	return look, r.stopped(ctx)
 }
 

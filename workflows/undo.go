@@ -258,7 +258,7 @@ func (r *run) takeBackStep(ctx workflow.Context, d done, sp stepPlan, attempt in
 	if look.Verdict == verdict.Pass {
 		r.prove("taken back: " + st.Title)
 	}
-	return look, nil
+	return look, superseded(sp.Batches)
 }
 
 // takeBack applies and verifies the undo of one batch.

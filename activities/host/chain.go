@@ -26,6 +26,7 @@ type place struct {
 	ledger  store.Store
 	signer  ssh.Signer   // of heads and documents
 	trusted []sshsig.Key // whose heads and documents count
+	books   []*runbook.Runbook
 }
 
 func (h *Host) place(ctx context.Context, name string) (place, error) {
@@ -38,7 +39,7 @@ func (h *Host) place(ctx context.Context, name string) (place, error) {
 		return place{}, err
 	}
 	signer, trusted, err := h.keys(ctx, e)
-	return place{e, s, signer, trusted}, err
+	return place{e, s, signer, trusted, h.Runbooks}, err
 }
 
 // keys are the worker's key for the documents of an estate's ledger, and the keys whose

@@ -15,8 +15,9 @@ import (
 	"breakwater/internal/wire"
 )
 
-// same reports whether the entry's body is what this worker would have written.
-func (d *deriving) same(want any) error {
+// same reports whether the entry's body is what this worker would have written, by what
+// says so.
+func (d *deriving) same(want any, what string) error {
 	raw, err := json.Marshal(want)
 	if err != nil {
 		return err
@@ -25,10 +26,12 @@ func (d *deriving) same(want any) error {
 		return err
 	}
 	if !bytes.Equal(raw, d.Body) {
-		return refuse("it says other things than %s found when it made the run", wire.CompileRun)
+		return refuse("it says other things than %s", what)
 	}
 	return nil
 }
+
+const foundBy = wire.CompileRun + " found when it made the run"
 
 // started must be what run:compile was started with.
 func (d *deriving) started(ctx context.Context) error {
@@ -36,7 +39,7 @@ func (d *deriving) started(ctx context.Context) error {
 	if err := d.madeByCompile(ctx, docStarted, nil, &was); err != nil {
 		return err
 	}
-	return d.same(was)
+	return d.same(was, foundBy)
 }
 
 // compiledTo must be what run:compile made for this run.
@@ -59,7 +62,7 @@ func (d *deriving) compiledTo(ctx context.Context) error {
 	if digest != c.EstateDigest || e.Estate != d.estate.Estate {
 		return refuse("the estate that it names is not the one that the run was compiled for")
 	}
-	return d.same(compiledBody(&c))
+	return d.same(compiledBody(&c), foundBy)
 }
 
 // madeByCompile reads a document that run:compile keeps, and holds a reference against it.
@@ -108,7 +111,13 @@ func (d *deriving) locked(ctx context.Context) error {
 	case !b.Held && (mine || state.Epoch < b.Epoch):
 		return refuse("the lock of estate %s, at epoch %d, was not given back by this run at epoch %d", d.estate.Estate, state.Epoch, b.Epoch)
 	}
-	return nil
+	var want *wire.TakeOver // two people's signatures, judged again
+	if b.Held {
+		if want, err = d.takenOver(d.pinned, state); err != nil {
+			return err
+		}
+	}
+	return d.same(wire.LockBody{Held: b.Held, Epoch: b.Epoch, Taken: want}, "the lock of the estate says")
 }
 
 // ended may claim a pass where every step is concluded.

@@ -64,6 +64,9 @@ func each[D any](ctx context.Context, b *batch, name string, f func(context.Cont
 			e := wire.ItemError{Item: item.Name, Error: err.Error(), Refused: final(err), Moved: errors.Is(err, action.ErrMoved)}
 			index.Failed = append(index.Failed, e)
 			failures.Add(e)
+			if errors.Is(err, store.ErrSuperseded) {
+				failures.Superseded = e.Error
+			}
 			if !e.Refused {
 				curable = append(curable, fmt.Sprintf("%s: %v", item, err))
 			}

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"breakwater/internal/action"
-	"breakwater/internal/authority"
 	"breakwater/internal/crash"
 	"breakwater/internal/credential"
 	"breakwater/internal/ledger"
@@ -177,50 +176,4 @@ func (h *Host) appendEntry(ctx context.Context, in wire.AppendInput) error {
 		h.memory().runs.Remove(ofEstate{c.run, in.Estate})
 	}
 	return nil
-}
-
-// acquireLock takes the estate for a live run. The same run gets the same epoch
-// again.
-func (h *Host) acquireLock(ctx context.Context, in wire.LockInput) (wire.LockResult, error) {
-	defer reading(ctx)()
-	c, err := h.chain(ctx, in.Estate, 0)
-	if err != nil {
-		return wire.LockResult{}, err
-	}
-	var run action.Run
-	c.read(func(v *authority.View) { run = v.Run })
-	if run.Mode != action.ModeLive {
-		return wire.LockResult{}, refuse("the lock of estate %s is for live runs, and run %s is one of mode %s", in.Estate, c.run, run.Mode)
-	}
-	l := store.NewLock(c.ledger, in.Estate)
-	if run.Epoch > 0 { // it has it: what it was given must still be there
-		return wire.LockResult{Epoch: run.Epoch}, l.CheckEpoch(ctx, c.run, run.Epoch)
-	}
-	epoch, err := l.Acquire(ctx, store.Holder{
-		Run: c.run, Runbook: run.Runbook, Mode: string(run.Mode), Source: run.Source, Target: run.Target, Since: run.Started,
-	})
-	return wire.LockResult{Epoch: epoch}, err
-}
-
-// releaseLock gives the estate back. A run that no longer holds it is done. A lock that is
-// older than the run's own entry of it, or gone, is none that this run was given: it stays
-// as it is, and a person must look.
-func (h *Host) releaseLock(ctx context.Context, in wire.LockInput) error {
-	defer reading(ctx)()
-	c, err := h.chain(ctx, in.Estate, 0)
-	if err != nil {
-		return err
-	}
-	var epoch int64
-	c.read(func(v *authority.View) { epoch = v.Run.Epoch })
-	l := store.NewLock(c.ledger, in.Estate)
-	state, err := l.State(ctx)
-	if err != nil {
-		return err
-	}
-	if state.Epoch < epoch {
-		return refuse("the lock of estate %s is at epoch %d, and run %s was given it at epoch %d: somebody removed or replaced it; find out who before anything else is started",
-			in.Estate, state.Epoch, c.run, epoch)
-	}
-	return l.Release(ctx, c.run)
 }

@@ -13,8 +13,10 @@ import (
 
 	"breakwater/internal/action"
 	"breakwater/internal/approval"
+	"breakwater/internal/authority"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
+	"breakwater/internal/takeover"
 
 	"go.temporal.io/sdk/activity"
 )
@@ -49,6 +51,9 @@ func (b *batch) takeTurn(ctx context.Context, h *Host) error {
 	before, err := b.swapTurn(ctx)
 	if err == nil && b.undoes() {
 		err = b.settle(ctx, h, before)
+	}
+	if err == nil {
+		err = b.settleLock(ctx, h)
 	}
 	return err
 }
@@ -115,7 +120,7 @@ func (b *batch) guard(ctx context.Context) error {
 		return nil
 	}
 	if b.as.Mode == action.ModeLive {
-		if err := store.NewLock(b.ledger, b.estate.Estate).CheckEpoch(ctx, b.run, b.as.Epoch); err != nil {
+		if err := b.chain.holds(ctx, b.estate, b.as.Epoch); err != nil {
 			return err
 		}
 	}
@@ -157,6 +162,21 @@ func (b *batch) settle(ctx context.Context, h *Host, before *turn) error {
 		return h.wait(ctx, action.LongestRequest)
 	}
 	return nil
+}
+
+// settleLock waits, before a change of a run that took the estate over, until no request of
+// the run before can still be under way: since then it is no longer at its epoch. People
+// waited as long between their signatures, by the clocks of their machines, and the worker
+// of the run before may not have known who they are.
+func (b *batch) settleLock(ctx context.Context, h *Host) error {
+	var since time.Time
+	b.chain.read(func(v *authority.View) { since = v.TookOver })
+	left := time.Until(since.Add(takeover.Wait))
+	if since.IsZero() || left <= 0 {
+		return nil
+	}
+	b.say(ctx, "waiting %s: the estate was just taken over, and a request of the run before may be under way", left.Round(time.Second))
+	return h.wait(ctx, left)
 }
 
 // wait lets time pass.

@@ -30,6 +30,28 @@ type Act struct {
 // at once, and adding one grants nothing to a run that is open.
 type Estates struct{ Pinned, Present *estate.Estate }
 
+// Role is a role with those of its members whom both estates name, with the same key. It
+// is false where the estate that the run pinned has no such role.
+func (e Estates) Role(name string) (estate.Role, bool) {
+	pinned, ok := e.Pinned.Role(name)
+	if !ok {
+		return estate.Role{Role: name}, false
+	}
+	kept := *pinned
+	kept.Members = nil
+	present, ok := e.Present.Role(name)
+	if !ok || present.Method != pinned.Method {
+		return kept, true
+	}
+	for _, m := range pinned.Members {
+		same := func(p estate.Member) bool { return p.Name == m.Name && p.Key == m.Key }
+		if slices.ContainsFunc(present.Members, same) {
+			kept.Members = append(kept.Members, m)
+		}
+	}
+	return kept, true
+}
+
 func refused(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{action.ErrRefused}, args...)...)
 }
@@ -111,15 +133,7 @@ func (v *View) Quorum(c *runbook.Compiled, e Estates, g *Gate) error {
 	if !ok {
 		return refused("role %q of gate %s is not in the estate of the run", g.Role, g.Gate)
 	}
-	kept := *pinned
-	kept.Members = nil
-	if present, ok := e.Present.Role(g.Role); ok && present.Method == pinned.Method {
-		for _, m := range pinned.Members {
-			if slices.Contains(present.Members, m) {
-				kept.Members = append(kept.Members, m)
-			}
-		}
-	}
+	kept, _ := e.Role(g.Role)
 	if err := v.decide(c, g, *pinned); err != nil {
 		return err
 	}

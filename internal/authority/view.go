@@ -29,6 +29,7 @@ type View struct {
 	Continued            int           // how often the run has continued as new
 	State                ledger.DocRef // what it handed on when it did so last
 	StateHead            ledger.Head   // where the chain stood then
+	TookOver             time.Time     // when it got the estate from another run; zero where it did not
 	Obligations          []action.Obligation
 	Ended                bool              // the run's last entry is there
 	Plans                []Plan            // oldest first
@@ -147,6 +148,9 @@ func (v *View) Add(e ledger.Entry, head ledger.Head) error {
 		err = fold(e, func(b wire.LockBody) {
 			if v.Run.Epoch = 0; b.Held {
 				v.Run.Epoch = b.Epoch
+			}
+			if b.Taken != nil {
+				v.TookOver = e.Time
 			}
 		})
 	case ledger.Planned:

@@ -10,6 +10,7 @@ import (
 	"breakwater/internal/ledger"
 	"breakwater/internal/recovery"
 	"breakwater/internal/runbook"
+	"breakwater/internal/takeover"
 	"breakwater/internal/verdict"
 )
 
@@ -66,6 +67,14 @@ type ResumedBody struct {
 type LockBody struct {
 	Held  bool  `json:"held"` // taken; false: given back
 	Epoch int64 `json:"epoch"`
+	// Taken is how the run got it from another one.
+	Taken *TakeOver `json:"taken,omitempty"`
+}
+
+// TakeOver is what two people signed to take an estate from a run, and who they are.
+type TakeOver struct {
+	takeover.Signed
+	By []string `json:"by"`
 }
 
 // PlannedBody is the body of planned.

@@ -137,6 +137,8 @@ type Failures struct {
 	Failed []ItemError `json:"failed,omitempty"` // at most [Shown]
 	Count  int         `json:"failed_count,omitempty"`
 	Moved  bool        `json:"failed_moved,omitempty"` // on one of them at least because the world moved
+	// Superseded says how the run lost its estate, if that is why.
+	Superseded string `json:"superseded,omitempty"`
 }
 
 // Add takes a failure into the count, and shows it while there is room.
@@ -346,7 +348,8 @@ type StateResult struct {
 
 // LockResult is the epoch under which the run may act.
 type LockResult struct {
-	Epoch int64 `json:"epoch"`
+	Epoch int64     `json:"epoch"`
+	Taken *TakeOver `json:"taken,omitempty"` // how it was taken over, if it was
 }
 
 // Error types that the interpreter tells apart. The activities' interceptor

@@ -386,9 +386,9 @@ func TestNoAnswerIsNoAnswer(t *testing.T) {
 	client := server.Client(t)
 	ask := func(s store.Store) map[string]error {
 		_, get := s.Get(t.Context(), "k")
-		_, acquire := store.NewLock(s, "lab").Acquire(t.Context(), store.Holder{Run: run})
+		_, acquire := store.NewLock(s, "lab").Acquire(t.Context(), store.Holder{Run: run}, all)
 		return map[string]error{
-			"get": get, "acquire": acquire, "check": store.NewLock(s, "lab").CheckEpoch(t.Context(), holder(1).Run, 1),
+			"get": get, "acquire": acquire, "check": check(t, store.NewLock(s, "lab"), holder(1).Run, 1),
 			"swap": s.Swap(t.Context(), "k", []byte("a"), []byte("b")),
 		}
 	}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/estate"
+	"breakwater/internal/ledger"
+	"breakwater/internal/ledger/store"
+	"breakwater/internal/sshsig"
+	"breakwater/internal/takeover"
+
+	"golang.org/x/crypto/ssh"
+)
+
+func lockSigner(t *testing.T, n byte) ssh.Signer {
+	t.Helper()
+	s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(append(make([]byte, 31), n)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestTakeOver: two people of the role that may begin the runbook take a lock over, and
+// nobody else, no sooner, and not for another run.
+func TestTakeOver(t *testing.T) {
+	folder, err := store.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	role := estate.Role{Role: "incident-commander", Method: estate.Signed}
+	for n, who := range []string{"ana", "ben"} {
+		role.Members = append(role.Members, estate.Member{Name: who, Key: sshsig.Public(lockSigner(t, byte(n))).String()})
+	}
+	role.Members = append(role.Members, estate.Member{Name: "ana", Key: sshsig.Public(lockSigner(t, 7)).String()}) // her second key
+	other := estate.Role{Role: "data-owner", Method: estate.Signed, Members: []estate.Member{{Name: "cleo", Key: sshsig.Public(lockSigner(t, 3)).String()}}}
+	e := &estate.Estate{Estate: "lab", Roles: []estate.Role{role, other}}
+	out := &bytes.Buffer{}
+	a := &app{out: out, err: out}
+	lock, now := store.NewLock(folder, "lab"), time.Now().UTC()
+	holder := store.Holder{Run: ledger.Run{Workflow: "old", FirstRun: "f"}, Runbook: "RegionalFailover", Mode: "live", Source: "us-east-1", Target: "us-west-2", Since: now}
+	take := func(n byte, who, run string, at time.Time) error {
+		f := takeFlags{run: run, reason: "its Temporal is gone", yes: true}
+		return a.takeOver(t.Context(), e, folder, f, func() time.Time { return at }, func(estate.Role) (ssh.Signer, string, error) { return lockSigner(t, n), who, nil })
+	}
+	refused := func(what, says string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), says) || exitCode(err) != exitRefused {
+			t.Errorf("%s: %v, exit %d; want it refused, saying %q", what, err, exitCode(err), says)
+		}
+	}
+	refused("what nobody holds", "nobody holds it", take(0, "ana", "new", now))
+	if _, err := lock.Acquire(t.Context(), holder, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := take(0, "ana", "old", now); exitCode(err) != exitUsage {
+		t.Errorf("for the run that holds it: %v", err)
+	}
+	// Whoever can write to the ledger can write a claim: it is in nobody's way.
+	planted := takeover.Signed{Statement: takeover.Statement{Estate: "lab", Epoch: 1, Holder: holder.Run, Run: "theirs", Runbook: "RegionalFailover", Role: "incident-commander", At: now}}
+	planted.Signatures = []string{"none"}
+	if err := lock.Claim(t.Context(), planted, now, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := take(0, "ana", "new", now); err != nil {
+		t.Fatal(err)
+	}
+	late := now.Add(takeover.Wait + time.Minute)
+	refused("too early", "too early", take(1, "ben", "new", now.Add(takeover.Wait/2)))
+	if err := take(1, "ben", "", now.Add(takeover.Valid)); exitCode(err) != exitUsage { // it would be a first signature
+		t.Errorf("too late: %v", err)
+	}
+	refused("the same person", "signed it already", take(0, "ana", "new", late))
+	refused("the same person by another key", "signed it already", take(7, "ana", "new", late))
+	refused("the same person by another name", "1 of 2", take(0, "anna", "new", late))
+	refused("a stranger", "no member", take(9, "eve", "new", late))
+	refused("another role", "no member", take(3, "cleo", "new", late))
+	refused("for another run", "cannot be another one", take(1, "ben", "other", late))
+	if err := take(1, "ben", "", late); err != nil {
+		t.Fatal(err)
+	}
+	state, err := lock.State(t.Context())
+	if err != nil || state.Epoch != 2 || state.TakenOver() == nil || state.Holder.Run.Workflow != "new" {
+		t.Fatalf("the lock is %+v, %v", state, err)
+	}
+	if by, err := state.TakenOver().Check(role); err != nil || strings.Join(by, " ") != "ana ben" {
+		t.Errorf("it was taken over by %v, %v", by, err)
+	}
+	if text := out.String(); !strings.Contains(text, "1 of 2") || !strings.Contains(text, "--id new --incident ID source=us-east-1 target=us-west-2") {
+		t.Errorf("the command said\n%s", text)
+	}
+	// The run that it waits for may be lost as well.
+	if err := take(0, "ana", "newer", late); err != nil {
+		t.Errorf("take it over from a run that never began: %v", err)
+	}
+}
