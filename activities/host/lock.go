@@ -135,7 +135,7 @@ func (c *chain) lost(pinned *estate.Estate, state store.LockState, epoch int64, 
 			return fmt.Errorf("%w: %s", store.ErrSuperseded, t.Statement.Sentence(by))
 		}
 	}
-	return refuse("%w, and no two people signed a take-over: find out who changed the lock before anything goes on:\n  breakwater lock show %s", how, shell.Word(state.Estate))
+	return refuse("%v, and no two people signed a take-over: find out who changed the lock before anything goes on:\n  breakwater lock show %s", how, shell.Word(state.Estate))
 }
 
 // releaseLock gives the estate back. A lock that is older than the run's own entry of it,

@@ -107,6 +107,7 @@ type builder struct {
 	rep      Report
 	compiled runbook.Compiled
 	estate   estate.Estate
+	file     ledger.DocRef  // the runbook as it was read
 	stages   map[string]int // by id, into rep.Stages
 	reached  []wire.Milestone
 	spent    []recovery.Interval
@@ -133,6 +134,9 @@ func (b *builder) begin(ctx context.Context, e ledger.Entry) error {
 		if _, err := b.doc(ctx, e.Docs[n], v); err != nil {
 			return err
 		}
+	}
+	if len(e.Docs) > 2 {
+		b.file = e.Docs[2]
 	}
 	r.About = b.compiled.Summary
 	for _, s := range b.compiled.Stages {

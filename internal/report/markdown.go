@@ -147,6 +147,9 @@ func (r Report) identity() [][2]string {
 	} else {
 		facts = append(facts, [2]string{"ended", "not yet; this is what was known at " + moment(r.AsOf)})
 	}
+	if r.TakenOver != nil {
+		facts = append(facts, [2]string{"taken over", r.TakenOver.Sentence()})
+	}
 	return append(facts, [2]string{"exercised", r.Exercised.sentence()},
 		[2]string{"run", r.Run.String()})
 }

@@ -43,6 +43,9 @@ type Report struct {
 	Ended         *time.Time   `json:"ended"` // nil: not ended
 	AsOf          time.Time    `json:"as_of"` // of the newest entry: until when the report knows anything
 
+	// TakenOver is how the run got the estate from another one; nil where it did not.
+	TakenOver *TakenOver `json:"taken_over,omitempty"`
+
 	Obligations []action.Obligation `json:"obligations"`
 	Waived      []Waived            `json:"waived"` // items that people let be although they are not proven
 	Milestones  []Milestone         `json:"milestones"`
@@ -114,6 +117,19 @@ type Gate struct {
 	How           string     `json:"how"` // approve, reject, stopped; empty while it is open
 	By            []string   `json:"by"`
 	WaitedSeconds float64    `json:"waited_seconds"`
+}
+
+// TakenOver is the take-over of an estate's lock by which a run began.
+type TakenOver struct {
+	From   ledger.Run `json:"from"`
+	Epoch  int64      `json:"epoch"` // of that run
+	By     []string   `json:"by"`
+	Reason string     `json:"reason"`
+	At     time.Time  `json:"at"` // when the first of them signed
+	// Proof is that of both signatures, as in [Approval].
+	Proof      string   `json:"proof"`
+	Statement  string   `json:"statement"` // what they signed, in the namespace breakwater-lock
+	Signatures []string `json:"signatures"`
 }
 
 // Waived is an item that people let be although it is not proven.

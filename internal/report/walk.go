@@ -46,7 +46,11 @@ func (b *builder) walk(ctx context.Context, entries []ledger.Entry) error {
 			b.noted(e)
 		case ledger.RunEnded:
 			b.ended(e)
-		case ledger.Lock, ledger.Resumed:
+		case ledger.Lock:
+			if err := b.locked(ctx, e); err != nil {
+				return err
+			}
+		case ledger.Resumed:
 		}
 	}
 	return nil
