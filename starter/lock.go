@@ -161,11 +161,11 @@ func (a *app) showLock(ctx context.Context, name string, now time.Time) error {
 		case now.Before(c.Statement.Until()):
 			told.Next = c.Statement.Command()
 			a.tell("%s signed at %s that run %s of %s takes it over: %s. Until %s the holder changes nothing. A second member of role %s signs from %s to %s:",
-				told.ClaimedBy, clock(c.Statement.At), c.Statement.Run, c.Statement.Runbook, c.Statement.Reason, clock(c.Statement.Ends()),
+				told.ClaimedBy, clock(c.Statement.At), c.Statement.Run, c.Statement.Runbook, c.Statement.Reason, clock(c.Statement.Lapses()),
 				c.Statement.Role, clock(c.Statement.From()), clock(c.Statement.Until()))
 		default:
 			a.tell("%s signed at %s that run %s takes it over, and nobody signed it too: the holder goes on at %s.",
-				told.ClaimedBy, clock(c.Statement.At), c.Statement.Run, clock(c.Statement.Ends()))
+				told.ClaimedBy, clock(c.Statement.At), c.Statement.Run, clock(c.Statement.Lapses()))
 		}
 	}
 	if told.ClaimedBy == "" && told.Next != "" && h.Run.FirstRun == "" && told.TakenBy != nil {
@@ -281,7 +281,7 @@ func (a *app) takeOver(ctx context.Context, e *estate.Estate, s store.Store, f t
 		}
 		out.By, out.Needed, out.Next = []string{who}, 1, claim.Statement.Command()
 		a.tell("%s signed, 1 of 2. Run %s changes nothing from now on, until %s. Another member of role %s signs between %s and %s:",
-			who, state.Holder.Run, clock(claim.Statement.Ends()), role.Role, clock(out.From), clock(out.Until))
+			who, state.Holder.Run, clock(claim.Statement.Lapses()), role.Role, clock(out.From), clock(out.Until))
 	} else {
 		if out.By, err = claim.Check(role); err != nil {
 			return fail(wrong(errRefused, "", "%w", err), show)

@@ -238,7 +238,7 @@ func TestLive(t *testing.T) {
 				return nil
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"exits": exits, "narrow": narrow, "edit": edit, "until": w.until, "tamper": w.tamper, "breaks": w.breaks,
+				"exits": exits, "narrow": narrow, "edit": edit, "until": w.until, "tamper": w.tamper, "breaks": w.breaks, "signed-ago": w.signedAgo,
 			},
 		})
 	}
@@ -315,4 +315,31 @@ func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
 // breaks makes an action's proof fail: breaks ACTION; ! breaks ACTION heals it.
 func (w *world) breaks(_ *testscript.TestScript, neg bool, args []string) {
 	w.model.breaks(args[0], !neg)
+}
+
+// signedAgo lets the one person who signed a take-over have done so a while earlier, since
+// nobody waits here: signed-ago WHO DURATION
+func (w *world) signedAgo(ts *testscript.TestScript, _ bool, args []string) {
+	ago, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	key := "lab/" + ledger.LockKey("lab")
+	data, _, err := w.minio.Get(w.ctx, w.ledger, key)
+	ts.Check(err)
+	var s store.LockState
+	ts.Check(json.Unmarshal(data, &s))
+	if s.Claim == nil {
+		ts.Fatalf("nobody signed anything: %s", data)
+	}
+	s.Claim.Statement.At = s.Claim.Statement.At.Add(-ago)
+	private, err := os.ReadFile(filepath.Join(ts.Getenv("KEYS"), args[0]))
+	ts.Check(err)
+	signer, err := ssh.ParsePrivateKey(private)
+	ts.Check(err)
+	sig, err := s.Claim.Statement.Sign(signer)
+	ts.Check(err)
+	s.Claim.Signatures = []string{sig}
+	data, err = ledger.Encode(s)
+	ts.Check(err)
+	_, err = w.minio.Put(w.ctx, w.ledger, key, data)
+	ts.Check(err)
 }

@@ -8,9 +8,11 @@ import (
 	"os"
 	"slices"
 
+	"breakwater/internal/clip"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/plural"
+	"breakwater/internal/report"
 
 	"github.com/spf13/cobra"
 )
@@ -23,7 +25,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Verify a run's ledger against its signed heads, offline",
 		Long: `Walks the ledger of a run from its first entry and holds every hash, every
 document and every signed head against what is there. It names the first thing
-that is wrong. Neither Temporal nor a worker is asked.
+that is wrong. Neither Temporal nor a worker is asked. Where people took the
+estate over for the run, their signatures are held against their keys as well.
 
 The ledger is that of the estate that has the run, or a folder that it was
 exported to. RUN is a workflow id, or workflow/first-run. A folder may be
@@ -71,12 +74,20 @@ func (a *app) verify(ctx context.Context, n name, f evidenceFlags, export string
 		if err != nil {
 			return err
 		}
+		var taken *report.TakenOver
+		if res.Fault == nil {
+			if taken, err = report.ReadTakenOver(ctx, e.reader, e.run); err != nil {
+				return fmt.Errorf("verify the evidence in %s: %w", e.from, err)
+			}
+		}
+		proven := taken == nil || taken.Proven()
 		if a.json {
 			a.line("evidence", struct {
 				ledger.Result
-				Summary  string `json:"summary,omitempty"` // of the run, in the words of its last entry
-				Verified bool   `json:"verified"`
-			}{res, how, res.Fault == nil})
+				Summary   string            `json:"summary,omitempty"` // of the run, in the words of its last entry
+				TakenOver *report.TakenOver `json:"taken_over,omitempty"`
+				Verified  bool              `json:"verified"`
+			}{res, how, taken, res.Fault == nil && proven})
 		}
 		if res.Fault != nil {
 			a.say("%s\n  NOT AS IT WAS SIGNED: %s", e.run, res.Fault)
@@ -93,6 +104,14 @@ func (a *app) verify(ctx context.Context, n name, f evidenceFlags, export string
 			for _, l := range wrap("  it says: "+how, 80, "    ") {
 				a.say("%s", l)
 			}
+		}
+		if taken != nil {
+			for _, l := range wrap("  taken over "+clip.Clean(taken.Sentence()), 80, "    ") {
+				a.say("%s", l)
+			}
+		}
+		if !proven {
+			bad = wrong(errFailed, "", "run %s in %s took its estate over, and that is not proven: %s", e.run.Workflow, e.from, clip.Clean(taken.Proof))
 		}
 		a.say("  head %s", res.Head)
 		for _, s := range res.Signers {

@@ -148,7 +148,7 @@ func TestAClaimStopsTheHolderIfAMemberSignedIt(t *testing.T) {
 					t.Errorf("%s: the holder is stopped with %v", tc.what, err)
 				case err == nil:
 				case !strings.Contains(err.Error(), tc.says), !strings.Contains(err.Error(), "its Temporal is gone"), !strings.Contains(err.Error(), "answer retry after"),
-					!strings.Contains(err.Error(), tc.claim.Statement.Ends().Format(time.RFC3339)):
+					!strings.Contains(err.Error(), tc.claim.Statement.Lapses().Format(time.RFC3339)):
 					t.Errorf("%s: it says %v", tc.what, err)
 				}
 			}

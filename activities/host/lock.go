@@ -123,7 +123,7 @@ func (c *chain) holds(ctx context.Context, pinned *estate.Estate, epoch int64) e
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	return refuse("estate %s is being taken over: %s signed at %s that run %s of %s takes it from this run: %s. This run changes nothing before %s. "+
 		"If nobody signs it too by %s, it comes to nothing: answer retry after %s, and this run goes on",
-		s.Estate, who, at(s.At), s.Run, s.Runbook, s.Reason, at(s.Ends()), at(s.Until()), at(s.Ends()))
+		s.Estate, who, at(s.At), s.Run, s.Runbook, s.Reason, at(s.Lapses()), at(s.Until()), at(s.Lapses()))
 }
 
 // lost says how this run lost its estate. It is store.ErrSuperseded, after which a run

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -308,6 +309,14 @@ func TestMayApply(t *testing.T) {
 			w.upTo()
 			w.present = w.without(w.member("ana", 1), w.member("ben", 4), w.member("cleo", 3))
 		}, want: "1 of commander are still needed"},
+		"a person's telephone is another now": {build: func(w *world) {
+			w.upTo()
+			members := slices.Clone(w.pinned.Roles[0].Members)
+			for i := range members {
+				members[i].Contact = "+1 555 0100"
+			}
+			w.present = w.without(members...)
+		}},
 		"all but one were taken away": {build: func(w *world) { w.upTo(); w.present = w.without(w.member("ana", 1)) }, want: "1 who may decide"},
 		"the role is gone":            {build: func(w *world) { w.upTo(); w.present = &estate.Estate{Estate: "lab"} }, want: "commander"},
 		"somebody was added since": {build: func(w *world) {

@@ -87,8 +87,8 @@ func (s Statement) From() time.Time { return s.At.Add(Wait) }
 // on, so that none of its requests meets the new holder.
 func (s Statement) Until() time.Time { return s.At.Add(Valid - Wait) }
 
-// Ends is when the holder may go on, if no second signature came.
-func (s Statement) Ends() time.Time { return s.At.Add(Valid) }
+// Lapses is when the holder may go on, if no second signature came.
+func (s Statement) Lapses() time.Time { return s.At.Add(Valid) }
 
 // For says why the run of that id, of that runbook, is not the one that was signed for.
 func (s Statement) For(run, runbook string) error {
@@ -128,7 +128,7 @@ var ErrUnsigned = errors.New("not signed by two members of the role")
 // Claims names the member of the role who signed a statement first, where that counts at a
 // time: the holder must not act, and a second person may sign it. Else who is empty.
 func (s Signed) Claims(role estate.Role, now time.Time) (who string) {
-	if len(s.Signatures) == 0 || s.Statement.At.After(now.Add(ahead)) || !now.Before(s.Statement.Ends()) {
+	if len(s.Signatures) == 0 || s.Statement.At.After(now.Add(ahead)) || !now.Before(s.Statement.Lapses()) {
 		return ""
 	}
 	first := Signed{s.Statement, s.Signatures[:1]}

@@ -61,8 +61,8 @@ func TestWaitOutlastsEveryRequest(t *testing.T) {
 		t.Errorf("people wait %s, and a request may take %s: %s between them is too little for clocks that differ", takeover.Wait, action.LongestRequest, margin)
 	}
 	s := statement()
-	if s.Ends().Sub(s.Until()) < action.LongestRequest {
-		t.Errorf("the second signature counts until %s, and the holder goes on at %s: a request of it may meet the new holder", s.Until(), s.Ends())
+	if s.Lapses().Sub(s.Until()) < action.LongestRequest {
+		t.Errorf("the second signature counts until %s, and the holder goes on at %s: a request of it may meet the new holder", s.Until(), s.Lapses())
 	}
 }
 

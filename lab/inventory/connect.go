@@ -54,7 +54,9 @@ func (t *taken) connect(ctx context.Context, place, address string) error {
 
 // elsewhere reports whether a connector keeps its offsets in another cluster than the
 // worker's own: where that is dead, the worker cannot tell them.
-func elsewhere(config map[string]string) bool { return config["consumer.override.bootstrap.servers"] != "" }
+func elsewhere(config map[string]string) bool {
+	return config["consumer.override.bootstrap.servers"] != ""
+}
 
 // delivered notes the offsets of a connector; not of topics that move by themselves.
 func (t *taken) delivered(ctx context.Context, place, address, name string) error {
