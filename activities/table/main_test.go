@@ -13,12 +13,13 @@ import (
 
 // proofs names the test that takes each action of this room through prove.Action.
 var proofs = map[string]string{
-	"table.history":   "TestProveHistory",
-	"table.last-good": "TestProveLastGood",
-	"table.promote":   "TestProvePromotion",
-	"table.rollback":  "TestProveRollback",
-	"table.restore":   "TestRestore/prove",
-	"table.witness":   "TestProveWitness",
+	"table.blast-radius": "TestProveBlastRadius",
+	"table.history":      "TestProveHistory",
+	"table.promote":      "TestProvePromotion",
+	"table.rollback":     "TestProveRollback",
+	"table.restore":      "TestRestore/prove",
+	"table.witness":      "TestProveWitness",
+	"table.last-good":    "TestProveLastGood",
 }
 
 func TestMain(m *testing.M) { world.Main(m, Add, group.Add, access.Add, backup.Add, storage.Add) }

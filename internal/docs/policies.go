@@ -23,6 +23,7 @@ func placeholders(provider string) *estate.Estate {
 	return &estate.Estate{
 		Ledger:  estate.Ledger{Bucket: "LEDGER", Prefix: "PREFIX"},
 		Witness: estate.Witness{Bucket: "BUCKET", Prefix: "WITNESS"},
+		Lineage: &estate.Lineage{Bucket: "BUCKET", Prefix: "LINEAGE"},
 		Backup:  &estate.Backup{Bucket: "BACKUPS", Prefix: "PREFIX"},
 		Regions: []estate.Region{region("source", estate.Primary), region("target", estate.Standby)},
 		Buckets: []estate.Bucket{{Bucket: "BUCKET", In: map[string]string{"source": "BUCKET-AT-SOURCE", "target": "BUCKET-AT-TARGET"}}},

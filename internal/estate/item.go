@@ -3,6 +3,7 @@ package estate
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -55,9 +56,10 @@ type Filter struct {
 }
 
 // FilterFields are the names that [Filter.Where] may use for items of a kind. A bucket
-// is of the groups and tiers of the tables that it holds.
+// is of the groups and tiers of the tables that it holds; a group is one of a table that
+// it has.
 func FilterFields(k Kind) []string {
-	if k == BucketKind {
+	if k == BucketKind || k == GroupKind {
 		return []string{"group", "name", "table", "tier"}
 	}
 	return []string{"group", "name", "tier"}
@@ -71,6 +73,18 @@ func (f Filter) takes(i Item) bool {
 		return false
 	}
 	return f.holds(map[string]string{"group": i.Group, "name": i.Name, "tier": fmt.Sprint(i.Tier)})
+}
+
+// takesGroup reports whether the group is meant by the table that is asked for, and the
+// filter that is left to hold it against.
+func (f Filter) takesGroup(g *Group) (Filter, bool) {
+	table, asked := f.Where["table"]
+	if !asked {
+		return f, true
+	}
+	f.Where = maps.Clone(f.Where)
+	delete(f.Where, "table")
+	return f, slices.ContainsFunc(g.Tables, func(t Table) bool { return t.Table == table })
 }
 
 // holds reports whether an item with these fields is as Where demands.
@@ -134,7 +148,10 @@ func (e *Estate) Items(kind Kind, f Filter) []Item {
 		g := &e.Groups[gi]
 		switch kind {
 		case GroupKind:
-			add(g.Group, g)
+			i := Item{Kind: kind, Name: g.Group, Group: g.Group, Tier: g.Tier}
+			if rest, meant := f.takesGroup(g); meant && rest.takes(i) {
+				items = append(items, i)
+			}
 		case TableKind:
 			for _, t := range g.Tables {
 				add(t.Table, g)

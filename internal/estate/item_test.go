@@ -37,3 +37,29 @@ func TestBucketsByWhatTheyHold(t *testing.T) {
 		}
 	}
 }
+
+func TestGroupsByTheirTables(t *testing.T) {
+	e := &Estate{Groups: []Group{
+		{Group: "orders", Tier: 1, Tables: []Table{{Table: "orders"}, {Table: "old"}}},
+		{Group: "clicks", Tier: 2, Tables: []Table{{Table: "clicks"}}},
+	}}
+	for _, tc := range []struct {
+		where map[string]string
+		in    []string
+		want  []string
+	}{
+		{nil, nil, []string{"clicks", "orders"}},
+		{map[string]string{"table": "old"}, nil, []string{"orders"}},
+		{map[string]string{"table": "none"}, nil, nil},
+		{map[string]string{"table": "clicks", "tier": "1"}, nil, nil},
+		{map[string]string{"table": "clicks"}, []string{"orders"}, nil},
+	} {
+		var got []string
+		for _, i := range e.Items(GroupKind, Filter{Where: tc.where, Groups: tc.in}) {
+			got = append(got, i.Name)
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%v in %v: %v, want %v", tc.where, tc.in, got, tc.want)
+		}
+	}
+}

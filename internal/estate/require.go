@@ -240,6 +240,25 @@ func decided(key, allowed string, of func(Bucket) string) Requirement {
 	}}
 }
 
+// NeedsLineage is what tells of those who read a table and left no trace in it.
+func NeedsLineage() Requirement {
+	return Requirement{"reads and writes of each pipeline, and lineage, without which who read a table is known by commits and brokers alone", func(e *Estate, s Scope) []Lack {
+		const price = "who read a bad version without leaving a trace in a table's log or at a broker is not found"
+		var silent []string
+		for _, g := range s.groups(e) {
+			for _, p := range g.Pipelines {
+				if len(p.Reads)+len(p.Writes) == 0 {
+					silent = append(silent, p.Pipeline)
+				}
+			}
+		}
+		return slices.Concat(
+			lack(len(silent) > 0, price, "nobody says what pipeline %s is about: write reads and writes there", plural.Few(silent)),
+			lack(e.Lineage == nil && len(s.Items) > 0, price, "the estate names no OpenLineage events: add lineage: {bucket, prefix}, where engines report what they ran"),
+		)
+	}}
+}
+
 // NeedsBackup is the place where backups are.
 func NeedsBackup() Requirement {
 	return Requirement{"a backup place", func(e *Estate, s Scope) []Lack {

@@ -43,6 +43,7 @@ const (
 	Objects Thing = "buckets" // every object of the estate's buckets
 	Tables  Thing = "tables"  // what lies below the paths of its tables
 	Journal Thing = "journal" // what the witness keeps
+	Events  Thing = "lineage" // OpenLineage events
 	Scratch Thing = "scratch" // where a restore is tried: below .breakwater/scratch
 	Ledgers Thing = "ledger"  // below the ledger's prefix
 	Backups Thing = "backups" // below the backup place's prefix
@@ -53,6 +54,7 @@ const (
 	Mirror         Thing = "mirror"          // the topics in which a mirror notes how far it has come
 	CanaryTopics   Thing = "canary-topics"   // through which a marked record is sent
 	ConsumerGroups Thing = "consumer-groups" // of its groups
+	EveryGroup     Thing = "every-group"     // every group of the cluster, whoever it is
 	Cluster        Thing = "cluster"
 
 	Connectors Thing = "connectors" // of its mirror
@@ -182,6 +184,12 @@ func ReadsRecords(at Side, on ...Thing) []Permit {
 		all = append(all, Permit{At: at, As: Kafka, On: t, May: []string{"Describe", "Read"}})
 	}
 	return all
+}
+
+// SeesGroups sees every group of a cluster, and what it has committed. Brokers leave a
+// group out of a listing for whoever may not see the cluster, and do not say so.
+func SeesGroups(at Side) []Permit {
+	return Join(Of(at, Kafka, EveryGroup, "Describe"), Of(at, Kafka, Cluster, "Describe"))
 }
 
 // PlacesGroups commits offsets of consumer groups and takes them away again, and denies

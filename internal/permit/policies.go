@@ -251,15 +251,20 @@ func placesOf(e *estate.Estate, r *estate.Region, on Thing) ([]at, error) {
 				}
 			}
 		}
-	case Journal:
-		if e.Witness.Bucket == "" {
+	case Journal, Events:
+		bucket, below := e.Witness.Bucket, e.Witness.Prefix
+		if on == Events {
+			if bucket = ""; e.Lineage != nil {
+				bucket, below = e.Lineage.Bucket, e.Lineage.Prefix
+			}
+		}
+		if bucket == "" {
 			return nil, nil
 		}
-		below := strings.Trim(e.Witness.Prefix, "/")
-		if below != "" {
+		if below = strings.Trim(below, "/"); below != "" {
 			below += "/"
 		}
-		err := add(e.Witness.Bucket, below)
+		err := add(bucket, below)
 		return all, err
 	default:
 		return nil, fmt.Errorf("%s are no objects", on)
@@ -330,6 +335,8 @@ func (g *gathered) kafka(e *estate.Estate, r *estate.Region, p Permit, in Use) {
 				names = append(names, c.ConsumerGroup)
 			}
 		}
+	case EveryGroup:
+		kind, names = "group", []string{"*"}
 	case Cluster:
 		kind, names = "cluster", []string{"kafka-cluster"}
 	}

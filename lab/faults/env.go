@@ -28,10 +28,11 @@ import (
 // faults that need it say that they cannot be injected.
 type Env struct {
 	Source, Target Region
-	Group          Group // whose things are broken
-	Other          Group // another group, of other people
-	Writer         User  // one of the source's storage writers
-	Replicator     User  // writes replicas at the target
+	Group          Group  // whose things are broken
+	Other          Group  // another group, of other people
+	Writer         User   // one of the source's storage writers
+	Replicator     User   // writes replicas at the target
+	Lineage        string // prefix of the OpenLineage events in the target's bucket, without a slash at its end
 }
 
 // Region is the servers of one region with their root credentials.

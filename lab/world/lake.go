@@ -316,7 +316,7 @@ func (l *Lake) Point(group string) recovery.GroupPoint {
 
 // FaultSet is what can be done to the lake's tables and regions.
 func (l *Lake) FaultSet() fault.Set {
-	return slices.Concat(faults.Tables(l.Faults), faults.Regions(l.Faults))
+	return slices.Concat(faults.Tables(l.Faults), faults.Regions(l.Faults), faults.Lineages(l.Faults))
 }
 
 // Everything is what a reader sees below a prefix of the target.

@@ -79,7 +79,7 @@ func (w *World) Action(name string) *action.Definition {
 func (l *Lake) Recorded(name string) *action.Definition {
 	l.T.Helper()
 	def := l.Action(name)
-	if name != record.GroupPoint.Action && name != record.LastGood.Action {
+	if name != record.GroupPoint.Action && name != record.LastGood.Action && name != record.BlastRadius.Action {
 		return def
 	}
 	return prove.Recording(def, func(item string, o action.Outcome) { l.Records.Put(name, item, o) })
