@@ -108,9 +108,13 @@ func (b *blasted) topics(committed map[string]int64) {
 }
 
 // events puts an object among the OpenLineage events of the target.
-func (b *blasted) events(name, body string) {
+func (b *blasted) events(name, body string) { b.T.Helper(); b.eventsIn(world.West, name, body) }
+
+func (b *blasted) eventsIn(region, name, body string) {
 	b.T.Helper()
-	_, err := b.S3[world.West].PutObject(b.T.Context(), &s3.PutObjectInput{Bucket: aws.String("lake-west"), Key: aws.String("_lineage/" + name), Body: strings.NewReader(body)})
+	bucket, err := b.Estate.RealBucket("lake", region)
+	b.Must(err)
+	_, err = b.S3[region].PutObject(b.T.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("_lineage/" + name), Body: strings.NewReader(body)})
 	b.Must(err)
 }
 

@@ -18,7 +18,7 @@ import (
 func TestEveryFaultIsInjected(t *testing.T) {
 	sets := map[string]fault.Set{
 		"Accesses": faults.Accesses(faults.Env{}), "Backups": faults.Backups(faults.Vaulted{}), "Connects": faults.Connects(faults.Kafka{}), "Kafkas": faults.Kafkas(faults.Kafka{}),
-		"Ledgers": faults.Ledgers(faults.Ledger{}), "Regions": faults.Regions(faults.Env{}), "Replications": faults.Replications(faults.Env{}),
+		"Ledgers": faults.Ledgers(faults.Ledger{}), "Lineages": faults.Lineages(faults.Env{}), "Regions": faults.Regions(faults.Env{}), "Replications": faults.Replications(faults.Env{}),
 		"Rewinds": faults.Rewinds(faults.Env{}), "Schedules": faults.Schedules(faults.Pipelines{}), "Storages": faults.Storages(faults.Env{}),
 		"Tables": faults.Tables(faults.Env{}), "Vaults": faults.Vaults(faults.Env{}),
 	}

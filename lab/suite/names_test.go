@@ -72,6 +72,8 @@ var askers = map[string]string{
 	"./activities/kafka.verifyPromoteGroup": "target",
 	"./activities/kafka.verifyTopicWitness": "source",
 	"./activities/pipelines.verifyCanary":   "target",
+	"./activities/table.broker":             "target", // and the primary by its own names
+	"./activities/table.topicsThere":        "target, as broker named them",
 	"./starter.kafkaLooks":                  "target",
 	"./activities/kafka.consumerGroup":      "target", // it asks for groups, and gives the topics of many their names
 	"./activities/kafka.verifyStopMirror":   "target", // the same
