@@ -22,21 +22,12 @@ type Dataset struct {
 // String names the dataset for people.
 func (d Dataset) String() string { return string(d.Kind) + " " + d.Name }
 
-// Dataset is what a name among reads and writes means: a table or a topic, as table:NAME
-// or topic:NAME where both have it. False where it means nothing, or two things.
-func (e *Estate) Dataset(text string) (Dataset, bool) {
-	meant := e.byName().meant(text)
-	if len(meant) != 1 {
-		return Dataset{}, false
-	}
-	return meant[0], true
-}
+// Datasets are the tables and topics of an estate by name.
+type Datasets map[string][]Dataset
 
-// datasets are the tables and topics of an estate by name.
-type datasets map[string][]Dataset
-
-func (e *Estate) byName() datasets {
-	all := datasets{}
+// Datasets lists them.
+func (e *Estate) Datasets() Datasets {
+	all := Datasets{}
 	for i := range e.Groups {
 		for _, t := range e.Groups[i].Tables {
 			all.add(Dataset{TableKind, t.Table})
@@ -48,14 +39,24 @@ func (e *Estate) byName() datasets {
 	return all
 }
 
-func (all datasets) add(d Dataset) {
+// Of is what a name among reads and writes means: a table or a topic, as table:NAME or
+// topic:NAME where both have it. False where it means nothing, or two things.
+func (all Datasets) Of(text string) (Dataset, bool) {
+	meant := all.meant(text)
+	if len(meant) != 1 {
+		return Dataset{}, false
+	}
+	return meant[0], true
+}
+
+func (all Datasets) add(d Dataset) {
 	if !slices.Contains(all[d.Name], d) {
 		all[d.Name] = append(all[d.Name], d)
 	}
 }
 
 // meant is what a text can mean.
-func (all datasets) meant(text string) []Dataset {
+func (all Datasets) meant(text string) []Dataset {
 	if found := all[text]; len(found) > 0 {
 		return found
 	}
@@ -65,7 +66,7 @@ func (all datasets) meant(text string) []Dataset {
 
 // flows holds what a group's pipelines and consumer groups read and write against the
 // tables and topics that there are, of which names are the names in order.
-func (v *validator) flows(at string, g *Group, all datasets, names []string) {
+func (v *validator) flows(at string, g *Group, all Datasets, names []string) {
 	for i, p := range g.Pipelines {
 		at, what := fmt.Sprintf("%s/pipelines/%d", at, i), fmt.Sprintf("pipeline %q", p.Pipeline)
 		v.flow(at+"/reads", what, p.Reads, all, names)
@@ -76,7 +77,7 @@ func (v *validator) flows(at string, g *Group, all datasets, names []string) {
 	}
 }
 
-func (v *validator) flow(at, who string, said []string, all datasets, names []string) {
+func (v *validator) flow(at, who string, said []string, all Datasets, names []string) {
 	once := set{}
 	for i, text := range said {
 		at := fmt.Sprintf("%s/%d", at, i)

@@ -2,11 +2,12 @@ package estate
 
 import "testing"
 
-func TestDataset(t *testing.T) {
+func TestDatasets(t *testing.T) {
 	e := &Estate{Groups: []Group{
 		{Tables: []Table{{Table: "orders"}, {Table: "payments"}, {Table: "topic:odd"}}},
 		{Topics: []Topic{{Topic: "orders"}, {Topic: "clicks"}}},
 	}}
+	all := e.Datasets()
 	for text, want := range map[string]Dataset{
 		"payments":       {TableKind, "payments"},
 		"clicks":         {TopicKind, "clicks"},
@@ -18,8 +19,8 @@ func TestDataset(t *testing.T) {
 		"none":           {},
 		"":               {},
 	} {
-		if got, ok := e.Dataset(text); got != want || ok != (want != Dataset{}) {
-			t.Errorf("Dataset(%q) = %v, %t; want %v", text, got, ok, want)
+		if got, ok := all.Of(text); got != want || ok != (want != Dataset{}) {
+			t.Errorf("Of(%q) = %v, %t; want %v", text, got, ok, want)
 		}
 	}
 }

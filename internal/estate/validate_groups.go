@@ -20,7 +20,7 @@ func (v *validator) groups() {
 		}
 	}
 	topics := slices.Sorted(maps.Keys(home))
-	all := v.byName()
+	all := v.Datasets()
 	names := slices.Sorted(maps.Keys(all))
 	schedules := set{}
 	for i := range v.Groups {

@@ -10,27 +10,27 @@ import (
 // OfEstate is what an estate says of its pipelines and consumer groups. All of it is
 // always so: it says of no time.
 func OfEstate(e *estate.Estate) *Graph {
-	g := &Graph{}
+	g, all := &Graph{}, e.Datasets()
 	for i := range e.Groups {
 		for _, p := range e.Groups[i].Pipelines {
 			n := Node{estate.PipelineKind, p.Pipeline}
-			g.declared(e, n, p.Reads, func(d Node) Edge { return Edge{From: d, To: n} })
-			g.declared(e, n, p.Writes, func(d Node) Edge { return Edge{From: n, To: d} })
+			g.declared(all, n, p.Reads, func(d Node) Edge { return Edge{From: d, To: n} })
+			g.declared(all, n, p.Writes, func(d Node) Edge { return Edge{From: n, To: d} })
 		}
 		for _, c := range e.Groups[i].ConsumerGroups {
 			n := Node{estate.ConsumerGroupKind, c.ConsumerGroup}
 			for _, t := range c.Topics {
 				g.Add(Edge{From: Node{estate.TopicKind, t}, To: n, Says: "the estate says that it reads " + t})
 			}
-			g.declared(e, n, c.Writes, func(d Node) Edge { return Edge{From: n, To: d} })
+			g.declared(all, n, c.Writes, func(d Node) Edge { return Edge{From: n, To: d} })
 		}
 	}
 	return g
 }
 
-func (g *Graph) declared(e *estate.Estate, by Node, names []string, edge func(Node) Edge) {
+func (g *Graph) declared(all estate.Datasets, by Node, names []string, edge func(Node) Edge) {
 	for _, name := range names {
-		d, ok := e.Dataset(name)
+		d, ok := all.Of(name)
 		if !ok {
 			continue // the loader refuses it
 		}

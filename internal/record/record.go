@@ -17,5 +17,6 @@ var TopicPoint = action.Record[recovery.TopicState]{Action: "kafka.recovery-poin
 
 // LastGood is the version up to which a table holds no fault, by table.
 var LastGood = action.Record[lastgood.Found]{Action: "table.last-good", Says: "last good version of table %s"}
+
 // BlastRadius is what a fault in a consistency group reached, by group.
 var BlastRadius = action.Record[lineage.Radius]{Action: "table.blast-radius", Says: "blast radius of group %s"}
