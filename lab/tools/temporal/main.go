@@ -199,6 +199,11 @@ func serverOptions(o options, sql *config.SQL) []temporal.ServerOption {
 			dynamicconfig.MakeKey("system.forceSearchAttributesCacheRefreshOnRead"): true,
 			dynamicconfig.MakeKey("frontend.persistenceMaxQPS"):                     10000,
 			dynamicconfig.MakeKey("history.persistenceMaxQPS"):                      45000,
+			// By default a shard looks for new tasks 20 times a second at most, and there is
+			// one shard: all workflows of the server together would take 20 steps a second.
+			dynamicconfig.MakeKey("history.transferProcessorMaxPollRPS"):   1000,
+			dynamicconfig.MakeKey("history.timerProcessorMaxPollRPS"):      1000,
+			dynamicconfig.MakeKey("history.visibilityProcessorMaxPollRPS"): 1000,
 		}),
 	}
 }
