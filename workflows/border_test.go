@@ -128,7 +128,7 @@ func TestAForeignWorkflowIsAllowedNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Contains(key, "rogue") && strings.Contains(key, "/heads/") {
-			if n := key[strings.LastIndex(key, "/")+1:]; n > "000000000004.sig" {
+			if n := key[strings.LastIndex(key, "/")+1:]; n > "000000000005.sig" {
 				t.Errorf("signed: %s", key)
 			}
 		}
@@ -206,6 +206,14 @@ func (b *bench) attack(ctx workflow.Context, mode string, open wire.Status) (sai
 	try("a vote without a signature", b.forge(ctx, &c, ledger.Decided, stage.ID, wire.DecisionBody{
 		Gate: stage.ID, Attempt: 1, Decision: "approve", Who: "ana", Method: "signed", Raw: "none", Statement: "none",
 	}))
+	try("an undo at the gate that nobody signed", b.forgeLive(ctx, &c, mode, ledger.Decided, stage.ID, wire.DecisionBody{Gate: stage.ID, Attempt: 1, Decision: "undo", Who: "ana"}))
+	paused := wire.DecisionBody{Gate: "pause-1", Decision: "pause", Who: "ana"}
+	if err := b.forge(ctx, &c, ledger.Decided, stage.ID, paused); err != nil { // stopping is not hindered
+		return said, err
+	}
+	try("a pause of the same name", b.forge(ctx, &c, ledger.Decided, stage.ID, paused))
+	try("the end of a pause that nobody signed", b.forgeLive(ctx, &c, mode, ledger.Decided, stage.ID, wire.DecisionBody{Gate: "pause-1", Attempt: 1, Decision: "resume", Who: "ana"}))
+	try("the end of another pause", b.forge(ctx, &c, ledger.Decided, stage.ID, wire.DecisionBody{Gate: "pause-2", Attempt: 1, Decision: "resume", Who: "ana"}))
 	gate.How, gate.By = "approve", []string{"ana", "ben"}
 	try("a gate that nobody approved", b.forge(ctx, &c, ledger.GateClosed, stage.ID, gate))
 	try("an Apply after that", b.ask(ctx, "storage.fence:apply", act(&plan), nil))
@@ -527,13 +535,14 @@ func TestTheWorkersEstateDiffers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, shipped(t))
+			var plans atomic.Int64
 			served := &changed{estates: estates{e: b.estate, ledger: b.ledger, key: signer(t, 99)}}
 			b.host.Estates = served
 			edited := copyOf(t, b.estate)
 			tc.edit(edited)
 			b.model.break_(func(a, _ string, p wire.Phase) error {
-				if a == "storage.fence" && p == wire.PlanPhase {
-					served.now.Store(edited) // before the vote is counted, or just after
+				if a == "storage.fence" && p == wire.PlanPhase && plans.Add(1) == 2 {
+					served.now.Store(edited) // when it was approved, and is planned again
 				}
 				return nil
 			})

@@ -100,9 +100,10 @@ func (r *run) showGate(ctx workflow.Context, n int, id string, a runbook.Approva
 	if undo {
 		title = "Take back what this run did"
 	}
+	asks, _ := g.Spec.Offer(approval.Approve)
 	st := &wire.GateStatus{
 		ID: id, Attempt: p.attempt, Stage: title, Role: a.Role, Method: string(g.Spec.Role.Method),
-		Quorum: g.Missing(approval.Approve), Root: p.root, Direction: direction(undo), Head: g.Spec.About.Head, EstateDigest: g.Spec.About.Estate,
+		Quorum: asks.Quorum, Approved: approvedBy(g), Root: p.root, Direction: direction(undo), Head: g.Spec.About.Head, EstateDigest: g.Spec.About.Estate,
 		Plan: p.short, Accepts: p.accepts, Losses: p.losses, Changed: p.changed, Opened: workflow.Now(ctx).UTC(), Next: a.Escalate,
 	}
 	for _, m := range g.Spec.Role.Members {

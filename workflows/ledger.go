@@ -295,7 +295,13 @@ func (r *run) append(ctx workflow.Context, kind ledger.Kind, stage, step string,
 	var app *temporal.ApplicationError
 	if errors.As(err, &app) {
 		r.Chain = before
-		return &errNotTaken{app.Message()}
+		no := &errNotTaken{why: app.Message()}
+		if app.HasDetails() {
+			if err := app.Details(&no.void); err != nil {
+				return err
+			}
+		}
+		return no
 	}
 	if err != nil {
 		return err
@@ -305,9 +311,9 @@ func (r *run) append(ctx workflow.Context, kind ledger.Kind, stage, step string,
 }
 
 // judgedThere are the errors that are an answer to an entry: the ledger's side judges a
-// decision for itself, and may find that it does not count.
+// decision for itself, and may find that it does not count, or those before it no longer.
 func judgedThere(kind ledger.Kind) []string {
-	if kind == ledger.Decided {
+	if kind == ledger.Decided || kind == ledger.GateClosed {
 		return []string{wire.ErrTypeRefused}
 	}
 	return nil

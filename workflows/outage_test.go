@@ -61,6 +61,8 @@ type hooked struct {
 	fail func(key string) (before, after error)
 	// taken is called when the lock was changed, before anybody is told.
 	taken func()
+	// wrote is called with what was written, before anybody is told.
+	wrote func(data []byte)
 }
 
 func (h *hooked) PutIfAbsent(ctx context.Context, key string, data []byte) error {
@@ -75,6 +77,9 @@ func (h *hooked) PutIfAbsent(ctx context.Context, key string, data []byte) error
 	}
 	if err := h.Store.PutIfAbsent(ctx, key, data); err != nil {
 		return err
+	}
+	if h.wrote != nil {
+		h.wrote(data)
 	}
 	return after
 }
@@ -118,11 +123,15 @@ type play struct {
 	asked []wire.Status // each question about the ledger, as it was first seen
 	// answer is what people say to a question about the ledger; nothing by default.
 	answer func(wire.Status)
+	// gate is what people do at an open gate; by default they approve it.
+	gate func(wire.Status)
 }
 
-func newPlay(t *testing.T) *play {
+func newPlay(t *testing.T) *play { return newPlayOf(t, smallBook) }
+
+func newPlayOf(t *testing.T, book string) *play {
 	t.Helper()
-	rb, mistakes := load.File([]byte(smallBook), "small.yaml")
+	rb, mistakes := load.File([]byte(book), "small.yaml")
 	if len(mistakes) > 0 {
 		t.Fatal(mistakes)
 	}
@@ -197,6 +206,10 @@ func (p *play) run() (wire.Result, error) {
 			if p.answer != nil {
 				p.answer(s)
 			}
+		case s.Gate != nil && p.gate != nil:
+			p.gate(s)
+		case s.Ask != nil && p.gate != nil: // nothing was to go wrong
+			p.send(approval.Decision{Verb: approval.Abort, Reason: s.Ask.Question})
 		case s.Gate != nil:
 			for _, who := range s.Gate.Members[:s.Gate.Quorum] {
 				if !seen[who] {

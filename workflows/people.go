@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"breakwater/internal/approval"
@@ -37,6 +38,7 @@ type paused struct {
 // judged is what became of a decision.
 type judged struct {
 	counted bool
+	again   bool // is judged anew
 	outcome string
 	body    wire.DecisionBody
 	then    func()      // what it changes, once it is written down
@@ -133,6 +135,11 @@ func (r *run) judge(ctx workflow.Context) {
 			if j.counted {
 				j = r.count(ctx, j)
 			}
+			for j.again { // it is judged anew, without the votes that count no longer
+				if j = r.decide(ctx, in); j.counted {
+					j = r.count(ctx, j)
+				}
+			}
 			if !j.counted {
 				r.refuse(ctx, j)
 			}
@@ -160,7 +167,7 @@ func (r *run) count(ctx workflow.Context, j judged) judged {
 	err := r.record(ctx, j.kind, r.stageNow(), "", j.entry)
 	var no *errNotTaken
 	if errors.As(err, &no) {
-		j.counted, j.outcome = false, "refused: "+no.why
+		j.counted, j.outcome, j.again = false, "refused: "+no.why, r.forget(ctx, r.asked, no)
 		return j
 	}
 	if err != nil { // a person ended the run in an outage of the ledger
@@ -170,6 +177,29 @@ func (r *run) count(ctx workflow.Context, j judged) judged {
 	}
 	j.then()
 	return j
+}
+
+// forget takes votes out of a question that count no longer, says so, and reports whether
+// there were any.
+func (r *run) forget(ctx workflow.Context, o *opened, no *errNotTaken) bool {
+	if o == nil {
+		return false
+	}
+	left := o.Without(no.void)
+	if len(left.Votes) == len(o.Votes) {
+		return false
+	}
+	for _, v := range o.Votes {
+		if slices.Contains(no.void, v.Person) {
+			r.refuse(ctx, judged{outcome: "counts no longer: " + no.why, body: wire.DecisionBody{
+				Gate: o.id, Attempt: o.Spec.About.Attempt, Decision: string(v.Verb), Who: v.Person, Key: v.Key, Reason: v.Reason,
+			}})
+		}
+	}
+	if o.Gate = left; r.Status.Gate != nil {
+		r.Status.Gate.Approved = approvedBy(left)
+	}
+	return true
 }
 
 // decision is what was sent.

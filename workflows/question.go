@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,25 +59,19 @@ func (r *run) ask(ctx workflow.Context, q question) (answer, error) {
 		return answer{}, err
 	}
 	title := r.Compiled.Stages[q.stage].Title
-	r.asked, r.Status.Open = o, &o.Gate
-	r.show(ctx)
-	if err := r.attributes(ctx, title); err != nil {
-		return answer{}, err
-	}
-	err = r.await(ctx, q)
-	r.asked, r.Status.Open, r.Status.Gate, r.Status.Ask, r.Status.State = nil, nil, nil, nil, wire.StateRunning
-	stop := r.stopped(ctx)
-	if stop == nil && err != nil {
-		stop = err
-	}
-	if gate != nil {
-		for _, v := range o.Votes {
-			gate.By = append(gate.By, v.Person)
+	var stop error
+	for open := true; open; {
+		r.asked, r.Status.Open = o, &o.Gate
+		r.show(ctx)
+		if err := r.attributes(ctx, title); err != nil {
+			return answer{}, err
 		}
-		if gate.How = string(o.Decided); stop != nil {
-			gate.How = "stopped"
+		err = r.await(ctx, q)
+		r.asked, r.Status.Open, r.Status.Gate, r.Status.Ask, r.Status.State = nil, nil, nil, nil, wire.StateRunning
+		if stop = r.stopped(ctx); stop == nil && err != nil {
+			stop = err
 		}
-		if err := r.record(ctx, ledger.GateClosed, r.Compiled.Stages[q.stage].ID, "", *gate); err != nil {
+		if open, err = r.closeGate(ctx, q, o, gate, stop); err != nil {
 			return answer{}, err
 		}
 	}
@@ -87,6 +82,32 @@ func (r *run) ask(ctx workflow.Context, q question) (answer, error) {
 		return answer{}, stop
 	}
 	return answerOf(o.Gate), r.attributes(ctx, title)
+}
+
+// closeGate writes down how a gate was decided, if it is one. It stays open where the ledger's
+// side finds that the votes count no longer: others may decide.
+func (r *run) closeGate(ctx workflow.Context, q question, o *opened, gate *wire.GateBody, stop error) (open bool, err error) {
+	if gate == nil {
+		return false, nil
+	}
+	gate.By = nil
+	for _, v := range o.Votes {
+		gate.By = append(gate.By, v.Person)
+	}
+	if gate.How = string(o.Decided); stop != nil {
+		gate.How = "stopped"
+	}
+	err = r.record(ctx, ledger.GateClosed, r.Compiled.Stages[q.stage].ID, "", *gate)
+	var no *errNotTaken
+	if stop != nil || !errors.As(err, &no) {
+		return false, err
+	}
+	if !r.forget(ctx, o, no) { // whichever of them it is
+		no.void = gate.By
+		r.forget(ctx, o, no)
+	}
+	r.showQuestion(ctx, q, o, nil)
+	return true, nil
 }
 
 // answer is what people decided.

@@ -97,8 +97,12 @@ type errStop struct{ kind, why string }
 
 func (e *errStop) Error() string { return e.why }
 
-// errNotTaken says that a decision does not count after all.
-type errNotTaken struct{ why string }
+// errNotTaken says that a decision does not count after all, and whose earlier ones count no
+// longer.
+type errNotTaken struct {
+	why  string
+	void []string
+}
 
 func (e *errNotTaken) Error() string { return e.why }
 

@@ -200,9 +200,7 @@ func (d *deriving) gateClosed() error {
 	if b.How != string(approval.Approve) {
 		return nil
 	}
-	// Whose key was taken away since is asked at each Apply, where a person can be asked in
-	// turn; here the vote was counted by the estate that the run pinned.
-	return d.view.Quorum(d.compiled, authority.Estates{Pinned: d.pinned, Present: d.pinned}, g)
+	return d.view.Quorum(d.compiled, d.estates(), g)
 }
 
 // outcome must be what the documents say that was done.

@@ -7,7 +7,6 @@ import (
 
 	"breakwater/internal/approval"
 	"breakwater/internal/authority"
-	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/runbook"
 	"breakwater/internal/wire"
@@ -115,45 +114,34 @@ func (d *deriving) itemsOf(s *runbook.Stage, st *runbook.Step) []string {
 	return names
 }
 
-// decided must be a vote that counts at the open gate, or what else a person may say.
+// decided must be a decision that counts where people are asked, by the estate that the run
+// pinned and by the worker's present one. What adds no authority and accepts no risk is as
+// the workflow reported it.
 func (d *deriving) decided() error {
 	b, err := body[wire.DecisionBody](d.Entry)
 	if err != nil {
 		return err
 	}
-	verb := approval.Verb(b.Decision)
-	switch verb {
-	case approval.Approve, approval.Reject:
-	case approval.Waive, approval.TakeBack, approval.Done:
-		return d.answered(b)
+	switch verb := approval.Verb(b.Decision); verb {
+	case approval.Approve, approval.Reject, approval.Waive, approval.TakeBack, approval.Done, approval.Resume:
+	case approval.Pause:
+		if d.view.PausedBefore(b.Gate) {
+			return refuse("the run was paused as %q before", b.Gate)
+		}
+		return nil
 	default:
-		return nil // it adds no authority and accepts no risk
+		return nil
 	}
-	g := d.view.Open()
-	if g == nil {
-		return refuse("no gate is open, so that nobody can %s", verb)
+	p, err := d.view.Poll(d.compiled, d.estates(), b)
+	if err != nil {
+		return err
 	}
-	gate := func(role estate.Role) (approval.Gate, error) { return d.view.Gate(d.compiled, g, role) }
-	j, err := d.weigh("gate "+g.Gate, g.Role, gate, g.Votes, g.Root, b)
-	if err == nil && j.Outcome != approval.Counted && j.Outcome != approval.Settled {
-		err = refuse("the decision does not count: %s", j.Reason)
-	}
-	return err
+	return p.Counts(d.heard(), b)
 }
 
-// weigh judges a decision at a gate or a question, after the votes that it has, by the role
-// as the estate of the run names it.
-func (d *deriving) weigh(what, name string, open func(estate.Role) (approval.Gate, error), votes []authority.Vote, root string, b wire.DecisionBody) (approval.Judgement, error) {
-	role, ok := d.pinned.Role(name)
-	if !ok {
-		return approval.Judgement{}, refuse("role %q of %s is not in the estate of the run", name, what)
-	}
-	at, err := open(*role)
-	if err != nil {
-		return approval.Judgement{}, refuse("%w", err)
-	}
-	_, j := authority.After(at, votes, root).Judge(d.heard(), authority.Decision(b, root), approval.Who{})
-	return j, nil
+// estates are those by which decisions count.
+func (d *deriving) estates() authority.Estates {
+	return authority.Estates{Pinned: d.pinned, Present: d.estate}
 }
 
 // heard is when a decision arrived, as far as its expiry goes: no earlier than now, whatever
@@ -163,24 +151,4 @@ func (d *deriving) heard() time.Time {
 		return now
 	}
 	return d.Time
-}
-
-// answered must be an answer that counts at the open question. One that does not say that
-// more people are needed must be the one that settles it.
-func (d *deriving) answered(b wire.DecisionBody) error {
-	ask, gate := d.view.Ask, d.view.Open()
-	if gate != nil && b.Gate == gate.Gate { // asked for at a gate: its plan is approved at a gate of its own
-		return nil
-	}
-	if ask == nil || ask.Ask != b.Gate {
-		return refuse("the run asks nothing to which %s is an answer", b.Decision)
-	}
-	j, err := d.weigh("question "+ask.Ask, ask.Role, d.view.Question, ask.Votes, ask.Root, b)
-	if err != nil {
-		return err
-	}
-	if j.Outcome != approval.Settled && (j.Outcome != approval.Counted || !b.Missing) {
-		return refuse("the decision does not count: %s", j.Reason)
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"breakwater/internal/action"
+	"breakwater/internal/authority"
 	"breakwater/internal/ledger/store"
 	"breakwater/internal/wire"
 
@@ -42,9 +43,12 @@ func classify(err error) error {
 	final := func(kind string) error {
 		return temporal.NewNonRetryableApplicationError(err.Error(), kind, nil)
 	}
+	var void *authority.VoidError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &void):
+		return temporal.NewNonRetryableApplicationError(err.Error(), wire.ErrTypeRefused, nil, void.People)
 	case errors.Is(err, errBadInput):
 		return final(wire.ErrTypeBadInput)
 	case errors.Is(err, action.ErrMoved):

@@ -191,6 +191,17 @@ func (g Gate) Close(why string) Gate {
 	return g
 }
 
+// Without is the gate without the votes of some people, open again if it was decided by
+// them.
+func (g Gate) Without(people []string) Gate {
+	votes := slices.DeleteFunc(slices.Clone(g.Votes), func(v Vote) bool { return slices.Contains(people, v.Person) })
+	if len(votes) < len(g.Votes) && g.Status == Decided {
+		g.Status, g.Decided = Open, ""
+	}
+	g.Votes = votes
+	return g
+}
+
 // Missing is how many more people a verb needs here; -1 if it is not offered.
 func (g Gate) Missing(v Verb) int {
 	return g.missing(Decision{Verb: v})

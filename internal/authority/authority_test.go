@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -467,5 +468,119 @@ func TestOnlyTheNextEntryIsTaken(t *testing.T) {
 	}
 	if w.view.Head != head {
 		t.Errorf("the view moved to %v", w.view.Head)
+	}
+}
+
+// TestPolls: a decision counts where people are asked, if both estates name who made it, and
+// enough others said so who still count.
+func TestPolls(t *testing.T) {
+	sign := func(w *world, verb approval.Verb, gate, plan string, key byte, edit func(*approval.Statement)) (string, string) {
+		s := approval.Statement{
+			Namespace: "default", Run: run, Gate: gate, Attempt: 1, Decision: verb, Plan: plan, Mode: string(w.mode), Direction: approval.Do, Estate: "sha256:e",
+			Head: "7:x",
+		}
+		if g := w.view.Open(); g != nil && g.Gate == gate {
+			s.Head = g.Head
+		}
+		if edit != nil {
+			edit(&s)
+		}
+		sig, err := s.Sign(signer(w.t, key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sig, string(s.Text())
+	}
+	atGate := func(verb approval.Verb, who string, key byte) func(*world) wire.DecisionBody {
+		return func(w *world) wire.DecisionBody {
+			b := wire.DecisionBody{Gate: "fence", Attempt: 1, Decision: string(verb), Who: who, Method: "signed"}
+			if key > 0 {
+				b.Raw, b.Statement = sign(w, verb, "fence", w.view.Open().Root, key, nil)
+			}
+			return b
+		}
+	}
+	goOn := func(pause string, key byte, edit func(*approval.Statement)) func(*world) wire.DecisionBody {
+		return func(w *world) wire.DecisionBody {
+			w.add(ledger.Decided, "fence", "", wire.DecisionBody{Gate: "pause-1", Decision: "pause"})
+			b := wire.DecisionBody{Gate: pause, Attempt: 1, Decision: "resume", Method: "signed"}
+			if key > 0 {
+				b.Raw, b.Statement = sign(w, approval.Resume, pause, ledger.Digest([]byte(pause)), key, edit)
+			}
+			return b
+		}
+	}
+	more := func(f func(*world) wire.DecisionBody) func(*world) wire.DecisionBody {
+		return func(w *world) wire.DecisionBody { b := f(w); b.Missing = true; return b }
+	}
+	keep := func(names ...string) func(*world) {
+		return func(w *world) {
+			var left []estate.Member
+			for _, m := range w.pinned.Roles[0].Members {
+				for _, n := range names {
+					if m.Name == n {
+						m.Contact = "another telephone"
+						left = append(left, m)
+					}
+				}
+			}
+			w.present = w.without(left...)
+		}
+	}
+	for name, tc := range map[string]struct {
+		mode  action.Mode // live by default
+		world func(*world)
+		voted []byte // whose keys have approved: 1 is ana's, 2 ben's
+		body  func(*world) wire.DecisionBody
+		want  string // in the refusal; empty where it counts
+		void  string // whose votes count no longer
+	}{
+		"the second approval":                  {voted: []byte{1}, body: atGate(approval.Approve, "ben", 2)},
+		"the first one":                        {body: more(atGate(approval.Approve, "ben", 2))},
+		"the first one as if it decided":       {body: atGate(approval.Approve, "ben", 2), want: "1 of commander are still needed"},
+		"whose own key was taken away":         {world: keep("ana", "cleo"), voted: []byte{1}, body: atGate(approval.Approve, "ben", 2), want: "present estate, which names ben no longer"},
+		"after one whose key was taken away":   {world: keep("ben", "cleo"), voted: []byte{1}, body: atGate(approval.Approve, "ben", 2), want: "still needed", void: "ana"},
+		"the first that counts still":          {world: keep("ben", "cleo"), voted: []byte{1}, body: more(atGate(approval.Approve, "ben", 2))},
+		"the second that counts still":         {world: keep("ben", "cleo"), voted: []byte{1, 2}, body: atGate(approval.Approve, "cleo", 3)},
+		"who said so before, and counts again": {voted: []byte{1}, body: more(atGate(approval.Approve, "ana", 1))},
+		"twice the same":                       {voted: []byte{1}, body: atGate(approval.Approve, "ana", 1), want: "still needed"},
+		"nobody is left":                       {world: func(w *world) { w.present = &estate.Estate{Estate: "lab"} }, body: more(atGate(approval.Approve, "ben", 2)), want: "present estate"},
+		"rejecting needs nobody's key":         {world: func(w *world) { w.present = &estate.Estate{Estate: "lab"} }, voted: []byte{1}, body: atGate(approval.Reject, "mallory", 0)},
+		"undo, signed":                         {body: atGate(approval.TakeBack, "ana", 1)},
+		"undo, after an approval":              {voted: []byte{2}, body: atGate(approval.TakeBack, "ana", 1)},
+		"undo by nobody":                       {body: atGate(approval.TakeBack, "ana", 0), want: "needs a signature"},
+		"undo by a stranger":                   {body: atGate(approval.TakeBack, "", 9), want: "does not count"},
+		"undo by whose key was taken away":     {world: keep("ben", "cleo"), body: atGate(approval.TakeBack, "ana", 1), want: "present estate"},
+		"undo by a name, in a drill":           {mode: action.ModeDrill, body: atGate(approval.TakeBack, "ana", 0)},
+		"a pause ends, signed":                 {body: goOn("pause-1", 1, nil)},
+		"a pause ends by nobody":               {body: goOn("pause-1", 0, nil), want: "needs a signature"},
+		"a pause ends by a stranger":           {body: goOn("pause-1", 9, nil), want: "does not count"},
+		"another pause ends":                   {body: goOn("pause-2", 1, nil), want: "not paused"},
+		"a pause of another run ends":          {body: goOn("pause-1", 1, func(s *approval.Statement) { s.Run.FirstRun = "other" }), want: "does not count"},
+		"a pause of before ends again":         {body: goOn("pause-1", 1, func(s *approval.Statement) { s.Gate = "pause-0" }), want: "does not count"},
+		"a pause ends by whose key is gone":    {world: keep("ben", "cleo"), body: goOn("pause-1", 1, nil), want: "present estate"},
+		"an answer to nothing": {body: func(*world) wire.DecisionBody {
+			return wire.DecisionBody{Gate: "ask-1", Attempt: 1, Decision: "done"}
+		}, want: "asks nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, cmp.Or(tc.mode, action.ModeLive), tc.world)
+			g := w.gate("fence", w.plan("fence", "fence/1", 1, false), 1, false)
+			for _, key := range tc.voted {
+				w.vote("fence", g, []string{"", "ana", "ben"}[key], key, func(s *approval.Statement) { s.Head = w.view.Open().Head })
+			}
+			b := tc.body(w)
+			p, err := w.view.Poll(w.compiled, authority.Estates{Pinned: w.pinned, Present: w.present}, b)
+			if err == nil {
+				err = p.Counts(w.now, b)
+			}
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want) || !errors.Is(err, action.ErrRefused)) {
+				t.Errorf("it says %v, want %q", err, tc.want)
+			}
+			var void *authority.VoidError
+			if errors.As(err, &void) != (tc.void != "") || void != nil && strings.Join(void.People, ", ") != tc.void {
+				t.Errorf("the votes of %+v count no longer, want %q", void, tc.void)
+			}
+		})
 	}
 }

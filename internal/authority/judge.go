@@ -129,31 +129,11 @@ func (v *View) approved(c *runbook.Compiled, e Estates, stage *runbook.Stage, st
 // judged again, as of when it arrived, once by the estate that the run pinned and once by
 // those keys that the estate of now has too.
 func (v *View) Quorum(c *runbook.Compiled, e Estates, g *Gate) error {
-	pinned, ok := e.Pinned.Role(g.Role)
-	if !ok {
-		return refused("role %q of gate %s is not in the estate of the run", g.Role, g.Gate)
-	}
-	kept, _ := e.Role(g.Role)
-	if err := v.decide(c, g, *pinned); err != nil {
+	p, err := v.gatePoll(c, e, g)
+	if err != nil {
 		return err
 	}
-	if err := v.decide(c, g, kept); err != nil {
-		return fmt.Errorf("%w (counting those of role %s whom both the run's estate and the worker's present one name, with the same key)", err, g.Role)
-	}
-	return nil
-}
-
-func (v *View) decide(c *runbook.Compiled, g *Gate, role estate.Role) error {
-	at, err := v.Gate(c, g, role)
-	if err != nil {
-		return refused("%v", err)
-	}
-	at = After(at, g.Votes, g.Root)
-	if at.Status != approval.Decided || at.Decided != approval.Approve {
-		return refused("gate %s, attempt %d: %d of %s are still needed to approve it, by what the ledger has of their decisions",
-			g.Gate, g.Attempt, at.Missing(approval.Approve), role.Role)
-	}
-	return nil
+	return p.Decided(approval.Approve)
 }
 
 // After is a gate or a question about a root after votes, each judged as of when it arrived.
@@ -167,17 +147,21 @@ func After(at approval.Gate, votes []Vote, root string) approval.Gate {
 // Gate is a gate of the chain as it was opened, for a role.
 func (v *View) Gate(c *runbook.Compiled, g *Gate, role estate.Role) (approval.Gate, error) {
 	live := v.Run.Mode == action.ModeLive
+	offers := []approval.Offer{{Verb: approval.Approve}, approval.OfferOf(approval.Reject)}
+	if g.Direction == approval.Do {
+		offers = append(offers, approval.OfferOf(approval.TakeBack))
+	}
 	a := Approval(c, g.Stage, g.Direction)
 	if a == nil || a.Role != g.Role {
 		return approval.Gate{}, fmt.Errorf("the runbook does not ask role %q about stage %s", g.Role, g.Stage)
 	}
+	offers[0].Quorum = approval.Quorum(a.Quorum, live, false)
 	return approval.NewGate(approval.Spec{
 		About: approval.Statement{
 			Namespace: v.Run.Namespace, Run: v.Head.Run, Gate: g.Gate, Attempt: g.Attempt, Plan: g.Root,
 			Mode: string(v.Run.Mode), Direction: g.Direction, Estate: v.EstateDigest, Head: g.Head,
 		},
-		Role: role, Live: live,
-		Offers: []approval.Offer{{Verb: approval.Approve, Quorum: approval.Quorum(a.Quorum, live, false)}, approval.OfferOf(approval.Reject)},
+		Role: role, Live: live, Offers: offers,
 	})
 }
 

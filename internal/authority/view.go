@@ -35,13 +35,15 @@ type View struct {
 	Plans                []Plan            // oldest first
 	Gates                []Gate            // oldest first; the last one of a stage and direction counts
 	Ask                  *Ask              // the open question
+	Paused               *Pause            // who let it begin nothing more, if it is paused
 	Seen                 map[string]Seen   // by step, or by stage where all of it looks: the last look
 	Began                map[string]int    // by step: the last attempt of its Apply that the chain has the intent of
 	Taken                map[string]int    // the same of taking it back
 	Back                 map[string]Seen   // by step: the last look after taking back
 	Waived               map[string]string // "STEP/ITEM" → who waived it
 
-	docs map[docsOf][]ledger.DocRef
+	docs   map[docsOf][]ledger.DocRef
+	pauses map[string]bool // by their names
 }
 
 // docsOf tells apart the documents of a step's entries.
@@ -79,6 +81,9 @@ type Ask struct {
 	Votes []Vote
 }
 
+// Pause is a pause that no resume has ended.
+type Pause struct{ Gate, Stage string }
+
 // Vote is a decision that counted when it arrived.
 type Vote struct {
 	At time.Time
@@ -95,7 +100,7 @@ type Seen struct {
 func New(run ledger.Run) *View {
 	return &View{
 		Head: ledger.Head{Run: run}, Seen: map[string]Seen{}, Back: map[string]Seen{}, Began: map[string]int{}, Taken: map[string]int{}, Waived: map[string]string{},
-		docs: map[docsOf][]ledger.DocRef{},
+		docs: map[docsOf][]ledger.DocRef{}, pauses: map[string]bool{},
 	}
 }
 
@@ -120,6 +125,10 @@ func (v *View) Open() *Gate {
 	}
 	return nil
 }
+
+// PausedBefore reports whether a pause had that name already. A signature that ends one
+// must end no other.
+func (v *View) PausedBefore(gate string) bool { return v.pauses[gate] }
 
 // Plan returns the plan of that root, of a stage and direction.
 func (v *View) Plan(stage, direction, root string) (Plan, bool) {
@@ -237,6 +246,11 @@ func (v *View) planned(e ledger.Entry, b wire.PlannedBody) {
 func (v *View) decided(e ledger.Entry, b wire.DecisionBody) {
 	g := v.Open()
 	switch {
+	case b.Decision == string(approval.Pause):
+		v.Paused = &Pause{b.Gate, e.Stage}
+		v.pauses[b.Gate] = true
+	case b.Decision == string(approval.Resume):
+		v.Paused = nil
 	case g != nil && b.Gate == g.Gate && b.Attempt == g.Attempt:
 		g.Votes = append(g.Votes, Vote{e.Time, b})
 	case v.Ask != nil && b.Gate == v.Ask.Ask:
