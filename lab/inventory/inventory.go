@@ -210,6 +210,18 @@ func Rules() []Rule {
 	}
 }
 
+// WhileDead is what may differ beside that while a region is dead.
+func WhileDead() Rule {
+	return Rule{
+		What: "the tasks of a connector that runs",
+		Why:  "the mirror asks the cluster that it reads what there is to do: while that is dead it finds nothing, and lets its tasks go and take them up again by itself",
+		covers: func(f Fact, was, is string) bool {
+			runs := func(state string) bool { return strings.HasPrefix(state, `["RUNNING"`) }
+			return f.Kind == State && runs(was) && runs(is)
+		},
+	}
+}
+
 // Compare says in a sentence for each what is otherwise than before, beside what the rules
 // cover.
 func Compare(before, after Inventory, rules ...Rule) []string {

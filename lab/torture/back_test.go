@@ -247,7 +247,7 @@ func (d *disaster) takesBack(ctx context.Context, t *testing.T, w inventory.Worl
 	must(d.VerifyEvidence(ctx, run))
 	lap("taken back: %s", st.Doing)
 	if c.dead {
-		must(d.asBefore(ctx, w.Without(lab.Primary), before.Without(lab.Primary)))
+		must(d.asBefore(ctx, w.Without(lab.Primary), before.Without(lab.Primary), inventory.WhileDead()))
 		must(d.Lab.Heal(ctx, lab.Primary))
 		lap("healed")
 		w, before = w.Without(lab.Standby), before.Without(lab.Standby) // where more may arrive now
@@ -361,7 +361,7 @@ func asRoot(s inventory.Storage) *s3.Client {
 const patience = 45 * time.Second
 
 // asBefore holds the servers against an inventory.
-func (d *disaster) asBefore(ctx context.Context, w inventory.World, before inventory.Inventory) error {
+func (d *disaster) asBefore(ctx context.Context, w inventory.World, before inventory.Inventory, also ...inventory.Rule) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return poll.Until(ctx, time.Second, func(ctx context.Context) (bool, error) {
@@ -369,7 +369,7 @@ func (d *disaster) asBefore(ctx context.Context, w inventory.World, before inven
 		if err != nil {
 			return false, err
 		}
-		if otherwise := inventory.Compare(before, after, inventory.Rules()...); len(otherwise) > 0 {
+		if otherwise := inventory.Compare(before, after, append(inventory.Rules(), also...)...); len(otherwise) > 0 {
 			return false, fmt.Errorf("%d things are not as before:\n%s", len(otherwise), strings.Join(otherwise, "\n"))
 		}
 		return true, nil
