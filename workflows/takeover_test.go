@@ -418,7 +418,7 @@ func (b *bench) lieAboutTheLock(ctx workflow.Context) ([]string, error) {
 	}
 	var lock wire.LockResult
 	err := errors.Join(
-		b.forge(ctx, &c, ledger.RunStarted, "", wire.StartedBody{Run: made.Run, Input: json.RawMessage(liveInput)}),
+		b.forge(ctx, &c, ledger.RunStarted, "", made.Started),
 		b.forge(ctx, &c, ledger.Compiled, "", compiled, made.Files.Compiled, made.Files.Estate, made.Runbook),
 		b.ask(ctx, wire.AcquireLock, wire.LockInput{Estate: "lab"}, &lock),
 	)
