@@ -11,11 +11,41 @@ import (
 	"breakwater/internal/approval"
 	"breakwater/internal/ledger"
 	"breakwater/internal/ledger/store"
+	"breakwater/internal/runbook"
+	"breakwater/internal/runbook/load"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 
 	"go.temporal.io/sdk/client"
 )
+
+// promotes is a runbook in which the tables of a group are promoted between a step before
+// and a look after.
+func promotes(t *testing.T) []*runbook.Runbook {
+	t.Helper()
+	rb, mistakes := load.File([]byte(`runbook: Promotes
+summary: Promotes tables, and looks at them once more.
+owner: data-platform
+stages:
+  - stage: Fence
+    approval: {role: incident-commander}
+    steps:
+      - {step: Deny writes, do: storage.fence, each: bucket}
+  - stage: Promote
+    approval: {role: data-owner}
+    steps:
+      - {step: Promote tables, do: table.promote, each: table}
+  - stage: Look
+    steps:
+      - {step: Their history is there, check: table.history, each: table}
+`), "promotes.yaml")
+	if len(mistakes) > 0 {
+		t.Fatal(mistakes)
+	}
+	return []*runbook.Runbook{rb}
+}
+
+const promotesInput = `{"estate":"lab","mode":"live","incident":"INC-1","groups":["orders"]}`
 
 // manyTables gives the first group 200 tables, so that its steps go in batches.
 func (b *bench) manyTables() {
@@ -74,7 +104,7 @@ func TestOneBadTable(t *testing.T) {
 	} {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, shipped(t))
+			b := newBench(t, promotes(t))
 			b.manyTables()
 			b.model.break_(func(a, item string, at wire.Phase) error {
 				if a == name && item == bad && at == p {
@@ -82,7 +112,7 @@ func TestOneBadTable(t *testing.T) {
 				}
 				return nil
 			})
-			r := b.start("RegionalFailover", liveInput)
+			r := b.start("Promotes", promotesInput)
 			s := b.toQuestion(r)
 			st := stepOf(s, name)
 			if s.Ask == nil || !says(s.Ask.Findings, bad) || !says(s.Ask.Findings, "its log cannot be read") || len(s.Ask.Findings) != 1 {
@@ -153,7 +183,7 @@ func (b *bench) failedIsKept(s wire.Status, item string) {
 // is planned twice for it.
 func TestAMomentCuresAnItem(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, shipped(t))
+	b := newBench(t, promotes(t))
 	b.manyTables()
 	calls := map[string]int{}
 	b.model.break_(func(a, item string, p wire.Phase) error {
@@ -168,7 +198,7 @@ func TestAMomentCuresAnItem(t *testing.T) {
 		}
 		return nil
 	})
-	r := b.start("RegionalFailover", liveInput)
+	r := b.start("Promotes", promotesInput)
 	if res, err := b.carry(r, nil); err != nil || res.Verdict != verdict.Pass {
 		t.Fatalf("the run ended with %+v, %v", res, err)
 	}
