@@ -23,7 +23,8 @@ import (
 // fault at every part of every step with an approved undo after it, and each
 // undo run twice. A new runbook gets them without a line of test code.
 
-// inputs is what a live failover is started with.
+// inputs is what a live failover of one group is started with: enough where more than one
+// tells nothing else, at two thirds of the steps.
 const inputs = `{"estate":"lab","mode":"live","incident":"INC-1","groups":["orders"],"source":"us-east-1","target":"us-west-2"}`
 
 // inputsOf is what a live run of any shipped runbook is started with: an input of

@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -44,6 +45,11 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "breakwater-workflows")
 	if err == nil {
 		server, stop, err = temporaltest.Shared(context.Background(), dir) //nolint:usetesting // there is no test yet
+	}
+	// Most of a test's time is waiting: for the server, and for the pauses between tries.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); err == nil && f.Value.String() == f.DefValue {
+		err = f.Value.Set("4")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "workflows tests:", err)
@@ -264,7 +270,7 @@ func (b *bench) until(r client.WorkflowRun, what string, ok func(wire.Status) bo
 	ctx, cancel := context.WithTimeout(b.t.Context(), 60*time.Second)
 	defer cancel()
 	var s wire.Status
-	err := poll.Until(ctx, 50*time.Millisecond, func(context.Context) (bool, error) {
+	err := poll.Until(ctx, 100*time.Millisecond, func(context.Context) (bool, error) {
 		var err error
 		s, err = b.status(r)
 		return err == nil && ok(s), err

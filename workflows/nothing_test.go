@@ -132,7 +132,7 @@ func TestNobodyWhoSawNothingPasses(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, shipped(t))
 			b.model.blind[blind] = true
-			r := b.start(book, liveInput)
+			r := b.start(book, inputs)
 			asked := 0
 			res, err := b.carry(r, func(s wire.Status) approval.Decision {
 				if asked++; !strings.Contains(s.Ask.Question, "unknown") || len(s.Ask.Findings) == 0 || !strings.Contains(s.Ask.Findings[0], "nothing follows") {

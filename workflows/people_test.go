@@ -58,7 +58,7 @@ func TestALookThatTurnsRedAtQuorumAsks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, shipped(t))
-			r := b.start("RegionalFailover", liveInput)
+			r := b.start("RegionalFailover", inputs)
 			s := b.atGate(r, "declare")
 			b.model.sees("estate.preflight/lab", &o)
 			b.approve(r, s)
