@@ -33,7 +33,7 @@ where they are now, as in --map s3://primary-lake=s3://standby-lake.`
 func (a *app) tableCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use: "table", Short: "Look at a Delta table: its content, history and integrity", Long: tableLong,
-	}, a.tableShowCommand(), a.tableHistoryCommand(), a.tableCheckCommand(), a.tableQueryCommand())
+	}, a.tableShowCommand(), a.tableHistoryCommand(), a.tableCheckCommand(), a.tableQueryCommand(), a.tableDiffCommand())
 }
 
 // tableFlags say how a table is reached and which of its versions is meant.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,6 +103,11 @@ func (a *app) tableQuery(c *cobra.Command, where, sql string, f tableFlags, with
 		a.above(p.Above)
 	}
 	return nil
+}
+
+// everyRow are a table's rows as query results have them.
+func everyRow(ctx context.Context, t query.Table) (query.Result, error) {
+	return duckdb.Engine{}.Query(ctx, map[string]query.Table{"t": t}, "SELECT * FROM t")
 }
 
 // answeredView says from which version an answer is, where that is not the newest that

@@ -80,6 +80,24 @@ func Bare(store table.Store, s *delta.Snapshot) *Table { return &Table{store: st
 // others.
 func (t *Table) Schema() *arrow.Schema { return arrowSchema(t.columns) }
 
+// Column is a column of a table as its schema has it.
+type Column struct {
+	Name      string // as people know it
+	Physical  string // in data files: the same while it is the same column
+	Type      arrow.DataType
+	Required  bool
+	Partition bool
+}
+
+// Columns are those of the table, in the order of its schema.
+func (t *Table) Columns() []Column {
+	all := make([]Column, len(t.columns))
+	for i, c := range t.columns {
+		all[i] = Column{c.name, c.physical, c.typ, c.required, c.partition}
+	}
+	return all
+}
+
 func arrowSchema(cols []column) *arrow.Schema {
 	fields := make([]arrow.Field, len(cols))
 	for i, c := range cols {

@@ -190,27 +190,40 @@ func ofFile(ctx context.Context, t *rows.Table, a delta.Add, columns []string) (
 	return d, nil
 }
 
-// take adds the rows of a batch. A row's encoding is every column, each as the
-// length of its name, the name, and the value. The buffer is given back to be
-// used again.
+// take adds the rows of a batch. The buffer is given back to be used again.
 func (d *digest) take(batch arrow.RecordBatch, enc []byte) ([]byte, error) {
-	cols := make([]encoder, batch.NumCols())
-	names := make([][]byte, len(cols))
-	for i := range cols {
-		name := batch.ColumnName(i)
-		names[i] = append(binary.AppendUvarint(nil, uint64(len(name))), name...)
-		var err error
-		if cols[i], err = values(batch.Column(i)); err != nil {
-			return enc, fmt.Errorf("column %s: %w", name, err)
-		}
+	names := make([]string, batch.NumCols())
+	for i := range names {
+		names[i] = batch.ColumnName(i)
+	}
+	row, err := Encoding(batch.Columns(), names)
+	if err != nil {
+		return enc, err
 	}
 	for n := range int(batch.NumRows()) {
-		enc = enc[:0]
-		for i, value := range cols {
-			enc = value(append(enc, names[i]...), n)
-		}
+		enc = row(enc[:0], n)
 		d.Rows++
 		d.add(sha256.Sum256(enc))
 	}
 	return enc, nil
+}
+
+// Encoding gives what appends the canonical encoding of a row: every column, each as the
+// length of its name, the name, and the value.
+func Encoding(columns []arrow.Array, names []string) (func(b []byte, row int) []byte, error) {
+	cols := make([]encoder, len(columns))
+	heads := make([][]byte, len(columns))
+	for i, c := range columns {
+		heads[i] = append(binary.AppendUvarint(nil, uint64(len(names[i]))), names[i]...)
+		var err error
+		if cols[i], err = values(c); err != nil {
+			return nil, fmt.Errorf("column %s: %w", names[i], err)
+		}
+	}
+	return func(b []byte, row int) []byte {
+		for i, value := range cols {
+			b = value(append(b, heads[i]...), row)
+		}
+		return b
+	}, nil
 }
