@@ -25,22 +25,34 @@ type asker struct {
 	run     action.Run
 	estate  *estate.Estate
 	others  map[string]readings // other tables of the group, once opened
+	broken  map[int64]string    // versions that were asked, and whose rows cannot be read
 }
 
 func (s room) asker(c action.Call[lastGoodWith], r readings, queries []estate.Query) asker {
-	return asker{s, s.QueryEngine(), r, queries, c.With.within(), c.Run, c.Estate, map[string]readings{}}
+	return asker{s, s.QueryEngine(), r, queries, c.With.within(), c.Run, c.Estate, map[string]readings{}, map[int64]string{}}
 }
 
-// passes reports whether no query selects a row that must not be.
+// passes reports whether no query selects a row that must not be. A version whose files
+// are there and hold something else than rows does not pass.
 func (a asker) passes(ctx context.Context, version int64) (bool, error) {
 	for _, q := range a.queries {
 		rows, err := a.ask(ctx, q, version)
+		var own *ownError
+		if errors.As(err, &own) && lake.LogBroken(err) {
+			a.broken[version] = own.Error()
+			return false, nil
+		}
 		if err != nil || rows > 0 {
 			return false, err
 		}
 	}
 	return true, nil
 }
+
+// ownError is what reading the table itself ended with, and no other one of its group.
+type ownError struct{ error }
+
+func (e *ownError) Unwrap() error { return e.error }
 
 // ask gives how many rows of a version a query selects, at least.
 func (a asker) ask(ctx context.Context, q estate.Query, version int64) (int, error) {
@@ -63,6 +75,8 @@ func (a asker) ask(ctx context.Context, q estate.Query, version int64) (int, err
 		return 1, nil
 	case errors.Is(err, query.ErrQuery):
 		return fail(fmt.Errorf("%w: the versions of a table can have other columns: ask a query that all of them can answer, or go by bad_version, bad_since, job, user or operation", err))
+	case err != nil && len(tables) == 1:
+		return fail(&ownError{err})
 	case err != nil:
 		return fail(err)
 	}

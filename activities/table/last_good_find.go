@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"breakwater/internal/action"
@@ -56,6 +57,9 @@ func (s room) findLastGood(ctx context.Context, c action.Call[lastGoodWith]) (f 
 	notes, err = r.changed(ctx, f)
 	if err != nil {
 		return fail("compare it with its head", err)
+	}
+	if c.With.BadSince != nil {
+		notes = append(notes, r.clock()...)
 	}
 	return f, notes, nil
 }
@@ -235,10 +239,15 @@ func (s room) byQuery(ctx context.Context, c action.Call[lastGoodWith], r readin
 	}
 	a := s.asker(c, r, queries)
 	answer, err := lastgood.Search(ctx, q, a.remembering(c))
+	if newest := len(r.lost) - 1; errors.Is(err, lastgood.ErrPasses) && q.Bad == nil && newest >= 0 && r.lost[newest].Last > r.whole[len(r.whole)-1] {
+		above := table.Range{First: r.whole[len(r.whole)-1] + 1, Last: r.lost[newest].Last}
+		return fmt.Errorf("%w; what is above it, %s, lacks objects and was not asked: bring those back first, or go to version %d by its number", err, above.Words(), above.First-1)
+	}
 	if err != nil {
 		return err
 	}
 	f.Good, f.Bad, f.Times = r.at(answer.Good), r.at(answer.Bad), answer.Asked
+	f.Broken = a.broken[answer.Bad]
 	f.Scanned, f.Islands, f.By = answer.Scanned, answer.Islands, queryNames(queries)
 	for _, q := range queries {
 		f.Asked = append(f.Asked, q.Query)
@@ -249,8 +258,9 @@ func (s room) byQuery(ctx context.Context, c action.Call[lastGoodWith], r readin
 // answered is how far a search has come, for an attempt after this one: what a version
 // holds does not change while the head is the same.
 type answered struct {
-	Head int64          `json:"head"`
-	Good map[int64]bool `json:"good"`
+	Head   int64            `json:"head"`
+	Good   map[int64]bool   `json:"good"`
+	Broken map[int64]string `json:"broken,omitempty"`
 }
 
 // remembering asks what no attempt before asked, and keeps it.
@@ -259,6 +269,7 @@ func (a asker) remembering(c action.Call[lastGoodWith]) lastgood.Ask {
 	var was answered
 	if json.Unmarshal(c.Resume, &was) == nil && was.Head == done.Head && was.Good != nil {
 		done = was
+		maps.Copy(a.broken, was.Broken)
 	}
 	return func(ctx context.Context, version int64) (bool, error) {
 		if good, ok := done.Good[version]; ok {
@@ -269,7 +280,7 @@ func (a asker) remembering(c action.Call[lastGoodWith]) lastgood.Ask {
 		if err != nil {
 			return false, err
 		}
-		done.Good[version] = good
+		done.Good[version], done.Broken = good, a.broken
 		if c.Save != nil {
 			c.Save(done)
 		}

@@ -105,7 +105,7 @@ func TestLastGood(t *testing.T) {
 	t.Parallel()
 	l := world.NewLake(t)
 	for name, part := range map[string]func(*testing.T, *world.Lake){
-		"by query": lastGoodByQuery, "by commits": lastGoodByCommits, "refusals": lastGoodRefuses, "what cannot be read": lastGoodWithLost,
+		"by query": lastGoodByQuery, "by commits": lastGoodByCommits, "refusals": lastGoodRefuses, "what cannot be read": lastGoodWithLost, "what is broken": lastGoodOfBroken,
 		"other tables": lastGoodWithOthers, "going on": lastGoodGoesOn, "rollback": rollbackToLastGood,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,6 +190,29 @@ func lastGoodByCommits(t *testing.T, l *world.Lake) {
 	l.Must(err)
 	if action.Worst(obs) != verdict.Pass || len(obs) != 4 {
 		t.Errorf("Verify:\n%s", prove.Told(obs))
+	}
+	_, ch, err := foundBy(l, fmt.Sprintf(`{"bad_since":%q}`, v4.Time.Format(time.RFC3339Nano)))
+	l.Must(err)
+	if !strings.Contains(fmt.Sprint(ch.Effects), "times are those of its log's objects") {
+		t.Errorf("the plan does not say by which clock: %+v", ch.Effects)
+	}
+	// Who cannot ask again has seen nothing.
+	with = json.RawMessage(`{"query":"all","operation":"delete"}`)
+	r.Plan = nil
+	l.Act(d, &r, with)
+	decl, _, _ := l.Estate.Table("orders")
+	for says, spoil := range map[string]func(){
+		"no query engine": func() { l.Systems.Engine = nil },
+		"none of them":    func() { decl.Queries = nil },
+	} {
+		own := decl.Queries
+		spoil()
+		obs, err := d.Verify(t.Context(), r, with)
+		l.Must(err)
+		if action.Worst(obs) != verdict.Unknown || !strings.Contains(prove.Told(obs), says) {
+			t.Errorf("%s:\n%s", says, prove.Told(obs))
+		}
+		l.Systems.Engine, decl.Queries = duckdb.Engine{}, own
 	}
 }
 
@@ -284,6 +307,35 @@ func lastGoodWithLost(t *testing.T, l *world.Lake) {
 	l.Must(err)
 	if f.Good.Number != 0 || f.Oldest != 0 || fmt.Sprint(f.Lost) != "[1 to 4]" || !strings.Contains(fmt.Sprint(ch.Accepts), "unread orders") {
 		t.Errorf("%+v, %+v", f, ch.Accepts)
+	}
+}
+
+// A version that is there and holds no rows does not pass; what is not there is not asked.
+func lastGoodOfBroken(t *testing.T, l *world.Lake) {
+	turning(l, "+++---", written)
+	var bad string
+	log, _ := l.Log(world.West, "orders")
+	before, err := log.Snapshot(t.Context(), 2)
+	l.Must(err)
+	after, err := log.Snapshot(t.Context(), 3)
+	l.Must(err)
+	var size int64
+	for a := range after.Files() {
+		if !before.Has(a) {
+			_, bad = a.File()
+			size = a.Size
+		}
+	}
+	l.Writes(bad, strings.Repeat("x", int(size)))
+	f, ch, err := foundBy(l, `{"query":"all"}`)
+	l.Must(err)
+	if f.Good.Number != 2 || f.Bad.Number != 3 || !strings.Contains(f.Broken, bad[len("orders/orders/"):]) || !strings.Contains(ch.Summary, "whose rows cannot be read (") {
+		t.Errorf("%+v: %s", f, ch.Summary)
+	}
+	_, err = l.RootBucket(world.West).Delete(t.Context(), bad)
+	l.Must(err)
+	if _, _, err := foundBy(l, `{"query":"all"}`); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "versions 3 to 5, lacks objects and was not asked: bring those back first, or go to version 2 by its number") {
+		t.Errorf("%v", err)
 	}
 }
 

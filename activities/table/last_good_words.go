@@ -30,6 +30,9 @@ func foundWords(f lastgood.Found) string {
 		verb = "pass"
 	}
 	words += fmt.Sprintf("%s %s there, and not at version %d, %s", f.By, verb, f.Bad.Number, f.Wrote.Words())
+	if f.Broken != "" {
+		words += fmt.Sprintf(", whose rows cannot be read (%s)", f.Broken)
+	}
 	if f.Named != "" {
 		words += "; named was " + f.Named
 	}
@@ -84,6 +87,18 @@ func foundEffects(f lastgood.Found) []action.EffectLine {
 			lost = append(lost, r.String())
 		}
 		lines = append(lines, action.EffectLine{On: f.Table, Do: "note the versions that cannot be read, of which nothing is known", To: plural.Few(lost)})
+	}
+	return lines
+}
+
+// clock says by which times a time chose, where they are not those of the commits.
+func (r readings) clock() []action.EffectLine {
+	var lines []action.EffectLine
+	for _, v := range r.times.Versions {
+		if v.From != table.InCommit {
+			lines = append(lines, action.EffectLine{On: r.t.Name, Do: "note that times are those of its log's objects, which a copy changes", To: strings.Join(r.times.Warnings, "; ")})
+			break
+		}
 	}
 	return lines
 }

@@ -220,18 +220,19 @@ func Before(versions []int64, bad int64) (int64, error) {
 // Found is a last good version as an action leaves it.
 type Found struct {
 	Table  string        `json:"table"`
-	Region string        `json:"region"`         // whose copy was looked at
-	Good   table.Version `json:"good"`           // the last good version
-	Bad    table.Version `json:"bad"`            // the first one after it that can be read, which holds the fault
-	Head   table.Version `json:"head"`           // as it was then
-	By     string        `json:"by"`             // how it was found, in words
-	Named  string        `json:"named"`          // what people said of the fault, in words
-	Asked  []string      `json:"asked"`          // the quality queries that pass at Good and do not all pass at Bad; none where commit records alone decided
-	Times  int           `json:"times"`          // how many versions were asked
-	Of     int           `json:"of"`             // how many can be read
-	Oldest int64         `json:"oldest"`         // the oldest that can be read
-	Wrote  Commit        `json:"wrote"`          // the commit of Bad
-	Lost   []table.Range `json:"lost,omitempty"` // versions from Oldest to Head that cannot be read, and were not asked
+	Region string        `json:"region"`           // whose copy was looked at
+	Good   table.Version `json:"good"`             // the last good version
+	Bad    table.Version `json:"bad"`              // the first one after it that can be read, which holds the fault
+	Head   table.Version `json:"head"`             // as it was then
+	By     string        `json:"by"`               // how it was found, in words
+	Named  string        `json:"named"`            // what people said of the fault, in words
+	Asked  []string      `json:"asked"`            // the quality queries that pass at Good and do not all pass at Bad; none where commit records alone decided
+	Times  int           `json:"times"`            // how many versions were asked
+	Of     int           `json:"of"`               // how many can be read
+	Oldest int64         `json:"oldest"`           // the oldest that can be read
+	Wrote  Commit        `json:"wrote"`            // the commit of Bad
+	Broken string        `json:"broken,omitempty"` // why the rows of Bad cannot be read, where that is how it fails
+	Lost   []table.Range `json:"lost,omitempty"`   // versions from Oldest to Head that cannot be read, and were not asked
 	// Scanned and Islands are those of [Answer].
 	Scanned []table.Range `json:"scanned,omitempty"`
 	Islands []Island      `json:"islands,omitempty"`
