@@ -74,7 +74,7 @@ func (l *Log) Fork(ctx context.Context, other *Log) (table.Fork, error) {
 
 // Commits are the versions of which a commit is listed, in order.
 func (l *Log) Commits() []int64 {
-	return slices.DeleteFunc(l.known(), func(v int64) bool { _, ok := l.commits[v]; return !ok })
+	return slices.DeleteFunc(slices.Clone(l.known()), func(v int64) bool { _, ok := l.commits[v]; return !ok })
 }
 
 // sameCommit compares one commit. One that is gone since the listing is an error:

@@ -49,16 +49,10 @@ func (l *Log) Root() table.Root { return l.root.Root }
 
 // Head is the largest version of which a commit or a checkpoint is listed.
 func (l *Log) Head() int64 {
-	head := int64(-1)
-	for v := range l.commits {
-		head = max(head, v)
+	if known := l.known(); len(known) > 0 {
+		return known[len(known)-1]
 	}
-	for _, c := range l.checkpoints {
-		if c.whole() {
-			head = max(head, c.version)
-		}
-	}
-	return head
+	return -1
 }
 
 // perByte is how many bytes of memory a byte of a checkpoint comes to, with what was

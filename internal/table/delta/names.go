@@ -129,6 +129,8 @@ type entries struct {
 	temporary     map[int64]table.Object  // commits that a log store wrote before it gave them their number's name
 	staged        []int64                 // versions of commits of which only a catalog or coordinator can tell whether they count
 	hint          *table.Object
+
+	versions []int64 // see known
 }
 
 type partsKey struct {
@@ -178,11 +180,6 @@ func (e *entries) sort(objects map[string]table.Object) {
 	slices.SortFunc(e.checkpoints, func(a, b checkpoint) int {
 		return cmp.Or(cmp.Compare(b.version, a.version), cmp.Compare(len(a.parts), len(b.parts)), cmp.Compare(a.parts[0].Key, b.parts[0].Key))
 	})
-}
-
-// known returns every version of which a commit or a whole checkpoint is listed,
-// in order.
-func (e *entries) known() []int64 {
 	all := make(map[int64]bool, len(e.commits))
 	for v := range e.commits {
 		all[v] = true
@@ -193,8 +190,12 @@ func (e *entries) known() []int64 {
 		}
 	}
 	delete(all, -1)
-	return slices.Sorted(maps.Keys(all))
+	e.versions = slices.Sorted(maps.Keys(all))
 }
+
+// known returns every version of which a commit or a whole checkpoint is listed,
+// in order. It is asked for each commit of a replay, and not to be changed.
+func (e *entries) known() []int64 { return e.versions }
 
 // maxParts bounds what a file's name alone can make us allocate.
 const maxParts = 100_000

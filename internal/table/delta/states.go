@@ -51,9 +51,11 @@ func (w *surveyor) say(s table.State) {
 
 // unknown yields the listed versions below one as not to be reconstructed.
 func (w *surveyor) unknown(below int64, why error) bool {
-	for _, v := range w.l.known() {
-		if v < w.next || v >= below || w.ended {
-			continue
+	known := w.l.known()
+	from, _ := slices.BinarySearch(known, w.next)
+	for _, v := range known[from:] {
+		if v >= below || w.ended {
+			break
 		}
 		fault := "cannot be reconstructed: a part of the log before it is absent or corrupt"
 		if why != nil {
