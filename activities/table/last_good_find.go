@@ -29,6 +29,7 @@ func (s room) findLastGood(ctx context.Context, c action.Call[lastGoodWith]) (f 
 	if err != nil {
 		return fail("read its parameters", err)
 	}
+	t = readOnce(t)
 	l, err := t.Open(ctx)
 	if err != nil {
 		return fail("open it", err)
