@@ -70,7 +70,7 @@ func (t *trace) item(r lineage.Reached) []lineage.Item {
 }
 
 // streams are the streaming writers that brought batches since a version, in order.
-func (w *written) streams(since *int64) []string {
+func (w *logged) streams(since *int64) []string {
 	all := map[string]bool{}
 	for _, c := range w.commits {
 		for _, app := range c.Apps {

@@ -27,7 +27,7 @@ type trace struct {
 	from   map[lineage.Node]lineage.Held  // what holds the fault, a clock's difference earlier than it is said
 	since  time.Time                      // the earliest of these
 	graph  *lineage.Graph                 // all traces together
-	tables map[string]*written            // what was committed to each table since
+	tables map[string]*logged             // what was committed to each table since
 	groups map[string]map[string][]string // by consumer group and region, what its brokers show
 	unread bool                           // whether what no trace shows holds the fault
 	asked  bool                           // whether all brokers told of their groups
@@ -44,8 +44,8 @@ type missed struct {
 	err    error
 }
 
-// written is what a table's log shows since the fault.
-type written struct {
+// logged is what a table's log shows since the fault.
+type logged struct {
 	site    lake.Table
 	extent  table.Extent
 	commits []table.Commit // in order
@@ -65,7 +65,7 @@ const (
 // trace looks at all traces. What could not be read is in it, and no error. Whether it
 // holds the fault, which nothing shows, is as assumed.
 func (s room) trace(ctx context.Context, c action.Call[blastWith], unread bool) (*trace, error) {
-	t := &trace{room: s, c: c, unread: unread, graph: lineage.OfEstate(c.Estate), tables: map[string]*written{}, groups: map[string]map[string][]string{}, from: map[lineage.Node]lineage.Held{}}
+	t := &trace{room: s, c: c, unread: unread, graph: lineage.OfEstate(c.Estate), tables: map[string]*logged{}, groups: map[string]map[string][]string{}, from: map[lineage.Node]lineage.Held{}}
 	var err error
 	if t.region, err = lake.RegionFor(c.Run, c.Estate, c.With.Region); err != nil {
 		return t, err
@@ -116,7 +116,7 @@ func (t *trace) miss(region string, err error, format string, args ...any) {
 func (t *trace) logs(ctx context.Context) {
 	items := t.c.Estate.Items(estate.TableKind, estate.Filter{})
 	places := lineage.PlacesOf(t.c.Estate)
-	all := make([]*written, len(items))
+	all := make([]*logged, len(items))
 	var g errgroup.Group
 	g.SetLimit(atOnce)
 	for i, item := range items {
@@ -156,15 +156,15 @@ func (t *trace) named(name string) (lineage.Node, bool) {
 
 // log reads a table's commits since the fault, the newest first and ever more at once: a
 // table that rests costs two requests.
-func (t *trace) log(ctx context.Context, name string) *written {
-	w := &written{}
+func (t *trace) log(ctx context.Context, name string) *logged {
+	w := &logged{}
 	var err error
 	if w.site, err = t.lake.Table(ctx, t.c.Estate, t.region, name); err != nil {
-		return &written{err: err}
+		return &logged{err: err}
 	}
 	l, err := w.site.Open(ctx)
 	if err != nil {
-		return &written{site: w.site, err: err}
+		return &logged{site: w.site, err: err}
 	}
 	w.extent = l.Extent()
 	var left []int64
@@ -185,7 +185,7 @@ func (t *trace) log(ctx context.Context, name string) *written {
 			})
 		}
 		if err := g.Wait(); err != nil {
-			return &written{site: w.site, extent: w.extent, err: err}
+			return &logged{site: w.site, extent: w.extent, err: err}
 		}
 		left = left[:from]
 		older := func(c table.Commit) bool { return c.Version.From != table.None && c.Version.Time.Before(t.since) }
@@ -211,7 +211,7 @@ func count(all []table.Range) (n int) {
 
 // firstSince is the first commit to a table that can have brought the fault which comes
 // to it at a time: one that adds or removes rows.
-func (w *written) firstSince(since time.Time) (table.Commit, bool) {
+func (w *logged) firstSince(since time.Time) (table.Commit, bool) {
 	i := slices.IndexFunc(w.commits, func(c table.Commit) bool {
 		return !c.Version.Time.Before(since) && (c.Rows != 0 || c.Removed > 0)
 	})

@@ -22,6 +22,7 @@ import (
 	"breakwater/internal/lineage"
 	"breakwater/internal/mirror"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/query"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/port"
 	"breakwater/internal/table/lastgood"
@@ -94,6 +95,8 @@ func (wideSystems) Signer(context.Context, *estate.Estate) (ssh.Signer, error) {
 func (s wideSystems) Kafka(context.Context, *estate.Estate, string) (*kafka.Client, error) {
 	return s.brokers, nil
 }
+func (wideSystems) QueryEngine() query.Engine { return nil }
+
 func (wideSystems) Names(*estate.Estate, string, string) mirror.Names { return mirror.Names{} }
 
 // allBad records a last good version of every table.
