@@ -39,7 +39,7 @@ func (s room) findLastGood(ctx context.Context, c action.Call[lastGoodWith]) (f 
 		return fail("see which versions can be read", err)
 	}
 	f = lastgood.Found{
-		Table: t.Name, Region: t.Region, Head: r.at(l.Extent().Head), Named: c.With.named().Words(), Of: len(r.whole), Lost: r.lost,
+		Table: t.Name, Region: t.Region, Head: r.at(l.Extent().Head), Named: c.With.named().Words(), Said: c.With.named(), Of: len(r.whole), Lost: r.lost,
 	}
 	if len(r.whole) > 0 {
 		f.Oldest = r.whole[0]

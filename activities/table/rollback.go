@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"breakwater/internal/action"
@@ -22,6 +23,8 @@ type rollbackWith struct {
 	ToVersion  *int64     `json:"to_version,omitempty" doc:"The version whose content comes back."`
 	ToTime     *time.Time `json:"to_time,omitempty" doc:"The time whose version comes back: the last one committed at or before it, by in-commit timestamps where the table has them, else by the times of its log's objects. The plan says which."`
 	ToLastGood bool       `json:"to_last_good,omitempty" doc:"Back to the version that table.last-good found in an earlier stage of this run."`
+	KeepOthers bool       `json:"keep_others,omitempty" doc:"Keep what later commits changed that are not by the job, user or operation that table.last-good was told: with to_last_good alone."`
+	Keep       []int64    `json:"keep,omitempty" doc:"Keep what these later versions changed. Refused by name where that cannot be told apart from what goes: where one changed what a commit that goes had brought."`
 	Region     string     `json:"region,omitempty" doc:"The region whose copy of the table it is; the run's target, else the primary, when empty."`
 	Copy       bool       `json:"copy,omitempty" doc:"Bring deleted objects back by copying, which needs no right to delete versions, instead of removing their delete markers."`
 }
@@ -32,6 +35,7 @@ func (s room) rollback() action.Action[rollbackWith] {
 	return action.Action[rollbackWith]{
 		Name: "table.rollback", Over: estate.TableKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Doc: "Bring back what a table held at an older version, by a new commit: no version is used twice, and the bad head stays readable. " +
+			"What good commits after it changed can be kept: they are replayed on top, and what only rearranged data is where it rearranged that alone. " +
 			"Objects that the version needs and that were deleted since, by a VACUUM or a person, come back first, named in the same plan; undone, they stay.",
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planRollback, Apply: s.applyRollback, Verify: s.verifyRollback,
@@ -41,12 +45,15 @@ func (s room) rollback() action.Action[rollbackWith] {
 			{Do: "commit version ", Says: "one log entry is written where there is none", Sends: []string{"put {on}"}},
 			{Do: "add again * file", Says: "what is in that entry"},
 			{Do: "remove * file", Says: "what is in that entry"},
+			{Do: "replay ", Says: "what is in that entry"},
+			{Do: "pass over ", Says: "what is not in that entry"},
 			{Do: "leave the metadata domain ", Says: "what is not in that entry"},
 			{Do: "keep version ", Says: "nothing is done to the bad head"},
 		}, lake.LineRules()...),
 		Permits: permit.Join(permit.Changes(permit.Target, permit.Tables), permit.Unhides(permit.Target, permit.Tables)),
 		RedWhen: []action.Red{
 			{Fault: "table.rollback-forgets-vectors", Want: verdict.Fail},
+			{Fault: "table.rollback-forgets-a-file", Want: verdict.Fail},
 			{Fault: "table.rollback-lowers-protocol", Want: verdict.Fail},
 			{Fault: "table.late-commit", Want: verdict.Fail},
 			{Fault: "table.data-file-gone", Want: verdict.Fail},
@@ -61,12 +68,13 @@ func (s room) rollback() action.Action[rollbackWith] {
 // rollbackPlan is the typed plan of table.rollback, and all that taking it back
 // needs. The commit itself follows from it: Digest is of its every line.
 type rollbackPlan struct {
-	Region string `json:"region"`           // whose copy of the table
-	Target int64  `json:"target"`           // whose content comes back
-	Head   int64  `json:"head"`             // the bad head, right above which the commit goes
-	Token  string `json:"token"`            // in the commit
-	Digest string `json:"digest,omitempty"` // of the commit; empty where there is nothing to do
-	Done   bool   `json:"done,omitempty"`   // an earlier attempt of this run made the commit
+	Region string  `json:"region"`           // whose copy of the table
+	Target int64   `json:"target"`           // whose content comes back
+	Keep   []int64 `json:"keep,omitempty"`   // later versions whose changes are kept, in order
+	Head   int64   `json:"head"`             // the bad head, right above which the commit goes
+	Token  string  `json:"token"`            // in the commit
+	Digest string  `json:"digest,omitempty"` // of the commit; empty where there is nothing to do
+	Done   bool    `json:"done,omitempty"`   // an earlier attempt of this run made the commit
 
 	Metrics table.Metrics `json:"metrics"`
 	Between table.Between `json:"between"`
@@ -87,6 +95,11 @@ func (p rollbackPlan) Words() (any, error) {
 	}{p, lines}, err
 }
 
+// to is what it brings back.
+func (p rollbackPlan) to() table.Destination {
+	return table.Destination{Version: p.Target, Keep: p.Keep}
+}
+
 var showRollback = action.Shows[rollbackPlan, rollbackPlan]()
 
 // holds is the version that has the target's content once the plan is applied.
@@ -99,10 +112,11 @@ func (p rollbackPlan) holds() int64 {
 
 // RollbackOutcome is what table.rollback leaves for later steps and the report.
 type RollbackOutcome struct {
-	Table   string `json:"table"`
-	Version int64  `json:"version"`  // that holds the target's content
-	Target  int64  `json:"target"`   //
-	BadHead int64  `json:"bad_head"` // the evidence: see [table.Mark]
+	Table   string  `json:"table"`
+	Version int64   `json:"version"`        // that holds the target's content
+	Target  int64   `json:"target"`         //
+	BadHead int64   `json:"bad_head"`       // the evidence: see [table.Mark]
+	Kept    []int64 `json:"kept,omitempty"` // later versions whose changes it kept
 }
 
 func rollbackerOf(t lake.Table) (table.Rollbacker, error) {
@@ -135,27 +149,32 @@ func (s room) planRollback(ctx context.Context, c action.Call[rollbackWith]) (ac
 	if err != nil {
 		return fail("open it", err)
 	}
-	target, by, accepts, err := rollbackTarget(ctx, c, t, l)
-	if err != nil {
-		return fail("find the version", err)
-	}
 	format, err := rollbackerOf(t)
 	if err != nil {
 		return fail("ask its format", err)
 	}
-	worked, err := workOut(ctx, t, format, l, target.Number, c.With.Copy)
+	target, by, accepts, err := rollbackTarget(ctx, c, t, l)
+	if err != nil {
+		return fail("find the version", err)
+	}
+	keep, others, err := rollbackKeeps(ctx, c, t, format, l, target.Number)
+	if err != nil {
+		return fail("see what is kept", err)
+	}
+	accepts = append(accepts, others...)
+	worked, err := workOut(ctx, t, format, l, table.Destination{Version: target.Number, Keep: keep}, c.With.Copy)
 	if err != nil {
 		return fail("work out the commit", err)
 	}
 	p := worked.Facts()
-	plan := rollbackPlan{Region: t.Region, Target: target.Number, Head: p.Head.Number, Token: c.Token(), Digest: p.Digest, Metrics: p.Metrics, Between: p.Between}
+	plan := rollbackPlan{Region: t.Region, Target: target.Number, Keep: p.Replays, Head: p.Head.Number, Token: c.Token(), Digest: p.Digest, Metrics: p.Metrics, Between: p.Between}
 	plan.with(worked.first)
 	ch := action.Change{Estimate: 5*time.Second + time.Duration(p.Metrics.Restored+p.Metrics.Removed)*100*time.Microsecond}
 	if p.Empty {
 		if plan, err = rolledBack(ctx, format, l, plan); err != nil {
 			return fail("see who committed its head", err)
 		}
-		ch.Summary = fmt.Sprintf("%s holds the content of version %d%s already, at version %d", t.Name, plan.Target, by, plan.holds())
+		ch.Summary = fmt.Sprintf("%s holds the content of version %d%s%s already, at version %d", t.Name, plan.Target, by, withKept(plan.Keep), plan.holds())
 		describeFirst(t, &ch, worked.first)
 	} else {
 		describe(t, &ch, c, worked, by)
@@ -176,7 +195,7 @@ func rolledBack(ctx context.Context, format table.Rollbacker, l table.Table, pla
 	if err != nil && !lake.LogBroken(err) {
 		return plan, err
 	}
-	if m, ok := format.MarkOf(commit); err == nil && ok && m.Token == plan.Token && m.Target == plan.Target {
+	if m, ok := format.MarkOf(commit); err == nil && ok && m.Token == plan.Token && m.Target == plan.Target && slices.Equal(m.Kept, plan.Keep) {
 		plan.Head, plan.Digest, plan.Done = m.Bad, m.Plan, true
 		return plan, nil
 	}
@@ -199,8 +218,8 @@ func (s room) applyRollback(ctx context.Context, c action.Call[rollbackWith]) (a
 	fail := func(doing string, err error) (action.Outcome, error) {
 		return action.Outcome{}, fmt.Errorf("roll back table %s in %s to version %d: %s: %w", t.Name, t.Region, plan.Target, doing, rollbackError(err))
 	}
-	out := action.Outcome{Summary: fmt.Sprintf("%s holds the content of version %d at version %d", t.Name, plan.Target, plan.holds())}
-	if out.Data, err = action.Encode(RollbackOutcome{t.Name, plan.holds(), plan.Target, plan.Head}); err != nil {
+	out := action.Outcome{Summary: fmt.Sprintf("%s holds the content of version %d%s at version %d", t.Name, plan.Target, withKept(plan.Keep), plan.holds())}
+	if out.Data, err = action.Encode(RollbackOutcome{t.Name, plan.holds(), plan.Target, plan.Head, plan.Keep}); err != nil {
 		return out, err
 	}
 	if plan.Digest == "" {
@@ -235,7 +254,7 @@ func (s room) applyRollback(ctx context.Context, c action.Call[rollbackWith]) (a
 			return fail("open it again", err)
 		}
 	}
-	p, err := format.PlanRollback(ctx, t.Site(), l, plan.Target)
+	p, err := format.PlanRollback(ctx, t.Site(), l, plan.to())
 	if errors.Is(err, table.ErrMissing) {
 		err = action.Classed(err, table.ErrMissing, table.ErrMoved)
 	}

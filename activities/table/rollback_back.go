@@ -28,10 +28,10 @@ type comeback struct {
 
 // workOut works out the commit that brings a version back. Where objects that it needs
 // are deleted or written over, it is the commit that follows once they have come back.
-func workOut(ctx context.Context, t lake.Table, format table.Rollbacker, l table.Table, target int64, byCopy bool) (comeback, error) {
-	worked, err := format.PlanRollback(ctx, t.Site(), l, target)
+func workOut(ctx context.Context, t lake.Table, format table.Rollbacker, l table.Table, to table.Destination, byCopy bool) (comeback, error) {
+	worked, err := format.PlanRollback(ctx, t.Site(), l, to)
 	missing := errors.Is(err, table.ErrMissing) || errors.Is(err, table.ErrBroken) || errors.Is(err, fs.ErrNotExist)
-	if err == nil || !missing || !lake.Answered(err) || target > l.Extent().Head {
+	if err == nil || !missing || !lake.Answered(err) || to.Version > l.Extent().Head {
 		return comeback{Rollback: worked}, err
 	}
 	lacks := err
@@ -50,7 +50,7 @@ func workOut(ctx context.Context, t lake.Table, format table.Rollbacker, l table
 	if err != nil {
 		return comeback{}, err
 	}
-	then, err := all.Snapshot(ctx, target)
+	then, err := format.Aim(ctx, all, to)
 	if err != nil {
 		return comeback{}, fmt.Errorf("%w; nor can it be read with everything of its log undeleted: %w", lacks, err)
 	}
@@ -76,7 +76,7 @@ func workOut(ctx context.Context, t lake.Table, format table.Rollbacker, l table
 	if head := after.Extent().Head; head != l.Extent().Head {
 		return comeback{}, fmt.Errorf("its head is version %d, and was %d: %w", head, l.Extent().Head, table.ErrHeadMoved)
 	}
-	worked, err = format.PlanRollback(ctx, site, after, target)
+	worked, err = format.PlanRollback(ctx, site, after, to)
 	return comeback{worked, first}, err
 }
 

@@ -43,8 +43,12 @@ func rollbackTarget(ctx context.Context, c action.Call[rollbackWith], t lake.Tab
 		return v, "", nil, fmt.Errorf("to_last_good, and the last good version of table %s was found in %s: look for it in %s, too: %w", t.Name, f.Region, t.Region, action.ErrRefused)
 	}
 	if head := l.Extent().Head; head > f.Head.Number {
+		goes := "and it goes, too"
+		if c.With.KeepOthers {
+			goes = "and it is kept where it is by others"
+		}
 		accepts = append(accepts, action.Acceptance{ID: "unasked " + t.Name, Sentence: fmt.Sprintf(
-			"Table %s was at version %d when its last good version was looked for, and is at version %d: nobody asked what came in between, and it goes, too.", t.Name, f.Head.Number, head)})
+			"Table %s was at version %d when its last good version was looked for, and is at version %d: nobody asked what came in between, %s.", t.Name, f.Head.Number, head, goes)})
 	}
 	cuts, err := twoCuts(ctx, c, t, f)
 	return f.Good, ", its last good one by " + f.By, append(accepts, cuts...), err

@@ -24,7 +24,7 @@ func (s room) planRollforward(ctx context.Context, c action.Call[rollbackWith]) 
 	fail := func(doing string, err error) (action.Change, error) {
 		return action.Change{}, fmt.Errorf("plan to take the rollback of table %s to version %d back: %s: %w", t.Name, done.Target, doing, rollbackError(err))
 	}
-	back := rollbackPlan{Region: done.Region, Target: done.Head, Head: done.Head + 1, Token: done.Token + "/undo"}
+	back := rollbackPlan{Region: done.Region, Target: done.Head, Head: done.Head + 1, Token: undoToken(done.Token)}
 	var ch action.Change
 	finish := func() (action.Change, error) {
 		ch.Data, err = action.Encode(back)
@@ -65,7 +65,7 @@ func (s room) planRollforward(ctx context.Context, c action.Call[rollbackWith]) 
 		}
 		return fail(fmt.Sprintf("version %d and later ones came after the rollback and would be lost with it; roll back to a version in a run of its own", back.Head+1), action.ErrRefused)
 	}
-	worked, err := workOut(ctx, t, format, l, done.Head, c.With.Copy)
+	worked, err := workOut(ctx, t, format, l, table.Destination{Version: done.Head}, c.With.Copy)
 	if err != nil {
 		return fail("work out the commit", err)
 	}
@@ -78,8 +78,8 @@ func (s room) planRollforward(ctx context.Context, c action.Call[rollbackWith]) 
 }
 
 // verifyRollback opens the table anew and looks at it as its readers do. What it
-// compares with comes from the versions themselves: the target's files, the rows of
-// those that came back, and the marks of the head that was replaced.
+// compares with comes from the versions themselves: the target's files, what each kept
+// version changed, the rows of what came back, and the marks of the head that was replaced.
 func (s room) verifyRollback(ctx context.Context, c action.Call[rollbackWith]) ([]action.Observation, error) {
 	plan, err := action.Decode[rollbackPlan](c.Plan.Data)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s room) verifyRollback(ctx context.Context, c action.Call[rollbackWith]) (
 	}
 	obs := []action.Observation{t.About(action.Saw(what, "it can", "it can", true))}
 	if plan.Digest != "" {
-		mark := table.Mark{Token: plan.Token, Run: c.Run.Workflow, Plan: plan.Digest, Target: plan.Target, Bad: plan.Head}
+		mark := table.Mark{Token: plan.Token, Run: c.Run.Workflow, Plan: plan.Digest, Target: plan.Target, Bad: plan.Head, Kept: plan.Keep}
 		obs = append(obs, t.Looked(c.Run, format.Committed(ctx, l, v, mark))...)
 	}
 	obs = append(obs, t.Looked(c.Run, format.Undisturbed(ctx, l, v))...)
@@ -113,13 +113,13 @@ func (s room) verifyRollback(ctx context.Context, c action.Call[rollbackWith]) (
 	if err != nil {
 		return append(obs, t.NotSeen(c.Run, fmt.Sprintf("version %d, whose content came back, can be read", plan.Target), "a version that its log gives", err)), nil
 	}
-	obs = append(obs, t.Looked(c.Run, format.SameFiles(was, is))...)
+	obs = append(obs, t.Looked(c.Run, format.SameFiles(ctx, l, was, plan.Keep, is))...)
 	unburied, brought, err := plan.notBuried(ctx, t, c.Run)
 	if err != nil {
 		return nil, err
 	}
 	obs = append(obs, unburied...)
-	obs = append(obs, t.Looked(c.Run, format.SameRows(ctx, l, plan.Head, was, is, brought))...)
+	obs = append(obs, t.Looked(c.Run, format.SameRows(ctx, l, plan.Head, was, plan.Keep, is, brought))...)
 	obs = append(obs, t.Whole(ctx, c.Run, l, v))
 	if plan.Digest == "" {
 		return obs, nil

@@ -21,11 +21,11 @@ func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], work
 	p := worked.Facts()
 	m := p.Metrics
 	on := t.Bucket.URL(t.Root.Prefix)
-	ch.Summary = fmt.Sprintf("%s goes back from version %d to the content of version %d%s: %s added again, %d removed, %s rows where there are %s",
-		t.Name, p.Head.Number, p.Target.Number, by, plural.Of(m.Restored, "file"), m.Removed, rowCount(m.RowsAfter), rowCount(m.RowsBefore))
+	ch.Summary = fmt.Sprintf("%s goes back from version %d to the content of version %d%s%s: %s added again, %d removed, %s rows where there are %s",
+		t.Name, p.Head.Number, p.Target.Number, by, withKept(p.Replays), plural.Of(m.Restored, "file"), m.Removed, rowCount(m.RowsAfter), rowCount(m.RowsBefore))
 	describeFirst(t, ch, worked.first)
 	ch.Effects = append(ch.Effects, action.EffectLine{
-		On: t.Bucket.URL(p.Key), Do: fmt.Sprintf("commit version %d with the content of version %d; the commit's digest is %s", p.Head.Number+1, p.Target.Number, p.Digest),
+		On: t.Bucket.URL(p.Key), Do: fmt.Sprintf("commit version %d with the content of version %d%s; the commit's digest is %s", p.Head.Number+1, p.Target.Number, withKept(p.Replays), p.Digest),
 		From: fmt.Sprintf("version %d, %s rows", p.Head.Number, rowCount(m.RowsBefore)), To: fmt.Sprintf("%s, %s, %s rows", plural.Of(m.FilesAfter, "file"), plural.Of(m.BytesAfter, "byte"), rowCount(m.RowsAfter)),
 	})
 	list := func(do string, paths []string, bytes int64) {
@@ -38,6 +38,7 @@ func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], work
 		}
 		ch.Effects = append(ch.Effects, action.EffectLine{On: on, Do: fmt.Sprintf("%s %s of %s", do, plural.Of(len(paths), "file"), plural.Of(bytes, "byte")), To: text})
 	}
+	ch.Effects = append(ch.Effects, laterEffects(on, p.Later)...)
 	list("add again", p.Added, m.RestoredBytes)
 	list("remove", p.Removed, m.RemovedBytes)
 	for _, name := range p.Kept {
@@ -52,15 +53,24 @@ func describe(t lake.Table, ch *action.Change, c action.Call[rollbackWith], work
 		})
 	}
 	ch.Accepts = append(ch.Accepts, rollbackAccepts(t, p, now)...)
-	ch.Loss = &recovery.Given{Dataset: t.Name, Unit: "rows"}
-	if m.RowsBefore >= 0 && m.RowsAfter >= 0 {
-		ch.Loss.AtLeast = max(0, m.RowsBefore-m.RowsAfter)
+	ch.Accepts = append(ch.Accepts, keptAccepts(t, p)...)
+	ch.Loss = rollbackLoss(t.Name, p)
+}
+
+// rollbackLoss is what is given up: less where later commits are kept.
+func rollbackLoss(name string, p table.RollbackFacts) *recovery.Given {
+	loss := &recovery.Given{Dataset: name, Unit: "rows"}
+	if p.Metrics.RowsBefore >= 0 && p.Metrics.RowsAfter >= 0 {
+		loss.AtLeast = max(0, p.Metrics.RowsBefore-p.Metrics.RowsAfter)
 	}
-	if m.RowsRemoved >= 0 {
-		ch.Loss.AtMost = &m.RowsRemoved
+	if p.RowsGiven >= 0 {
+		loss.AtMost = &p.RowsGiven
 	}
-	ch.Loss.SecondsAtLeast = max(0, p.Head.Time.Sub(p.Target.Time).Seconds())
-	ch.Loss.SecondsAtMost = &ch.Loss.SecondsAtLeast
+	seconds := max(0, p.Head.Time.Sub(p.Target.Time).Seconds())
+	if loss.SecondsAtMost = &seconds; len(p.Replays) == 0 {
+		loss.SecondsAtLeast = seconds
+	}
+	return loss
 }
 
 func rowCount(n int64) string {
@@ -79,8 +89,12 @@ func rollbackAccepts(t lake.Table, p table.RollbackFacts, now time.Time) []actio
 	}
 	b := p.Between
 	for _, s := range b.Skipped {
-		accept("skipped-batches", "Streaming writer %q of table %s recorded batch %d, and a rollback does not take that back: batches %d to %d are skipped in silence when they are sent again. Rewind it together with a new application id, or send those rows in another way.",
-			s.App, t.Name, s.Now, s.Then+1, s.Now)
+		those := ""
+		if len(p.Replays) > 0 {
+			those = ", those of them that go,"
+		}
+		accept("skipped-batches", "Streaming writer %q of table %s recorded batch %d, and a rollback does not take that back: batches %d to %d%s are skipped in silence when they are sent again. Rewind it together with a new application id, or send those rows in another way.",
+			s.App, t.Name, s.Now, s.Then+1, s.Now, those)
 	}
 	if p.Metrics.Restored+p.Metrics.Removed > 0 {
 		accept("streaming-readers", "Streams that read table %s stop at version %d, which removes or adds data again, or pass over it where they are told to skip such commits: what they passed on since version %d is not taken back. Stop them, correct what lies below them, and start them at version %d. Caches of the table must be flushed.",

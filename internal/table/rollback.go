@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -19,7 +20,10 @@ var ErrMissing = Kind("objects that it needs are not there", ErrRefused)
 type Rollbacker interface {
 	// PlanRollback works out the commit from the table as it was opened. It only
 	// reads. [ErrRefused] says why there cannot be one.
-	PlanRollback(ctx context.Context, s Site, t Table, target int64) (Rollback, error)
+	PlanRollback(ctx context.Context, s Site, t Table, to Destination) (Rollback, error)
+	// Aim gives what the table holds afterwards, as a version that no commit made: its
+	// number is the destination's. It only reads the log.
+	Aim(ctx context.Context, t Table, to Destination) (Snapshot, error)
 	// FindRollback looks right above a head for the commit that an earlier attempt
 	// with the same token made. It answers [io/fs.ErrNotExist] where nobody committed
 	// there, and [ErrMoved] where somebody else did.
@@ -27,6 +31,17 @@ type Rollbacker interface {
 	// MarkOf reads what a rollback left in its commit; false where the commit is
 	// none.
 	MarkOf(c Commit) (Mark, bool)
+}
+
+// Destination is what a rollback brings back: what a table held at a version, with what
+// single later commits changed since. Every other later commit goes.
+//
+// What is kept is what its commit changed, on top of what is kept before it. Where that
+// cannot be told apart, since it removed what a commit that goes had brought, the
+// rollback is refused by name: [ErrRefused].
+type Destination struct {
+	Version int64
+	Keep    []int64 // versions after it
 }
 
 // Rollback is a commit worked out against one head.
@@ -45,13 +60,15 @@ type RollbackChecker interface {
 	Committed(ctx context.Context, t Table, version int64, m Mark) Look
 	// Undisturbed looks whether no version after one changed data.
 	Undisturbed(ctx context.Context, t Table, version int64) Look
-	// SameFiles looks whether two versions have the same logical files.
-	SameFiles(was, is Snapshot) Look
-	// SameRows looks whether two versions read the same. What both take from the same
+	// SameFiles looks whether a version has the logical files that another one has, with
+	// those that later versions brought that were kept, and without those that they removed.
+	SameFiles(ctx context.Context, t Table, was Snapshot, kept []int64, is Snapshot) Look
+	// SameRows looks whether a version reads as another one does, with what each version
+	// that was kept changed: the difference to the version before it. What both take from the same
 	// objects in the same way is not read: rows are read of files that are recorded
 	// otherwise, and of those that the replaced head did not have or that need one of
 	// the keys in brought, which must open and hold the rows that the log says.
-	SameRows(ctx context.Context, t Table, head int64, was, is Snapshot, brought []string) Look
+	SameRows(ctx context.Context, t Table, head int64, was Snapshot, kept []int64, is Snapshot, brought []string) Look
 	// MarksHold looks whether nothing that only grows fell below what the replaced
 	// head had given out.
 	MarksHold(ctx context.Context, t Table, head int64, was, is Snapshot) Look
@@ -73,6 +90,26 @@ type RollbackFacts struct {
 	Kept           []string // domains of metadata that stay as the head has them
 	Outside        []string // folders outside of the table from which files come back
 	Retention      Retention
+	// Replays are the versions after the target that are kept, in order. Later is what
+	// becomes of every version after it, where any was to be kept.
+	Replays []int64
+	Later   []Later
+	// RowsGiven is how many rows are given up at most, -1 where the statistics do not say.
+	RowsGiven int64
+}
+
+// Later is what becomes of a commit after the target.
+type Later struct {
+	Event
+	Adds    int  // logical files
+	Changes bool // data: else it rearranges it alone, or leaves it as it is
+	Named   bool // it was to be kept
+	Kept    bool // it is
+	// Reads says that what a kept commit changed may follow from what it read of the table,
+	// which may have been what goes.
+	Reads bool
+	// Properties says that it changed properties of the table. They become the target's.
+	Properties bool
 }
 
 // Stamp is who commits, and when.
@@ -89,6 +126,13 @@ type Mark struct {
 	Plan   string `json:"plan"`    // its digest
 	Target int64  `json:"target"`  // whose content came back
 	Bad    int64  `json:"badHead"` // the head that it replaced: the evidence (trap 15)
+	// Kept are the versions between both whose changes were kept, in order.
+	Kept []int64 `json:"kept,omitempty"`
+}
+
+// Equal reports whether both are of the same commit.
+func (m Mark) Equal(o Mark) bool {
+	return m.Token == o.Token && m.Run == o.Run && m.Plan == o.Plan && m.Target == o.Target && m.Bad == o.Bad && slices.Equal(m.Kept, o.Kept)
 }
 
 // Metrics count what a rollback does. Sizes are in bytes. Rows are -1 where the

@@ -36,11 +36,11 @@ func (c Commit) Words() string {
 
 // Named is what people say of a fault. Each narrows what the others leave.
 type Named struct {
-	Bad       *int64     // a version that holds it
-	Since     *time.Time // it came then or later
-	Job       string     // came by this job, or this run of one
-	User      string
-	Operation string
+	Bad       *int64     `json:"bad,omitempty"`   // a version that holds it
+	Since     *time.Time `json:"since,omitempty"` // it came then or later
+	Job       string     `json:"job,omitempty"`   // came by this job, or this run of one
+	User      string     `json:"user,omitempty"`
+	Operation string     `json:"operation,omitempty"`
 }
 
 // Writer reports whether it is said by whom or by what it came.
@@ -69,7 +69,8 @@ func (n Named) Words() string {
 	return strings.Join(words, ", ")
 }
 
-func (n Named) names(c Commit) bool {
+// Names reports whether a commit is by whom is named. Nobody named names every commit.
+func (n Named) Names(c Commit) bool {
 	return (n.Job == "" || c.Author.Is(n.Job)) && (n.User == "" || slices.Contains(c.Author.Users, n.User)) &&
 		(n.Operation == "" || strings.EqualFold(n.Operation, c.Operation))
 }
@@ -125,18 +126,19 @@ func newest(commits []Commit) string {
 func (n Named) By(between []Commit) ([]Commit, error) {
 	var by []Commit
 	for _, c := range between {
-		if n.names(c) {
+		if n.Names(c) {
 			by = append(by, c)
 		}
 	}
 	if len(by) == 0 {
 		return nil, fmt.Errorf("%w: none of %s, versions %d to %d, is by %s; their log names %s: name one of those, or ask a quality query alone",
-			ErrNoCommit, plural.Of(len(between), "commit"), between[0].Version.Number, between[len(between)-1].Version.Number, n.writer(), n.known(between))
+			ErrNoCommit, plural.Of(len(between), "commit"), between[0].Version.Number, between[len(between)-1].Version.Number, n.WriterWords(), n.known(between))
 	}
 	return by, nil
 }
 
-func (n Named) writer() string {
+// WriterWords say by whom or by what it came.
+func (n Named) WriterWords() string {
 	return Named{Job: n.Job, User: n.User, Operation: n.Operation}.Words()
 }
 
@@ -191,7 +193,7 @@ func (n Named) First(between []Commit) (Commit, error) {
 		for _, c := range slices.Backward(by) {
 			texts = append(texts, fmt.Sprintf("version %d, %s", c.Version.Number, c.Words()))
 		}
-		return Commit{}, fmt.Errorf("%w: %s are by %s (%s): name one run, a version or a time, or ask a quality query, too", ErrAmbiguous, plural.Of(len(by), "commit"), n.writer(), strings.Join(texts[:min(3, len(texts))], "; "))
+		return Commit{}, fmt.Errorf("%w: %s are by %s (%s): name one run, a version or a time, or ask a quality query, too", ErrAmbiguous, plural.Of(len(by), "commit"), n.WriterWords(), strings.Join(texts[:min(3, len(texts))], "; "))
 	}
 	return by[first], nil
 }
@@ -226,6 +228,7 @@ type Found struct {
 	Head   table.Version `json:"head"`             // as it was then
 	By     string        `json:"by"`               // how it was found, in words
 	Named  string        `json:"named"`            // what people said of the fault, in words
+	Said   Named         `json:"said,omitzero"`    // the same
 	Asked  []string      `json:"asked"`            // the quality queries that pass at Good and do not all pass at Bad; none where commit records alone decided
 	Times  int           `json:"times"`            // how many versions were asked
 	Of     int           `json:"of"`               // how many can be read

@@ -49,19 +49,19 @@ func (f forgetter) FindRollback(context.Context, table.Site, int64, string) (tab
 	return table.Mark{}, fs.ErrNotExist
 }
 
-func (f forgetter) PlanRollback(ctx context.Context, s table.Site, t table.Table, target int64) (table.Rollback, error) {
-	p, err := f.Format.PlanRollback(ctx, s, t, target)
+func (f forgetter) PlanRollback(ctx context.Context, s table.Site, t table.Table, to table.Destination) (table.Rollback, error) {
+	p, err := f.Format.PlanRollback(ctx, s, t, to)
 	if err != nil {
 		return nil, err
 	}
-	return twice{p, f, s, target}, nil
+	return twice{p, f, s, to}, nil
 }
 
 type twice struct {
 	table.Rollback
-	f      forgetter
-	site   table.Site
-	target int64
+	f    forgetter
+	site table.Site
+	to   table.Destination
 }
 
 func (w twice) Commit(ctx context.Context, st table.Stamp) (int64, bool, error) {
@@ -69,7 +69,7 @@ func (w twice) Commit(ctx context.Context, st table.Stamp) (int64, bool, error) 
 	if err != nil {
 		return 0, false, err
 	}
-	p, err := w.f.Format.PlanRollback(ctx, w.site, t, w.target)
+	p, err := w.f.Format.PlanRollback(ctx, w.site, t, w.to)
 	if err != nil {
 		return 0, false, err
 	}
@@ -163,17 +163,26 @@ func (h headlong) Promote(ctx context.Context, s table.Site, plan json.RawMessag
 // beside rolls back to another version than it was told.
 type beside struct{ deltas }
 
-func (b beside) PlanRollback(ctx context.Context, s table.Site, t table.Table, target int64) (table.Rollback, error) {
-	return b.Format.PlanRollback(ctx, s, t, target+1)
+func (b beside) PlanRollback(ctx context.Context, s table.Site, t table.Table, to table.Destination) (table.Rollback, error) {
+	to.Version++
+	return b.Format.PlanRollback(ctx, s, t, to)
+}
+
+// ruthless keeps nothing.
+type ruthless struct{ deltas }
+
+func (r ruthless) PlanRollback(ctx context.Context, s table.Site, t table.Table, to table.Destination) (table.Rollback, error) {
+	return r.Format.PlanRollback(ctx, s, t, table.Destination{Version: to.Version})
 }
 
 // lenient goes to where it can where it cannot go.
 type lenient struct{ deltas }
 
-func (l lenient) PlanRollback(ctx context.Context, s table.Site, t table.Table, target int64) (table.Rollback, error) {
-	p, err := l.Format.PlanRollback(ctx, s, t, target)
-	if errors.Is(err, table.ErrRefused) && target > 0 {
-		return l.PlanRollback(ctx, s, t, target-1)
+func (l lenient) PlanRollback(ctx context.Context, s table.Site, t table.Table, to table.Destination) (table.Rollback, error) {
+	p, err := l.Format.PlanRollback(ctx, s, t, to)
+	if errors.Is(err, table.ErrRefused) && to.Version > 0 {
+		to.Version--
+		return l.PlanRollback(ctx, s, t, to)
 	}
 	return p, err
 }
@@ -269,6 +278,7 @@ func brokenDeltas() []promise.Broken[tabletest.World] {
 		breaks("a rollback goes elsewhere", "a rollback brings the rows back by a new version", beside{}),
 		breaks("a rollback forgets its own", "a rollback that is called again commits once", forgetter{}),
 		breaks("a rollback works out its commit anew", "a rollback stops where the head moved since its plan", forgetter{}),
+		breaks("a rollback keeps nothing", "a rollback keeps the versions that it is told to", ruthless{}),
 		breaks("a rollback goes to where it can", "a rollback to a version that lacks an object is refused", lenient{}),
 	}
 }

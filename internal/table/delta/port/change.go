@@ -111,13 +111,27 @@ type planned struct {
 	site table.Site
 }
 
-// PlanRollback works out a RESTORE.
-func (Format) PlanRollback(ctx context.Context, s table.Site, t table.Table, target int64) (table.Rollback, error) {
+// Aim works out what a RESTORE brings about.
+func (Format) Aim(ctx context.Context, t table.Table, to table.Destination) (table.Snapshot, error) {
 	l, err := logOf(t)
 	if err != nil {
 		return nil, err
 	}
-	p, err := rollback.New(ctx, s.Store, l, target)
+	a, err := rollback.Aim(ctx, l, to.Version, to.Keep)
+	if err != nil {
+		return nil, err
+	}
+	o, _ := t.(opened)
+	return snapshot{a.Snapshot, o}, nil
+}
+
+// PlanRollback works out a RESTORE.
+func (Format) PlanRollback(ctx context.Context, s table.Site, t table.Table, to table.Destination) (table.Rollback, error) {
+	l, err := logOf(t)
+	if err != nil {
+		return nil, err
+	}
+	p, err := rollback.New(ctx, s.Store, l, to.Version, to.Keep...)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +142,7 @@ func (p planned) Facts() table.RollbackFacts {
 	return table.RollbackFacts{
 		Key: delta.CommitKey(p.plan.Root, p.plan.Head.Number+1), Head: p.plan.Head, Target: p.plan.Target, Empty: p.plan.Empty(), Digest: p.plan.Digest, Metrics: p.plan.Metrics, Between: p.plan.Between,
 		Added: p.plan.Added(), Removed: p.plan.Removed(), Kept: p.plan.Kept, Outside: p.plan.Outside, Retention: delta.RetentionOf(p.plan.Configuration()),
+		Replays: p.plan.Replays, Later: p.plan.Later, RowsGiven: p.plan.Given,
 	}
 }
 
@@ -164,17 +179,21 @@ func (Format) Undisturbed(ctx context.Context, t table.Table, version int64) tab
 	return rollback.Undisturbed(ctx, l, version)
 }
 
-// SameFiles compares two versions by path and deletion vector.
-func (Format) SameFiles(was, is table.Snapshot) table.Look {
-	w, i, err := bothOf(was, is)
+// SameFiles compares versions by path and deletion vector.
+func (Format) SameFiles(ctx context.Context, t table.Table, was table.Snapshot, kept []int64, is table.Snapshot) table.Look {
+	l, err := logOf(t)
+	var w, i *delta.Snapshot
+	if err == nil {
+		w, i, err = bothOf(was, is)
+	}
 	if err != nil {
 		return table.Look{What: "the files of both versions", Want: "two versions", Err: err}
 	}
-	return rollback.SameFiles(w, i)
+	return rollback.SameFiles(ctx, l, w, kept, i)
 }
 
 // SameRows reads what identity does not settle.
-func (Format) SameRows(ctx context.Context, t table.Table, head int64, was, is table.Snapshot, brought []string) table.Look {
+func (Format) SameRows(ctx context.Context, t table.Table, head int64, was table.Snapshot, kept []int64, is table.Snapshot, brought []string) table.Look {
 	o, ok := t.(opened)
 	var err error
 	if !ok {
@@ -187,7 +206,7 @@ func (Format) SameRows(ctx context.Context, t table.Table, head int64, was, is t
 	if err != nil {
 		return table.Look{What: "the rows of both versions", Want: "two versions", Err: err}
 	}
-	return rollback.SameRows(ctx, o.store, o.log, head, w, i, brought)
+	return rollback.SameRows(ctx, o.store, o.log, head, w, kept, i, brought)
 }
 
 // MarksHold compares the high-water marks.

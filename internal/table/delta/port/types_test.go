@@ -62,7 +62,7 @@ func TestTypesThatAreNotRead(t *testing.T) {
 			if d, err := n.Snapshot.(table.RowReader).Sum(t.Context()); !errors.Is(err, table.ErrColumn) || !strings.Contains(err.Error(), "odd") {
 				t.Errorf("its rows are read as %v, %v; want a refusal that names the column", d, err)
 			}
-			r, err := port.Format{}.PlanRollback(t.Context(), table.Site{Store: s, Root: root, Name: "t"}, l, 0)
+			r, err := port.Format{}.PlanRollback(t.Context(), table.Site{Store: s, Root: root, Name: "t"}, l, table.Destination{})
 			if err != nil || r.Facts().Metrics.Removed != 1 {
 				t.Errorf("a rollback is planned as %v, %v; want that it removes one file", r, err)
 			}

@@ -111,7 +111,7 @@ func (p *Plan) body(st table.Stamp) ([]byte, error) {
 		"operation": operation, "operationParameters": map[string]any{"version": p.Target.Number, "timestamp": nil},
 		"readVersion": p.Head.Number, "isolationLevel": "Serializable", "isBlindAppend": false,
 		"operationMetrics": operationMetrics(p.Metrics), "engineInfo": "breakwater", "txnId": txnID(st.Token),
-		"breakwater": table.Mark{Token: st.Token, Run: st.Run, Plan: p.Digest, Target: p.Target.Number, Bad: p.Head.Number},
+		"breakwater": table.Mark{Token: st.Token, Run: st.Run, Plan: p.Digest, Target: p.Target.Number, Bad: p.Head.Number, Kept: p.Replays},
 	}
 	if p.preserved {
 		info["tags"] = map[string]string{"delta.rowTracking.preserved": "true"}
@@ -177,7 +177,11 @@ func (p *Plan) write(to io.Writer, info any, metadata map[string]json.RawMessage
 // digest sums up everything that does not change from one attempt to the next.
 func (p *Plan) digest() (string, error) {
 	h := sha256.New()
-	err := p.write(h, []any{p.Root, p.Head.Number, p.Target.Number, p.enablesICT}, p.metadata, func(r removal) removal { return r })
+	of := []any{p.Root, p.Head.Number, p.Target.Number, p.enablesICT}
+	if len(p.Replays) > 0 {
+		of = append(of, p.Replays)
+	}
+	err := p.write(h, of, p.metadata, func(r removal) removal { return r })
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 

@@ -49,7 +49,8 @@ type rowID struct {
 }
 
 // replay reads the log up to the target and from there to the head, and keeps
-// what the restore needs of it.
+// what the restore needs of it. Then is the target with what is kept of later commits,
+// whose files it gives, too: what else they say is not the target's.
 func replay(ctx context.Context, l *delta.Log, now, then *delta.Snapshot, d diff) (*history, error) {
 	h := &history{
 		back: make(map[fileID]json.RawMessage, len(d.back)), away: make(map[fileID]json.RawMessage, len(d.away)),
@@ -59,12 +60,13 @@ func replay(ctx context.Context, l *delta.Log, now, then *delta.Snapshot, d diff
 		if err != nil {
 			return nil, err
 		}
-		switch a.Kind {
-		case "add":
+		switch later := a.Version > then.Version.Number; {
+		case a.Kind == "add":
 			err = keep(l, a, d.paths, d.back, h.back)
-		case "metaData":
+		case later:
+		case a.Kind == "metaData":
 			h.metadata = bytes.Clone(a.Body)
-		case "domainMetadata":
+		case a.Kind == "domainMetadata":
 			err = set(h.then, a)
 		}
 		if err != nil {

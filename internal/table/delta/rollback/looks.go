@@ -25,7 +25,7 @@ func Committed(ctx context.Context, l *delta.Log, version int64, want table.Mark
 		return look
 	}
 	m, ok := MarkOf(commit.Info)
-	look.Got, look.OK = "made by "+m.Token, ok && m == want && commit.Operation == operation
+	look.Got, look.OK = "made by "+m.Token, ok && m.Equal(want) && commit.Operation == operation
 	if !ok {
 		look.Got = "made by somebody else: " + operationName(commit.Operation)
 	}
@@ -78,35 +78,110 @@ func logical(a delta.Add) string {
 	return bucket + "/" + key + " " + a.Vector.ID()
 }
 
-// SameFiles compares the logical files of two versions.
-func SameFiles(was, is *delta.Snapshot) table.Look {
-	have := make(map[string]bool, is.Len())
+// SameFiles compares the logical files of a version with those of another one and what
+// the kept versions changed.
+func SameFiles(ctx context.Context, l *delta.Log, was *delta.Snapshot, kept []int64, is *delta.Snapshot) table.Look {
+	look := table.Look{What: fmt.Sprintf("version %d has the files of version %d%s, by path and deletion vector", is.Version.Number, was.Version.Number, withKept(kept))}
+	changes, err := changesOf(ctx, l, was, kept)
+	if err != nil {
+		look.Err = err
+		return look
+	}
+	want := make(map[string]int, was.Len())
+	paths := map[string]string{}
+	for a := range was.Each() {
+		want[logical(a)]++
+	}
+	for _, c := range changes {
+		for _, a := range c.added {
+			want[logical(a)]++
+			paths[logical(a)] = a.Path
+		}
+		for _, a := range c.removed {
+			want[logical(a)]--
+		}
+	}
+	of := 0
+	for id, n := range want {
+		switch {
+		case n < 0 || n > 1: // not so many times can a version have it
+			look.Got = fmt.Sprintf("what was kept does not fit together: it leaves %s %d times", paths[id], n)
+			return look
+		case n == 0:
+			delete(want, id)
+		}
+		of += n
+	}
+	more := 0
 	for a := range is.Each() {
-		have[logical(a)] = true
+		if _, ok := want[logical(a)]; ok {
+			delete(want, logical(a))
+		} else {
+			more++
+		}
 	}
 	var lost []string
 	for a := range was.Files() {
-		if id := logical(a); have[id] {
-			delete(have, id)
-		} else {
+		if _, ok := want[logical(a)]; ok {
 			lost = append(lost, a.Path)
+			delete(want, logical(a))
 		}
+	}
+	for id := range want {
+		lost = append(lost, paths[id])
 	}
 	var problems []string
 	if len(lost) > 0 {
 		problems = append(problems, fmt.Sprintf("%d are missing, the first: %s", len(lost), lost[0]))
 	}
-	if len(have) > 0 {
-		problems = append(problems, fmt.Sprintf("%d should not be there", len(have)))
+	if more > 0 {
+		problems = append(problems, fmt.Sprintf("%d should not be there", more))
 	}
-	look := table.Look{
-		What: fmt.Sprintf("version %d has the files of version %d, by path and deletion vector", is.Version.Number, was.Version.Number),
-		Want: fmt.Sprintf("the same %s", plural.Of(was.Len(), "file")), Got: fmt.Sprintf("the same %s", plural.Of(is.Len(), "file")), OK: problems == nil,
-	}
+	look.Want, look.Got, look.OK = fmt.Sprintf("the same %s", plural.Of(of, "file")), fmt.Sprintf("the same %s", plural.Of(is.Len(), "file")), problems == nil
 	if problems != nil {
 		look.Got = strings.Join(problems, "; ")
 	}
 	return look
+}
+
+// withKept says which versions' changes come on top.
+func withKept(kept []int64) string {
+	if len(kept) == 0 {
+		return ""
+	}
+	var all []string
+	for _, r := range table.Ranges(kept) {
+		all = append(all, r.String())
+	}
+	return " with what " + plural.Few(all) + " changed"
+}
+
+// change is what a version changed: the files that the version before it does not have, or
+// has otherwise, and the other way around.
+type change struct {
+	before, after  *delta.Snapshot
+	removed, added []delta.Add
+}
+
+// changesOf compares each kept version with the one before it. It looks at versions and at
+// no commit, so that it does not share what a plan goes by.
+func changesOf(ctx context.Context, l *delta.Log, was *delta.Snapshot, kept []int64) ([]change, error) {
+	var all []change
+	at := was
+	for _, v := range kept {
+		before, err := at, error(nil)
+		if v-1 != at.Version.Number {
+			before, err = l.SnapshotAfter(ctx, at, v-1)
+		}
+		if err == nil {
+			at, err = l.SnapshotAfter(ctx, before, v)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("see what version %d changed, which was kept: %w", v, err)
+		}
+		all = append(all, change{before, at, unlike(before, at), unlike(at, before)})
+	}
+	return all, nil
 }
 
 // MarksHold looks whether nothing that only grows fell below what the replaced

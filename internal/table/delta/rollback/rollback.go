@@ -103,6 +103,12 @@ type Plan struct {
 	Outside []string
 	// Kept names domains of metadata that stay as the head has them.
 	Kept []string
+	// Replays are the versions after the target that are kept, in order, and Later is what
+	// becomes of every one, where any is to be kept.
+	Replays []int64
+	Later   []table.Later
+	// Given is how many rows can be given up at most, -1 where the statistics do not say.
+	Given int64
 	// Differs says that the target's metadata is not the head's.
 	Differs bool
 
@@ -169,9 +175,9 @@ func idOf(a delta.Add) fileID {
 	return fileID{bucket, key, a.Vector.ID()}
 }
 
-// New plans the restore of a version against the log's head. It reads the log and
-// lists the table once, and asks for no object by itself.
-func New(ctx context.Context, store table.Store, l *delta.Log, target int64) (*Plan, error) {
+// New plans the restore of a version against the log's head, and keeps the commits named
+// after it. It reads the log and lists the table once, and asks for no object by itself.
+func New(ctx context.Context, store table.Store, l *delta.Log, target int64, keep ...int64) (*Plan, error) {
 	fail := func(doing string, err error) (*Plan, error) {
 		return nil, fmt.Errorf("plan to restore delta table %s to version %d: %s: %w", l.Root(), target, doing, err)
 	}
@@ -186,7 +192,7 @@ func New(ctx context.Context, store table.Store, l *delta.Log, target int64) (*P
 	// log says is worked out meanwhile.
 	var have holdings
 	var p *Plan
-	var then *delta.Snapshot
+	var to *Aimed
 	var d diff
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
@@ -194,42 +200,57 @@ func New(ctx context.Context, store table.Store, l *delta.Log, target int64) (*P
 		return err
 	})
 	work.Go(func() (err error) {
-		if then, err = snapshot(l.Snapshot(wctx, target)); err != nil {
-			return fmt.Errorf("read that version: %w", err)
+		if to, err = Aim(wctx, l, target, keep); err != nil {
+			return err
 		}
-		p, d, err = fromLog(wctx, l, then)
+		p, d, err = fromLog(wctx, l, to)
 		return err
 	})
 	if err := work.Wait(); err != nil {
 		return fail("look at it", err)
 	}
-	if err := present(ctx, store, then, d, have, p); err != nil {
+	if err := present(ctx, store, to.Snapshot, d, have, p); err != nil {
 		return fail("look for its objects", err)
 	}
 	return p, nil
 }
 
+// Aim is what a table holds after the restore of a version that keeps the commits named
+// after it. Its number is the version's.
+func Aim(ctx context.Context, l *delta.Log, target int64, keep []int64) (*Aimed, error) {
+	then, err := snapshot(l.Snapshot(ctx, target))
+	if err != nil {
+		return nil, fmt.Errorf("read that version: %w", err)
+	}
+	to, err := aimAt(ctx, l, then, keep)
+	if err != nil {
+		return nil, fmt.Errorf("keep commits after it: %w", err)
+	}
+	return to, nil
+}
+
 // fromLog is the plan as the log alone gives it, and what it changes.
-func fromLog(ctx context.Context, l *delta.Log, then *delta.Snapshot) (*Plan, diff, error) {
+func fromLog(ctx context.Context, l *delta.Log, then *Aimed) (*Plan, diff, error) {
 	fail := func(doing string, err error) (*Plan, diff, error) {
 		return nil, diff{}, fmt.Errorf("%s: %w", doing, err)
 	}
-	now, err := snapshot(l.SnapshotAfter(ctx, then, l.Head()))
+	now, err := snapshot(l.SnapshotAfter(ctx, then.target, l.Head()))
 	if err != nil {
 		return fail("read its head", err)
 	}
-	d := difference(now, then)
-	p := &Plan{Root: l.Root(), Head: now.Version, Target: then.Version}
+	d := difference(now, then.Snapshot)
+	p := &Plan{Root: l.Root(), Head: now.Version, Target: then.Version, Replays: then.kept, Later: then.later}
 	p.Metrics = table.Metrics{
 		Restored: len(d.back), Removed: len(d.away), FilesAfter: then.Len(), BytesAfter: then.Bytes(),
 		RowsBefore: now.Rows(), RowsAfter: then.Rows(), RowsRemoved: rowsOf(maps.Values(d.away)),
 	}
-	h, err := replay(ctx, l, now, then, d)
+	p.Given = then.atMost(p.Metrics.RowsRemoved)
+	h, err := replay(ctx, l, now, then.Snapshot, d)
 	if err != nil {
 		return fail("read its log", err)
 	}
-	p.Between = h.between
-	if err := p.merge(now, then, h); err != nil {
+	p.Between = then.between(h.between)
+	if err := p.merge(now, then.Snapshot, h); err != nil {
 		return fail("merge its metadata", err)
 	}
 	if err := p.collect(d, h); err != nil {

@@ -44,7 +44,7 @@ func sameRows(t *testing.T, s store, name string, target int64) (table.Look, int
 		}
 		return snap
 	}
-	look := rollback.SameRows(t.Context(), r, l, l.Head()-1, at(target), at(l.Head()), nil)
+	look := rollback.SameRows(t.Context(), r, l, l.Head()-1, at(target), nil, at(l.Head()), nil)
 	return look, len(r.data)
 }
 

@@ -51,6 +51,13 @@ func (d *digest) add(n [32]byte) {
 	}
 }
 
+// Plus is what the rows of both come to together.
+func Plus(a, b table.Digest) table.Digest {
+	d := digest(a)
+	d.plus(digest(b))
+	return table.Digest(d)
+}
+
 // Sum reads all live rows of a snapshot, several files at once. Any error means
 // that nothing is known of the rows.
 func Sum(ctx context.Context, store table.Store, s *delta.Snapshot) (table.Digest, error) {

@@ -1,0 +1,664 @@
+package rollback_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"breakwater/internal/table"
+	"breakwater/internal/table/delta"
+	"breakwater/internal/table/delta/rollback"
+	"breakwater/internal/table/delta/write"
+	"breakwater/internal/table/tabletest"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+)
+
+// lineFile is a logical file of a history: the rows of a data file, and which are hidden.
+type lineFile struct {
+	path   string
+	size   int
+	ids    []int64
+	hidden []uint64
+	vector map[string]any
+}
+
+// id tells it from every other one.
+func (f lineFile) id() string { return fmt.Sprint(f.path, f.hidden) }
+
+// live are the rows that a reader sees.
+func (f lineFile) live() (all []int64) {
+	for i, id := range f.ids {
+		if !slices.Contains(f.hidden, uint64(i)) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+// lineCommit is what one version did.
+type lineCommit struct {
+	version   int64
+	operation string
+	changes   bool // data
+	adds      []lineFile
+	removes   []lineFile
+}
+
+// history is a table that is written by hand, and everything that was done to it.
+type history struct {
+	t       *testing.T
+	s       store
+	w       *write.Table
+	live    []lineFile
+	commits []lineCommit // after version 0, in order
+	next    int64        // row id
+}
+
+const line = "line"
+
+var lineColumns = []write.Column{{Name: "id", Type: write.Int64}, {Name: "note", Type: write.String}}
+
+func begin(t *testing.T) *history {
+	t.Helper()
+	h := &history{t: t, s: store{&tabletest.Store{}}}
+	w, err := write.Create(t.Context(), h.s, at("delta/"+line), lineColumns, write.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.w = w
+	rewrite(t, h.s, line, 0, func(text string) string { // so that it may have deletion vectors
+		return strings.ReplaceAll(text, `{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}`, `{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}`)
+	})
+	return h
+}
+
+// plain makes it a table that every engine reads.
+func (h *history) plain() *history {
+	rewrite(h.t, h.s, line, 0, func(text string) string {
+		return strings.ReplaceAll(text, `{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}`, `{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}`)
+	})
+	return h
+}
+
+func note(id int64) string { return fmt.Sprintf("row %d", id) }
+
+// file writes a data file of rows.
+func (h *history) file(ids ...int64) lineFile {
+	h.t.Helper()
+	rows := make([]write.Row, len(ids))
+	for i, id := range ids {
+		rows[i] = write.Row{id, note(id)}
+	}
+	staged, err := h.w.Stage(h.t.Context(), rows)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	body, err := h.s.Get(h.t.Context(), staged.Keys[0])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return lineFile{path: strings.TrimPrefix(staged.Keys[0], "delta/"+line+"/"), size: len(body), ids: ids}
+}
+
+// fresh are ids that no row had before.
+func (h *history) fresh(n int) (ids []int64) {
+	for range n {
+		h.next++
+		ids = append(ids, h.next)
+	}
+	return ids
+}
+
+// hiding is a file with one more row hidden.
+func (h *history) hiding(f lineFile, row uint64) lineFile {
+	h.t.Helper()
+	f.hidden = slices.Sorted(slices.Values(append(slices.Clone(f.hidden), row)))
+	bits := roaring64.BitmapOf(f.hidden...)
+	var b bytes.Buffer
+	b.Write(binary.LittleEndian.AppendUint32(nil, 1681511377))
+	if _, err := bits.WriteTo(&b); err != nil {
+		h.t.Fatal(err)
+	}
+	size := b.Len()
+	for b.Len()%4 != 0 {
+		b.WriteByte(0)
+	}
+	f.vector = map[string]any{"storageType": "i", "pathOrInlineDv": z85(b.Bytes()), "sizeInBytes": size, "cardinality": len(f.hidden)}
+	return f
+}
+
+// z85 is ZeroMQ's base 85.
+func z85(raw []byte) string {
+	const alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+	var out []byte
+	for i := 0; i < len(raw); i += 4 {
+		n := binary.BigEndian.Uint32(raw[i:])
+		var five [5]byte
+		for j := 4; j >= 0; j-- {
+			five[j], n = alphabet[n%85], n/85
+		}
+		out = append(out, five[:]...)
+	}
+	return string(out)
+}
+
+func (f lineFile) action(change bool) map[string]any {
+	a := map[string]any{"path": f.path, "partitionValues": map[string]any{}, "size": f.size, "dataChange": change}
+	if f.vector != nil {
+		a["deletionVector"] = f.vector
+	}
+	return a
+}
+
+// commit writes a version.
+func (h *history) commit(operation string, info map[string]any, changes bool, removes, adds []lineFile) int64 {
+	h.t.Helper()
+	all := map[string]any{"timestamp": noon.UnixMilli(), "operation": operation}
+	maps.Copy(all, info)
+	actions := []map[string]any{{"commitInfo": all}}
+	for _, f := range removes {
+		r := f.action(changes)
+		r["deletionTimestamp"] = noon.UnixMilli()
+		actions = append(actions, map[string]any{"remove": r})
+		h.live = slices.DeleteFunc(h.live, func(o lineFile) bool { return o.id() == f.id() })
+	}
+	for _, f := range adds {
+		a := f.action(changes)
+		a["modificationTime"], a["stats"] = noon.UnixMilli(), fmt.Sprintf(`{"numRecords":%d}`, len(f.ids))
+		actions = append(actions, map[string]any{"add": a})
+		h.live = append(slices.DeleteFunc(h.live, func(o lineFile) bool { return o.id() == f.id() }), f)
+	}
+	v := appendCommit(h.t, h.s, line, actions...)
+	h.commits = append(h.commits, lineCommit{v, operation, changes, adds, removes})
+	return v
+}
+
+func (h *history) append(n int) int64 {
+	return h.commit("WRITE", map[string]any{"isBlindAppend": true}, true, nil, []lineFile{h.file(h.fresh(n)...)})
+}
+
+// delete takes a row out of a file: by a deletion vector, or by writing the others again.
+func (h *history) delete(f lineFile, byVector bool) int64 {
+	live := f.live()
+	if byVector {
+		return h.commit("DELETE", nil, true, []lineFile{f}, []lineFile{h.hiding(f, uint64(slices.Index(f.ids, live[0])))})
+	}
+	var adds []lineFile
+	if len(live) > 1 {
+		adds = append(adds, h.file(live[1:]...))
+	}
+	return h.commit("DELETE", nil, true, []lineFile{f}, adds)
+}
+
+// optimize makes one file of several.
+func (h *history) optimize(files []lineFile) int64 {
+	var ids []int64
+	for _, f := range files {
+		ids = append(ids, f.live()...)
+	}
+	return h.commit("OPTIMIZE", nil, false, files, []lineFile{h.file(ids...)})
+}
+
+func (h *history) some(r *rand.Rand, most int) []lineFile {
+	all := slices.Clone(h.live)
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:min(len(all), 1+r.IntN(most))]
+}
+
+// step does anything.
+func (h *history) step(r *rand.Rand, vectors bool) {
+	files := h.some(r, 3)
+	switch n := r.IntN(10); {
+	case len(files) == 0 || n < 3:
+		h.append(1 + r.IntN(3))
+	case n < 5 && len(files[0].live()) > 0:
+		h.delete(files[0], vectors && r.IntN(2) == 0 && len(files[0].live()) > 1)
+	case n == 5:
+		h.commit("WRITE", map[string]any{"operationParameters": map[string]any{"mode": "Overwrite"}}, true, files, []lineFile{h.file(h.fresh(2)...)})
+	case n == 6 && len(h.commits) > 0: // brings back what a version before removed
+		c := h.commits[r.IntN(len(h.commits))]
+		back := slices.DeleteFunc(slices.Clone(c.removes), func(f lineFile) bool {
+			return slices.ContainsFunc(h.live, func(o lineFile) bool { return o.path == f.path })
+		})
+		if len(back) > 0 {
+			h.commit("RESTORE", nil, true, nil, back)
+			return
+		}
+		h.append(1)
+	case n == 7: // says again what is there
+		h.commit("COMPUTE STATS", nil, false, nil, files[:1])
+	default:
+		ids := 0
+		for _, f := range files {
+			ids += len(f.live())
+		}
+		if ids == 0 {
+			h.append(1)
+			return
+		}
+		h.optimize(files)
+	}
+}
+
+// truth is what keeping some commits comes to, worked out from what the test itself did:
+// the rows, and the version that cannot be kept, 0 for none.
+func (h *history) truth(target int64, keep []int64) (rows []int64, refused int64) {
+	state, live := map[string]lineFile{}, map[string]lineFile{}
+	at := func(files map[string]lineFile, path string) bool {
+		for _, f := range files {
+			if f.path == path {
+				return true
+			}
+		}
+		return false
+	}
+	do := func(files map[string]lineFile, c lineCommit) {
+		for _, f := range c.removes {
+			delete(files, f.id())
+		}
+		for _, f := range c.adds {
+			files[f.id()] = f
+		}
+	}
+	count := map[int64]int{}
+	for _, c := range h.commits {
+		if c.version <= target {
+			do(state, c)
+			do(live, c)
+			continue
+		}
+		fits := slices.Contains(keep, c.version)
+		named := fits
+		after := maps.Clone(state)
+		for _, f := range c.removes {
+			if _, ok := state[f.id()]; !ok {
+				fits = false
+			}
+			delete(after, f.id())
+		}
+		for _, f := range c.adds {
+			_, here := after[f.id()]
+			_, there := live[f.id()]
+			if here != there || !here && at(after, f.path) {
+				fits = false
+			}
+		}
+		if named && c.changes && !fits {
+			return nil, c.version
+		}
+		if fits {
+			do(state, c)
+		}
+		do(live, c)
+	}
+	for _, f := range state {
+		for _, id := range f.live() {
+			count[id]++
+			rows = append(rows, id)
+		}
+	}
+	// By rows alone, as if there were no files.
+	byRows := map[int64]int{}
+	for _, c := range h.commits {
+		if c.version > target && !(c.changes && slices.Contains(keep, c.version)) {
+			continue
+		}
+		for _, f := range c.removes {
+			for _, id := range f.live() {
+				byRows[id]--
+			}
+		}
+		for _, f := range c.adds {
+			for _, id := range f.live() {
+				if c.changes || c.version <= target && len(c.removes) > 0 {
+					byRows[id]++
+				}
+			}
+		}
+	}
+	maps.DeleteFunc(byRows, func(_ int64, n int) bool { return n == 0 })
+	if !maps.Equal(count, byRows) {
+		h.t.Fatalf("the test contradicts itself: %v by files, %v by rows", count, byRows)
+	}
+	slices.Sort(rows)
+	return rows, 0
+}
+
+// digest is what rows come to in a table of their own.
+func digestOf(t *testing.T, ids []int64) table.Digest {
+	t.Helper()
+	h := begin(t)
+	if len(ids) > 0 {
+		h.commit("WRITE", nil, true, nil, []lineFile{h.file(ids...)})
+	}
+	_, d := content(t, h.s, line, int64(min(1, len(ids))))
+	return d
+}
+
+// looked looks at a rollback as it is looked at after it was made.
+func looked(t *testing.T, s store, v, target int64, kept []int64) []table.Look {
+	t.Helper()
+	l := open(t, s, line)
+	at := func(v int64) *delta.Snapshot {
+		snap, err := l.Snapshot(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return snap
+	}
+	return []table.Look{
+		rollback.SameFiles(t.Context(), l, at(target), kept, at(v)),
+		rollback.SameRows(t.Context(), s, l, v-1, at(target), kept, at(v), nil),
+		rollback.MarksHold(t.Context(), l, v-1, at(target), at(v)),
+	}
+}
+
+func allGood(looks []table.Look) bool {
+	return !slices.ContainsFunc(looks, func(l table.Look) bool { return l.Err != nil || !l.OK })
+}
+
+// TestKeepsWhatFits: of random histories, a rollback that keeps random commits gives the
+// rows of the target and what those changed, or is refused by the name of the one that
+// cannot be told apart; taken back, it gives the rows of the head.
+func TestKeepsWhatFits(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	kept, refused := 0, 0
+	for n := range uint64(150) {
+		r := rand.New(rand.NewPCG(seed, n))
+		h := begin(t)
+		for range 4 + r.IntN(8) {
+			h.step(r, true)
+		}
+		head := h.commits[len(h.commits)-1].version
+		target := int64(r.IntN(int(head)))
+		var keep []int64
+		for v := target + 1; v <= head; v++ {
+			if r.IntN(3) > 0 {
+				keep = append(keep, v)
+			}
+		}
+		told := fmt.Sprintf("history %d of seed %d, to %d of %d, keeping %v", n, seed, target, head, keep)
+		rows, bad := h.truth(target, keep)
+		_, before := content(t, h.s, line, head)
+		p, err := rollback.New(t.Context(), h.s, open(t, h.s, line), target, keep...)
+		if bad > 0 {
+			if !errors.Is(err, rollback.ErrRefused) || !strings.Contains(err.Error(), fmt.Sprintf("version %d (", bad)) || !strings.Contains(err.Error(), "cannot be kept") {
+				t.Fatalf("%s: %v; want version %d refused", told, err, bad)
+			}
+			refused++
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", told, err)
+		}
+		if p.Empty() {
+			if want := digestOf(t, rows); want != before {
+				t.Fatalf("%s: nothing is to be done, and the head reads as %v, want %v", told, before, want)
+			}
+			continue
+		}
+		v := commit(t, h.s, p, "a")
+		if _, got := content(t, h.s, line, v); got != digestOf(t, rows) {
+			t.Fatalf("%s: it reads as %v, want rows %v", told, got, rows)
+		}
+		if looks := looked(t, h.s, v, target, p.Replays); !allGood(looks) {
+			t.Fatalf("%s: %+v", told, looks)
+		}
+		if given := p.Given; given >= 0 && given < before.Rows-int64(len(rows)) {
+			t.Errorf("%s: at most %d rows are said to be given up, of %d there are %d", told, given, before.Rows, len(rows))
+		}
+		if again, err := rollback.New(t.Context(), h.s, open(t, h.s, line), target, keep...); err != nil || !again.Empty() || !slices.Equal(again.Replays, p.Replays) {
+			t.Fatalf("%s: planned again it is not empty: %v", told, err)
+		}
+		commit(t, h.s, plan(t, h.s, line, head), "back")
+		if _, got := content(t, h.s, line, v+1); got != before {
+			t.Fatalf("%s: taken back it reads as %v, want %v", told, got, before)
+		}
+		kept += len(p.Replays)
+	}
+	if kept < 50 || refused < 10 {
+		t.Errorf("%d commits were kept, %d rollbacks refused", kept, refused)
+	}
+}
+
+// scenario is a bad write that is found after OPTIMIZE and three good commits.
+func scenario(t *testing.T) (h *history, good []int64) {
+	h = begin(t)
+	h.append(3)                                                     // 1
+	h.append(2)                                                     // 2, the last good version
+	h.commit("WRITE", nil, true, nil, []lineFile{h.file(900, 901)}) // 3, bad
+	h.optimize(slices.Clone(h.live))                                // 4
+	return h, []int64{h.append(1), h.append(2), h.append(1)}        // 5 to 7
+}
+
+// TestKeepsThreeGoodCommitsAfterOptimize names what is kept and what is passed over, and
+// turns red where any of it is missing.
+func TestKeepsThreeGoodCommitsAfterOptimize(t *testing.T) {
+	t.Parallel()
+	h, good := scenario(t)
+	all := append([]int64{4}, good...)
+	p, err := rollback.New(t.Context(), h.s, open(t, h.s, line), 2, all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(p.Replays, good) || p.Given != 2 || p.Metrics.RowsAfter != 9 || len(p.Added()) != 2 || len(p.Removed()) != 1 {
+		t.Errorf("it keeps %v and gives up %d rows: %+v", p.Replays, p.Given, p.Metrics)
+	}
+	for i, want := range []string{"WRITE false false", "OPTIMIZE true false", "WRITE true true", "WRITE true true", "WRITE true true"} {
+		if got := fmt.Sprint(p.Later[i].Operation, " ", p.Later[i].Named, " ", p.Later[i].Kept); got != want || p.Later[i].Version != int64(3+i) || p.Later[i].Reads {
+			t.Errorf("version %d: %s, want %s: %+v", 3+i, got, want, p.Later[i])
+		}
+	}
+	other, err := rollback.New(t.Context(), h.s, open(t, h.s, line), 2, good[:2]...)
+	if err != nil || other.Digest == p.Digest {
+		t.Errorf("what is kept is not in the digest: %v", err)
+	}
+	v := commit(t, h.s, p, "a")
+	if looks := looked(t, h.s, v, 2, good); !allGood(looks) {
+		t.Errorf("%+v", looks)
+	}
+	for what, kept := range map[string][]int64{"nothing": nil, "one less": good[:2], "the bad one, too": append([]int64{3}, good...)} {
+		looks := looked(t, h.s, v, 2, kept)
+		if looks[0].OK || looks[1].OK {
+			t.Errorf("looked at as if %s were kept: %+v", what, looks)
+		}
+	}
+	for _, path := range append(p.Added(), h.commits[4].adds[0].path) {
+		broken := store{&tabletest.Store{}}
+		for _, key := range h.s.Keys("delta/" + line) {
+			body, err := h.s.Get(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			broken.Write(key, body, noon)
+		}
+		rewrite(t, broken, line, v, func(text string) string {
+			var out strings.Builder
+			for l := range strings.Lines(text) {
+				if !strings.HasPrefix(l, `{"add":`) || !strings.Contains(l, path) {
+					out.WriteString(l)
+				}
+			}
+			if path == h.commits[4].adds[0].path { // which is not in the commit, since the head has it
+				fmt.Fprintf(&out, `{"remove":{"path":%q,"dataChange":true,"deletionTimestamp":1}}`+"\n", path)
+			}
+			return out.String()
+		})
+		if looks := looked(t, broken, v, 2, good); looks[0].OK || looks[1].OK {
+			t.Errorf("without %s: %+v", path, looks)
+		}
+	}
+}
+
+// TestKeepRefuses: each overlap is named, with the next move.
+func TestKeepRefuses(t *testing.T) {
+	t.Parallel()
+	h, _ := scenario(t)
+	late := h.delete(h.live[0], false) // of what OPTIMIZE made, 8
+	bad := h.append(2)                 // 9
+	after := h.delete(h.live[len(h.live)-1], true)
+	added := h.commits[len(h.commits)-1].adds[0]
+	more := h.delete(added, true)
+	l := open(t, h.s, line)
+	for what, tc := range map[string]struct {
+		keep []int64
+		says string
+	}{
+		"of what OPTIMIZE made":      {[]int64{4, late}, fmt.Sprintf("version %d (DELETE) cannot be kept, since it removes file", late)},
+		"by OPTIMIZE, which says it": {[]int64{late}, "which version 4 (OPTIMIZE) made of rows of which nobody can tell which are to be kept"},
+		"of what is not kept":        {[]int64{after}, fmt.Sprintf("which version %d (WRITE) brought, and that is not kept: leave version %d out of those that are kept, and make its change again afterwards, or keep version %d, too", bad, after, bad)},
+		"a vector over a vector":     {[]int64{bad, more}, fmt.Sprintf("with a deletion vector, which version %d (DELETE) brought", after)},
+		"the target":                 {[]int64{2}, "version 2 cannot be kept, since it is none of those after version 2"},
+	} {
+		if _, err := rollback.New(t.Context(), h.s, l, 2, tc.keep...); !errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v, want %q", what, err, tc.says)
+		}
+	}
+	if p, err := rollback.New(t.Context(), h.s, l, 2, bad, after, more); err != nil || !p.Later[len(p.Later)-1].Reads {
+		t.Errorf("a delete that is kept with what it deletes from: %v", err)
+	}
+	for what, tc := range map[string]struct {
+		action string
+		keep   func(v int64) []int64
+		says   string
+	}{
+		"a schema":                   {`{"metaData":{"id":"x","format":{"provider":"parquet","options":{}},"schemaString":"{\"type\":\"struct\",\"fields\":[]}","partitionColumns":[],"configuration":{}}}`, func(v int64) []int64 { return []int64{v} }, "changes the table's schema or partitioning: leave it out"},
+		"written under that schema":  {`{"metaData":{"id":"x","format":{"provider":"parquet","options":{}},"schemaString":"{\"type\":\"struct\",\"fields\":[]}","partitionColumns":[],"configuration":{}}}`, func(v int64) []int64 { return []int64{v + 1} }, "was written under the schema or partitioning that version"},
+		"a protocol":                 {`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors","appendOnly"]}}`, func(v int64) []int64 { return []int64{v} }, "changes the table's protocol"},
+		"a commit that is not there": {"", func(v int64) []int64 { return []int64{v + 1} }, "is gone from the log and what it did is not known"},
+	} {
+		h, _ := scenario(t)
+		v := open(t, h.s, line).Head() + 1
+		if err := h.s.PutIfAbsent(t.Context(), entry(line, v), []byte(`{"commitInfo":{"operation":"SET"}}`+"\n"+tc.action+"\n")); err != nil {
+			t.Fatal(err)
+		}
+		h.append(1)
+		if tc.action == "" {
+			if err := h.w.Checkpoint(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.s.Delete(entry(line, v))
+		}
+		if _, err := rollback.New(t.Context(), h.s, open(t, h.s, line), 2, tc.keep(v)...); !errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v, want %q", what, err, tc.says)
+		}
+	}
+}
+
+// TestKeepOfWhatOthersRead: an append that a writer calls blind, or that appends, asks for
+// nothing; whatever may have read the table is told.
+func TestKeepOfWhatOthersRead(t *testing.T) {
+	t.Parallel()
+	h := begin(t)
+	h.append(2)
+	bad := h.append(2)
+	for _, tc := range []struct {
+		operation string
+		info      map[string]any
+		reads     bool
+	}{
+		{"WRITE", map[string]any{"isBlindAppend": true}, false},
+		{"WRITE", map[string]any{"operationParameters": map[string]any{"mode": "Append"}}, false},
+		{"STREAMING UPDATE", map[string]any{"operationParameters": map[string]any{"outputMode": "Append"}}, false},
+		{"WRITE", map[string]any{"isBlindAppend": false, "operationParameters": map[string]any{"mode": "Append"}}, true},
+		{"MERGE", nil, true},
+		{"WRITE", nil, true},
+	} {
+		v := h.commit(tc.operation, tc.info, true, nil, []lineFile{h.file(h.fresh(1)...)})
+		p, err := rollback.New(t.Context(), h.s, open(t, h.s, line), bad-1, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Later[len(p.Later)-1]; got.Reads != tc.reads || !got.Kept {
+			t.Errorf("%s %v: %+v, want that it reads: %v", tc.operation, tc.info, got, tc.reads)
+		}
+	}
+}
+
+// TestDeltaRSReadsWhatIsKept: another engine reads the rows that the test counts.
+func TestDeltaRSReadsWhatIsKept(t *testing.T) {
+	t.Parallel()
+	python := os.Getenv("BREAKWATER_PYTHON")
+	if python == "" {
+		t.Log("BREAKWATER_PYTHON is not set: read with our own reader only, not with delta-rs")
+		return
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	type answer struct {
+		Rows, Sum int64
+		Error     string
+	}
+	var asked bytes.Buffer
+	var want []answer
+	for n := uint64(0); len(want) < 6; n++ {
+		r := rand.New(rand.NewPCG(seed, n))
+		h := begin(t).plain()
+		for range 8 {
+			h.step(r, false)
+		}
+		keep := []int64{6, 8}
+		rows, bad := h.truth(4, keep)
+		if bad > 0 {
+			continue
+		}
+		p, err := rollback.New(t.Context(), h.s, open(t, h.s, line), 4, keep...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := int64(8)
+		if !p.Empty() {
+			v = commit(t, h.s, p, "a")
+		}
+		dir := t.TempDir()
+		for _, key := range h.s.Keys("delta/" + line + "/") {
+			body, err := h.s.Get(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, strings.TrimPrefix(key, "delta/"+line))
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, body, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := answer{Rows: int64(len(rows))}
+		for _, id := range rows {
+			a.Sum += id
+		}
+		want = append(want, a)
+		if err := json.NewEncoder(&asked).Encode(map[string]any{"dir": dir, "version": v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), python, "testdata/read.py")
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stderr = &asked, &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("delta-rs: %v: %s", err, &stderr)
+	}
+	answers := json.NewDecoder(bytes.NewReader(out))
+	for i, w := range want {
+		var got answer
+		if err := answers.Decode(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got != w {
+			t.Errorf("history %d: delta-rs reads %+v, want %+v", i, got, w)
+		}
+	}
+}
+
