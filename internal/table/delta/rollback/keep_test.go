@@ -558,6 +558,101 @@ func TestKeepRefuses(t *testing.T) {
 	}
 }
 
+// TestKeepOfOddLogs: what a log may say and no engine means is refused, or passed over where
+// it says that no data changed. The file one is at the target; what is not kept does
+// something to it.
+func TestKeepOfOddLogs(t *testing.T) {
+	t.Parallel()
+	for what, tc := range map[string]struct {
+		bad  func(h *history, one, two lineFile) // versions 3 and 4
+		keep func(h *history, one, two lineFile)
+		says string // empty: it is passed over
+	}{
+		"a file under a vector that was taken back": {
+			func(h *history, one, _ lineFile) {
+				h.delete(one, true)
+				h.commit("DELETE", nil, true, []lineFile{h.hiding(one, 0)}, nil)
+			},
+			func(h *history, one, _ lineFile) { h.commit("RESTORE", nil, true, nil, []lineFile{h.hiding(one, 0)}) },
+			"it adds file",
+		},
+		"the same, rearranging": {
+			func(h *history, one, _ lineFile) {
+				h.delete(one, true)
+				h.commit("DELETE", nil, true, []lineFile{h.hiding(one, 0)}, nil)
+			},
+			func(h *history, one, two lineFile) {
+				h.commit("REORG", nil, false, []lineFile{two}, []lineFile{h.hiding(one, 0)})
+			}, "",
+		},
+		"a file that is gone is removed once more": {
+			func(h *history, one, _ lineFile) {
+				h.commit("DELETE", nil, true, []lineFile{one}, nil)
+				h.append(1)
+			},
+			func(h *history, one, _ lineFile) { h.commit("DELETE", nil, true, []lineFile{one}, nil) },
+			"(DELETE) removed before, and that is not kept",
+		},
+		"the same, rearranging once more": {
+			func(h *history, one, _ lineFile) {
+				h.commit("DELETE", nil, true, []lineFile{one}, nil)
+				h.append(1)
+			},
+			func(h *history, one, _ lineFile) { h.optimize([]lineFile{one}) }, "",
+		},
+		"a file that is not kept is added again": {
+			func(h *history, _, _ lineFile) {
+				h.append(1)
+				h.append(1)
+			},
+			func(h *history, _, _ lineFile) { h.commit("WRITE", nil, true, nil, []lineFile{h.commits[2].adds[0]}) },
+			"it adds again file",
+		},
+		"rows from nowhere that are said to be no change": {
+			func(h *history, _, _ lineFile) {
+				h.append(1)
+				h.append(1)
+			},
+			func(h *history, _, _ lineFile) {
+				h.commit("OPTIMIZE", nil, false, nil, []lineFile{h.file(h.fresh(1)...)})
+			}, "",
+		},
+	} {
+		h := begin(t)
+		h.append(3)
+		h.append(2)
+		one, two := h.live[0], h.live[1]
+		tc.bad(h, one, two)
+		tc.keep(h, one, two)
+		p, err := rollback.New(t.Context(), h.s, open(t, h.s, line), 2, 5)
+		if tc.says != "" {
+			if !errors.Is(err, table.ErrRefused) || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%s: %v, want %q", what, err, tc.says)
+			}
+			continue
+		}
+		if err != nil || len(p.Replays) > 0 || p.Metrics.RowsAfter != 5 {
+			t.Errorf("%s: %v, %+v", what, err, p)
+		}
+	}
+}
+
+// TestKeptVersionsAreInTheDigest: also where no file tells whether they are kept.
+func TestKeptVersionsAreInTheDigest(t *testing.T) {
+	t.Parallel()
+	h := begin(t)
+	h.append(1)
+	h.append(1) // bad
+	h.append(1)
+	h.commit("DELETE", nil, true, h.live[2:], nil)
+	l := open(t, h.s, line)
+	none := plan(t, h.s, line, 1)
+	both, err := rollback.New(t.Context(), h.s, l, 1, 3, 4)
+	if err != nil || !slices.Equal(none.Removed(), both.Removed()) || len(both.Added()) > 0 || none.Digest == both.Digest {
+		t.Errorf("%v: %s and %s", err, none.Digest, both.Digest)
+	}
+}
+
 // TestKeepOfWhatOthersRead: an append that a writer calls blind, or that appends, asks for
 // nothing; whatever may have read the table is told.
 func TestKeepOfWhatOthersRead(t *testing.T) {
@@ -661,4 +756,3 @@ func TestDeltaRSReadsWhatIsKept(t *testing.T) {
 		}
 	}
 }
-
