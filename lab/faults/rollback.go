@@ -45,6 +45,24 @@ func (t tableAt) forgetVectors(ctx context.Context, c *s3.Client) ([]made, error
 	})
 }
 
+func (t tableAt) forgetFile(ctx context.Context, c *s3.Client) ([]made, error) {
+	last := []byte(nil)
+	if _, err := t.newestEntry(ctx, c, func(kind string, text []byte) []byte {
+		if kind == "add" {
+			last = bytes.Clone(text)
+		}
+		return text
+	}); err != nil {
+		return nil, err
+	}
+	return t.newestEntry(ctx, c, func(_ string, text []byte) []byte {
+		if bytes.Equal(text, last) {
+			return nil
+		}
+		return text
+	})
+}
+
 func (t tableAt) lowerProtocol(ctx context.Context, c *s3.Client) ([]made, error) {
 	return t.newestEntry(ctx, c, func(kind string, text []byte) []byte {
 		if kind == "protocol" {

@@ -32,6 +32,7 @@ func Tables(e Env) fault.Set {
 		t.fault("table.hint-above", "the hint to the last checkpoint comes back and names one that is not there", t.hintAbove),
 		t.fault("table.quarantine-gone", "what was moved aside is deleted", t.hide(regexp.MustCompile(`/\.breakwater/quarantine/`))),
 		t.fault("table.rollback-forgets-vectors", "the newest log entry loses its files with deletion vectors, as if those were keyed by path", t.forgetVectors),
+		t.fault("table.rollback-forgets-a-file", "the newest log entry loses the last file that it adds, as if a commit that is kept had been forgotten", t.forgetFile),
 		t.fault("table.rollback-lowers-protocol", "the newest log entry sets the oldest protocol", t.lowerProtocol),
 		t.fault("table.newest-entries-swapped", "the newest two log entries have each other's content", t.swapEntries),
 		t.fault("table.newest-entry-emptied", "the newest log entry loses all its files", t.emptyEntry),
