@@ -31,6 +31,7 @@ type job struct {
 	runs    []string
 	queued  int
 	spec    string
+	record  []ran // all that it ever ran
 }
 
 var _ pipeline.Connector = (*Memory)(nil)
@@ -119,9 +120,14 @@ func (m *Memory) Begin(name string) (run string, err error) {
 }
 
 func (j *job) begin(name string) string {
+	return j.beginFor(name, time.Now().UTC().Truncate(time.Second))
+}
+
+func (j *job) beginFor(name string, at time.Time) string {
 	j.begun++
 	run := fmt.Sprintf("%s/%d", name, j.begun)
 	j.runs = append(j.runs, run)
+	j.record = append(j.record, ran{pipeline.DateRun{ID: run, Begun: time.Now().UTC(), Says: "running"}, at})
 	return run
 }
 

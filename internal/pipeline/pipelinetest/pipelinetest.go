@@ -50,6 +50,7 @@ type Pipeline struct {
 	State pipeline.State
 	Note  string
 	Over  bool // it never acts again
+	Daily bool // it acts each day at the hour [Daily], in UTC
 }
 
 // Run runs the suite.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	"breakwater/internal/pipeline"
@@ -66,34 +65,47 @@ func (s Schedules) Busy(ctx context.Context, name string) (pipeline.Busy, error)
 			return b, err
 		}
 	}
-	if b.Runs, err = s.listed(ctx, name); err != nil || gone {
+	if gone {
+		b.Runs, err = s.listed(ctx, name)
 		return b, err
 	}
 	now, err := s.account(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
-		return b, nil
+		b.Runs, err = s.listed(ctx, name)
+		return b, err
 	}
 	if err != nil {
 		return b, err
 	}
 	b.Queued, b.Begins = int(now.GetBufferSize()), int(now.GetActionCount()-first.GetActionCount())
-	own := now.GetRunningWorkflows()
-	for _, a := range now.GetRecentActions() {
+	b.Runs, err = s.going(ctx, name, now)
+	return b, err
+}
+
+// going names the workflows of a Schedule that go on: those in the list of all workflows,
+// and those of its own account that do so when asked one by one.
+func (s Schedules) going(ctx context.Context, name string, account *schedulepb.ScheduleInfo) ([]string, error) {
+	runs, err := s.listed(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	own := account.GetRunningWorkflows()
+	for _, a := range account.GetRecentActions() {
 		own = append(own, a.GetStartWorkflowResult())
 	}
 	for _, r := range own {
-		if id := r.GetWorkflowId(); id != "" && !slices.Contains(b.Runs, id) {
-			runs, err := s.goesOn(ctx, id)
+		if id := r.GetWorkflowId(); id != "" && !slices.Contains(runs, id) {
+			goes, err := s.goesOn(ctx, id)
 			if err != nil {
-				return b, err
+				return nil, err
 			}
-			if runs {
-				b.Runs = append(b.Runs, id)
+			if goes {
+				runs = append(runs, id)
 			}
 		}
 	}
-	slices.Sort(b.Runs)
-	return b, nil
+	slices.Sort(runs)
+	return runs, nil
 }
 
 // account is what a Schedule says of itself, beyond what the SDK hands on.
@@ -113,7 +125,7 @@ func (s Schedules) listed(ctx context.Context, name string) ([]string, error) {
 	defer cancel()
 	list, err := s.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		Namespace: s.Namespace, PageSize: 100,
-		Query: fmt.Sprintf("TemporalScheduledById = '%s' AND ExecutionStatus = 'Running'", strings.ReplaceAll(name, "'", "''")),
+		Query: fmt.Sprintf("TemporalScheduledById = '%s' AND ExecutionStatus = 'Running'", quoted(name)),
 	})
 	if err != nil {
 		return nil, failed("list the runs of schedule "+name, err)

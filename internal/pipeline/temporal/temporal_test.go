@@ -77,6 +77,11 @@ func TestSetBrokenOff(t *testing.T) {
 }
 
 func target(one, other, away Schedules) pipelinetest.Target {
+	return targetOn("nobody", one, other, away)
+}
+
+// targetOn has its runs wait for workers of a task queue.
+func targetOn(queue string, one, other, away Schedules) pipelinetest.Target {
 	handles := other.Client.ScheduleClient()
 	return pipelinetest.Target{
 		Connector: one, Other: other, Away: away, Patience: time.Minute, Prefix: strings.ToLower(rand.Text()) + "-",
@@ -86,13 +91,16 @@ func target(one, other, away Schedules) pipelinetest.Target {
 				Calendars:    []client.ScheduleCalendarSpec{{Month: []client.ScheduleRange{{Start: 2}}, DayOfMonth: []client.ScheduleRange{{Start: 29}}}},
 				TimeZoneName: "Europe/Berlin", Jitter: time.Minute,
 			}
+			if p.Daily {
+				spec = client.ScheduleSpec{Calendars: []client.ScheduleCalendarSpec{{Hour: []client.ScheduleRange{{Start: pipelinetest.Daily}}}}}
+			}
 			if p.Over {
 				spec.EndAt = time.Now().Add(-time.Hour)
 			}
 			_, err := handles.Create(t.Context(), client.ScheduleOptions{
 				ID: name, Note: p.Note, Paused: p.State == pipeline.Paused, Spec: spec,
 				CatchupWindow: time.Hour, PauseOnFailure: true,
-				Action: &client.ScheduleWorkflowAction{ID: name, Workflow: "Nobody", TaskQueue: "nobody", Args: []any{map[string]string{"for": name}}},
+				Action: &client.ScheduleWorkflowAction{ID: name, Workflow: "Nobody", TaskQueue: queue, Args: []any{map[string]string{"for": name}}},
 			})
 			if err != nil {
 				t.Fatal(err)
