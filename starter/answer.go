@@ -129,6 +129,8 @@ func (a *app) about(ctx context.Context, n name, s wire.Status, d *approval.Deci
 		}
 		if s.Ask != nil {
 			why = s.Ask.NotOffered
+		} else if s.Gate != nil {
+			why = s.Gate.NotOffered
 		}
 		return wrong(errUsage, cmd("status", n.workflow), "%q is no answer here: %q takes %s%s", d.Verb, text, strings.Join(takes, ", "), strings.Join(append([]string{""}, why...), "; "))
 	}

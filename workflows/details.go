@@ -191,6 +191,9 @@ func writeGate(b *strings.Builder, s wire.Status, g *approval.Gate) {
 	for _, a := range v.Accepts {
 		fmt.Fprintf(b, "* **approving accepts:** %s\n", a.Sentence)
 	}
+	for _, why := range v.NotOffered {
+		fmt.Fprintf(b, "* %s\n", span(why))
+	}
 	fmt.Fprintf(b, "\nApprove, after the command recomputed the plan from the ledger:\n\n```\n%s --as NAME --key FILE\n```\n\n", shell.Command("breakwater", "approve", s.Run.Workflow))
 	if g == nil {
 		return

@@ -201,12 +201,7 @@ func (r *run) spec(q question, id string) (approval.Spec, []string, error) {
 	}
 	if q.gate == nil {
 		s, why := s.Able()
-		if !q.undo {
-			if no := r.undoable(); no != nil && len(r.Done) > 0 {
-				why = append(why, "undo is not offered: "+no.Error())
-			}
-		}
-		return s, why, nil
+		return s, append(why, r.noUndo(q)...), nil
 	}
 	if !known {
 		return s, nil, &errStop{wire.ErrTypeNotProven, fmt.Sprintf("role %q of gate %s is not in the estate", q.role, q.gate.id)}
@@ -217,13 +212,22 @@ func (r *run) spec(q question, id string) (approval.Spec, []string, error) {
 			s.Offers[i].Quorum = approval.Quorum(q.gate.of.Quorum, s.Live, false)
 		}
 	}
-	return s, nil, nil
+	return s, r.noUndo(q), nil
+}
+
+// noUndo says why taking back is not offered, where something was done.
+func (r *run) noUndo(q question) []string {
+	if no := r.undoable(); !q.undo && no != nil && len(r.Done) > 0 {
+		return []string{"undo is not offered: " + no.Error()}
+	}
+	return nil
 }
 
 // showQuestion makes an open question visible: everything that an answer must name.
 func (r *run) showQuestion(ctx workflow.Context, q question, o *opened, why []string) {
 	if q.gate != nil {
 		r.showGate(ctx, q.stage, q.gate.id, q.gate.of, o.Gate, q.gate.plan, q.undo)
+		r.Status.Gate.NotOffered = why
 		return
 	}
 	r.Status.State, r.Status.Doing = wire.StateAsking, q.text

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
@@ -287,15 +286,4 @@ func (a asker) remembering(c action.Call[lastGoodWith]) lastgood.Ask {
 		}
 		return good, nil
 	}
-}
-
-func queryNames(queries []estate.Query) string {
-	names := make([]string, len(queries))
-	for i, q := range queries {
-		names[i] = fmt.Sprintf("%q", q.Query)
-	}
-	if len(names) == 1 {
-		return "quality query " + names[0]
-	}
-	return fmt.Sprintf("quality queries %s", slices.Sorted(slices.Values(names)))
 }

@@ -17,7 +17,10 @@ import (
 )
 
 // engine is the systems of a room that asks one engine.
-type engine struct{ query.Engine }
+type engine struct {
+	systems // of which nothing else is asked
+	query.Engine
+}
 
 func (e engine) QueryEngine() query.Engine { return e.Engine }
 
@@ -52,7 +55,7 @@ func TestLastGoodOfTenThousandVersions(t *testing.T) {
 	r.Records = &world.Kept{}
 	r.Estate.Groups[0].Tables[0].Queries = []estate.Query{{Query: "few", Quality: "SELECT 1 FROM orders HAVING count(*) > 3"}}
 	c := action.NewCatalogue()
-	room{systems: engine{asked}, lake: lake.New(s)}.lastGoodActions(c)
+	room{systems: engine{Engine: asked}, lake: lake.New(s)}.lastGoodActions(c)
 	d, _ := c.Get("table.last-good")
 	gets, stop := server.counting()
 	began := time.Now()

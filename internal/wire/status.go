@@ -97,7 +97,8 @@ type GateStatus struct {
 	Changed      []string            `json:"changed,omitempty"` // since the attempt before
 	Opened       time.Time           `json:"opened"`
 	Reminded     int                 `json:"reminded,omitempty"`
-	Next         string              `json:"next,omitempty"` // who is told next
+	Next         string              `json:"next,omitempty"`        // who is told next
+	NotOffered   []string            `json:"not_offered,omitempty"` // what cannot be decided here, and why
 }
 
 // StepPlan is a step's plan in short.

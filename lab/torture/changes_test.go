@@ -272,6 +272,9 @@ func changesOfMirror(ctx context.Context, address string, source *kgo.Client) []
 				return strings.Join(lines, ""), err
 			}
 			before, err := of()
+			if err == nil { // the run before may have stopped it
+				err = rest(http.MethodPut, labkafka.SourceConnector+"/resume", nil, nil)
+			}
 			if err != nil {
 				return err
 			}
