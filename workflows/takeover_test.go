@@ -388,7 +388,9 @@ func TestOnlyTheRunThatWasSignedForTakesOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := b.startAs(id, "RegionalFailover", liveInput)
-		endedAs(t, r.Get(t.Context(), nil), wire.ErrTypeHeld)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		endedAs(t, r.Get(ctx, nil), wire.ErrTypeHeld)
+		cancel()
 		if s, err := lock.State(t.Context()); err != nil || s.Holder.Run.FirstRun != "" {
 			t.Errorf("%s: the lock was given away: %+v, %v", what, s, err)
 		}
