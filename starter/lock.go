@@ -117,7 +117,7 @@ func (a *app) showLock(ctx context.Context, name string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	state, err := store.NewLock(s, name).State(ctx)
+	state, err := store.NewLock(s, name).Recalled(ctx)
 	if err != nil {
 		return err
 	}
@@ -127,8 +127,12 @@ func (a *app) showLock(ctx context.Context, name string, now time.Time) error {
 		ClaimedBy string   `json:"claimed_by,omitempty"`
 		TakenBy   []string `json:"taken_by,omitempty"`
 		Next      string   `json:"next,omitempty"`
-	}{LockState: state}
+		Lost      string   `json:"lost,omitempty"`
+	}{LockState: state, Lost: state.Lost}
 	h := state.Holder
+	if state.Lost != "" {
+		a.tell("Careful: %s. Find out who. It is shown as that record has it; whether that run gave it back is not known.", state.Lost)
+	}
 	if h == nil {
 		a.tell("Estate %s is free, at epoch %d: a live run can be started.", name, state.Epoch)
 	} else {
@@ -231,7 +235,7 @@ func (a *app) takeOver(ctx context.Context, e *estate.Estate, s store.Store, f t
 	}
 	show := cmd("lock", "show", e.Estate)
 	lock := store.NewLock(s, e.Estate)
-	state, err := lock.State(ctx)
+	state, err := lock.Recalled(ctx)
 	if err != nil {
 		return err
 	}
@@ -258,6 +262,9 @@ func (a *app) takeOver(ctx context.Context, e *estate.Estate, s store.Store, f t
 	a.tell("Take over the lock of estate %s for run %s of %s: %s.", e.Estate, claim.Statement.Run, claim.Statement.Runbook, claim.Statement.Reason)
 	_, last := lastHeard(ctx, s, state.Holder.Run)
 	a.tell("It is held by run %s, at epoch %d. %s", state.Holder, state.Epoch, last)
+	if state.Lost != "" {
+		a.tell("Careful: %s.", state.Lost)
+	}
 	if first != "" {
 		a.tell("%s signed that at %s.", first, clock(claim.Statement.At))
 	}

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -97,5 +100,55 @@ func TestTakeOver(t *testing.T) {
 	// The run that it waits for may be lost as well.
 	if err := take(0, "ana", "newer", late); err != nil {
 		t.Errorf("take it over from a run that never began: %v", err)
+	}
+}
+
+// TestALostLock: where somebody took the lock's object away, the command shows what was
+// recorded, and two people take the lock over as from a run that does not answer.
+func TestALostLock(t *testing.T) {
+	dir := t.TempDir()
+	folder, err := store.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	role := estate.Role{Role: "incident-commander", Method: estate.Signed}
+	for n, who := range []string{"ana", "ben"} {
+		role.Members = append(role.Members, estate.Member{Name: who, Key: sshsig.Public(lockSigner(t, byte(n))).String()})
+	}
+	e := &estate.Estate{Estate: "lab", Roles: []estate.Role{role}}
+	out := &bytes.Buffer{}
+	a := &app{out: out, err: out}
+	lock, now := store.NewLock(folder, "lab"), time.Now().UTC()
+	old := store.Holder{Run: ledger.Run{Workflow: "old", FirstRun: "f"}, Runbook: "RegionalFailover", Mode: "live", Source: "us-east-1", Target: "us-west-2", Since: now}
+	state, err := lock.Acquire(t.Context(), old, nil)
+	if err == nil {
+		err = lock.Keep(t.Context(), lockSigner(t, 9), nil, state)
+	}
+	if err == nil {
+		err = lock.Release(t.Context(), old.Run)
+	}
+	if err == nil {
+		err = os.Remove(filepath.Join(dir, filepath.FromSlash(ledger.LockKey("lab"))))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Acquire(t.Context(), store.Holder{Run: ledger.Run{Workflow: "new", FirstRun: "f"}}, nil); !errors.Is(err, store.ErrHeld) {
+		t.Fatalf("a new run: %v", err)
+	}
+	for n, who := range []string{"ana", "ben"} {
+		at := now.Add(time.Duration(n) * (takeover.Wait + time.Minute))
+		f := takeFlags{run: "new", reason: "somebody removed the lock", yes: true}
+		if err := a.takeOver(t.Context(), e, folder, f, func() time.Time { return at }, func(estate.Role) (ssh.Signer, string, error) { return lockSigner(t, byte(n)), who, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(text, "Careful: the lock is gone, and by the record lock/lab/epochs/000000000001.json") || !strings.Contains(text, "2 of 2") {
+		t.Errorf("the command said\n%s", out)
+	}
+	state, err = lock.Acquire(t.Context(), store.Holder{Run: ledger.Run{Workflow: "new", FirstRun: "g"}, Runbook: "RegionalFailover"}, func(takeover.Signed) error { return nil })
+	if err != nil || state.Epoch != 2 {
+		t.Errorf("the run that it waits for got %+v, %v", state, err)
 	}
 }

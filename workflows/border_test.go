@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -602,5 +603,43 @@ func TestALockThatIsGoneStopsTheRun(t *testing.T) {
 	}
 	if done := b.fences(); len(done) > 0 {
 		t.Errorf("fenced without the lock: %v", done)
+	}
+}
+
+// A new run does not take a lock that somebody took away, or of which an old one was put
+// back, for one that is free.
+func TestALockThatIsGoneIsNotFree(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, shipped(t))
+	key := ledger.LockKey("lab")
+	var states [][]byte
+	for range 2 {
+		r := b.start("RegionalFailover", liveInput)
+		b.until(r, "a gate", func(s wire.Status) bool { return s.Gate != nil })
+		raw, err := b.ledger.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		states = append(states, raw)
+		if a := b.decide(r, approval.Decision{Verb: approval.Abort}); !a.Counted {
+			t.Fatal(a.Outcome)
+		}
+		endedAs(t, r.Get(t.Context(), nil), wire.ErrTypeAborted)
+	}
+	for name, edit := range map[string]func() error{
+		"taken away":      func() error { return b.forget(key) },
+		"an old one back": func() error { return b.ledger.Swap(t.Context(), key, nil, states[0]) },
+	} {
+		if err := b.forget(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := edit(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		err := b.start("RegionalFailover", liveInput).Get(t.Context(), nil)
+		endedAs(t, err, wire.ErrTypeHeld)
+		if text := errText(err); !strings.Contains(text, "breakwater lock show lab") || !strings.Contains(text, "epoch 2") {
+			t.Errorf("%s: the run ended with %s", name, text)
+		}
 	}
 }

@@ -41,7 +41,8 @@ func (h *Host) acquireLock(ctx context.Context, in wire.LockInput) (wire.LockRes
 	if run.Epoch > 0 { // it has it: what it was given must still be there
 		return wire.LockResult{Epoch: run.Epoch}, c.holds(ctx, pinned, run.Epoch)
 	}
-	state, err := store.NewLock(c.ledger, in.Estate).Acquire(ctx, store.Holder{
+	l := store.NewLock(c.ledger, in.Estate)
+	state, err := l.Acquire(ctx, store.Holder{
 		Run: c.run, Runbook: run.Runbook, Mode: string(run.Mode), Source: run.Source, Target: run.Target, Since: run.Started,
 	}, func(t takeover.Signed) error {
 		_, err := c.tookOver(pinned, t)
@@ -51,6 +52,9 @@ func (h *Host) acquireLock(ctx context.Context, in wire.LockInput) (wire.LockRes
 		return wire.LockResult{}, err
 	}
 	taken, err := c.takenOver(pinned, state)
+	if err == nil { // before the run's own entry, so that no later run is given this epoch
+		err = l.Keep(ctx, c.signer, c.trusted, state)
+	}
 	return wire.LockResult{Epoch: state.Epoch, Taken: taken}, err
 }
 

@@ -107,6 +107,19 @@ func TurnsPrefix(r Run) string { return r.Prefix() + "turns/" }
 // LockKey is the key of the estate's lock.
 func LockKey(estate string) string { return "lock/" + Escape(estate) + ".json" }
 
+// EpochsPrefix is the prefix of the records of an estate's epochs.
+func EpochsPrefix(estate string) string { return "lock/" + Escape(estate) + "/epochs/" }
+
+// EpochKey is the key of the record that a run was given an epoch of the estate's lock.
+func EpochKey(estate string, epoch int64) string {
+	return fmt.Sprintf("%s%012d.json", EpochsPrefix(estate), epoch)
+}
+
+// EpochOf is the inverse of [EpochKey]; it is false for what is no such key.
+func EpochOf(estate, key string) (int64, bool) {
+	return seqOf(key, EpochsPrefix(estate), ".json")
+}
+
 // DocID is what a document's key says.
 type DocID struct {
 	Run        Run

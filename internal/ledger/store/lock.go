@@ -56,6 +56,9 @@ type LockState struct {
 	// Taken is the last take-over, which stays so that a former holder can be told. Two
 	// people are said to have signed it: whoever can write here can write that.
 	Taken *takeover.Signed `json:"taken,omitempty"`
+	// Lost says that the object is gone or behind what was recorded, where it was looked for
+	// that: see [Lock.Recalled].
+	Lost string `json:"-"`
 }
 
 // TakenOver is the take-over by which the lock came to its present epoch; nil where it came
@@ -92,6 +95,9 @@ func (l Lock) Acquire(ctx context.Context, h Holder, may func(takeover.Signed) e
 	return l.change(ctx, "take", func(s *LockState) error {
 		waits := s.Holder != nil && s.Holder.Run.FirstRun == ""
 		switch {
+		case s.Lost != "":
+			return fmt.Errorf("%w: %s. Find out who; then, if that run can neither go on nor be aborted, two people take the lock over:\n  breakwater lock show %s",
+				ErrHeld, s.Lost, shell.Word(l.estate))
 		case s.Holder == nil:
 			s.Epoch, s.Holder, s.Claim = s.Epoch+1, &h, nil
 			if s.TakenOver() != nil { // not so
@@ -213,6 +219,9 @@ func (l Lock) change(ctx context.Context, doing string, edit func(*LockState) er
 	}
 	for {
 		state, old, err := l.read(ctx)
+		if err == nil {
+			err = l.recall(ctx, &state)
+		}
 		if err != nil {
 			return fail(err)
 		}

@@ -71,6 +71,7 @@ func TestStores(t *testing.T) {
 			"lock":                  testLock,
 			"lock, raced":           testLockRace,
 			"takeover":              testTakeOver,
+			"epochs":                testEpochs,
 		} {
 			t.Run(name+"/"+promise, func(t *testing.T) { test(t, open(t)) })
 		}
