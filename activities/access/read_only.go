@@ -22,7 +22,7 @@ func (s room) readOnly() action.Action[action.None] {
 		Things:   a.things, Plan: a.plan, Apply: a.apply, Verify: a.verifyReadOnly,
 		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack, Show: showGrant},
 		Show: showGrant, Rules: grantRules,
-		Permits: permit.Join(permit.Administers(permit.Target, permit.Grants), permit.Reads(permit.Target, permit.Objects), permit.CleansUp(permit.Target, permit.Tables)),
+		Permits: permit.Join(permit.Administers(permit.Target, permit.Grants), permit.Reads(permit.Target, permit.Objects), permit.CleansUp(permit.Target, permit.Probes)),
 		RedWhen: []action.Red{
 			{Fault: "access.reader-detached", Want: verdict.Fail},
 			{Fault: "access.writer-may-write", Want: verdict.Fail},

@@ -21,7 +21,7 @@ func (s room) readWrite() action.Action[action.None] {
 		Things:   a.things, Plan: a.plan, Apply: a.apply, Verify: a.verifyReadWrite,
 		Undo: &action.Undo[action.None]{Plan: a.planBack, Apply: a.apply, Verify: a.verifyBack, Show: showGrant},
 		Show: showGrant, Rules: grantRules,
-		Permits: permit.Join(permit.Administers(permit.Target, permit.Grants), permit.Reads(permit.Target, permit.Objects), permit.CleansUp(permit.Target, permit.Tables), permit.CleansUp(permit.Source, permit.Tables)),
+		Permits: permit.Join(permit.Administers(permit.Target, permit.Grants), permit.Reads(permit.Target, permit.Objects), permit.CleansUp(permit.Target, permit.Probes), permit.CleansUp(permit.Source, permit.Probes)),
 		RedWhen: []action.Red{
 			{Fault: "access.writer-detached", Want: verdict.Fail},
 			{Fault: "access.reader-may-write", Want: verdict.Fail},

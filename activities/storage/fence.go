@@ -27,7 +27,7 @@ func (s room) storageActions(c *action.Catalogue) {
 		Plan:     writers.plan, Apply: writers.apply, Verify: writers.verify,
 		Undo: &action.Undo[barringWith]{Plan: writers.planBack, Apply: writers.applyBack, Verify: writers.verifyBack, Show: showBarring},
 		Show: showBarring, Rules: barringRules,
-		Permits: permit.Join(permit.Administers(permit.Source, permit.Fences), permit.Reads(permit.Source, permit.Objects), permit.CleansUp(permit.Source, permit.Objects), permit.CleansUp(permit.Target, permit.Objects)),
+		Permits: permit.Join(permit.Administers(permit.Source, permit.Fences), permit.Reads(permit.Source, permit.Objects), permit.CleansUp(permit.Source, permit.Probes), permit.CleansUp(permit.Target, permit.Probes)),
 		RedWhen: []action.Red{
 			{Fault: "storage.fence-opened", Want: verdict.Fail},
 			{Fault: "storage.writer-key-changed", Want: verdict.Unknown},
@@ -42,7 +42,7 @@ func (s room) storageActions(c *action.Catalogue) {
 		Plan:     writers.planOpen, Apply: writers.applyBack, Verify: writers.verifyBack,
 		Undo: &action.Undo[barringWith]{Plan: writers.plan, Apply: writers.apply, Verify: writers.verify, Show: showBarring},
 		Show: showBarring, Rules: barringRules,
-		Permits: permit.Join(permit.Administers(permit.Source, permit.Fences), permit.Reads(permit.Source, permit.Objects), permit.CleansUp(permit.Source, permit.Objects), permit.CleansUp(permit.Target, permit.Objects)),
+		Permits: permit.Join(permit.Administers(permit.Source, permit.Fences), permit.Reads(permit.Source, permit.Objects), permit.CleansUp(permit.Source, permit.Probes), permit.CleansUp(permit.Target, permit.Probes)),
 		RedWhen: []action.Red{
 			{Fault: "storage.writer-detached", Want: verdict.Fail},
 			{Fault: "storage.writer-key-changed", Want: verdict.Fail},
@@ -57,7 +57,7 @@ func (s room) storageActions(c *action.Catalogue) {
 		Plan:     intake.plan, Apply: intake.apply, Verify: intake.verify,
 		Undo: &action.Undo[barringWith]{Plan: intake.planBack, Apply: intake.applyBack, Verify: intake.verifyBack, Show: showBarring},
 		Show: showBarring, Rules: barringRules,
-		Permits: permit.Join(permit.Administers(permit.Target, permit.Fences), permit.Reads(permit.Target, permit.Objects), permit.CleansUp(permit.Target, permit.Objects)),
+		Permits: permit.Join(permit.Administers(permit.Target, permit.Fences), permit.Reads(permit.Target, permit.Objects), permit.CleansUp(permit.Target, permit.Probes)),
 		RedWhen: []action.Red{
 			{Fault: "storage.intake-opened", Want: verdict.Fail},
 			{Fault: "storage.replicator-key-changed", Want: verdict.Unknown},

@@ -12,13 +12,13 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/objectstore"
+	"breakwater/internal/permit"
 	"breakwater/internal/plural"
 	"breakwater/internal/poll"
 )
 
-// ProbePart is the part of a table's prefix below which rights are tried. Table
-// formats pass over what begins with a dot.
-const ProbePart = ".breakwater-probe"
+// ProbePart is the part of a table's prefix below which rights are tried.
+const ProbePart = permit.ProbePart
 
 // Trial tries what principals may do in a bucket, with their own credentials: a
 // policy's text says what somebody meant, and only an attempt says what holds.

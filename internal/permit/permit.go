@@ -18,6 +18,10 @@ const (
 	Outside Side = "outside" // the ledger's place, or that of backups
 )
 
+// ProbePart is the part of a key below which rights are tried. Table formats pass over what
+// begins with a dot.
+const ProbePart = ".breakwater-probe"
+
 // Holder is whose credentials are asked with, by the estate's words.
 type Holder string
 
@@ -45,6 +49,7 @@ const (
 	Journal Thing = "journal" // what the witness keeps
 	Events  Thing = "lineage" // OpenLineage events
 	Scratch Thing = "scratch" // where a restore is tried: below .breakwater/scratch
+	Probes  Thing = "probes"  // what a trial of rights writes, below [ProbePart] wherever it tries
 	Ledgers Thing = "ledger"  // below the ledger's prefix
 	Backups Thing = "backups" // below the backup place's prefix
 
@@ -140,7 +145,8 @@ func each(at Side, on []Thing, may []string) []Permit {
 	return all
 }
 
-// CleansUp is what the administrator needs to take the probes of a trial away for good.
+// CleansUp is what the administrator needs to take what was tried away for good: [Probes],
+// or [Scratch]. It is no right to any version of what people wrote.
 func CleansUp(at Side, on Thing) []Permit {
 	return Of(at, Admin, on, "s3:ListBucketVersions", "s3:DeleteObject", "s3:DeleteObjectVersion")
 }

@@ -231,10 +231,14 @@ func placesOf(e *estate.Estate, r *estate.Region, on Thing) ([]at, error) {
 		return err
 	}
 	switch on {
-	case Objects:
+	case Objects, Probes:
+		below := ""
+		if on == Probes {
+			below = "*" + ProbePart + "/"
+		}
 		for _, b := range e.Buckets {
 			if b.In[r.Region] != "" {
-				if err := add(b.Bucket, ""); err != nil {
+				if err := add(b.Bucket, below); err != nil {
 					return nil, err
 				}
 			}
