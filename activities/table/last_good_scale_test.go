@@ -10,19 +10,11 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/lake"
-	"breakwater/internal/query"
 	"breakwater/internal/query/duckdb"
+	"breakwater/internal/system"
 	"breakwater/internal/table/lastgood"
 	"breakwater/lab/world"
 )
-
-// engine is the systems of a room that asks one engine.
-type engine struct {
-	systems // of which nothing else is asked
-	query.Engine
-}
-
-func (e engine) QueryEngine() query.Engine { return e.Engine }
 
 // TestLastGoodOfTenThousandVersions: without any checkpoint each version is a replay of
 // all commits before it, and yet each of them is fetched once.
@@ -55,7 +47,7 @@ func TestLastGoodOfTenThousandVersions(t *testing.T) {
 	r.Records = &world.Kept{}
 	r.Estate.Groups[0].Tables[0].Queries = []estate.Query{{Query: "few", Quality: "SELECT 1 FROM orders HAVING count(*) > 3"}}
 	c := action.NewCatalogue()
-	room{systems: engine{Engine: asked}, lake: lake.New(s)}.lastGoodActions(c)
+	room{systems: &system.Systems{Engine: asked}, lake: lake.New(s)}.lastGoodActions(c)
 	d, _ := c.Get("table.last-good")
 	gets, stop := server.counting()
 	began := time.Now()
