@@ -7,7 +7,7 @@
 // A [Format] opens a [Table] where it lies, and a table gives a [Snapshot] of each
 // version. What a format can do beyond reading is an ability, asked for by
 // [Able]: [RowReader], [Portable], [Restorer], [Promoter], [Rollbacker],
-// [RollbackChecker]. Who lacks one is refused by name; nobody compares formats.
+// [RollbackChecker], [Attributer]. Who lacks one is refused by name; nobody compares formats.
 //
 // Nothing here knows a format. Each stands in a folder below, behind the port and
 // held to it by package tabletest, so that a cut over tables of several needs one

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -147,7 +148,8 @@ func TestAgainstAllRows(t *testing.T) {
 					both := min(n, went[k])
 					want.Added, want.Removed, want.Changed = want.Added-both, want.Removed-both, want.Changed+both
 				}
-				d, err = diff.Between(t.Context(), store, from, to, difference.Options{Key: []string{"id"}, Samples: 3})
+				o := difference.Options{Key: []string{"id"}, Samples: 3, Memory: 1000, Scratch: func() (difference.Scratch, error) { return os.CreateTemp(t.TempDir(), "") }}
+				d, err = diff.Between(t.Context(), store, from, to, o)
 				if err != nil || d.Counts != want {
 					t.Errorf("%s, %d to %d by id: %+v, %v, want %+v", truth.Name, v, w, d.Counts, err, want)
 				}
