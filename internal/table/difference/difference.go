@@ -33,7 +33,7 @@ var ErrKey = errors.New("it is no key of both versions")
 type Options struct {
 	Key     []string // columns, by the names of the later version asked
 	Samples int      // how many rows of each kind are shown
-	// Scratch makes a file for what does not fit into Memory bytes, 256 MiB if 0; nil keeps
+	// Scratch makes a file for what does not fit into Memory bytes, 64 MiB if 0; nil keeps
 	// all in memory.
 	Scratch func() (Scratch, error)
 	Memory  int64

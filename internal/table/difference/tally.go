@@ -69,7 +69,7 @@ func (t *Tally) Add(rows []Row) error {
 	}
 	t.rowsIn += int64(len(rows))
 	t.held += int64(len(rows))
-	if t.Scratch == nil || t.held*rowSize < cmp.Or(t.Memory, 256<<20) {
+	if t.Scratch == nil || t.held*rowSize < cmp.Or(t.Memory, 64<<20) {
 		return nil
 	}
 	return t.spill()
