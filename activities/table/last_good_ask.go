@@ -2,8 +2,10 @@ package table
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -122,6 +124,39 @@ func (a asker) open(ctx context.Context, name string) (r readings, err error) {
 	}
 	r.times, err = r.l.Times(ctx)
 	return r, err
+}
+
+// answered is how far a search has come, for an attempt after this one: what a version
+// holds does not change while the head is the same.
+type answered struct {
+	Head   int64            `json:"head"`
+	Good   map[int64]bool   `json:"good"`
+	Broken map[int64]string `json:"broken,omitempty"`
+}
+
+// remembering asks what no attempt before asked, and keeps it.
+func (a asker) remembering(c action.Call[lastGoodWith]) lastgood.Ask {
+	done := answered{Head: a.of.l.Extent().Head, Good: map[int64]bool{}}
+	var was answered
+	if json.Unmarshal(c.Resume, &was) == nil && was.Head == done.Head && was.Good != nil {
+		done = was
+		maps.Copy(a.broken, was.Broken)
+	}
+	return func(ctx context.Context, version int64) (bool, error) {
+		if good, ok := done.Good[version]; ok {
+			return good, nil
+		}
+		c.Progress(int64(len(done.Good)), 0, fmt.Sprintf("asking version %d", version))
+		good, err := a.passes(ctx, version)
+		if err != nil {
+			return false, err
+		}
+		done.Good[version], done.Broken = good, a.broken
+		if c.Save != nil {
+			c.Save(done)
+		}
+		return good, nil
+	}
 }
 
 // queryable is a version as SQL reads it.

@@ -2,10 +2,9 @@ package table
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"slices"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
@@ -255,35 +254,13 @@ func (s room) byQuery(ctx context.Context, c action.Call[lastGoodWith], r readin
 	return nil
 }
 
-// answered is how far a search has come, for an attempt after this one: what a version
-// holds does not change while the head is the same.
-type answered struct {
-	Head   int64            `json:"head"`
-	Good   map[int64]bool   `json:"good"`
-	Broken map[int64]string `json:"broken,omitempty"`
-}
-
-// remembering asks what no attempt before asked, and keeps it.
-func (a asker) remembering(c action.Call[lastGoodWith]) lastgood.Ask {
-	done := answered{Head: a.of.l.Extent().Head, Good: map[int64]bool{}}
-	var was answered
-	if json.Unmarshal(c.Resume, &was) == nil && was.Head == done.Head && was.Good != nil {
-		done = was
-		maps.Copy(a.broken, was.Broken)
+func queryNames(queries []estate.Query) string {
+	names := make([]string, len(queries))
+	for i, q := range queries {
+		names[i] = fmt.Sprintf("%q", q.Query)
 	}
-	return func(ctx context.Context, version int64) (bool, error) {
-		if good, ok := done.Good[version]; ok {
-			return good, nil
-		}
-		c.Progress(int64(len(done.Good)), 0, fmt.Sprintf("asking version %d", version))
-		good, err := a.passes(ctx, version)
-		if err != nil {
-			return false, err
-		}
-		done.Good[version], done.Broken = good, a.broken
-		if c.Save != nil {
-			c.Save(done)
-		}
-		return good, nil
+	if len(names) == 1 {
+		return "quality query " + names[0]
 	}
+	return fmt.Sprintf("quality queries %s", slices.Sorted(slices.Values(names)))
 }
