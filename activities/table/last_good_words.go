@@ -2,12 +2,10 @@ package table
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"breakwater/internal/action"
-	"breakwater/internal/estate"
 	"breakwater/internal/plural"
 	"breakwater/internal/table"
 	"breakwater/internal/table/lastgood"
@@ -140,15 +138,4 @@ func foundAccepts(f lastgood.Found) (all []action.Acceptance) {
 		accept("unread", "Between the last good version %d of table %s and version %d, %s %s: what was written there is not kept.", f.Good.Number, f.Table, f.Bad.Number, gap.Words(), verb)
 	}
 	return all
-}
-
-func queryNames(queries []estate.Query) string {
-	names := make([]string, len(queries))
-	for i, q := range queries {
-		names[i] = fmt.Sprintf("%q", q.Query)
-	}
-	if len(names) == 1 {
-		return "quality query " + names[0]
-	}
-	return fmt.Sprintf("quality queries %s", slices.Sorted(slices.Values(names)))
 }
