@@ -35,7 +35,7 @@ func (s room) rollback() action.Action[rollbackWith] {
 	return action.Action[rollbackWith]{
 		Name: "table.rollback", Over: estate.TableKind, Effect: action.Mutates, Drill: action.DrillSkipped,
 		Doc: "Bring back what a table held at an older version, by a new commit: no version is used twice, and the bad head stays readable. " +
-			"What good commits after it changed can be kept: they are replayed on top, and what only rearranged data is where it rearranged that alone. " +
+			"Good commits after it can be kept: they are replayed on top. What only rearranged data, as OPTIMIZE does, is passed over, unless it rearranged nothing but what is kept. " +
 			"Objects that the version needs and that were deleted since, by a VACUUM or a person, come back first, named in the same plan; undone, they stay.",
 		Timing: action.Timing{Timeout: time.Hour, Estimate: 10 * time.Second},
 		Plan:   s.planRollback, Apply: s.applyRollback, Verify: s.verifyRollback,
