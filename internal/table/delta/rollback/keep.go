@@ -12,7 +12,7 @@ import (
 	"breakwater/internal/table/delta"
 )
 
-// aim is what a table is to hold after a restore: the target's files, and what is kept of
+// Aimed is what a table is to hold after a restore: the target's files, and what is kept of
 // the commits after it. It begins as the target, and each later commit is taken up or
 // passed over, in order.
 //
@@ -43,7 +43,7 @@ func aimAt(ctx context.Context, l *delta.Log, then *delta.Snapshot, keep []int64
 			return nil, fmt.Errorf("%w: version %d cannot be kept, since it is none of those after version %d up to the head %d: name versions of those alone", ErrRefused, v, target, head)
 		}
 	}
-	w := walk{l: l, then: then, draft: then.Draft(), meta: then.Metadata, protocol: then.Protocol, brought: map[fileID]int64{}, away: map[fileID]int64{}, rearranged: map[int64]bool{}, words: map[int64]string{}}
+	w := walk{then: then, draft: then.Draft(), meta: then.Metadata, protocol: then.Protocol, brought: map[fileID]int64{}, away: map[fileID]int64{}, rearranged: map[int64]bool{}, words: map[int64]string{}}
 	next := target + 1
 	for c, err := range commits(ctx, l, target+1, head) {
 		if err != nil {
@@ -213,7 +213,6 @@ func (c *later) said(body json.RawMessage) {
 
 // walk takes commits up into a draft, or passes over them.
 type walk struct {
-	l        *delta.Log
 	then     *delta.Snapshot
 	draft    *delta.Draft
 	meta     delta.Metadata // as the last commit left it
@@ -273,7 +272,7 @@ func equalProperties(a, b map[string]string) bool {
 // it was read otherwise than it will be.
 func (w *walk) alike(c later) error {
 	const next = "leave it out of those that are kept, and make its change again afterwards"
-	if p := c.protocol; p != nil && !(covers(w.protocol, *p) && covers(*p, w.protocol)) {
+	if p := c.protocol; p != nil && (!covers(w.protocol, *p) || !covers(*p, w.protocol)) {
 		return fmt.Errorf("%w: %s cannot be kept, since it changes the table's protocol: %s", ErrRefused, c.words(), next)
 	}
 	if c.metadata != nil {
