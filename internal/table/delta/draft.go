@@ -34,3 +34,12 @@ func (d *Draft) Remove(a Add) { d.s.files.remove(a.id()) }
 // Needs notes that the draft is read from a later commit, too: [Log.ActionsOf] yields it,
 // and it is of the closure.
 func (d *Draft) Needs(l *Log, version int64) { d.s.log = append(d.s.log, l.commits[version]) }
+
+// Without is the version without its files: what single ones of them are read by. It takes
+// next to no memory.
+func (s *Snapshot) Without() *Snapshot {
+	c := *s
+	c.files, _ = newFileSet(fileList{})
+	c.log, c.odd = nil, nil
+	return &c
+}

@@ -321,6 +321,34 @@ func TestKeepOfOddLogs(t *testing.T) {
 	}
 }
 
+// TestKeepByAbsolutePaths: a file is the same one by whatever path a commit names it.
+func TestKeepByAbsolutePaths(t *testing.T) {
+	t.Parallel()
+	h := begin(t)
+	h.append(3)
+	h.append(2)
+	h.append(2) // bad
+	far := h.live[0]
+	far.path = fmt.Sprintf("s3://%s/delta/%s/%s", at("").Bucket, line, far.path)
+	rest := h.hiding(h.live[1], 0)
+	rest.path = fmt.Sprintf("s3a://%s/delta/%s/%s", at("").Bucket, line, rest.path)
+	h.commit("DELETE", nil, true, []lineFile{far, h.live[1]}, []lineFile{rest}) // 4
+	p, err := rollback.New(t.Context(), h.s, open(t, h.s, line), 2, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := commit(t, h.s, p, "a")
+	if looks := looked(t, h.s, v, 2, []int64{4}); !allGood(looks) {
+		t.Errorf("%+v", looks)
+	}
+	if _, got := content(t, h.s, line, v); got != digestOf(t, []int64{5}) {
+		t.Errorf("it reads as %v", got)
+	}
+	if looks := looked(t, h.s, v, 2, nil); looks[0].OK || looks[1].OK {
+		t.Errorf("as if nothing were kept: %+v", looks)
+	}
+}
+
 // TestKeptVersionsAreInTheDigest: also where no file tells whether they are kept.
 func TestKeptVersionsAreInTheDigest(t *testing.T) {
 	t.Parallel()

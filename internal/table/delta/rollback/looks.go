@@ -159,7 +159,7 @@ func withKept(kept []int64) string {
 // change is what a version changed: the files that the version before it does not have, or
 // has otherwise, and the other way around.
 type change struct {
-	before, after  *delta.Snapshot
+	before, after  *delta.Snapshot // without their files
 	removed, added []delta.Add
 }
 
@@ -179,7 +179,7 @@ func changesOf(ctx context.Context, l *delta.Log, was *delta.Snapshot, kept []in
 		if err != nil {
 			return nil, fmt.Errorf("see what version %d changed, which was kept: %w", v, err)
 		}
-		all = append(all, change{before, at, unlike(before, at), unlike(at, before)})
+		all = append(all, change{before.Without(), at.Without(), unlike(before, at), unlike(at, before)})
 	}
 	return all, nil
 }
