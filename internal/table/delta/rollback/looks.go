@@ -3,6 +3,7 @@ package rollback
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"breakwater/internal/plural"
@@ -163,23 +164,36 @@ type change struct {
 	removed, added []delta.Add
 }
 
-// changesOf compares each kept version with the one before it. It looks at versions and at
-// no commit, so that it does not share what a plan goes by.
+// changesOf compares each kept version with the one before it. It goes by what is live in
+// both, and does not share what a plan goes by.
 func changesOf(ctx context.Context, l *delta.Log, was *delta.Snapshot, kept []int64) ([]change, error) {
+	if len(kept) == 0 {
+		return nil, nil
+	}
 	var all []change
-	at := was
-	for _, v := range kept {
-		before, err := at, error(nil)
-		if v-1 != at.Version.Number {
-			before, err = l.SnapshotAfter(ctx, at, v-1)
-		}
-		if err == nil {
-			at, err = l.SnapshotAfter(ctx, before, v)
-		}
+	for c, err := range l.Changes(ctx, was, kept[len(kept)-1]) {
 		if err != nil {
-			return nil, fmt.Errorf("see what version %d changed, which was kept: %w", v, err)
+			return nil, fmt.Errorf("see what versions changed that were kept: %w", err)
 		}
-		all = append(all, change{before.Without(), at.Without(), unlike(before, at), unlike(at, before)})
+		if _, ok := slices.BinarySearch(kept, c.After.Version.Number); !ok {
+			continue
+		}
+		out := change{before: c.Before, after: c.After}
+		for _, f := range c.Files {
+			if f.Was != nil && f.Is != nil && sameRecord(*f.Was, *f.Is) {
+				continue
+			}
+			if f.Was != nil {
+				out.removed = append(out.removed, *f.Was)
+			}
+			if f.Is != nil {
+				out.added = append(out.added, *f.Is)
+			}
+		}
+		all = append(all, out)
+	}
+	if len(all) != len(kept) {
+		return nil, fmt.Errorf("%w: of %s that were kept the log has %d", delta.ErrNoStart, plural.Of(len(kept), "version"), len(all))
 	}
 	return all, nil
 }

@@ -207,16 +207,17 @@ func recorded(a delta.Add) string {
 func unlike(of, from *delta.Snapshot) []delta.Add {
 	var all []delta.Add
 	for a := range of.Each() {
-		b, ok := from.Find(a)
-		same := ok && a.Size == b.Size && a.Records == b.Records && maps.EqualFunc(a.PartitionValues, b.PartitionValues, equal)
-		if same && a.Vector != nil { // found by its place
-			same = a.Vector.SizeInBytes == b.Vector.SizeInBytes && a.Vector.Cardinality == b.Vector.Cardinality
-		}
-		if !same {
+		if b, ok := from.Find(a); !ok || !sameRecord(a, b) {
 			all = append(all, a)
 		}
 	}
 	return all
+}
+
+// sameRecord reports whether the same rows are read of a logical file by both records of it.
+func sameRecord(a, b delta.Add) bool {
+	same := a.Size == b.Size && a.Records == b.Records && maps.EqualFunc(a.PartitionValues, b.PartitionValues, equal)
+	return same && (a.Vector == nil || a.Vector.SizeInBytes == b.Vector.SizeInBytes && a.Vector.Cardinality == b.Vector.Cardinality)
 }
 
 func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
