@@ -73,8 +73,8 @@ func (t *trace) item(r lineage.Reached) []lineage.Item {
 func (w *logged) streams(since *int64) []string {
 	all := map[string]bool{}
 	for _, c := range w.commits {
-		for _, app := range c.Apps {
-			if since != nil && c.Version.Number >= *since {
+		for _, app := range c.apps {
+			if since != nil && c.number >= *since {
 				all[app] = true
 			}
 		}
@@ -99,10 +99,10 @@ func (t *trace) siblings(reached map[lineage.Node]bool) {
 			continue
 		}
 		for _, c := range w.commits {
-			for _, app := range c.Apps {
+			for _, app := range c.apps {
 				for _, of := range wrote[app] {
 					t.radius.Items = append(t.radius.Items, lineage.Item{
-						Kind: estate.TableKind, Name: name, Where: t.region, Since: c.Version.Time, First: &c.Version.Number, Streams: []string{app}, Known: true, Decided: lineage.Leave,
+						Kind: estate.TableKind, Name: name, Where: t.region, Since: c.at, First: &c.number, Streams: []string{app}, Known: true, Decided: lineage.Leave,
 						Why: []string{fmt.Sprintf("the streaming writer %s, which wrote bad versions of table %s, wrote it too: see whether it holds the fault", app, of)},
 					})
 				}
@@ -177,7 +177,7 @@ func (t *trace) backups(ctx context.Context) {
 		i := lineage.Item{Kind: lineage.BackupKind, Name: b.Manifest.Name(), Since: b.Manifest.Cut, Known: true}
 		for _, o := range t.radius.Origins {
 			m, has := b.Manifest.Table(o.Name)
-			if o.Kind == estate.TableKind && has && m.Version >= *o.Bad && (o.Head == nil || m.Version <= *o.Head) {
+			if o.Kind == estate.TableKind && has && m.Version >= *o.Bad {
 				i.Why = append(i.Why, fmt.Sprintf("it has version %d of table %s", m.Version, o.Name))
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"breakwater/internal/lineage"
 	"breakwater/internal/record"
 	"breakwater/internal/table"
+	"breakwater/internal/table/lastgood"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -41,12 +42,16 @@ func (t *trace) origins(ctx context.Context) error {
 	slices.SortFunc(all, func(a, b lineage.Origin) int {
 		return lineage.Node{Kind: a.Kind, Name: a.Name}.Compare(lineage.Node{Kind: b.Kind, Name: b.Name})
 	})
-	for _, o := range all {
+	for i, o := range all {
 		since := o.Since.Add(-t.c.Estate.ClockSkew.Std())
-		if t.since.IsZero() || since.Before(t.since) {
+		if since.Before(time.Unix(0, 0)) {
+			since = time.Unix(0, 0) // nobody says when: since there are times
+		}
+		if i == 0 || since.Before(t.since) {
 			t.since = since
 		}
-		t.from[lineage.Node{Kind: o.Kind, Name: o.Name}] = lineage.Held{Since: since, First: o.Bad, Last: o.Head}
+		// What was committed after somebody looked at the head is of the fault, too.
+		t.from[lineage.Node{Kind: o.Kind, Name: o.Name}] = lineage.Held{Since: since, First: o.Bad}
 	}
 	t.radius.Origins = all
 	return nil
@@ -68,7 +73,7 @@ func (t *trace) found(ctx context.Context, group *estate.Group) ([]lineage.Origi
 			case f.Region != t.region:
 				return fmt.Errorf("%w: the last good version of table %s was found in region %s, and this step is about %s: give both the same region", action.ErrRefused, f.Table, f.Region, t.region)
 			}
-			of[i] = &lineage.Origin{Kind: estate.TableKind, Name: f.Table, Since: f.Bad.Time, Bad: &f.Bad.Number, Head: &f.Head.Number, By: f.By}
+			of[i] = &lineage.Origin{Kind: estate.TableKind, Name: f.Table, Since: t.written(gctx, f), Bad: &f.Bad.Number, Head: &f.Head.Number, By: f.By}
 			return nil
 		})
 	}
@@ -82,6 +87,25 @@ func (t *trace) found(ctx context.Context, group *estate.Group) ([]lineage.Origi
 		}
 	}
 	return all, nil
+}
+
+// written is when the first bad version was committed, by what its commit says of itself:
+// versions are chosen by the times of the log's objects, which in a copy are those of the
+// copying. Where it cannot be read, the look at the table's log says so.
+func (t *trace) written(ctx context.Context, f lastgood.Found) time.Time {
+	site, err := t.lake.Table(ctx, t.c.Estate, t.region, f.Table)
+	if err != nil {
+		return f.Bad.Time
+	}
+	l, err := site.Open(ctx)
+	if err != nil {
+		return f.Bad.Time
+	}
+	c, err := l.Commit(ctx, f.Bad.Number)
+	if err != nil || c.Version.From == table.None || c.Version.Time.After(f.Bad.Time) {
+		return f.Bad.Time
+	}
+	return c.Version.Time
 }
 
 // said are the tables and topics of the group that the step says hold the fault, beside
@@ -132,7 +156,8 @@ func has(g *estate.Group, kind estate.Kind, name string) bool {
 }
 
 // dated finds the first bad version of a table by the number or the time that the step
-// gives, and its head.
+// gives, and its head. It goes by what commits say of their time: that of a log's objects
+// is the copying's in a copy.
 func (t *trace) dated(ctx context.Context, o *lineage.Origin) error {
 	site, err := t.lake.Table(ctx, t.c.Estate, t.region, o.Name)
 	if err != nil {
@@ -142,34 +167,28 @@ func (t *trace) dated(ctx context.Context, o *lineage.Origin) error {
 	if err != nil {
 		return err
 	}
-	times, err := l.Times(ctx)
-	if err != nil {
-		return err
-	}
 	head := l.Extent().Head
-	bad, ok := table.Version{}, false
+	o.Head = &head
 	if v := t.c.With.BadVersion; v != nil {
-		bad, ok = times.Of(*v)
-	} else if i := slices.IndexFunc(times.Versions, func(v table.Version) bool { return !v.Time.Before(*t.c.With.BadSince) }); i >= 0 {
-		bad, ok = times.Versions[i], true
+		c, err := l.Commit(ctx, *v)
+		if err != nil {
+			return err
+		}
+		o.Bad, o.Since = v, c.Version.Time
+	} else {
+		all, err := commitsSince(ctx, l, *t.c.With.BadSince)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return fmt.Errorf("%w: nothing was committed to it since %s, its newest version is %d", table.ErrRefused, t.c.With.BadSince.UTC().Format(time.RFC3339Nano), head)
+		}
+		o.Bad, o.Since = &all[len(all)-1].Version.Number, all[len(all)-1].Version.Time
 	}
-	if !ok {
-		return fmt.Errorf("%w: its log has no commit of it: it has %s", table.ErrRefused, versionsOf(times))
-	}
-	o.Bad, o.Head, o.Since = &bad.Number, &head, bad.Time
-	if s := t.c.With.BadSince; s != nil && s.Before(bad.Time) {
+	if s := t.c.With.BadSince; s != nil && s.Before(o.Since) {
 		o.Since = s.UTC()
 	}
 	return nil
-}
-
-// versionsOf says in words which commits there are.
-func versionsOf(times table.Times) string {
-	if len(times.Versions) == 0 {
-		return "none"
-	}
-	first, last := times.Versions[0], times.Versions[len(times.Versions)-1]
-	return fmt.Sprintf("versions %d to %d, the last of %s", first.Number, last.Number, last.Time.Format(time.RFC3339))
 }
 
 // badStateStays observes that the bad versions are still there for people to look at.

@@ -14,8 +14,6 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/lineage"
 	"breakwater/internal/record"
-	"breakwater/internal/table"
-	"breakwater/internal/table/lastgood"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
@@ -65,21 +63,15 @@ func newBlasted(t *testing.T) *blasted {
 	b.topics(map[string]int64{"orders-app": 2, "earlier": 1, "fraud": 4})
 	b.events("report.json", fmt.Sprintf(`{"eventType":"COMPLETE","eventTime":%q,"run":{"runId":"r1"},"job":{"namespace":"bi","name":"report"},"inputs":[{"namespace":"s3a://lake-west","name":"orders/orders","facets":{"version":{"datasetVersion":"6"}}}]}
 {"eventType":"COMPLETE","eventTime":%q,"run":{"runId":"r2"},"job":{"namespace":"bi","name":"audit"},"inputs":[{"namespace":"s3a://lake-west","name":"orders/orders","facets":{"version":{"datasetVersion":"5"}}}]}`, b.at(2), b.at(2)))
-	b.found("orders", 5, 6)
 	b.Run.Workflow, b.Run.FirstRun = "bad-write", "one"
+	d := b.Recorded("table.last-good")
+	r := b.Request(d, "orders")
+	b.Act(d, &r, json.RawMessage(`{"bad_version":6}`))
 	return b
 }
 
 func (b *blasted) at(minutes int) string {
 	return b.bad.Add(time.Duration(minutes) * time.Minute).Format(time.RFC3339Nano)
-}
-
-// found records the last good version of a table.
-func (b *blasted) found(name string, good, bad int64) {
-	b.T.Helper()
-	data, err := action.Encode(lastgood.Found{Table: name, Region: world.West, Good: table.Version{Number: good}, Bad: table.Version{Number: bad, Time: b.bad}, Head: table.Version{Number: bad}, By: "a query"})
-	b.Must(err)
-	b.Records.Put(record.LastGood.Action, name, action.Outcome{Summary: "found", Data: data})
 }
 
 // topics writes two records before the fault and two since to each partition of topic
@@ -158,8 +150,13 @@ func TestProveBlastRadius(t *testing.T) {
 	}, decided(r)); diff != "" {
 		t.Error(diff)
 	}
-	if i := slices.IndexFunc(r.Items, func(i lineage.Item) bool { return i.Name == "payments" }); *r.Items[i].First != 6 {
-		t.Errorf("payments holds the fault from version %d on", *r.Items[i].First)
+	for _, i := range r.Items {
+		if i.Name == "payments" && *i.First != 6 {
+			t.Errorf("payments holds the fault from version %d on", *i.First)
+		}
+	}
+	if !r.Origins[0].Since.Equal(b.bad) {
+		t.Errorf("the fault is said to be of %s, and was written at %s: the times of a copied log are the copying's", r.Origins[0].Since, b.bad)
 	}
 	if len(r.Unread) > 0 {
 		t.Errorf("unread: %+v", r.Unread)
@@ -191,7 +188,7 @@ func TestBlastRadius(t *testing.T) {
 			`{"decide":"payments"}`:               "decides nothing",
 			`{"bad":"payments"}`:                  "give bad_since",
 			`{"bad":"topic:orders"}`:              "give bad_since",
-			`{"bad":"payments","bad_version":99}`: "no commit of it",
+			`{"bad":"payments","bad_version":99}`: "has no commit 99",
 			`{"region":"us-east-1"}`:              "give both the same region",
 		} {
 			if _, err := d.Plan(t.Context(), b.Request(d, "orders"), json.RawMessage(with)); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), says) {
@@ -229,6 +226,10 @@ func poisoned(t *testing.T, b *blasted) {
 	}
 	if len(r.Origins) != 2 {
 		t.Errorf("the fault is in %+v", r.Origins)
+	}
+	r, _ = b.radius(fmt.Sprintf(`{"bad":"payments","bad_since":%q}`, b.at(0)))
+	if o := r.Origins[len(r.Origins)-1]; o.Name != "payments" || *o.Bad != 6 || !o.Since.Equal(b.bad) {
+		t.Errorf("by a time, the fault is in %+v", o)
 	}
 }
 
@@ -288,6 +289,9 @@ func (b *blasted) Unput(name string, version int) {
 func unread(t *testing.T, b *blasted) {
 	d := b.Recorded("table.blast-radius")
 	b.events("cut.json", `{"eventType":"COMPL`)
+	for v := range 6 {
+		b.Unput("payments", v)
+	}
 	was := b.Estate.Regions[0].Kafka.Brokers
 	b.Estate.Regions[0].Kafka.Brokers = []string{"127.0.0.1:1"}
 	defer func() { b.Estate.Regions[0].Kafka.Brokers = was }()
@@ -296,7 +300,8 @@ func unread(t *testing.T, b *blasted) {
 	for _, u := range r.Unread {
 		names = append(names, u.Name+": "+u.Why)
 	}
-	if len(names) != 2 || names[0] != "consumer groups in us-east-1: it does not answer" || !strings.HasPrefix(names[1], "s3://lake-west/_lineage/cut.json: from event 1 on: it is not JSON") {
+	if len(names) != 3 || names[0] != "commits of table payments in us-west-2: its log begins with version 6, which is later than the fault: what was committed before is not known" ||
+		names[1] != "consumer groups in us-east-1: it does not answer" || !strings.HasPrefix(names[2], "s3://lake-west/_lineage/cut.json: from event 1 on: it is not JSON") {
 		t.Errorf("unread: %q", names)
 	}
 	if got := decided(r); !slices.Contains(got, "consumer-group:orders-app=roll back") {

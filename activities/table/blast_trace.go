@@ -48,8 +48,17 @@ type missed struct {
 type logged struct {
 	site    lake.Table
 	extent  table.Extent
-	commits []table.Commit // in order
-	err     error          // why it shows nothing
+	commits []brought // in order
+	err     error     // why it shows nothing
+}
+
+// brought is what a commit to a table says of the fault.
+type brought struct {
+	number int64
+	at     time.Time
+	rows   bool // it adds or removes some
+	apps   []string
+	from   []lineage.Mention // what it names as its source
 }
 
 // atOnce is how many tables or objects are read side by side.
@@ -121,7 +130,7 @@ func (t *trace) logs(ctx context.Context) {
 	g.SetLimit(atOnce)
 	for i, item := range items {
 		g.Go(func() error {
-			all[i] = t.log(ctx, item.Name)
+			all[i] = t.log(ctx, item.Name, places)
 			t.c.Progress(int64(i), int64(len(items)), "reading the log of table "+item.Name)
 			return nil
 		})
@@ -138,8 +147,8 @@ func (t *trace) logs(ctx context.Context) {
 		read++
 		to := lineage.Node{Kind: estate.TableKind, Name: item.Name}
 		for _, c := range w.commits {
-			for _, m := range lineage.Mentions(c.Info, places, t.named) {
-				t.graph.Add(lineage.Edge{From: m.Node, To: to, Says: fmt.Sprintf("a commit of it names %s as its source", m.Node), At: c.Version.Time, Version: m.Version})
+			for _, m := range c.from {
+				t.graph.Add(lineage.Edge{From: m.Node, To: to, Says: fmt.Sprintf("a commit of it names %s as its source", m.Node), At: c.at, Version: m.Version})
 			}
 		}
 	}
@@ -154,30 +163,46 @@ func (t *trace) named(name string) (lineage.Node, bool) {
 	return lineage.Node{Kind: estate.TableKind, Name: name}, ok
 }
 
-// log reads a table's commits since the fault, the newest first and ever more at once: a
-// table that rests costs two requests.
-func (t *trace) log(ctx context.Context, name string) *logged {
+// log reads a table's commits since the fault.
+func (t *trace) log(ctx context.Context, name string, places lineage.Places) *logged {
 	w := &logged{}
-	var err error
-	if w.site, err = t.lake.Table(ctx, t.c.Estate, t.region, name); err != nil {
-		return &logged{err: err}
+	if w.site, w.err = t.lake.Table(ctx, t.c.Estate, t.region, name); w.err != nil {
+		return w
 	}
-	l, err := w.site.Open(ctx)
-	if err != nil {
-		return &logged{site: w.site, err: err}
+	var l table.Table
+	if l, w.err = w.site.Open(ctx); w.err != nil {
+		return w
 	}
 	w.extent = l.Extent()
+	var all []table.Commit
+	if all, w.err = commitsSince(ctx, l, t.since); w.err != nil {
+		return w
+	}
+	for _, c := range slices.Backward(all) { // of whose words there may be very many
+		w.commits = append(w.commits, brought{c.Version.Number, c.Version.Time, c.Rows != 0 || c.Removed > 0, c.Apps, lineage.Mentions(c.Info, places, t.named)})
+	}
+	if len(all) > 0 && w.commits[0].number > 0 && len(all) == count(w.extent.Committed) {
+		w.err = fmt.Errorf("its log begins with version %d, which is later than the fault: what was committed before is not known", w.commits[0].number)
+	}
+	return w
+}
+
+// commitsSince reads the commits of a table that are not older than a time, the newest
+// first. It reads ever more at once, until there is an older one: a table that rests
+// costs one.
+func commitsSince(ctx context.Context, l table.Table, since time.Time) ([]table.Commit, error) {
 	var left []int64
-	for _, r := range w.extent.Committed {
+	for _, r := range l.Extent().Committed {
 		for v := r.First; v <= r.Last; v++ {
 			left = append(left, v)
 		}
 	}
+	var all []table.Commit
 	for n := 1; len(left) > 0; n *= 2 {
 		from := max(0, len(left)-n)
 		some := make([]table.Commit, len(left)-from)
 		g, gctx := errgroup.WithContext(ctx)
-		g.SetLimit(action.AtOnce)
+		g.SetLimit(action.AtOnce / 2)
 		for i, v := range left[from:] {
 			g.Go(func() (err error) {
 				some[i], err = l.Commit(gctx, v)
@@ -185,20 +210,18 @@ func (t *trace) log(ctx context.Context, name string) *logged {
 			})
 		}
 		if err := g.Wait(); err != nil {
-			return &logged{site: w.site, extent: w.extent, err: err}
+			return nil, err
 		}
 		left = left[:from]
-		older := func(c table.Commit) bool { return c.Version.From != table.None && c.Version.Time.Before(t.since) }
-		if i := slices.IndexFunc(some, older); i >= 0 {
-			left = nil
-			some = slices.DeleteFunc(some, older)
+		for _, c := range slices.Backward(some) {
+			if c.Version.From != table.None && c.Version.Time.Before(since) {
+				left = nil
+			} else {
+				all = append(all, c)
+			}
 		}
-		w.commits = append(some, w.commits...)
 	}
-	if len(w.commits) > 0 && w.commits[0].Version.Number > 0 && len(w.commits) == count(w.extent.Committed) {
-		w.err = fmt.Errorf("its log begins with version %d, which is later than the fault: what was committed before is not known", w.commits[0].Version.Number)
-	}
-	return w
+	return all, nil
 }
 
 // count is how many versions there are in some runs.
@@ -211,12 +234,10 @@ func count(all []table.Range) (n int) {
 
 // firstSince is the first commit to a table that can have brought the fault which comes
 // to it at a time: one that adds or removes rows.
-func (w *logged) firstSince(since time.Time) (table.Commit, bool) {
-	i := slices.IndexFunc(w.commits, func(c table.Commit) bool {
-		return !c.Version.Time.Before(since) && (c.Rows != 0 || c.Removed > 0)
-	})
+func (w *logged) firstSince(since time.Time) (brought, bool) {
+	i := slices.IndexFunc(w.commits, func(c brought) bool { return c.rows && (c.at.IsZero() || !c.at.Before(since)) })
 	if i < 0 {
-		return table.Commit{}, false
+		return brought{}, false
 	}
 	return w.commits[i], true
 }
@@ -234,9 +255,9 @@ func (t *trace) settle(n lineage.Node, since time.Time) (lineage.Held, bool) {
 		}
 		c, ok := w.firstSince(since)
 		if ok {
-			h.First = &c.Version.Number
-			if c.Version.Time.After(since) {
-				h.Since = c.Version.Time
+			h.First = &c.number
+			if c.at.After(since) {
+				h.Since = c.at
 			}
 		}
 		return h, ok

@@ -47,7 +47,7 @@ type Origin struct {
 	Name  string      `json:"name"`
 	Since time.Time   `json:"since"`
 	Bad   *int64      `json:"bad,omitempty"`  // the first bad version of a table
-	Head  *int64      `json:"head,omitempty"` // the last one that may be bad; its newest where nobody says
+	Head  *int64      `json:"head,omitempty"` // its newest one, as it was found
 	By    string      `json:"by"`             // who says so
 }
 
