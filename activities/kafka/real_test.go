@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	labkafka "breakwater/lab/kafka"
 	"breakwater/lab/world"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -82,6 +84,7 @@ func TestReportedOnServers(t *testing.T) {
 			t.Errorf("behind aborted ones the loss is %+v; want two, exactly", l)
 		}
 	})
+	t.Run("everybody who reads a topic is found", func(t *testing.T) { m.everybody(t) })
 	t.Run("nor is a long one", func(t *testing.T) {
 		m.transact("long", kgo.TryAbort, 200, 100<<10)
 		if _, _, l := m.point(t, "long"); !exactly(l, 0) {
@@ -170,6 +173,41 @@ func TestReportedOnServers(t *testing.T) {
 }
 
 // send sends records to a partition of the source, an hour old.
+// everybody asks a real broker who reads a topic: groups of each kind, of whom nobody told,
+// and who may not see all of them is told so.
+func (m *real) everybody(t *testing.T) {
+	t.Helper()
+	m.commit("nobody-knows", map[string]int64{"refunds": 7})
+	for _, opts := range [][]kgo.Opt{
+		{kgo.ConsumerGroup("commits-nothing"), kgo.DisableAutoCommit()},
+		{kgo.ShareGroup("shares")},
+	} {
+		m.Raw(m.Source, append(opts, kgo.ConsumeTopics("refunds"))...)
+	}
+	k, err := m.Systems.Kafka(t.Context(), m.Estate, world.East)
+	m.Must(err)
+	m.Eventually("who reads it", func(ctx context.Context) error {
+		var names []string
+		all, err := k.Readers(ctx, "refunds")
+		for _, r := range all {
+			names = append(names, r.Group)
+			if at := (kafka.Partition{Topic: "refunds"}); r.Group == "nobody-knows" && r.Committed[at] != 7 {
+				t.Errorf("nobody-knows has committed %v", r.Committed)
+			}
+		}
+		if diff := cmp.Diff([]string{"app-refunds", "commits-nothing", "nobody-knows", "shares"}, names); diff != "" && err == nil {
+			err = errors.New(diff)
+		}
+		return err
+	})
+	blind, err := kafka.New(kafka.Config{Brokers: []string{m.Source.Client()}, User: world.MirrorUser, Password: world.MirrorUser})
+	m.Must(err)
+	defer blind.Close()
+	if all, err := blind.Readers(t.Context(), "refunds"); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("who may see nothing is told of %+v, %v; want a refusal", all, err)
+	}
+}
+
 func (m *real) send(topic string, partition int32, n int) {
 	m.T.Helper()
 	all := make([]*kgo.Record, n)
