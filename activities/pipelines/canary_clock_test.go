@@ -84,7 +84,7 @@ func TestCanaryAsksNoClock(t *testing.T) {
 			t.Cleanup(k.Close)
 			w.Estate.Groups = []estate.Group{{Group: "orders", Topics: []estate.Topic{{Topic: "orders"}}, Canary: &estate.Canary{Topic: "orders"}}}
 			cat := action.NewCatalogue()
-			action.Add(cat, room{brokered{client: k}}.canary())
+			action.Add(cat, room{systems: brokered{client: k}}.canary())
 			def, _ := cat.Get("pipelines.canary")
 			r := w.Request(def, "orders")
 			r.Guard = func(context.Context) error { return nil }

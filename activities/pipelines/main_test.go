@@ -11,6 +11,7 @@ import (
 var proofs = map[string]string{
 	"pipelines.canary":  "TestCanary",
 	"pipelines.pause":   "TestPipelines/pause",
+	"pipelines.replay":  "TestReplay/proof",
 	"pipelines.resume":  "TestPipelines/resume",
 	"pipelines.unpause": "TestPipelines/unpause",
 }

@@ -36,7 +36,7 @@ func inMemory(t *testing.T, connector string) (*world.World, *pipelinetest.Memor
 		{Pipeline: "rollup", Connector: connector, In: map[string]string{world.East: "rollup-east", world.West: "rollup-west"}},
 	}}}
 	cat := action.NewCatalogue()
-	action.Add(cat, room{memory{Memory: m}}.pause())
+	action.Add(cat, room{systems: memory{Memory: m}}.pause())
 	return w, m, cat
 }
 
@@ -123,8 +123,8 @@ func TestUsedUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, m, cat := inMemory(t, "memory")
 			recs := &world.Kept{}
-			def := recs.Keeping(room{memory{Memory: m}}.pause())
-			action.Add(cat, room{memory{Memory: m}}.resume())
+			def := recs.Keeping(room{systems: memory{Memory: m}}.pause())
+			action.Add(cat, room{systems: memory{Memory: m}}.resume())
 			back, _ := cat.Get("pipelines.resume")
 			m.Make("rollup-east", tc.source)
 			m.Make("rollup-west", tc.target)

@@ -79,7 +79,7 @@ func TestPipelines(t *testing.T) {
 		})
 	}
 	recs := &world.Kept{}
-	stop, resume := recs.Keeping(room{w.Systems}.pause()), w.Action("pipelines.resume")
+	stop, resume := recs.Keeping(room{systems: w.Systems}.pause()), w.Action("pipelines.resume")
 	request := func(def *action.Definition, name string) action.Request {
 		r := w.Request(def, name)
 		r.Records = recs
@@ -130,11 +130,11 @@ func TestPipelines(t *testing.T) {
 	t.Run("an update that lost a race changes nothing", func(t *testing.T) {
 		c := action.Call[action.None]{Request: r}
 		p := scheduled{Pipeline: "clicks", Group: "clicks", Region: world.East, Schedule: "clicks-east"}
-		seen, err := room{w.Systems}.describe(t.Context(), c, p)
+		seen, err := room{systems: w.Systems}.describe(t.Context(), c, p)
 		w.Must(err)
 		h := w.Systems.Temporal.ScheduleClient().GetHandle(t.Context(), p.Schedule)
 		w.Must(h.Pause(t.Context(), client.SchedulePauseOptions{Note: "mine"}))
-		if err := (room{w.Systems}).set(t.Context(), c, p, seen, order{pipeline.Paused, "ours"}); !errors.Is(err, action.ErrMoved) {
+		if err := (room{systems: w.Systems}).set(t.Context(), c, p, seen, order{pipeline.Paused, "ours"}); !errors.Is(err, action.ErrMoved) {
 			t.Errorf("set = %v, want ErrMoved", err)
 		}
 		is(p.Schedule, true, "mine")

@@ -1,4 +1,5 @@
-// Package pipelines pauses and resumes pipelines, and sends a canary through them.
+// Package pipelines pauses and resumes pipelines, runs dates of them again, and sends a
+// canary through them.
 package pipelines
 
 import (
@@ -7,8 +8,10 @@ import (
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/kafka"
+	"breakwater/internal/lake"
 	"breakwater/internal/mirror"
 	"breakwater/internal/pipeline"
+	"breakwater/internal/query"
 	"breakwater/internal/system"
 )
 
@@ -16,17 +19,22 @@ import (
 type systems interface {
 	Names(e *estate.Estate, source, target string) mirror.Names
 	KafkaToChange(ctx context.Context, e *estate.Estate, region string) (*kafka.Client, error)
+	QueryEngine() query.Engine
 	Pipelines(ctx context.Context, e *estate.Estate, region, connector string, run action.Run) (pipeline.Connector, error)
 }
 
 // room is what the actions of this room hang from.
-type room struct{ systems }
+type room struct {
+	systems
+	lake lake.Lake
+}
 
 // Add registers the actions of this room.
 func Add(c *action.Catalogue, s *system.Systems) {
-	r := room{s}
+	r := room{systems: s, lake: lake.New(s)}
 	action.Add(c, r.pause())
 	action.Add(c, r.unpause())
 	action.Add(c, r.resume())
 	action.Add(c, r.canary())
+	action.Add(c, r.replay())
 }

@@ -238,3 +238,9 @@ func SeesSchedules() []Permit { return Of(Outside, Temporal, Schedules, "Describ
 func ChangesSchedules() []Permit {
 	return Of(Outside, Temporal, Schedules, "DescribeSchedule", "UpdateSchedule")
 }
+
+// RunsDatesAgain asks what ran of pipelines, and runs dates of them again.
+func RunsDatesAgain() []Permit {
+	return Of(Outside, Temporal, Schedules, "DescribeSchedule", "ListScheduleMatchingTimes", "PatchSchedule",
+		"DescribeNamespace", "DescribeWorkflowExecution", "ListWorkflowExecutions")
+}

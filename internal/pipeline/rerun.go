@@ -59,7 +59,8 @@ type DateRun struct {
 	ID    string    // of its own; the same as long as it is on record
 	Begun time.Time // in UTC
 	End   End
-	Says  string // the state in the orchestrator's word
+	Took  time.Duration // until its end; 0 while it goes on
+	Says  string        // the state in the orchestrator's word
 }
 
 // End is how a run came to its end.

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"breakwater/internal/fault"
 
+	commonpb "go.temporal.io/api/common/v1"
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
@@ -24,6 +26,10 @@ type Pipelines struct {
 	Source string // a schedule that ran at the source
 	Target string // the same pipeline's at the target
 	Person string // a schedule that a person had paused
+	// Date is a date for which the source's schedule ran, and Work ends the run of it
+	// that goes on as its worker would, well.
+	Date time.Time
+	Work func(ctx context.Context, workflow string) error
 
 	// Stop and Start end and bring back the server: SIGKILL, and the same port and
 	// data again. Nil where the environment cannot.
@@ -39,6 +45,7 @@ func Schedules(p Pipelines) fault.Set {
 		p.flipped("pipelines.person-overruled", "somebody resumes what a person had paused", p.Person, true),
 		p.runByHand("pipelines.run-by-hand", "somebody triggers a paused pipeline at the source", 1),
 		p.runByHand("pipelines.queued-by-hand", "somebody queues runs of a paused pipeline at the source", 3),
+		p.ranTwice(),
 		p.down(),
 	}
 }
@@ -172,6 +179,71 @@ func (p Pipelines) idle(ctx context.Context) error {
 func listRunning(schedule string) *workflowservice.ListWorkflowExecutionsRequest {
 	return &workflowservice.ListWorkflowExecutionsRequest{
 		Query: fmt.Sprintf("TemporalScheduledById = '%s' AND ExecutionStatus = 'Running'", schedule),
+	}
+}
+
+// ranTwice has the source's schedule run once more for a date. Healed, that run was never
+// there.
+func (p Pipelines) ranTwice() fault.Fault {
+	var held kept[string]
+	return fault.Fault{
+		Name: "pipelines.ran-twice", Doc: "somebody runs a date again that ran already",
+		Available: func() error {
+			if p.Work == nil {
+				return errors.New("this environment has no worker of pipelines")
+			}
+			return p.has(p.Source)()
+		},
+		Inject: func(ctx context.Context) error {
+			h := p.Client.ScheduleClient().GetHandle(ctx, p.Source)
+			d, err := h.Describe(ctx)
+			if err != nil {
+				return err
+			}
+			act, ok := d.Schedule.Action.(*client.ScheduleWorkflowAction)
+			if !ok {
+				return fmt.Errorf("schedule %s starts no workflow", p.Source)
+			}
+			workflow := act.ID + "-" + p.Date.UTC().Format(time.RFC3339)
+			was, err := p.Client.DescribeWorkflowExecution(ctx, workflow, "")
+			if err != nil {
+				return err
+			}
+			if err := h.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{{
+				Start: p.Date, End: p.Date, Overlap: enums.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL,
+			}}}); err != nil {
+				return err
+			}
+			var run string
+			if err := until(ctx, func(ctx context.Context) error {
+				now, err := p.Client.DescribeWorkflowExecution(ctx, workflow, "")
+				if run = now.GetWorkflowExecutionInfo().GetExecution().GetRunId(); err == nil && run == was.GetWorkflowExecutionInfo().GetExecution().GetRunId() {
+					err = errors.New("the date has not run again yet")
+				}
+				return err
+			}); err != nil {
+				return err
+			}
+			return errors.Join(held.put(workflow+"/"+run), p.Work(ctx, workflow))
+		},
+		Heal: func(ctx context.Context) error {
+			return held.heal(func(run string) error {
+				workflow, id, _ := strings.Cut(run, "/")
+				of := &commonpb.WorkflowExecution{WorkflowId: workflow, RunId: id}
+				if _, err := p.Client.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
+					Namespace: cmp.Or(p.Namespace, client.DefaultNamespace), WorkflowExecution: of,
+				}); err != nil {
+					return err
+				}
+				return until(ctx, func(ctx context.Context) error {
+					list, err := p.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: fmt.Sprintf("WorkflowId = '%s' AND RunId = '%s'", workflow, id)})
+					if err == nil && len(list.GetExecutions()) > 0 {
+						err = errors.New("the run is still listed")
+					}
+					return err
+				})
+			})
+		},
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"breakwater/internal/estate"
 
+	schedulepb "go.temporal.io/api/schedule/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
 )
@@ -45,9 +47,19 @@ func (w *Wire) Option() grpc.DialOption {
 			w.tap.saw("%s schedule %s in %s", verb, r.GetScheduleId(), w.region(r.GetScheduleId()))
 			return nil
 		}
+		if r, ok := req.(*workflowservice.PatchScheduleRequest); ok && len(r.GetPatch().GetBackfillRequest()) == 1 && only(r.GetPatch()) {
+			w.tap.saw("run date %s of schedule %s in %s", r.GetPatch().GetBackfillRequest()[0].GetStartTime().AsTime().Format(time.RFC3339), r.GetScheduleId(), w.region(r.GetScheduleId()))
+			return nil
+		}
 		w.tap.saw("call %s", method)
 		return nil
 	})
+}
+
+// only reports whether a patch of a schedule does no more than to run one date.
+func only(p *schedulepb.SchedulePatch) bool {
+	b := p.GetBackfillRequest()[0]
+	return p.GetTriggerImmediately() == nil && p.GetPause() == "" && p.GetUnpause() == "" && b.GetStartTime().AsTime().Equal(b.GetEndTime().AsTime())
 }
 
 // question reports whether a call changes nothing.

@@ -27,6 +27,7 @@ type execution struct {
 	date   time.Time // for which it runs
 	first  string    // the id of the first one
 	begun  time.Time
+	closed time.Time // the zero time while it goes on
 	status enums.WorkflowExecutionStatus
 }
 
@@ -78,6 +79,9 @@ func (s Schedules) info(ctx context.Context, of *commonpb.WorkflowExecution) (*w
 // executed is false for what no Schedule began.
 func executed(i *workflowpb.WorkflowExecutionInfo) (execution, bool) {
 	e := execution{id: i.GetExecution().GetRunId(), first: cmp.Or(i.GetFirstRunId(), i.GetExecution().GetRunId()), begun: i.GetStartTime().AsTime(), status: i.GetStatus()}
+	if i.GetCloseTime() != nil {
+		e.closed = i.GetCloseTime().AsTime()
+	}
 	at := i.GetSearchAttributes().GetIndexedFields()[scheduledFor]
 	if at == nil || converter.GetDefaultDataConverter().FromPayload(at, &e.date) != nil {
 		return e, false
@@ -148,6 +152,9 @@ func chains(all []execution) (runs []pipeline.DateRun) {
 			runs[i].End = pipeline.EndedWell
 		default:
 			runs[i].End = pipeline.EndedBadly
+		}
+		if runs[i].Took = 0; runs[i].End != pipeline.GoesOn {
+			runs[i].Took = max(0, e.closed.Sub(runs[i].Begun))
 		}
 	}
 	return runs
