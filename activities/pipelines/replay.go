@@ -74,7 +74,7 @@ type replayed struct {
 	scheduled
 	Paused bool        `json:"paused"`           // as the plan saw it, with the note
 	Note   string      `json:"note,omitempty"`   //
-	Since  time.Time   `json:"since"`            // a run that began then or later counts
+	Since  time.Time   `json:"since,omitzero"`   // a run that began then or later counts; zero before the rollback
 	Dates  []time.Time `json:"dates"`            // of which each is to have run once since then
 	Tables []string    `json:"tables,omitempty"` // that it writes
 }

@@ -41,6 +41,7 @@ func rollbackVersion(ctx context.Context, from action.Records, table string) (ve
 type window struct {
 	from, to time.Time
 	since    time.Time // from then on a run is one that was brought back
+	ahead    bool      // there was no rollback yet: from now on
 }
 
 // faulty is what this run knows of a table that a pipeline writes.
@@ -143,7 +144,7 @@ func windowOf(c replayCall, p replayed, faults map[string]faulty) (w window, err
 	case w.since.IsZero() && w.to.IsZero() && c.Run.Mode == action.ModeLive:
 		return w, fmt.Errorf("%w: this run rolled back nothing that pipeline %s writes, so nothing says which of its runs came before that: give to, the time at which the writers stood still", action.ErrRefused, p.Pipeline)
 	case w.since.IsZero() && w.to.IsZero(): // it only plans, and there is no rollback yet
-		w.to, w.since = now, now
+		w.to, w.since, w.ahead = now, now, true
 	case w.since.IsZero():
 		w.since = w.to
 	case w.to.IsZero():
@@ -223,6 +224,9 @@ func (r room) planOne(ctx context.Context, d *replayDraft, p replayed, faults ma
 	d.needs(p.scheduled, now)
 	for _, date := range dates {
 		d.date(&p, date)
+	}
+	if w.ahead { // when it was planned is no part of a plan
+		p.Since = time.Time{}
 	}
 	if len(p.Dates) > 0 {
 		d.pipeline(p)

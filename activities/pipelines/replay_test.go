@@ -14,9 +14,14 @@ import (
 	"breakwater/internal/estate"
 	"breakwater/internal/pipeline"
 	"breakwater/internal/pipeline/pipelinetest"
+	"breakwater/internal/record"
+	"breakwater/internal/table"
+	"breakwater/internal/table/lastgood"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
 	"breakwater/lab/world"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // worked is an orchestrator in memory with a worker: what runs again ends at once.
@@ -294,5 +299,43 @@ func TestReplayRefuses(t *testing.T) {
 	r.req.Plan = &c
 	if obs, err := r.def.Verify(t.Context(), r.req, nil); err != nil || action.Worst(obs) != verdict.Nothing {
 		t.Errorf("Verify = %v, %v", obs, err)
+	}
+}
+
+// A run that only plans has no rollback yet, and nothing is paused: it shows what would run
+// again of the pipelines that write what it found a fault in, and what would not come back.
+func TestReplayPlansAhead(t *testing.T) {
+	r := newReplays(t)
+	g := &r.Estate.Groups[0]
+	g.Tables = append(g.Tables, estate.Table{Table: "streamed"})
+	kept := &world.Kept{}
+	for _, name := range []string{"sums", "streamed"} {
+		found, err := action.Encode(lastgood.Found{Table: name, Region: world.West, Good: table.Version{Number: 1, Time: day(2).Add(-time.Hour), From: table.InCommit}})
+		r.Must(err)
+		kept.Put(record.LastGood.Action, name, action.Outcome{Data: found})
+	}
+	r.req.Records, r.req.Run.Mode = kept, action.ModePlan
+	r.Make("a-sums", pipelinetest.Pipeline{State: pipeline.Running, Daily: true})
+	r.Must(r.Ran("a-sums", day(2), day(2), pipeline.EndedWell))
+	var plans [2]action.Change
+	for i := range plans {
+		var err error
+		plans[i], err = r.def.Plan(t.Context(), r.req, json.RawMessage(`{"most":10000}`))
+		r.Must(err)
+		plans[i].Summary, _, _ = strings.Cut(plans[i].Summary, "; not run: ") // of all the days since
+	}
+	c := plans[0]
+	if len(c.Effects) != 1 || !strings.Contains(c.Effects[0].On, "date 2026-11-02T03:00:00Z of schedule a-sums") {
+		t.Errorf("it would run %v, want the one date of a-sums", c.Effects)
+	}
+	if told := fmt.Sprint(c.Accepts); !strings.Contains(told, "No pipeline that is run again writes table streamed") {
+		t.Errorf("the plan does not say what would not come back: %s", told)
+	}
+	if d := cmp.Diff(plans[0], plans[1]); d != "" {
+		t.Errorf("the plan is not a function of the world: %s", d)
+	}
+	r.req.Run.Mode = action.ModeLive
+	if _, err := r.def.Plan(t.Context(), r.req, nil); !errors.Is(err, action.ErrRefused) || !strings.Contains(err.Error(), "rolled back nothing that pipeline a-sums writes") {
+		t.Errorf("a live run plans %v, want a refusal", err)
 	}
 }
