@@ -245,7 +245,7 @@ func TestReplay(t *testing.T) {
 		l.story()
 		before := l.count()
 		all := append(l.FaultSet(), faults.Schedules(faults.Pipelines{
-			Client: l.hands, Source: rollup, Date: l.dates[0],
+			Client: l.Systems.Temporal, Source: rollup, Date: l.dates[0],
 			Work:  func(context.Context, string) error { return l.ends(l.dates[0]) },
 			Stop:  func(context.Context) error { l.srv.Kill(); return nil },
 			Start: l.srv.Run,
