@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +43,9 @@ any more, and until %d minutes later. Without a second one the holder may go on
 after %d minutes. The run that takes over has both signatures in its ledger.
 
 What is signed lies in the ledger of the estate, which this command must be
-allowed to write.`, int(takeover.Wait.Seconds()), int((takeover.Valid - takeover.Wait).Minutes()), int(takeover.Valid.Minutes())),
+allowed to write. If that ledger is lost for good, let the estate name an empty
+location, and say what the end of the former run says with --lost, --holder,
+--epoch and --runbook: the new run's ledger begins with that.`, int(takeover.Wait.Seconds()), int((takeover.Valid - takeover.Wait).Minutes()), int(takeover.Valid.Minutes())),
 		Example: `  breakwater lock take-over lab --run RegionalFailover-lab-2 \
       --reason "its Temporal is gone" --key ~/.ssh/id_ed25519`,
 		Args: exactly(1),
@@ -53,13 +56,45 @@ allowed to write.`, int(takeover.Wait.Seconds()), int((takeover.Valid - takeover
 	take.Flags().StringVar(&f.reason, "reason", "", "why, for the record")
 	take.Flags().StringVar(&f.key, "key", "", "your SSH key, as for approve")
 	take.Flags().StringVar(&f.as, "as", "", "the member that you are (default: whose key it is)")
+	take.Flags().StringVar(&f.lost, "lost", "", "the ledger is lost: its last known entry, NUMBER:HASH")
+	take.Flags().StringVar(&f.holder, "holder", "", "with --lost: the run that held it, ID/FIRST-RUN")
+	take.Flags().Int64Var(&f.epoch, "epoch", 0, "with --lost: the epoch of that run")
 	take.Flags().BoolVar(&f.yes, "yes", false, "do not ask: sign what is shown")
 	return group(&cobra.Command{Use: "lock", Short: "Show an estate's lock, or take it over"}, show, take)
 }
 
 type takeFlags struct {
 	run, book, reason, key, as string
+	lost, holder               string
+	epoch                      int64
 	yes                        bool
+}
+
+// gone makes of a location without anything the lock that was lost with its ledger, as the
+// last word of the run that held it has it.
+func (f takeFlags) gone(ctx context.Context, e *estate.Estate, s store.Store, state *store.LockState) error {
+	if f.lost == "" {
+		return nil
+	}
+	const help = "breakwater lock take-over --help"
+	doing := "take over the lock of estate " + e.Estate + " without its ledger"
+	workflow, first, ok := strings.Cut(f.holder, "/")
+	seq, hash, head := strings.Cut(f.lost, ":")
+	if _, err := strconv.ParseInt(seq, 10, 64); err != nil || !head || len(hash) != 64 || !ok || workflow == "" || first == "" || f.epoch < 1 || f.book == "" {
+		return wrong(errUsage, help, "%s: say with --lost, --holder, --epoch and --runbook what the end of the former run says: its last entry as NUMBER:HASH, the run as ID/FIRST-RUN, and its epoch", doing)
+	}
+	if state.Claim != nil && state.Claim.Statement.Lost == f.lost && state.Epoch == f.epoch {
+		return nil // the first signature is there
+	}
+	runs, err := store.Runs(ctx, s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if len(runs) > 0 || state.Epoch > 0 || state.Holder != nil {
+		return wrong(errRefused, cmd("lock", "show", e.Estate), "%s: its ledger's location is not empty, so nothing is lost there: take the lock over without --lost", doing)
+	}
+	state.Epoch, state.Holder = f.epoch, &store.Holder{Run: ledger.Run{Workflow: workflow, FirstRun: first}, Runbook: f.book, Mode: "live"}
+	return nil
 }
 
 // theLock opens the lock of an estate.
@@ -239,6 +274,9 @@ func (a *app) takeOver(ctx context.Context, e *estate.Estate, s store.Store, f t
 	if err != nil {
 		return err
 	}
+	if err := f.gone(ctx, e, s, &state); err != nil {
+		return err
+	}
 	if state.Holder == nil {
 		return fail(wrong(errRefused, "", "nobody holds it, so a run can simply be started"), show)
 	}
@@ -264,6 +302,9 @@ func (a *app) takeOver(ctx context.Context, e *estate.Estate, s store.Store, f t
 	a.tell("It is held by run %s, at epoch %d. %s", state.Holder, state.Epoch, last)
 	if state.Lost != "" {
 		a.tell("Careful: %s.", state.Lost)
+	}
+	if claim.Statement.Lost != "" {
+		a.tell("Careful%s.", claim.Statement.LostWords())
 	}
 	if first != "" {
 		a.tell("%s signed that at %s.", first, clock(claim.Statement.At))
@@ -331,6 +372,7 @@ func (a *app) claim(e *estate.Estate, state store.LockState, f takeFlags, now ti
 	}
 	claim = takeover.Signed{Statement: takeover.Statement{
 		Estate: e.Estate, Epoch: state.Epoch, Holder: state.Holder.Run, Run: f.run, Runbook: f.book, Reason: strings.TrimSpace(f.reason),
+		Lost: f.lost,
 	}}
 	s := &claim.Statement
 	if s.Runbook == "" {

@@ -152,3 +152,70 @@ func TestALostLock(t *testing.T) {
 		t.Errorf("the run that it waits for got %+v, %v", state, err)
 	}
 }
+
+// TestALedgerLostForGood: where the ledger is gone with all that was in it, two people take
+// the estate over at an empty location, and nowhere else.
+func TestALedgerLostForGood(t *testing.T) {
+	folder, err := store.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	role := estate.Role{Role: "incident-commander", Method: estate.Signed}
+	for n, who := range []string{"ana", "ben"} {
+		role.Members = append(role.Members, estate.Member{Name: who, Key: sshsig.Public(lockSigner(t, byte(n))).String()})
+	}
+	e := &estate.Estate{Estate: "lab", Roles: []estate.Role{role}}
+	out := &bytes.Buffer{}
+	a := &app{out: out, err: out}
+	now := time.Now().UTC()
+	head := "31:" + strings.Repeat("ab", 32)
+	take := func(n byte, f takeFlags, at time.Time) error {
+		f.run, f.reason, f.yes = "new", "the bucket is gone", true
+		return a.takeOver(t.Context(), e, folder, f, func() time.Time { return at }, func(estate.Role) (ssh.Signer, string, error) {
+			return lockSigner(t, n), role.Members[n].Name, nil
+		})
+	}
+	lost := takeFlags{lost: head, holder: "old/f", epoch: 3, book: "RegionalFailover"}
+	for _, f := range []takeFlags{
+		{lost: "31", holder: "old/f", epoch: 3, book: "RegionalFailover"}, {lost: head, holder: "old", epoch: 3, book: "RegionalFailover"},
+		{lost: head, holder: "old/f", book: "RegionalFailover"}, {lost: head, holder: "old/f", epoch: 3},
+	} {
+		if err := take(0, f, now); exitCode(err) != exitUsage {
+			t.Errorf("%+v: %v", f, err)
+		}
+	}
+	if err := take(0, lost, now); err != nil {
+		t.Fatal(err)
+	}
+	lock := store.NewLock(folder, "lab")
+	if _, err := lock.Acquire(t.Context(), store.Holder{Run: ledger.Run{Workflow: "other", FirstRun: "f"}}, nil); !errors.Is(err, store.ErrHeld) {
+		t.Errorf("another run, after one signature: %v", err)
+	}
+	for _, f := range []takeFlags{lost, {}} { // with the same words, or none
+		if err := take(1, f, now.Add(takeover.Wait/2)); exitCode(err) != exitRefused {
+			t.Errorf("too early: %v", err)
+		}
+	}
+	if err := take(1, takeFlags{}, now.Add(takeover.Wait+time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	state, err := lock.State(t.Context())
+	if err != nil || state.Epoch != 4 || state.TakenOver() == nil || state.TakenOver().Statement.Lost != head {
+		t.Fatalf("the lock is %+v, %v", state, err)
+	}
+	if by, err := state.TakenOver().Check(role); err != nil || len(by) != 2 {
+		t.Errorf("it was taken over by %v, %v", by, err)
+	}
+	forged := *state.TakenOver()
+	forged.Statement.Lost = "9:" + strings.Repeat("cd", 32)
+	if _, err := forged.Check(role); err == nil {
+		t.Error("another head than the signed one is believed")
+	}
+	if text := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(text, "entry 31:abab") || !strings.Contains(text, "2 of 2") {
+		t.Errorf("the command said\n%s", out)
+	}
+	if err := take(0, takeFlags{lost: "40:" + strings.Repeat("ab", 32), holder: "new/f", epoch: 4, book: "RegionalFailover"}, now); exitCode(err) != exitRefused {
+		t.Errorf("where something is: %v", err)
+	}
+}

@@ -162,7 +162,10 @@ func (r *run) unrecorded(o *outage) string {
 	show := shell.Command("breakwater", "lock", "show", r.Status.Estate)
 	switch {
 	case r.Run.Epoch > 0:
-		s += fmt.Sprintf("; the lock of estate %s stays with this run at epoch %d, to be taken over by two people: %s", r.Status.Estate, r.Run.Epoch, show)
+		lost := shell.Command("breakwater", "lock", "take-over", r.Status.Estate, "--run", "NEW-ID", "--runbook", r.Run.Runbook,
+			"--lost", r.Status.Head, "--holder", r.Chain.Head.Run.String(), "--epoch", fmt.Sprint(r.Run.Epoch))
+		s += fmt.Sprintf("; the lock of estate %s stays with this run at epoch %d, to be taken over by two people: %s; if the ledger is lost for good, they do so at an empty location: %s",
+			r.Status.Estate, r.Run.Epoch, show, lost)
 	case r.locking:
 		s += fmt.Sprintf("; whether this run holds the lock of estate %s is not known: %s", r.Status.Estate, show)
 	}

@@ -20,6 +20,7 @@ import (
 	"breakwater/internal/reach"
 	"breakwater/internal/runbook"
 	"breakwater/internal/runbook/load"
+	"breakwater/internal/takeover"
 	"breakwater/internal/verdict"
 	"breakwater/internal/wire"
 	"breakwater/workflows"
@@ -411,5 +412,58 @@ func TestCancelWhileTheLockIsTaken(t *testing.T) {
 	}
 	if got, _ := p.story(); !slices.Contains(got, "lock") || got[len(got)-1] != "run-ended" {
 		t.Errorf("the ledger tells %v", got)
+	}
+}
+
+// TestALedgerIsLostForGood: two people may go on at an empty location. What the run's ledger
+// begins with says what is lost, and a lock that says so without them gives the run nothing.
+func TestALedgerIsLostForGood(t *testing.T) {
+	t.Parallel()
+	head := "31:" + strings.Repeat("ab", 32)
+	for name, signers := range map[string][]byte{"two people": {0, 1}, "one person": {0, 0}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlay(t)
+			p.host.Wait = func(context.Context, time.Duration) error { return nil }
+			at := time.Now().UTC().Add(-takeover.Wait - time.Minute).Truncate(time.Second)
+			c := takeover.Signed{Statement: takeover.Statement{
+				Estate: "lab", Epoch: 3, Holder: ledger.Run{Workflow: "old", FirstRun: "f"}, Run: "small", Runbook: "Small", Role: "incident-commander",
+				Reason: "the bucket is gone", At: at, Lost: head,
+			}}
+			lock := store.NewLock(p.ledger, "lab")
+			for _, n := range signers {
+				sig, err := c.Statement.Sign(signer(t, n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Signatures = append(c.Signatures, sig)
+			}
+			if err := lock.Claim(t.Context(), c, at, nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := lock.TakeOver(t.Context(), c, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			res, err := p.run()
+			if len(signers) == 2 && signers[0] == signers[1] {
+				endedAs(t, err, wire.ErrTypeHeld)
+				return
+			}
+			if err != nil || res.Verdict != verdict.Pass {
+				t.Fatalf("the run ended with %+v, %v", res, err)
+			}
+			entries, _, err := store.Load(t.Context(), p.ledger, ledger.Run{Workflow: "small", FirstRun: "first"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var began wire.StartedBody
+			var held wire.LockBody
+			if err := errors.Join(json.Unmarshal(entries[0].Body, &began), json.Unmarshal(entries[2].Body, &held)); err != nil {
+				t.Fatal(err)
+			}
+			if began.Lost == nil || began.Lost.Lost != head || held.Epoch != 4 || held.Taken == nil || held.Taken.Statement.Lost != head || len(held.Taken.By) != 2 {
+				t.Errorf("the ledger begins with %+v, and its lock is %+v", began, held)
+			}
+		})
 	}
 }

@@ -58,6 +58,16 @@ func (h *Host) acquireLock(ctx context.Context, in wire.LockInput) (wire.LockRes
 	return wire.LockResult{Epoch: state.Epoch, Taken: taken}, err
 }
 
+// lostBefore is what a lock says of a ledger that was lost, where it waits for that run. It
+// is not judged here: the run gets no lock by what two people did not sign.
+func lostBefore(state store.LockState, by caller) *takeover.Statement {
+	t := state.TakenOver()
+	if t == nil || t.Statement.Lost == "" || t.Statement.For(by.run.Workflow, by.runbook) != nil {
+		return nil
+	}
+	return &t.Statement
+}
+
 // takenOver is how this run got the estate from another one; nil where it did not.
 func (c *chain) takenOver(pinned *estate.Estate, state store.LockState) (*wire.TakeOver, error) {
 	t := state.TakenOver()

@@ -106,6 +106,13 @@ func (h *Host) compile(ctx context.Context, in wire.CompileInput) (wire.CompileR
 		return ref
 	}
 	res.Started = wire.StartedBody{Run: by.begin(input), Input: in.Input, Scheduled: who.Schedule != "", Starter: who}
+	if input.Mode == action.ModeLive {
+		state, err := store.NewLock(s, e.Estate).State(ctx)
+		if err != nil {
+			return res, err
+		}
+		res.Started.Lost = lostBefore(state, by)
+	}
 	keep(docStarted, &res.Started)
 	res.Files = wire.Files{Compiled: keep(docCompiled, c), Estate: keep(docEstate, e)}
 	res.Runbook = keep(docRunbook, rb)

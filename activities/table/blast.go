@@ -35,6 +35,7 @@ func (s room) blastActions(c *action.Catalogue) {
 			"and by the brokers' own groups, also those that the estate does not know; and which copies and backups hold the fault. A decision for each is shown before anybody approves. What could not be read is unknown, by name.",
 		Requires: []estate.Requirement{estate.NeedsLineage()},
 		Timing:   action.Timing{Timeout: time.Hour, Estimate: 30 * time.Second},
+		Things:   mayHoldAFault,
 		Plan:     s.planBlast, Apply: applyBlast, Verify: s.verifyBlast,
 		Show:  action.Shows[lineage.Radius, action.None](),
 		Rules: []action.Rule{{Says: "it stands in the outcome, in the run's ledger"}},
@@ -55,6 +56,21 @@ func (s room) blastActions(c *action.Catalogue) {
 			{Fault: "storage.target-unreachable", Want: verdict.Unknown},
 		},
 	})
+}
+
+// mayHoldAFault are the tables and topics of a group.
+func mayHoldAFault(r action.Request) (names []string, none string) {
+	g, ok := r.Estate.Group(r.Item.Name)
+	if !ok {
+		return []string{r.Item.Name}, ""
+	}
+	for _, t := range g.Tables {
+		names = append(names, t.Table)
+	}
+	for _, t := range g.Topics {
+		names = append(names, t.Topic)
+	}
+	return names, fmt.Sprintf("group %s has no table and no topic, so nothing of it can hold a fault", g.Group)
 }
 
 func (s room) planBlast(ctx context.Context, c action.Call[blastWith]) (action.Change, error) {

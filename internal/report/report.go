@@ -130,6 +130,7 @@ type TakenOver struct {
 	Proof      string   `json:"proof"`
 	Statement  string   `json:"statement"` // what they signed, in the namespace breakwater-lock
 	Signatures []string `json:"signatures"`
+	Lost       string   `json:"lost,omitempty"` // where the ledger of that run is lost: what follows from it
 }
 
 // Waived is an item that people let be although it is not proven.

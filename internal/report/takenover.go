@@ -42,7 +42,7 @@ func (b *builder) locked(ctx context.Context, e ledger.Entry) error {
 	s := l.Taken.Statement
 	t := TakenOver{
 		From: s.Holder, Epoch: s.Epoch, By: list(l.Taken.By), Reason: s.Reason, At: s.At.UTC(),
-		Statement: string(s.Text()), Signatures: list(l.Taken.Signatures), Proof: "2 signatures verified",
+		Lost: s.LostWords(), Statement: string(s.Text()), Signatures: list(l.Taken.Signatures), Proof: "2 signatures verified",
 	}
 	b.rep.TakenOver = &t
 	var rb runbook.Runbook
@@ -85,5 +85,5 @@ func (t TakenOver) Proven() bool { return !strings.Contains(t.Proof, "NOT") }
 
 // Sentence says who took the estate over from whom, and why.
 func (t TakenOver) Sentence() string {
-	return fmt.Sprintf("from run %s at epoch %d, by %s (%s): %s", strings.TrimSuffix(t.From.String(), "/"), t.Epoch, strings.Join(t.By, " and "), t.Proof, t.Reason)
+	return fmt.Sprintf("from run %s at epoch %d, by %s (%s): %s", strings.TrimSuffix(t.From.String(), "/"), t.Epoch, strings.Join(t.By, " and "), t.Proof, t.Reason) + t.Lost
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/clip"
 	"breakwater/internal/estate"
 	"breakwater/internal/ledger"
 	"breakwater/internal/shell"
@@ -53,13 +54,16 @@ type Statement struct {
 	Role    string     `json:"role"`    // that of the runbook's first gate
 	Reason  string     `json:"reason"`
 	At      time.Time  `json:"at"` // when the first signed
+	// Lost is the last known head of the holder's ledger, "seq:hash", where that ledger is
+	// lost for good: the run begins at an empty location, and says that there was more.
+	Lost string `json:"lost,omitempty"`
 }
 
 // Text is the statement as it is signed, one fact per line.
 func (s Statement) Text() []byte {
 	var b strings.Builder
 	b.WriteString("Breakwater lock take-over, version 1\n")
-	for _, fact := range [][2]string{
+	facts := [][2]string{
 		{"estate", s.Estate},
 		{"epoch", strconv.FormatInt(s.Epoch, 10)},
 		{"holder workflow", s.Holder.Workflow},
@@ -69,7 +73,11 @@ func (s Statement) Text() []byte {
 		{"role", s.Role},
 		{"reason", s.Reason},
 		{"at", s.At.UTC().Format(time.RFC3339)},
-	} {
+	}
+	if s.Lost != "" {
+		facts = append(facts, [2]string{"ledger lost after", s.Lost})
+	}
+	for _, fact := range facts {
 		fmt.Fprintf(&b, "%s: %s\n", fact[0], strconv.QuoteToASCII(fact[1]))
 	}
 	return []byte(b.String())
@@ -101,7 +109,16 @@ func (s Statement) For(run, runbook string) error {
 // Sentence says what people did, by their names.
 func (s Statement) Sentence(by []string) string {
 	return fmt.Sprintf("estate %s was taken over from run %s at epoch %d, by %s, for run %s of %s: %s",
-		s.Estate, strings.TrimSuffix(s.Holder.String(), "/"), s.Epoch, strings.Join(by, " and "), s.Run, s.Runbook, s.Reason)
+		s.Estate, strings.TrimSuffix(s.Holder.String(), "/"), s.Epoch, strings.Join(by, " and "), s.Run, s.Runbook, s.Reason) + s.LostWords()
+}
+
+// LostWords says what is lost with the holder's ledger; empty where that is not lost.
+func (s Statement) LostWords() string {
+	if s.Lost == "" {
+		return ""
+	}
+	return fmt.Sprintf("; the ledger of run %s is lost, of which entry %s is the last that is known: what that run did is in no evidence here, "+
+		"this run plans and proves everything anew, and takes nothing of it back", strings.TrimSuffix(s.Holder.String(), "/"), clip.Bytes(s.Lost, 24))
 }
 
 // Command is what the next person types to sign it too.

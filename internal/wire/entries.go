@@ -23,6 +23,9 @@ type StartedBody struct {
 	Input     json.RawMessage `json:"input"`
 	Scheduled bool            `json:"scheduled,omitempty"`
 	Starter
+	// Lost is what two people are said to have signed where the ledger of the run before
+	// was lost: its run, and its last known head. The lock's entry proves it.
+	Lost *takeover.Statement `json:"lost,omitempty"`
 }
 
 // Starter is who started a run, as Temporal noted it when it began.

@@ -136,6 +136,7 @@ func (h Holder) Inputs() []string {
 // claim that counts stays: the next person signs that one.
 func (l Lock) Claim(ctx context.Context, c takeover.Signed, now time.Time, counts func(takeover.Signed) bool) error {
 	_, err := l.change(ctx, "claim", func(s *LockState) error {
+		s.begin(c.Statement)
 		if err := s.About(c.Statement); err != nil {
 			return err
 		}
@@ -148,6 +149,14 @@ func (l Lock) Claim(ctx context.Context, c takeover.Signed, now time.Time, count
 		return nil
 	})
 	return err
+}
+
+// begin makes of a lock that was never taken what a statement says of the one that was lost
+// with its ledger.
+func (s *LockState) begin(c takeover.Statement) {
+	if c.Lost != "" && s.Epoch == 0 && s.Holder == nil {
+		s.Epoch, s.Holder = c.Epoch, &Holder{Run: c.Holder, Runbook: c.Runbook, Mode: "live", Since: c.At}
+	}
 }
 
 // TakeOver gives the lock to the run that a claim names, which is started afterwards. That
