@@ -206,8 +206,8 @@ func changesOfKafka(ctx context.Context, cl *kgo.Client) []change {
 			_, err := adm.CreateTopic(ctx, 1, 1, nil, "stray")
 			return err
 		}},
-		{inventory.TopicSetting, "orders", func() error {
-			_, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: kadm.StringPtr("7200000")}}, "orders")
+		{inventory.TopicSetting, "connect-configs", func() error { // the mirror would put back those of a topic that it brings
+			_, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: kadm.StringPtr("7200000")}}, "connect-configs")
 			return err
 		}},
 		{inventory.Broker, "", func() error {
@@ -250,9 +250,31 @@ func changesOfMirror(ctx context.Context, address string, source *kgo.Client) []
 		}
 		return nil
 	}
+	state := func(name string) (string, error) {
+		var is struct {
+			Connector struct{ State string }
+		}
+		err := rest(http.MethodGet, name+"/status", nil, &is)
+		return is.Connector.State, err
+	}
+	// comes waits until a connector is in a state: a worker answers before it is.
+	comes := func(name, want string) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		return poll.Until(ctx, 200*time.Millisecond, func(context.Context) (bool, error) {
+			is, err := state(name)
+			return err == nil && is == want, err
+		})
+	}
 	return []change{
 		{inventory.State, labkafka.CheckpointConnector, func() error {
-			return rest(http.MethodPut, labkafka.CheckpointConnector+"/stop", nil, nil)
+			do, want := "/stop", "STOPPED"
+			if is, err := state(labkafka.CheckpointConnector); err != nil {
+				return err
+			} else if is == want { // by the run before
+				do, want = "/resume", "RUNNING"
+			}
+			return errors.Join(rest(http.MethodPut, labkafka.CheckpointConnector+do, nil, nil), comes(labkafka.CheckpointConnector, want))
 		}},
 		{inventory.Delivered, labkafka.SourceConnector, func() error {
 			of := func() (string, error) { // those of heartbeats move by themselves
@@ -289,10 +311,10 @@ func changesOfMirror(ctx context.Context, address string, source *kgo.Client) []
 			})
 		}},
 		{inventory.Connector, "stray", func() error {
-			return rest(http.MethodPut, "stray/config", map[string]string{
+			return errors.Join(rest(http.MethodPut, "stray/config", map[string]string{
 				"connector.class": "org.apache.kafka.connect.mirror.MirrorHeartbeatConnector", "tasks.max": "1", "name": "stray",
 				"source.cluster.alias": "a", "target.cluster.alias": "b", "source.cluster.bootstrap.servers": "127.0.0.1:1", "target.cluster.bootstrap.servers": "127.0.0.1:1",
-			}, nil)
+			}, nil), comes("stray", "RUNNING"))
 		}},
 	}
 }
