@@ -28,7 +28,10 @@ func (l *Lab) Up(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	return l.start(ctx, []string{Primary, Standby, Third})
+	if err := l.start(ctx, []string{Primary, Standby, Third}); err != nil {
+		return err
+	}
+	return l.writeEstate() // not when something is healed: by then the estate is people's
 }
 
 // start starts the servers of some places, side by side, and furnishes them.
@@ -90,9 +93,6 @@ func (l *Lab) start(ctx context.Context, places []string) error {
 		if err := l.startChild(ctx, "pipelines", func(ctx context.Context) error { return ctx.Err() }); err != nil {
 			return err
 		}
-	}
-	if err := l.writeEstate(); err != nil {
-		return err
 	}
 	l.say("up in %.1f s: estate %s, Temporal's UI %s", time.Since(began).Seconds(), l.EstateFile(), l.UI())
 	return nil
