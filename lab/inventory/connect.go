@@ -42,7 +42,7 @@ func (t *taken) connect(ctx context.Context, place, address string) error {
 			state = append(state, fmt.Sprintf("task %d %s", task.ID, task.State))
 		}
 		err := errors.Join(t.note(place, Connector, name, c.Info.Config), t.note(place, State, name, state))
-		if err == nil && !(t.partial && elsewhere(c.Info.Config)) {
+		if err == nil && (!t.partial || !elsewhere(c.Info.Config)) {
 			err = t.delivered(ctx, place, address, name)
 		}
 		if err != nil {
