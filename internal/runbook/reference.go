@@ -153,11 +153,9 @@ func (l *linter) whereInput(at Position, d StepDecl, key, name string) {
 	switch {
 	case key == "tier":
 		want = IntegerInput
-	case key == "table":
-		want = TableInput
 	case key == "group", d.Each == estate.GroupKind:
 		want = GroupInput
-	case d.Each == estate.TableKind:
+	case key == "table", d.Each == estate.TableKind:
 		want = TableInput
 	}
 	if ok && decl.Type != want {

@@ -64,33 +64,9 @@ type rewind struct {
 
 // rollback has the parameters of table.rollback.
 type rollback struct {
-	ToVersion  *int64     `json:"to_version,omitempty" doc:"the version"`
-	ToTime     *time.Time `json:"to_time,omitempty" doc:"the moment"`
-	ToLastGood bool       `json:"to_last_good,omitempty" doc:"what table.last-good found"`
-	KeepOthers bool       `json:"keep_others,omitempty" doc:"what else came later"`
-	Region     string     `json:"region,omitempty" doc:"where"`
-}
-
-// lastGood has the parameters of table.last-good that runbooks give.
-type lastGood struct {
-	BadVersion *int64     `json:"bad_version,omitempty" doc:"a bad version"`
-	BadSince   *time.Time `json:"bad_since,omitempty" doc:"since when"`
-	Job        string     `json:"job,omitempty" doc:"by which job"`
-	User       string     `json:"user,omitempty" doc:"by whom"`
-	Operation  string     `json:"operation,omitempty" doc:"by what"`
-	Query      string     `json:"query,omitempty" doc:"what sees it"`
-	Region     string     `json:"region,omitempty" doc:"where"`
-}
-
-// blastRadius has the parameters of table.blast-radius that runbooks give.
-type blastRadius struct {
-	Decide string `json:"decide,omitempty" doc:"what becomes of it"`
-	Region string `json:"region,omitempty" doc:"where"`
-}
-
-// again has the parameters of pipelines.replay that runbooks give.
-type again struct {
-	Region string `json:"region,omitempty" doc:"where"`
+	ToVersion *int64     `json:"to_version,omitempty" doc:"the version"`
+	ToTime    *time.Time `json:"to_time,omitempty" doc:"the moment"`
+	Region    string     `json:"region,omitempty" doc:"where"`
 }
 
 // Catalogue has every action of the shipped runbooks, with phases that do
@@ -133,9 +109,6 @@ func Catalogue() *action.Catalogue {
 	check("backup.walled", estate.Nothing)
 	records("backup.restorable", estate.GroupKind)
 	add[expire](c, "backup.expire", estate.GroupKind, action.Mutates, nil)
-	add[lastGood](c, "table.last-good", estate.TableKind, action.RecordsOnly, nil)
-	add[blastRadius](c, "table.blast-radius", estate.GroupKind, action.RecordsOnly, nil)
-	add[again](c, "pipelines.replay", estate.Nothing, action.Mutates, []string{"pipelines.pause"})
 	add[rollback](c, "table.rollback", estate.TableKind, action.Mutates, nil)
 	add[rewind](c, "storage.rewind", estate.BucketKind, action.Mutates, nil)
 	add[restore](c, "table.restore", estate.TableKind, action.Mutates, nil)
