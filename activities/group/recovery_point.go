@@ -57,12 +57,7 @@ func datasetsOf(r action.Request) (names []string, none string) {
 	if !ok {
 		return []string{r.Item.Name}, ""
 	}
-	for _, t := range g.Tables {
-		names = append(names, t.Table)
-	}
-	for _, t := range g.Topics {
-		names = append(names, t.Topic)
-	}
+	names = g.Datasets()
 	for _, c := range g.ConsumerGroups {
 		names = append(names, c.ConsumerGroup)
 	}

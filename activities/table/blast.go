@@ -64,13 +64,7 @@ func mayHoldAFault(r action.Request) (names []string, none string) {
 	if !ok {
 		return []string{r.Item.Name}, ""
 	}
-	for _, t := range g.Tables {
-		names = append(names, t.Table)
-	}
-	for _, t := range g.Topics {
-		names = append(names, t.Topic)
-	}
-	return names, fmt.Sprintf("group %s has no table and no topic, so nothing of it can hold a fault", g.Group)
+	return g.Datasets(), fmt.Sprintf("group %s has no table and no topic, so nothing of it can hold a fault", g.Group)
 }
 
 func (s room) planBlast(ctx context.Context, c action.Call[blastWith]) (action.Change, error) {

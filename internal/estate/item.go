@@ -238,3 +238,15 @@ func (e *Estate) bucketNames() string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// Datasets are the names of a group's tables and topics, in the estate's order.
+func (g Group) Datasets() []string {
+	var names []string
+	for _, t := range g.Tables {
+		names = append(names, t.Table)
+	}
+	for _, t := range g.Topics {
+		names = append(names, t.Topic)
+	}
+	return names
+}
