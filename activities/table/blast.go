@@ -3,7 +3,6 @@ package table
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -77,24 +76,11 @@ func (s room) planBlast(ctx context.Context, c action.Call[blastWith]) (action.C
 	if ch.Data, err = action.Encode(r); err != nil {
 		return ch, err
 	}
-	if was, err := recordedBlast(ctx, c); err != nil || bytes.Equal(was, ch.Data) {
+	if was, err := record.BlastRadius.Encoded(ctx, c.Records, c.Item.Name); err != nil || bytes.Equal(was, ch.Data) {
 		return ch, err
 	}
 	ch.Effects = blastEffects(r)
 	return ch, nil
-}
-
-// recordedBlast is what this run recorded before, as this program encodes it; nil where
-// it recorded nothing.
-func recordedBlast(ctx context.Context, c action.Call[blastWith]) (json.RawMessage, error) {
-	r, _, err := record.BlastRadius.Read(ctx, c.Records, c.Item.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return action.Encode(r)
 }
 
 // applyBlast records what was planned: the ledger keeps the outcome.
@@ -107,7 +93,7 @@ func applyBlast(ctx context.Context, c action.Call[blastWith]) (action.Outcome, 
 	if o.Data, err = action.Encode(r); err != nil {
 		return o, err
 	}
-	was, err := recordedBlast(ctx, c)
+	was, err := record.BlastRadius.Encoded(ctx, c.Records, c.Item.Name)
 	if err == nil && !bytes.Equal(was, o.Data) {
 		o.Mutations = int64(len(blastEffects(r)))
 	}

@@ -3,9 +3,7 @@ package table
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"breakwater/internal/action"
@@ -84,24 +82,11 @@ func (s room) planLastGood(ctx context.Context, c action.Call[lastGoodWith]) (ac
 	if ch.Data, err = action.Encode(found); err != nil {
 		return ch, err
 	}
-	if was, err := recordedLastGood(ctx, c); err != nil || bytes.Equal(was, ch.Data) {
+	if was, err := record.LastGood.Encoded(ctx, c.Records, c.Item.Name); err != nil || bytes.Equal(was, ch.Data) {
 		return ch, err
 	}
 	ch.Effects = append(foundEffects(found), notes...)
 	return ch, nil
-}
-
-// recordedLastGood is what this run recorded before, as this program encodes it; nil
-// where it recorded nothing.
-func recordedLastGood(ctx context.Context, c action.Call[lastGoodWith]) ([]byte, error) {
-	f, _, err := record.LastGood.Read(ctx, c.Records, c.Item.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return action.Encode(f)
 }
 
 // applyLastGood records what was planned: the ledger keeps the outcome.
@@ -114,7 +99,7 @@ func applyLastGood(ctx context.Context, c action.Call[lastGoodWith]) (action.Out
 	if o.Data, err = action.Encode(f); err != nil {
 		return o, err
 	}
-	was, err := recordedLastGood(ctx, c)
+	was, err := record.LastGood.Encoded(ctx, c.Records, c.Item.Name)
 	if err == nil && !bytes.Equal(was, o.Data) {
 		o.Mutations = 1
 	}

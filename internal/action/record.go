@@ -3,7 +3,9 @@ package action
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // Record is what an action leaves in its outcome for later steps and the report, with
@@ -26,6 +28,18 @@ func (r Record[T]) Read(ctx context.Context, from Records, item string) (T, Outc
 		return v, o, fmt.Errorf(r.Says+": %w", item, err)
 	}
 	return v, o, nil
+}
+
+// Encoded is what a run left before, as this program encodes it; nil where it left nothing.
+func (r Record[T]) Encoded(ctx context.Context, from Records, item string) (json.RawMessage, error) {
+	v, _, err := r.Read(ctx, from, item)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Encode(v)
 }
 
 // Decode reads an outcome's data strictly: what this program does not know of a
