@@ -3,9 +3,7 @@ package group
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -151,7 +149,7 @@ func (s room) planPoint(ctx context.Context, c action.Call[pointParams]) (action
 	if ch.Data, err = action.Encode(p); err != nil {
 		return ch, err
 	}
-	if was, err := recordedPoint(ctx, c); err != nil {
+	if was, err := record.GroupPoint.Encoded(ctx, c.Records, c.Item.Name); err != nil {
 		return ch, err
 	} else if bytes.Equal(was, ch.Data) {
 		return ch, nil
@@ -173,19 +171,6 @@ func (s room) planPoint(ctx context.Context, c action.Call[pointParams]) (action
 	return ch, nil
 }
 
-// recordedPoint is what this run recorded before, as this program encodes it; nil
-// where it recorded nothing.
-func recordedPoint(ctx context.Context, c action.Call[pointParams]) ([]byte, error) {
-	p, _, err := record.GroupPoint.Read(ctx, c.Records, c.Item.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return action.Encode(p)
-}
-
 // applyPoint records what was planned: the ledger keeps the outcome, one record
 // for each dataset.
 func applyPoint(ctx context.Context, c action.Call[pointParams]) (action.Outcome, error) {
@@ -193,7 +178,7 @@ func applyPoint(ctx context.Context, c action.Call[pointParams]) (action.Outcome
 	if err != nil {
 		return action.Outcome{}, err
 	}
-	was, err := recordedPoint(ctx, c)
+	was, err := record.GroupPoint.Encoded(ctx, c.Records, c.Item.Name)
 	if err != nil {
 		return action.Outcome{}, err
 	}
