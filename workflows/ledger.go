@@ -149,11 +149,9 @@ func (r *run) recovered(ctx workflow.Context, o *outage) error {
 		return err
 	}
 	took := workflow.Now(ctx).Sub(o.since).Round(time.Second)
-	r.missed = append(r.missed, fmt.Sprintf("%s could not be done for %s, until the %s: %s", o.doing, took, nth(o.tries+1), o.why))
+	r.missed = append(r.missed, fmt.Sprintf("%s could not be done for %s, until try %d: %s", o.doing, took, o.tries+1, o.why))
 	return nil
 }
-
-func nth(try int) string { return fmt.Sprintf("try number %d", try) }
 
 // unrecorded says what an end without the ledger leaves behind.
 func (r *run) unrecorded(o *outage) string {

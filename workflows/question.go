@@ -212,7 +212,7 @@ func (r *run) spec(q question, id string) (approval.Spec, []string, error) {
 			s.Offers[i].Quorum = approval.Quorum(q.gate.of.Quorum, s.Live, false)
 		}
 	}
-	return s, r.noUndo(q), nil
+	return s, nil, nil
 }
 
 // noUndo says why taking back is not offered, where something was done.
@@ -227,7 +227,7 @@ func (r *run) noUndo(q question) []string {
 func (r *run) showQuestion(ctx workflow.Context, q question, o *opened, why []string) {
 	if q.gate != nil {
 		r.showGate(ctx, q.stage, q.gate.id, q.gate.of, o.Gate, q.gate.plan, q.undo)
-		r.Status.Gate.NotOffered = why
+		r.Status.Gate.NotOffered = r.noUndo(q) // also where it is opened again
 		return
 	}
 	r.Status.State, r.Status.Doing = wire.StateAsking, q.text
