@@ -28,18 +28,33 @@ func lockSigner(t *testing.T, n byte) ssh.Signer {
 	return s
 }
 
-// TestTakeOver: two people of the role that may begin the runbook take a lock over, and
-// nobody else, no sooner, and not for another run.
-func TestTakeOver(t *testing.T) {
-	folder, err := store.OpenFolder(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { folder.Close() })
+// commanders are ana, who signs with key 0, and ben, with key 1.
+func commanders(t *testing.T) estate.Role {
+	t.Helper()
 	role := estate.Role{Role: "incident-commander", Method: estate.Signed}
 	for n, who := range []string{"ana", "ben"} {
 		role.Members = append(role.Members, estate.Member{Name: who, Key: sshsig.Public(lockSigner(t, byte(n))).String()})
 	}
+	return role
+}
+
+// lockFolder is a ledger's location, and the folder that it is.
+func lockFolder(t *testing.T) (*store.Folder, string) {
+	t.Helper()
+	dir := t.TempDir()
+	folder, err := store.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	return folder, dir
+}
+
+// TestTakeOver: two people of the role that may begin the runbook take a lock over, and
+// nobody else, no sooner, and not for another run.
+func TestTakeOver(t *testing.T) {
+	folder, _ := lockFolder(t)
+	role := commanders(t)
 	role.Members = append(role.Members, estate.Member{Name: "ana", Key: sshsig.Public(lockSigner(t, 7)).String()}) // her second key
 	other := estate.Role{Role: "data-owner", Method: estate.Signed, Members: []estate.Member{{Name: "cleo", Key: sshsig.Public(lockSigner(t, 3)).String()}}}
 	e := &estate.Estate{Estate: "lab", Roles: []estate.Role{role, other}}
@@ -106,16 +121,8 @@ func TestTakeOver(t *testing.T) {
 // TestALostLock: where somebody took the lock's object away, the command shows what was
 // recorded, and two people take the lock over as from a run that does not answer.
 func TestALostLock(t *testing.T) {
-	dir := t.TempDir()
-	folder, err := store.OpenFolder(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { folder.Close() })
-	role := estate.Role{Role: "incident-commander", Method: estate.Signed}
-	for n, who := range []string{"ana", "ben"} {
-		role.Members = append(role.Members, estate.Member{Name: who, Key: sshsig.Public(lockSigner(t, byte(n))).String()})
-	}
+	folder, dir := lockFolder(t)
+	role := commanders(t)
 	e := &estate.Estate{Estate: "lab", Roles: []estate.Role{role}}
 	out := &bytes.Buffer{}
 	a := &app{out: out, err: out}
@@ -156,15 +163,8 @@ func TestALostLock(t *testing.T) {
 // TestALedgerLostForGood: where the ledger is gone with all that was in it, two people take
 // the estate over at an empty location, and nowhere else.
 func TestALedgerLostForGood(t *testing.T) {
-	folder, err := store.OpenFolder(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { folder.Close() })
-	role := estate.Role{Role: "incident-commander", Method: estate.Signed}
-	for n, who := range []string{"ana", "ben"} {
-		role.Members = append(role.Members, estate.Member{Name: who, Key: sshsig.Public(lockSigner(t, byte(n))).String()})
-	}
+	folder, _ := lockFolder(t)
+	role := commanders(t)
 	e := &estate.Estate{Estate: "lab", Roles: []estate.Role{role}}
 	out := &bytes.Buffer{}
 	a := &app{out: out, err: out}

@@ -120,7 +120,7 @@ func TestSearchHoldsItsWord(t *testing.T) {
 		if rapid.IntRange(0, 2).Draw(t, "proposes") == 0 {
 			q.Proposed = rapid.SliceOfN(rapid.Int64Range(0, v), 1, 5).Draw(t, "proposed")
 		}
-		got, err := lastgood.Search(context.Background(), q, w.ask)
+		got, err := lastgood.Search(t.Context(), q, w.ask)
 		n := len(all)
 		most := q.Scan + bits.Len(uint(n)) + 2
 		if q.Proposed != nil {
