@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -431,16 +429,7 @@ func TestDeltaRSReadsWhatIsKept(t *testing.T) {
 			v = commit(t, h.s, p, "a")
 		}
 		dir := t.TempDir()
-		for _, key := range h.s.Keys("delta/" + line + "/") {
-			body, err := h.s.Get(t.Context(), key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join(dir, strings.TrimPrefix(key, "delta/"+line))
-			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, body, 0o600)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		onDisk(t, h.s, line, dir)
 		a := answer{Rows: int64(len(rows))}
 		for _, id := range rows {
 			a.Sum += id
@@ -450,14 +439,7 @@ func TestDeltaRSReadsWhatIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), python, "testdata/read.py")
-	var stderr bytes.Buffer
-	cmd.Stdin, cmd.Stderr = &asked, &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("delta-rs: %v: %s", err, &stderr)
-	}
-	answers := json.NewDecoder(bytes.NewReader(out))
+	answers := byDeltaRS(t, python, &asked)
 	for i, w := range want {
 		var got answer
 		if err := answers.Decode(&got); err != nil {
