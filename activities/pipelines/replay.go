@@ -2,12 +2,15 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"breakwater/internal/action"
 	"breakwater/internal/estate"
 	"breakwater/internal/permit"
+	"breakwater/internal/record"
 	"breakwater/internal/verdict"
 )
 
@@ -87,8 +90,11 @@ func (p scheduled) dated(at time.Time) string {
 // rolledBack is when this run's rollback of a table was committed; zero where there was
 // none.
 func (r room) rolledBack(ctx context.Context, c replayCall, region, table string) (time.Time, error) {
-	v, ok, err := rollbackVersion(ctx, c.Records, table)
-	if err != nil || !ok {
+	back, _, err := record.Rollback.Read(ctx, c.Records, table)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	}
+	if err != nil {
 		return time.Time{}, err
 	}
 	t, err := r.lake.Table(ctx, c.Estate, region, table)
@@ -103,9 +109,9 @@ func (r room) rolledBack(ctx context.Context, c replayCall, region, table string
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read when table %s was rolled back: %w", table, err)
 	}
-	at, ok := times.Of(v)
+	at, ok := times.Of(back.Version)
 	if !ok || at.Time.IsZero() {
-		return time.Time{}, fmt.Errorf("%w: nothing says when version %d of table %s was committed, by which it was rolled back: give to, the time at which the writers stood still", action.ErrRefused, v, table)
+		return time.Time{}, fmt.Errorf("%w: nothing says when version %d of table %s was committed, by which it was rolled back: give to, the time at which the writers stood still", action.ErrRefused, back.Version, table)
 	}
 	return at.Time.UTC(), nil
 }

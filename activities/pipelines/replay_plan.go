@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,24 +17,6 @@ import (
 	"breakwater/internal/plural"
 	"breakwater/internal/record"
 )
-
-// rollbackVersion is the version by which this run rolled a table back.
-func rollbackVersion(ctx context.Context, from action.Records, table string) (version int64, ok bool, err error) {
-	o, err := from.Outcome(ctx, "table.rollback", table)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, false, nil
-	}
-	var v struct { // the one fact of it that counts here
-		Version int64 `json:"version"`
-	}
-	if err == nil {
-		err = json.Unmarshal(o.Data, &v)
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("by which version table %s was rolled back: %w", table, err)
-	}
-	return v.Version, true, nil
-}
 
 // window is the time whose dates a pipeline runs again.
 type window struct {

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/objectstore"
 	"breakwater/internal/permit"
 	"breakwater/internal/reach"
+	"breakwater/internal/record"
 	"breakwater/internal/table"
 	"breakwater/internal/verdict"
 )
@@ -108,15 +109,6 @@ func (p rollbackPlan) holds() int64 {
 		return p.Head
 	}
 	return p.Head + 1
-}
-
-// RollbackOutcome is what table.rollback leaves for later steps and the report.
-type RollbackOutcome struct {
-	Table   string  `json:"table"`
-	Version int64   `json:"version"`        // that holds the target's content
-	Target  int64   `json:"target"`         //
-	BadHead int64   `json:"bad_head"`       // the evidence: see [table.Mark]
-	Kept    []int64 `json:"kept,omitempty"` // later versions whose changes it kept
 }
 
 func rollbackerOf(t lake.Table) (table.Rollbacker, error) {
@@ -219,7 +211,7 @@ func (s room) applyRollback(ctx context.Context, c action.Call[rollbackWith]) (a
 		return action.Outcome{}, fmt.Errorf("roll back table %s in %s to version %d: %s: %w", t.Name, t.Region, plan.Target, doing, rollbackError(err))
 	}
 	out := action.Outcome{Summary: fmt.Sprintf("%s holds the content of version %d%s at version %d", t.Name, plan.Target, withKept(plan.Keep), plan.holds())}
-	if out.Data, err = action.Encode(RollbackOutcome{t.Name, plan.holds(), plan.Target, plan.Head, plan.Keep}); err != nil {
+	if out.Data, err = action.Encode(record.RolledBack{Table: t.Name, Version: plan.holds(), Target: plan.Target, BadHead: plan.Head, Kept: plan.Keep}); err != nil {
 		return out, err
 	}
 	if plan.Digest == "" {

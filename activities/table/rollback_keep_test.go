@@ -151,7 +151,7 @@ func rollbackKeepsOthers(t *testing.T, l *world.Lake) {
 	for n := range int64(2) {
 		o, err := d.Apply(t.Context(), r, json.RawMessage(with))
 		l.Must(err)
-		var left RollbackOutcome
+		var left record.RolledBack
 		l.Must(json.Unmarshal(o.Data, &left))
 		if o.Mutations != 1-n || fmt.Sprint(left.Kept) != "[5 6 7]" {
 			t.Errorf("attempt %d: %+v, %+v", n+1, o, left)

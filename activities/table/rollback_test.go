@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/record"
 	"breakwater/internal/table/delta/rollback"
 	"breakwater/internal/verdict"
 	"breakwater/lab/prove"
@@ -232,7 +233,7 @@ func trap15TheEvidenceIsNamed(t *testing.T, l *world.Lake) {
 	r.Plan = &ch
 	o, err := d.Apply(t.Context(), r, toVersion(3))
 	l.Must(err)
-	var left RollbackOutcome
+	var left record.RolledBack
 	l.Must(json.Unmarshal(o.Data, &left))
 	if left.BadHead != 8 || left.Version != 9 {
 		t.Errorf("it leaves %+v", left)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"breakwater/internal/action"
+	"breakwater/internal/record"
 	"breakwater/internal/table"
 	"breakwater/internal/table/delta/deltatest"
 	"breakwater/internal/table/delta/write"
@@ -160,7 +161,7 @@ func rollbacksForSpark(t *testing.T, all *questions) {
 		if obs, err := d.Verify(t.Context(), r, toVersion(target)); err != nil || action.Worst(obs) != verdict.Pass {
 			t.Errorf("%s: %v\n%s", truth.Name, err, prove.Told(obs))
 		}
-		var left RollbackOutcome
+		var left record.RolledBack
 		l.Must(json.Unmarshal(o.Data, &left))
 		versions[left.Version] = versions[target]
 		all.about(fmt.Sprintf("%s rolled back to %d", truth.Name, target), l.Downloaded(all.dir, "orders/orders"), left.Version, versions)

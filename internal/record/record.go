@@ -20,3 +20,15 @@ var LastGood = action.Record[lastgood.Found]{Action: "table.last-good", Says: "l
 
 // BlastRadius is what a fault in a consistency group reached, by group.
 var BlastRadius = action.Record[lineage.Radius]{Action: "table.blast-radius", Says: "blast radius of group %s"}
+
+// RolledBack is what table.rollback leaves of a table.
+type RolledBack struct {
+	Table   string  `json:"table"`
+	Version int64   `json:"version"`        // that holds the target's content
+	Target  int64   `json:"target"`         // whose content came back
+	BadHead int64   `json:"bad_head"`       // the evidence: see [breakwater/internal/table.Mark]
+	Kept    []int64 `json:"kept,omitempty"` // later versions whose changes it kept
+}
+
+// Rollback is by which version a table was rolled back, by table.
+var Rollback = action.Record[RolledBack]{Action: "table.rollback", Says: "rollback of table %s"}
